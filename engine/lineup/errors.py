@@ -1,0 +1,111 @@
+"""The exceptions of lineup.
+
+Every error says what was given, what was expected and what to do next.
+An error of this tree is about the input or the environment, so the command line
+prints it without a traceback; anything else that escapes is a bug.
+
+LineupError
+├── UsageError                  what was asked for cannot be asked for (exit code 2)
+│   ├── SourceNotFoundError     no such source in the gallery
+│   ├── DeviceUnavailableError  the requested device is not really there
+│   └── MissingExtraError       a command needs an optional dependency
+├── ImageError                  one image cannot be used; a scan goes on
+│   ├── UnreadableImageError    empty, truncated, corrupt, or no permission
+│   ├── UnsupportedImageError   not an image, or a format without a decoder
+│   └── ImageTooLargeError      over the pixel or byte limit
+├── BundleError                 a model bundle cannot be used
+│   ├── BundleNotFoundError
+│   ├── BundleFormatError       the manifest breaks its schema or lacks a field
+│   ├── BundleVersionError      written by a newer lineup
+│   └── BundleIntegrityError    a file is missing, truncated, altered, or outside the bundle
+├── GalleryError                a gallery cannot be read, or was made with another fingerprint
+├── BackendError                a graph was fed what it does not take, or failed to run
+└── ParityError                 an exported graph does not reproduce its reference
+"""
+
+from __future__ import annotations
+
+
+class LineupError(Exception):
+    """Base of every error that lineup raises on purpose.
+
+    Args:
+        message: What was given and what was expected, in one sentence.
+        hint: What to do next; printed on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+
+
+class UsageError(LineupError):
+    """What was asked for cannot be asked for."""
+
+    exit_code = 2
+
+
+class SourceNotFoundError(UsageError):
+    """No such source in the gallery."""
+
+
+class DeviceUnavailableError(UsageError):
+    """The requested device is not really there; lineup never falls back in silence."""
+
+
+class MissingExtraError(UsageError):
+    """A command needs an optional dependency that is not installed."""
+
+
+class ImageError(LineupError):
+    """One image cannot be used; a scan records it and goes on."""
+
+
+class UnreadableImageError(ImageError):
+    """The file is empty, truncated, corrupt or may not be read."""
+
+
+class UnsupportedImageError(ImageError):
+    """The file is not an image, or is in a format without a decoder."""
+
+
+class ImageTooLargeError(ImageError):
+    """The image is over the pixel or byte limit that guards against decompression bombs."""
+
+
+class BundleError(LineupError):
+    """A model bundle cannot be used."""
+
+
+class BundleNotFoundError(BundleError):
+    """No bundle of that name or at that path."""
+
+
+class BundleFormatError(BundleError):
+    """The manifest breaks its schema or lacks a field that the runtime needs."""
+
+
+class BundleVersionError(BundleError):
+    """The bundle was written by a newer lineup."""
+
+
+class BundleIntegrityError(BundleError):
+    """A file of the bundle is missing, truncated, altered, or lies outside of it."""
+
+
+class GalleryError(LineupError):
+    """A gallery cannot be read, or was made with another fingerprint bundle."""
+
+
+class BackendError(LineupError):
+    """A graph was fed what it does not take, or failed to run."""
+
+
+class ParityError(LineupError):
+    """An exported graph does not reproduce its reference; no artifact was written."""
