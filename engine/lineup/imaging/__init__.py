@@ -1,0 +1,1 @@
+"""Finding images, reading them safely, and cutting them into tiles."""

@@ -1,0 +1,128 @@
+"""Decode images in a way that evidence can rest on.
+
+Formats are told by content, sizes are checked before pixels are allocated, incomplete and damaged
+files are refused, and whatever was converted on the way to 8-bit RGB is said in the notes. Colour
+profiles are never applied: the fingerprint of a generator lies in the stored values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from lineup.errors import ImageError, ImageTooLargeError, UnreadableImageError
+from lineup.imaging.bmp import header_from_bmp
+from lineup.imaging.formats import ImageFormat, format_from_bytes
+from lineup.imaging.header import Decoder, Header
+from lineup.imaging.heif_decoder import raster_from_heif
+from lineup.imaging.jpeg import header_from_jpeg
+from lineup.imaging.limits import DEFAULT_LIMITS, DecodeLimits
+from lineup.imaging.opencv_decoder import raster_from_opencv
+from lineup.imaging.pillow_decoder import raster_from_avif, raster_from_gif, raster_from_pillow
+from lineup.imaging.png import header_from_png
+from lineup.imaging.raster import Raster, rgb_from_raster
+from lineup.imaging.read import bytes_from_path
+from lineup.imaging.tiff import header_from_tiff
+from lineup.imaging.webp import header_from_webp
+from lineup.types import RgbImage
+
+__all__ = ["DecodeLimits", "DecodedImage", "bytes_from_path", "image_from_bytes"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """One image, ready for evidence.
+
+    Attributes:
+        pixels: Shape (height, width, 3), uint8, 0..255, RGB order, upright.
+        format: Format of the file: "jpeg", "png", "webp", "tiff", "bmp", "gif", "avif" or "heic".
+        bit_depth: Bits per channel of the file.
+        frame_count: Frames, pages or pictures in the file; `pixels` is the first or primary one.
+        notes: What was converted or ignored, e.g. "16-bit reduced to 8".
+    """
+
+    pixels: RgbImage
+    format: str
+    bit_depth: int
+    frame_count: int
+    notes: tuple[str, ...]
+
+    @property
+    def width_px(self) -> int:
+        """Width of the upright image in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height_px(self) -> int:
+        """Height of the upright image in pixels."""
+        return int(self.pixels.shape[0])
+
+
+_HEADER_READERS: dict[ImageFormat, Callable[[bytes, DecodeLimits], Header]] = {
+    ImageFormat.JPEG: header_from_jpeg,
+    ImageFormat.PNG: header_from_png,
+    ImageFormat.WEBP: header_from_webp,
+    ImageFormat.TIFF: header_from_tiff,
+    ImageFormat.BMP: header_from_bmp,
+}
+
+# The libraries of these read the header alone first, as lineup does for the formats above.
+_LIBRARY_DECODERS: dict[ImageFormat, Callable[[bytes, DecodeLimits], Raster]] = {
+    ImageFormat.GIF: raster_from_gif,
+    ImageFormat.AVIF: raster_from_avif,
+    ImageFormat.HEIC: raster_from_heif,
+}
+
+
+def image_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> DecodedImage:
+    """Decode an image file that is in memory.
+
+    Args:
+        data: Content of the file.
+        limits: Sizes that are refused before anything is decoded.
+
+    Returns:
+        The first frame or primary picture, with the EXIF orientation applied.
+
+    Raises:
+        UnreadableImageError: Empty, truncated or damaged.
+        UnsupportedImageError: Not an image, or of a kind that no decoder gets right.
+        ImageTooLargeError: Over the limits, or over the memory of this machine.
+    """
+    limits.check_bytes(len(data))
+    image_format = format_from_bytes(data)
+    with _decoder_errors(image_format):
+        raster = _raster_from_bytes(data, image_format, limits)
+        pixels, notes = rgb_from_raster(raster)
+    return DecodedImage(
+        pixels=pixels,
+        format=image_format.value,
+        bit_depth=raster.bit_depth,
+        frame_count=raster.frame_count,
+        notes=notes,
+    )
+
+
+def _raster_from_bytes(data: bytes, image_format: ImageFormat, limits: DecodeLimits) -> Raster:
+    if image_format in _LIBRARY_DECODERS:
+        return _LIBRARY_DECODERS[image_format](data, limits)
+    header = _HEADER_READERS[image_format](data, limits)
+    if header.decoder is Decoder.PILLOW:
+        return raster_from_pillow(header, limits)
+    return raster_from_opencv(header)
+
+
+@contextmanager
+def _decoder_errors(image_format: ImageFormat) -> Iterator[None]:
+    """Turn whatever a decoder raises into an ImageError, so that one image never ends a scan."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except MemoryError:
+        raise ImageTooLargeError("decoding it needs more memory than this machine has") from None
+    except Exception as error:
+        # Decoders raise cv2.error, OSError, SyntaxError, ValueError, struct.error, EOFError, ...
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UnreadableImageError(f"damaged {image_format.value.upper()}: {reason}") from error

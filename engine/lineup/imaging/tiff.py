@@ -1,0 +1,149 @@
+"""Structure of TIFF files (TIFF 6.0 and BigTIFF)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from lineup.errors import UnreadableImageError, UnsupportedImageError
+from lineup.imaging.formats import ImageFormat
+from lineup.imaging.header import Decoder, Header
+from lineup.imaging.ifd import (
+    ORIENTATION,
+    Layout,
+    Tag,
+    layout_from_bytes,
+    orientation_from_tags,
+    tags_from_directory,
+)
+from lineup.imaging.limits import DecodeLimits
+
+_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 284, 338, 339
+_TILE_WIDTH, _TILE_HEIGHT, _DNG_VERSION = 322, 323, 50706
+_DATA_TAGS = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
+_WANTED = frozenset(
+    {_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR}
+    | {_EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH, _TILE_HEIGHT, _DNG_VERSION, ORIENTATION}
+    | {273, 279, 324, 325}
+)
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_REDUCED = 1  # bit of the subfile type: a smaller copy of another page
+_STRAIGHT_ALPHA = 2
+_UNSIGNED = 1
+_CHUNKY = 1
+
+# (photometric, samples) that OpenCV decodes right.
+_OPENCV_8_BIT = {(_WHITE_IS_ZERO, 1), (_BLACK_IS_ZERO, 1), (_RGB, 3), (_PALETTE, 1), (_YCBCR, 3)}
+_OPENCV_16_BIT = {(_BLACK_IS_ZERO, 1), (_RGB, 3), (_RGB, 4)}
+# What remains at 8 bits and Pillow decodes right: alpha, which OpenCV drops from grey and
+# multiplies into RGB, and CMYK, which OpenCV returns as if it had alpha.
+_PILLOW_8_BIT = {(_WHITE_IS_ZERO, 2), (_BLACK_IS_ZERO, 2), (_RGB, 4), (_CMYK, 4)}
+
+
+def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
+    """Read the structure of a TIFF file; the image is its first page.
+
+    Raises:
+        UnreadableImageError: Truncated or damaged.
+        UnsupportedImageError: A pixel layout that no decoder gets right, or a camera raw file.
+        ImageTooLargeError: Over the limits.
+    """
+    try:
+        layout = layout_from_bytes(data)
+        tags, following = tags_from_directory(data, layout, layout.first_offset, _WANTED)
+        frame_count = 1 + sum(1 for _ in _further_pages(data, layout, following))
+    except (struct.error, OverflowError) as error:
+        raise _truncated(str(error)) from None
+    width, height = _first(tags, _WIDTH, 0), _first(tags, _HEIGHT, 0)
+    limits.check_pixels(width, height)
+    limits.check_pixels(_first(tags, _TILE_WIDTH, 1), _first(tags, _TILE_HEIGHT, 1))
+    if _DNG_VERSION in tags or _first(tags, _SUBFILE_TYPE, 0) & _REDUCED:
+        raise UnsupportedImageError(
+            "the first page is a preview, as in camera raw files",
+            hint="Develop the raw file to TIFF or JPEG first.",
+        )
+    _check_complete(data, tags)
+    return Header(
+        format=ImageFormat.TIFF,
+        width_px=width,
+        height_px=height,
+        bit_depth=_first(tags, _BITS, 1),
+        stream=_upright(data, layout, tags),
+        decoder=_decoder_from_tags(tags),
+        frame_count=frame_count,
+        orientation=orientation_from_tags(tags),
+        notes=(f"first of {frame_count} pages",) if frame_count > 1 else (),
+    )
+
+
+def _first(tags: dict[int, Tag], number: int, default: int) -> int:
+    values = tags[number].values if number in tags else ()
+    return values[0] if values else default
+
+
+def _further_pages(data: bytes, layout: Layout, offset: int) -> Iterator[int]:
+    """Yield the offset of every further page that is not a smaller copy; safe against loops."""
+    seen = {layout.first_offset, 0}
+    while offset not in seen:
+        seen.add(offset)
+        tags, following = tags_from_directory(data, layout, offset, frozenset({_SUBFILE_TYPE}))
+        if not _first(tags, _SUBFILE_TYPE, 0) & _REDUCED:
+            yield offset
+        offset = following
+
+
+def _check_complete(data: bytes, tags: dict[int, Tag]) -> None:
+    """Refuse a file whose strips or tiles lie outside of it; decoders may fill them with zeros."""
+    for offsets, byte_counts in _DATA_TAGS:
+        if offsets in tags and byte_counts in tags:
+            pieces = zip(tags[offsets].values, tags[byte_counts].values, strict=False)
+            if any(offset + count > len(data) for offset, count in pieces):
+                raise _truncated("its image data end outside of it")
+
+
+def _decoder_from_tags(tags: dict[int, Tag]) -> Decoder:
+    """Choose the decoder that gets a pixel layout right.
+
+    Raises:
+        UnsupportedImageError: There is none.
+    """
+    depths = set(tags[_BITS].values) if _BITS in tags else {1}
+    samples, photometric = _first(tags, _SAMPLES, 1), _first(tags, _PHOTOMETRIC, -1)
+    layout = (photometric, samples)
+    if _first(tags, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED and len(depths) == 1:
+        (depth,) = depths
+        if depth <= 8 and layout in _OPENCV_8_BIT:
+            return Decoder.OPENCV
+        if depth == 8 and layout in _PILLOW_8_BIT:
+            return Decoder.PILLOW
+        # OpenCV reads 16-bit planes as if they were pixels, and takes alpha as stored.
+        is_straight = samples != 4 or _first(tags, _EXTRA_SAMPLES, 0) == _STRAIGHT_ALPHA
+        is_chunky = _first(tags, _PLANAR, _CHUNKY) == _CHUNKY or samples == 1
+        if depth == 16 and layout in _OPENCV_16_BIT and is_straight and is_chunky:
+            return Decoder.OPENCV
+    raise UnsupportedImageError(
+        f"a TIFF of {samples} channels, {'/'.join(map(str, sorted(depths)))} bits and colour model "
+        f"{photometric} (PhotometricInterpretation) has no exact decoder",
+        hint="Save it as 8-bit RGB, or as 16-bit RGB in one plane.",
+    )
+
+
+def _upright(data: bytes, layout: Layout, tags: dict[int, Tag]) -> bytes:
+    """Return the file with its orientation set to 1.
+
+    OpenCV and Pillow both rotate TIFF files unasked; the orientation is applied once, by lineup.
+    """
+    if orientation_from_tags(tags) == 1:
+        return data
+    tag = tags[ORIENTATION]
+    upright = bytearray(data)
+    struct.pack_into(layout.order + tag.type_code, upright, tag.offset, 1)
+    return bytes(upright)
+
+
+def _truncated(reason: str) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"truncated or damaged TIFF: {reason}", hint="Get a complete copy of the file."
+    )

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+
+from lineup.imaging import find
+from lineup.imaging.find import find_images, paths_from_lines
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    for name in (
+        "b.jpg", "a.PNG", "notes.txt", ".hidden.png", "c/d.webp", "c/e.md", "x.png/y.jpeg",
+        ".git/z.png", "c.jpg", "photo[1].png", "photo1.png",
+    ):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(*paths):
+    return [path.as_posix() for path in find_images(paths)]
+
+
+def test_a_folder_is_searched_in_order(tree):
+    expected = ["a.PNG", "b.jpg", "c/d.webp", "c.jpg", "photo1.png", "photo[1].png", "x.png/y.jpeg"]
+    assert found(".") == expected
+    assert found(tree) == [f"{tree.as_posix()}/{name}" for name in expected]
+
+
+def test_named_files_are_kept_whatever_their_name(tree):
+    assert found("notes.txt", ".hidden.png", "b.jpg") == ["notes.txt", ".hidden.png", "b.jpg"]
+
+
+def test_named_paths_keep_their_order_and_repeat(tree):
+    assert found("c.jpg", "c", "c.jpg") == ["c.jpg", "c/d.webp", "c.jpg"]
+
+
+def test_what_does_not_exist_is_yielded(tree):
+    assert found("gone.png", "*.gone", "a\0b") == ["gone.png", "*.gone", "a\0b"]
+
+
+def test_patterns(tree):
+    assert found("*.jpg") == ["b.jpg", "c.jpg"]
+    assert found("**/*.webp") == ["c/d.webp"]
+    assert found("x*") == ["x.png/y.jpeg"]
+
+
+def test_a_literal_name_wins_over_its_meaning_as_a_pattern(tree):
+    assert found("photo[1].png") == ["photo[1].png"]
+    (tree / "photo[1].png").unlink()
+    assert found("photo[1].png") == ["photo1.png"]
+
+
+def test_links_are_followed_and_loops_end(tree):
+    (tree / "c" / "loop").symlink_to(tree)
+    (tree / "c" / "broken.png").symlink_to(tree / "gone")
+    (tree / "z.png").symlink_to(tree / "b.jpg")
+    assert found("c")[:2] == ["c/broken.png", "c/d.webp"]
+    assert len(found("c")) == len(found(".")) == 9
+
+
+def test_the_search_is_lazy(tree):
+    endless = itertools.cycle(["c.jpg"])
+    assert list(itertools.islice(find_images(endless), 3)) == [Path("c.jpg")] * 3
+
+
+def test_a_folder_that_may_not_be_listed_is_yielded(tree, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.fspath(path).endswith("c"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(find.os, "scandir", refuse)
+    assert "c" in found(".")
+    assert "b.jpg" in found(".")
+
+
+def test_deep_nesting(tmp_path):
+    folder = tmp_path
+    for _ in range(200):
+        folder = folder / "d"
+    folder.mkdir(parents=True)
+    (folder / "deep.png").touch()
+    assert [path.name for path in find_images([tmp_path])] == ["deep.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a.png\nb c.png\n", ["a.png", "b c.png"]),
+        ("\n\na.png\r\n  \nb.png", ["a.png", "b.png"]),
+        ("a.png\0new\nline.png\0", ["a.png", "new\nline.png"]),
+        ("", []),
+        ("\0\0", []),
+    ],
+)
+def test_lists(text, expected):
+    assert [str(path) for path in paths_from_lines(io.StringIO(text))] == expected
+    assert [str(path) for path in paths_from_lines(io.BytesIO(text.encode()))] == expected
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_names_that_are_not_text():
+    (path,) = paths_from_lines(io.BytesIO(b"\xff\xfe.png\n"))
+    assert os.fsencode(path) == b"\xff\xfe.png"
