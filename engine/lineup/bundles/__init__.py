@@ -1,0 +1,1 @@
+"""The contract between export and engine: manifest, verification, store."""

@@ -1,0 +1,244 @@
+"""Opening a bundle: nothing of it is used before every file matched its size and hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lineup.bundles.external import external_locations
+from lineup.bundles.manifest import (
+    MANIFEST_NAME,
+    FileRecord,
+    Graph,
+    Manifest,
+    manifest_from_file,
+)
+from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
+from lineup.files import sha256_from_bytes, sha256_from_file
+
+WEIGHTS_FOLDER = "weights"
+
+
+def weight_location(sha256: str) -> str:
+    """Return where a bundle keeps external data, and the location that a graph gives for it."""
+    return f"{WEIGHTS_FOLDER}/sha256-{sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle whose files have been verified.
+
+    Attributes:
+        path: Absolute path of the bundle's folder.
+        manifest: What the bundle says about itself.
+        digest: Hex SHA-256 of the model's content. It does not depend on name, date, source or
+            licence, so two bundles with the same digest compute the same.
+    """
+
+    path: Path
+    manifest: Manifest
+    digest: str
+
+    def graph_path(self, role: str) -> Path:
+        """Return the path of a graph's ONNX file.
+
+        Raises:
+            BundleFormatError: The bundle has no graph of that role.
+        """
+        graph = self.manifest.graphs.get(role)
+        if graph is None:
+            raise BundleFormatError(
+                f"{self.path / MANIFEST_NAME}: graphs.{role}: missing, but needed here; "
+                f"there are: {', '.join(self.manifest.graphs)}",
+                hint="The bundle is of another kind or incomplete; export it again.",
+            )
+        return self.path / graph.file.path
+
+    def preprocess(self, key: str) -> Any:
+        """Return a field of the manifest's `preprocess`.
+
+        Raises:
+            BundleFormatError: The field is absent; names it.
+        """
+        if key not in self.manifest.preprocess:
+            raise BundleFormatError(
+                f"{self.path / MANIFEST_NAME}: preprocess.{key}: missing, but needed here",
+                hint="The bundle was exported without it; export it again.",
+            )
+        return self.manifest.preprocess[key]
+
+
+@dataclass(frozen=True, slots=True)
+class FileCheck:
+    """The outcome of verifying one file.
+
+    Attributes:
+        path: Relative to the bundle.
+        problem: Why the file cannot be trusted; None when it can.
+    """
+
+    path: str
+    problem: str | None
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Verify every file of a bundle and open it.
+
+    Args:
+        path: The bundle's folder.
+
+    Raises:
+        BundleNotFoundError: There is no such folder, or it holds no manifest.
+        BundleVersionError: The manifest was written by a newer lineup.
+        BundleFormatError: The manifest breaks its schema; names the field.
+        BundleIntegrityError: A file is missing, truncated, altered, or outside of the bundle;
+            names it and says which.
+    """
+    root, manifest = read_bundle(path)
+    for check in file_checks(root, manifest):
+        if check.problem is not None:
+            raise BundleIntegrityError(
+                f"{root}: {check.path}: {check.problem}",
+                hint="Nothing of the bundle was used. Copy or export it again.",
+            )
+    return Bundle(root, manifest, content_digest(manifest))
+
+
+def read_bundle(path: Path) -> tuple[Path, Manifest]:
+    """Return the absolute path and the manifest of a bundle whose files are not verified.
+
+    Raises:
+        BundleError: As `open_bundle`, short of what concerns the other files.
+    """
+    root = path.expanduser().resolve()
+    if not root.is_dir():
+        raise BundleNotFoundError(
+            f"{path} is not a bundle: no such folder.",
+            hint="`lineup models list` shows the bundles that exist.",
+        )
+    problem = _path_problem(root, MANIFEST_NAME)
+    if problem is not None and (root / MANIFEST_NAME).exists():
+        raise BundleIntegrityError(f"{root}: {MANIFEST_NAME}: {problem}")
+    return root, manifest_from_file(root / MANIFEST_NAME)
+
+
+def file_checks(root: Path, manifest: Manifest) -> Iterator[FileCheck]:
+    """Verify the files of a bundle one by one: place, size, hash, then what graphs refer to.
+
+    Args:
+        root: Absolute path of the bundle.
+        manifest: Its manifest.
+    """
+    placed = {
+        record.path: problem
+        for graph in manifest.graphs.values()
+        for record, problem in _placement(graph)
+    }
+    for record in manifest.records():
+        problem = _content_problem(root, record) or placed.get(record.path)
+        graphs = [graph for graph in manifest.graphs.values() if graph.file == record]
+        for graph in graphs:
+            problem = problem or _reference_problem(root, graph)
+        yield FileCheck(record.path, problem)
+
+
+def content_digest(manifest: Manifest) -> str:
+    """Return the hex SHA-256 that identifies what the model computes.
+
+    It covers the kind, the hashes of all files, the roles of the graphs, and every setting that
+    changes results.
+    """
+    hashes = {record.path: record.sha256 for record in manifest.files}
+    content = {
+        "kind": manifest.kind,
+        "graphs": {
+            role: [graph.file.sha256, *sorted(weight.sha256 for weight in graph.weights)]
+            for role, graph in manifest.graphs.items()
+        },
+        "files": sorted(hashes.values()),
+        "tokenizer": None if manifest.tokenizer is None else hashes[manifest.tokenizer],
+        "preprocess": manifest.preprocess,
+        "fingerprint": None if manifest.fingerprint is None else asdict(manifest.fingerprint),
+        "generation": None if manifest.generation is None else asdict(manifest.generation),
+        "scheduler": manifest.scheduler,
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256_from_bytes(canonical.encode("ascii"))
+
+
+def _content_problem(root: Path, record: FileRecord) -> str | None:
+    problem = _path_problem(root, record.path)
+    if problem is not None:
+        return problem
+    path = root / record.path
+    try:
+        found_bytes = path.stat().st_size
+        if found_bytes != record.size_bytes:
+            word = "truncated" if found_bytes < record.size_bytes else "altered"
+            return f"{word}: expected {record.size_bytes} bytes, found {found_bytes}"
+        found_sha256 = sha256_from_file(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if found_sha256 != record.sha256:
+        return f"altered: expected sha256 {record.sha256}, found {found_sha256}"
+    return None
+
+
+def path_text_problem(text: str) -> str | None:
+    """Return why a path must not stand in a manifest, None when it may; looks at no file."""
+    # The same on every system: a bundle that is refused on Windows is refused here.
+    if "\\" in text or ":" in text:
+        return "the path has a backslash or a drive letter; expected forward slashes"
+    parts = text.split("/")
+    if parts[0] == "":
+        return "the path is absolute; expected one inside of the bundle"
+    if ".." in parts:
+        return "the path leaves the bundle with '..'"
+    if not all(parts) or "." in parts:
+        return "the path has an empty or '.' part"
+    return None
+
+
+def _path_problem(root: Path, text: str) -> str | None:
+    """Return why a path does not name a regular file inside of the bundle, None when it does."""
+    problem = path_text_problem(text)
+    if problem is not None:
+        return problem
+    try:
+        resolved = (root / text).resolve(strict=True)
+    except FileNotFoundError:
+        return "missing"
+    except (OSError, RuntimeError) as error:
+        return f"cannot be read: {error}"
+    if not resolved.is_relative_to(root):
+        return f"a link that leaves the bundle, to {resolved}"
+    if not resolved.is_file():
+        return "not a regular file"
+    return None
+
+
+def _placement(graph: Graph) -> Iterator[tuple[FileRecord, str]]:
+    """Yield the files of a graph that lie where they must not."""
+    if "/" in graph.file.path:
+        # External data is looked up next to the graph.
+        yield graph.file, "a graph has to lie at the top of the bundle"
+    for weight in graph.weights:
+        expected = weight_location(weight.sha256)
+        if weight.path != expected:
+            yield weight, f"weights have to lie at the address of their content, {expected}"
+
+
+def _reference_problem(root: Path, graph: Graph) -> str | None:
+    """Return why the external data that a graph asks for is not what was verified."""
+    try:
+        wanted = external_locations(root / graph.file.path)
+    except BundleError as error:
+        return error.message
+    # By address, not by recorded path: a misplaced weight is reported as itself.
+    strangers = sorted(wanted - {weight_location(weight.sha256) for weight in graph.weights})
+    if strangers:
+        return f"the graph refers to {strangers[0]!r}, which is not among its weights"
+    return None

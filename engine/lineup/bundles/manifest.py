@@ -1,0 +1,376 @@
+"""The manifest of a bundle: what the runtime may know about a model without opening its graphs.
+
+`manifest.schema.json` next to this module is the published definition. The dataclasses mirror it;
+whoever reads a manifest gets dataclasses that passed the schema, or an error that names the field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from lineup.bundles.schema import check_schema
+from lineup.errors import BundleFormatError, BundleNotFoundError, BundleVersionError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What a bundle may be called; matched in full."""
+
+MAX_MANIFEST_BYTES = 16 * 2**20
+"""Far above any real manifest; a larger file is not read into memory."""
+
+
+class BundleKind(str, Enum):
+    """What a bundle's model does."""
+
+    CAPTIONER = "captioner"
+    GENERATOR = "generator"
+    ENCODER = "encoder"
+    FINGERPRINT = "fingerprint"
+
+
+class Precision(str, Enum):
+    """Number format of the weights and of most of the computation."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+class Origin(str, Enum):
+    """Where the weights come from."""
+
+    TRAINED = "trained"
+    HUB = "hub"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A graph's input or output.
+
+    Attributes:
+        name: Name of the tensor in the graph.
+        dtype: NumPy name of the element type, e.g. "uint8", "float32".
+        shape: One entry per axis: a fixed size, or the name of a symbolic one.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A file of the bundle, and what it has to be.
+
+    Attributes:
+        path: Relative to the bundle, with forward slashes.
+        sha256: 64 lower-case hex digits.
+        size_bytes: Exact size.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How well a graph reproduced its reference when it was exported.
+
+    Attributes:
+        reference: What it was compared with, e.g. "numpy float64".
+        metric: An error, lower is better, e.g. "max_relative_error".
+        value: The error measured.
+        tolerance: The largest error allowed; `value` is not above it.
+        samples: Number of inputs compared.
+    """
+
+    reference: str
+    metric: str
+    value: float
+    tolerance: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """One ONNX graph of the bundle.
+
+    Attributes:
+        file: The ONNX file.
+        weights: External data of the graph, each at "weights/sha256-<its hash>".
+        opset: Version of the default ONNX operator set.
+        inputs: In the order of the graph.
+        outputs: In the order of the graph.
+        parity: The comparison that the export ended with.
+    """
+
+    file: FileRecord
+    weights: tuple[FileRecord, ...]
+    opset: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parity: Parity
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the model comes from.
+
+    Attributes:
+        origin: Trained by this project, taken from a hub, or seeded random weights.
+        id: Hub id, name of the recipe, or "random:<seed>".
+        revision: Commit, version or hash that pins `id`.
+        details: Anything else that helps to make the model again (data, command, figures).
+    """
+
+    origin: Origin
+    id: str
+    revision: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintInfo:
+    """What a fingerprint bundle puts out.
+
+    Attributes:
+        dimension: Length of a fingerprint.
+        method: Name of the method, e.g. "whitened-residual-spectrum".
+        details: Constants of the method that a reader may want to know.
+    """
+
+    dimension: int
+    method: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationInfo:
+    """Defaults of a generator.
+
+    Attributes:
+        native_width_px: Width it was trained for.
+        native_height_px: Height it was trained for.
+        steps: Default number of denoising steps.
+        guidance: Default classifier-free guidance scale; 0 is none.
+    """
+
+    native_width_px: int
+    native_height_px: int
+    steps: int
+    guidance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Everything that a bundle says about itself.
+
+    Attributes:
+        kind: What the model does.
+        name: Name of the bundle in a store: 1 to 64 of `[A-Za-z0-9._-]`, the first a letter or
+            a digit.
+        licence: SPDX expression of the weights' licence.
+        source: Where the model comes from.
+        tools: Version per tool that took part in making the bundle.
+        precision: Number format of the weights.
+        graphs: Graph per role, e.g. "fingerprint", "unet", "vae_decoder".
+        preprocess: What the host does to an image before the graph; read it with
+            `Bundle.preprocess`, which names the field that is absent.
+        created: ISO 8601 date, "2026-01-31".
+        fingerprint: Only for kind fingerprint, and always there.
+        generation: Defaults of a generator.
+        scheduler: Constants of a generator's scheduler.
+        tokenizer: Path of the tokenizer, one of `files`.
+        files: Further files of the bundle.
+        schema_version: Version of the manifest's schema.
+    """
+
+    kind: BundleKind
+    name: str
+    licence: str
+    source: Source
+    tools: Mapping[str, str]
+    precision: Precision
+    graphs: Mapping[str, Graph]
+    preprocess: Mapping[str, Any]
+    created: str
+    fingerprint: FingerprintInfo | None = None
+    generation: GenerationInfo | None = None
+    scheduler: Mapping[str, Any] | None = None
+    tokenizer: str | None = None
+    files: tuple[FileRecord, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    def all_records(self) -> Iterator[FileRecord]:
+        """Yield every file record; graphs that share weights repeat them."""
+        for graph in self.graphs.values():
+            yield graph.file
+            yield from graph.weights
+        yield from self.files
+
+    def records(self) -> tuple[FileRecord, ...]:
+        """Return every file that the bundle consists of, each once, the manifest left out."""
+        return tuple(dict.fromkeys(self.all_records()))
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all files together, the manifest left out."""
+        return sum(record.size_bytes for record in self.records())
+
+
+def manifest_from_dict(raw: object, *, where: str = MANIFEST_NAME) -> Manifest:
+    """Return the manifest that parsed JSON holds.
+
+    Args:
+        raw: The parsed JSON.
+        where: File to name in errors.
+
+    Raises:
+        BundleVersionError: The manifest was written by a newer lineup.
+        BundleFormatError: A field is missing, unknown or wrong; names it.
+    """
+    if not isinstance(raw, Mapping):
+        raise BundleFormatError(f"{where}: expected a JSON object, got {type(raw).__name__}.")
+    version = raw.get("schema_version")
+    # Before the schema: a newer manifest may break ours in any way, and that is not its fault.
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleVersionError(
+            f"{where}: schema_version is {version}, but this lineup reads up to {SCHEMA_VERSION}.",
+            hint="The bundle was made by a newer lineup. Upgrade: pip install --upgrade lineup",
+        )
+    check_schema(raw, where)
+    manifest = _manifest_from_checked(raw)
+    for problem in _contradictions(manifest):
+        raise BundleFormatError(f"{where}: {problem}")
+    return manifest
+
+
+def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
+    """Return the manifest as plain JSON values, absent fields left out.
+
+    Raises:
+        BundleFormatError: A value cannot be written as JSON.
+    """
+    ordered = {"schema_version": manifest.schema_version, **asdict(manifest)}
+    present = {key: value for key, value in ordered.items() if value is not None}
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(present, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise BundleFormatError(
+            f"The manifest of {manifest.name!r} holds a value that JSON cannot: {error}",
+            hint="Only finite numbers, text, booleans, lists and objects can be recorded.",
+        ) from error
+    return plain
+
+
+def manifest_from_file(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        path: The JSON file.
+
+    Raises:
+        BundleNotFoundError: There is no such file.
+        BundleVersionError: The manifest was written by a newer lineup.
+        BundleFormatError: The file is not JSON or breaks the schema; names the field.
+    """
+    if not path.is_file():
+        raise BundleNotFoundError(
+            f"{path.parent} is not a bundle: it has no {path.name}.",
+            hint="`lineup models list` shows the bundles that exist.",
+        )
+    try:
+        return manifest_from_dict(_json_from_file(path), where=str(path))
+    except OSError as error:
+        raise BundleFormatError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _json_from_file(path: Path) -> object:
+    size_bytes = path.stat().st_size
+    if size_bytes > MAX_MANIFEST_BYTES:
+        raise BundleFormatError(
+            f"{path}: {size_bytes} bytes, expected at most {MAX_MANIFEST_BYTES} in a manifest."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BundleFormatError(
+            f"{path}: not JSON: {error}", hint="The file is damaged; export the bundle again."
+        ) from error
+
+
+def _refuse_constant(text: str) -> None:
+    """Refuse NaN and Infinity, which Python's parser takes although JSON has neither."""
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """Yield what the schema cannot express."""
+    if not NAME_PATTERN.fullmatch(manifest.name):
+        yield f"name: expected text that matches {NAME_PATTERN.pattern}, got {manifest.name!r}"
+    try:
+        date.fromisoformat(manifest.created)
+    except ValueError:
+        yield f"created: expected a date like 2026-01-31, got {manifest.created!r}"
+    for role, graph in manifest.graphs.items():
+        if not graph.parity.value <= graph.parity.tolerance:
+            yield (
+                f"graphs.{role}.parity.value: {graph.parity.value:g} is above the tolerance "
+                f"{graph.parity.tolerance:g}; a graph that failed parity is not used"
+            )
+    if manifest.tokenizer not in {None, *(record.path for record in manifest.files)}:
+        yield f"tokenizer: {manifest.tokenizer!r} is not among files"
+    seen: dict[str, FileRecord] = {}
+    for record in manifest.all_records():
+        if seen.setdefault(record.path, record) != record:
+            yield f"the file {record.path!r} is recorded twice, with different sizes or hashes"
+
+
+def _manifest_from_checked(raw: Mapping[str, Any]) -> Manifest:
+    fingerprint, generation = raw.get("fingerprint"), raw.get("generation")
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        kind=BundleKind(raw["kind"]),
+        name=raw["name"],
+        licence=raw["licence"],
+        source=Source(**{**raw["source"], "origin": Origin(raw["source"]["origin"])}),
+        tools=raw["tools"],
+        precision=Precision(raw["precision"]),
+        graphs={role: _graph_from_checked(graph) for role, graph in raw["graphs"].items()},
+        preprocess=raw["preprocess"],
+        created=raw["created"],
+        fingerprint=None if fingerprint is None else FingerprintInfo(**fingerprint),
+        generation=None if generation is None else GenerationInfo(**generation),
+        scheduler=raw.get("scheduler"),
+        tokenizer=raw.get("tokenizer"),
+        files=_records_from_checked(raw.get("files", ())),
+    )
+
+
+def _graph_from_checked(raw: Mapping[str, Any]) -> Graph:
+    return Graph(
+        file=FileRecord(**raw["file"]),
+        weights=_records_from_checked(raw["weights"]),
+        opset=raw["opset"],
+        inputs=_tensors_from_checked(raw["inputs"]),
+        outputs=_tensors_from_checked(raw["outputs"]),
+        parity=Parity(**raw["parity"]),
+    )
+
+
+def _records_from_checked(raw: Iterable[Mapping[str, Any]]) -> tuple[FileRecord, ...]:
+    return tuple(FileRecord(**record) for record in raw)
+
+
+def _tensors_from_checked(raw: Iterable[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(spec["name"], spec["dtype"], tuple(spec["shape"])) for spec in raw)

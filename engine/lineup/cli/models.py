@@ -1,0 +1,246 @@
+"""`lineup models`: list, show, verify, install and remove model bundles."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lineup.bundles.manifest import Graph, Manifest, TensorSpec
+    from lineup.bundles.store import BundleStore, StoredBundle
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def models() -> None:
+    """List and manage model bundles."""
+
+
+@models.command("list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """List the bundles that come with lineup and those installed."""
+    stored = _store().list()
+    if as_json:
+        _echo_json([_summary(entry) for entry in stored])
+        return
+    if not stored:
+        click.echo("No bundle is installed.", err=True)
+        return
+    table = _table("name", "kind", "precision", "licence", "source", "size", "from")
+    for entry in stored:
+        origin = "lineup" if entry.shipped else "installed"
+        if entry.manifest is None:
+            _add_row(table, entry.name, "unreadable", "", "", "", "", origin)
+            continue
+        about = entry.manifest
+        _add_row(
+            table,
+            entry.name,
+            about.kind.value,
+            about.precision.value,
+            about.licence,
+            f"{about.source.origin.value}: {about.source.id}",
+            _size_text(about.size_bytes),
+            origin,
+        )
+    _print(table)
+    for entry in stored:
+        if entry.problem is not None:
+            click.echo(f"{entry.name}: {_printable(entry.problem)}", err=True)
+
+
+@models.command()
+@click.argument("bundle", metavar="NAME")
+@json_option
+def show(bundle: str, as_json: bool) -> None:
+    """Show what a bundle says about itself; NAME may be a folder.
+
+    The files are not checked: `lineup models verify` does that.
+    """
+    from lineup.bundles.bundle import content_digest, read_bundle
+    from lineup.bundles.manifest import manifest_to_dict
+
+    root, manifest = read_bundle(_store().path(bundle))
+    digest = content_digest(manifest)
+    if as_json:
+        plain = manifest_to_dict(manifest)
+        _echo_json({"path": str(root), "digest": digest, "manifest": plain})
+        return
+    about = _table("", "", show_header=False)
+    for label, value in _facts(root, manifest, digest):
+        _add_row(about, label, value)
+    _print(about)
+    graphs = _table("graph", "inputs", "outputs", "size", "parity")
+    for role, graph in manifest.graphs.items():
+        _add_row(graphs, role, *_graph_cells(graph))
+    _print(graphs)
+
+
+@models.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Check every bundle.")
+def verify(names: tuple[str, ...], every: bool) -> None:
+    """Check every file of bundles against its size and hash; NAME may be a folder.
+
+    Prints one line per file. The exit code is 1 when a file cannot be trusted.
+    """
+    if bool(names) == every:
+        raise click.UsageError("Name the bundles to check, or pass --all.")
+    store = _store()
+    chosen = [entry.name for entry in store.list()] if every else list(names)
+    bad = 0
+    for name in chosen:
+        for check in store.verify(name):
+            bad += check.problem is not None
+            click.echo(_printable(f"{name}: {check.path}: {check.problem or 'ok'}"))
+    if bad:
+        click.echo(
+            f"{bad} {'file' if bad == 1 else 'files'} cannot be trusted. "
+            "Install the bundle again from where it came from.",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)
+
+
+@models.command()
+@click.argument("name")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def remove(name: str, yes: bool) -> None:
+    """Remove an installed bundle, and the weights that no other bundle uses."""
+    store = _store()
+    # Before the question: nobody should confirm what cannot be done.
+    store.check_removable(name)
+    if not yes:
+        click.confirm(f"Remove the bundle {name}?", abort=True, err=True)
+    store.remove(name)
+    click.echo(f"removed {name}")
+
+
+@models.command()
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--overwrite", is_flag=True, help="Replace another bundle of the same name.")
+def install(directory: Path, overwrite: bool) -> None:
+    """Verify the bundle in DIR and copy it to where lineup finds it by name."""
+    bundle = _store().install(directory, overwrite=overwrite)
+    click.echo(f"installed {bundle.manifest.name} in {bundle.path}")
+
+
+def _store() -> BundleStore:
+    from lineup.bundles.store import BundleStore
+    from lineup.paths import home_dir
+
+    return BundleStore(home_dir())
+
+
+def _summary(entry: StoredBundle) -> dict[str, Any]:
+    """Return a bundle's line of `list --json`; what an unreadable manifest holds is null."""
+    about = entry.manifest
+    return {
+        "name": entry.name,
+        "path": str(entry.path),
+        "shipped": entry.shipped,
+        "kind": None if about is None else about.kind.value,
+        "precision": None if about is None else about.precision.value,
+        "licence": None if about is None else about.licence,
+        "source": None if about is None else f"{about.source.origin.value}: {about.source.id}",
+        "size_bytes": None if about is None else about.size_bytes,
+        "problem": entry.problem,
+    }
+
+
+def _facts(root: Path, manifest: Manifest, digest: str) -> list[tuple[str, str]]:
+    source = manifest.source
+    facts = [
+        ("name", manifest.name),
+        ("kind", manifest.kind.value),
+        ("licence", manifest.licence),
+        ("source", f"{source.origin.value}: {source.id} @ {source.revision}"),
+        ("precision", manifest.precision.value),
+        ("created", manifest.created),
+        ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
+        ("preprocess", _settings_text(manifest.preprocess)),
+        ("size", _size_text(manifest.size_bytes)),
+        ("digest", digest),
+        ("folder", str(root)),
+    ]
+    if manifest.fingerprint is not None:
+        info = manifest.fingerprint
+        facts.insert(2, ("fingerprint", f"{info.method}, {info.dimension} numbers"))
+    if manifest.generation is not None:
+        defaults = manifest.generation
+        size = f"{defaults.native_width_px}x{defaults.native_height_px} px"
+        facts.insert(
+            2, ("generation", f"{size}, {defaults.steps} steps, guidance {defaults.guidance:g}")
+        )
+    return facts
+
+
+def _settings_text(settings: Any) -> str:
+    return ", ".join(f"{key} {value}" for key, value in settings.items())
+
+
+def _graph_cells(graph: Graph) -> tuple[str, str, str, str]:
+    size_bytes = graph.file.size_bytes + sum(weight.size_bytes for weight in graph.weights)
+    parity = graph.parity
+    return (
+        "\n".join(_tensor_text(spec) for spec in graph.inputs),
+        "\n".join(_tensor_text(spec) for spec in graph.outputs),
+        _size_text(size_bytes),
+        f"{parity.metric} {parity.value:.2g} of {parity.tolerance:.2g} allowed, "
+        f"{parity.samples} inputs, against {parity.reference}",
+    )
+
+
+def _tensor_text(spec: TensorSpec) -> str:
+    return f"{spec.name}: {spec.dtype} [{', '.join(map(str, spec.shape))}]"
+
+
+def _size_text(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def _table(*columns: str, show_header: bool = True) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _add_row(table: Table, *cells: str) -> None:
+    from rich.text import Text
+
+    # A manifest is foreign text: neither markup nor control characters of it take effect.
+    table.add_row(*(Text("\n".join(map(_printable, cell.split("\n")))) for cell in cells))
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        # In a pipe there is no width to fit into, and a wrapped hash cannot be searched for.
+        console.width = 1000
+    console.print(table)
+    console.print()
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
