@@ -1,0 +1,1 @@
+"""What runs a graph: one class with a tiny contract per runtime."""

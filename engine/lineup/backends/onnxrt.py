@@ -1,0 +1,199 @@
+"""ONNX Runtime: sessions with an explicit provider policy and lean memory settings."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from lineup.backends.base import Runner
+from lineup.backends.device import Device, DeviceKind, Probe
+from lineup.bundles.manifest import TensorSpec
+from lineup.errors import BackendError, DeviceUnavailableError
+from lineup.types import AnyArray
+
+logger = logging.getLogger(__name__)
+
+_PROVIDER_FROM_KIND = {
+    DeviceKind.CPU: "CPUExecutionProvider",
+    DeviceKind.CUDA: "CUDAExecutionProvider",
+    DeviceKind.TENSORRT: "TensorrtExecutionProvider",
+}
+_FATAL_ONLY = 4
+
+_IDENTITY_GRAPH = (
+    b'\x08\x08:;\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x05probeZ\x0f\n\x01x\x12\n\n\x08\x08\x01'
+    b"\x12\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
+)
+"""y = Identity(x), float32 [1], opset 17: onnx.helper's model of one node, serialised."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeOptions:
+    """How a session uses the machine.
+
+    Attributes:
+        threads: Threads inside one operator on the CPU; 0 takes every core.
+        cache_dir: Where TensorRT keeps compiled engines; None compiles anew in every process.
+    """
+
+    threads: int = 0
+    cache_dir: Path | None = None
+
+
+def providers_from_device(
+    device: Device, cache_dir: Path | None = None
+) -> list[tuple[str, dict[str, str]]]:
+    """Return ONNX Runtime's provider list for a device, most wanted first.
+
+    The CPU closes every list, for the few operators (shape arithmetic) that a GPU provider leaves
+    to it; whether the wanted provider is really active is checked on the session.
+    """
+    cpu: tuple[str, dict[str, str]] = (_PROVIDER_FROM_KIND[DeviceKind.CPU], {})
+    if device.kind is DeviceKind.CPU:
+        return [cpu]
+    cuda_options = {
+        "device_id": str(device.index),
+        # Grow by what is asked for; the default doubles, and the slack is never given back.
+        "arena_extend_strategy": "kSameAsRequested",
+        # The fp32 islands are there for their precision; TF32 would keep 10 of 23 mantissa bits.
+        "use_tf32": "0",
+    }
+    cuda = (_PROVIDER_FROM_KIND[DeviceKind.CUDA], cuda_options)
+    if device.kind is DeviceKind.CUDA:
+        return [cuda, cpu]
+    tensorrt_options = {"device_id": str(device.index)}
+    if cache_dir is not None:
+        tensorrt_options |= {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(cache_dir),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(cache_dir),
+        }
+    return [(_PROVIDER_FROM_KIND[DeviceKind.TENSORRT], tensorrt_options), cuda, cpu]
+
+
+def session_options_from(options: RuntimeOptions, device: Device) -> ort.SessionOptions:
+    """Return session options for lean memory; see the comments for what each one saves."""
+    settings = ort.SessionOptions()
+    settings.log_severity_level = _FATAL_ONLY  # what matters is raised or checked on the session
+    settings.intra_op_num_threads = options.threads
+    settings.inter_op_num_threads = 1  # the graphs are chains; parallel branches cost memory
+    # Spinning threads would take the cores from the threads that decode the next images.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if device.kind is DeviceKind.CPU:
+        # The arena keeps its high-water mark for ever; without it memory returns after a run.
+        settings.enable_cpu_mem_arena = False
+        # Prepacking copies every weight into private memory; unpacked, external data stays
+        # mapped from its file: shared between processes, and evictable.
+        settings.add_session_config_entry("session.disable_prepacking", "1")
+    return settings
+
+
+def probe_device(device: Device) -> Probe:
+    """Create a one-node session on the device and look at where it really runs."""
+    wanted = _PROVIDER_FROM_KIND[device.kind]
+    if wanted not in ort.get_available_providers():
+        return Probe(False, f"this onnxruntime ({ort.__version__}) was built without {wanted}")
+    try:
+        session = _create_session(_IDENTITY_GRAPH, RuntimeOptions(), device)
+    except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
+        return Probe(False, _reason_from_error(error))
+    if wanted in session.get_providers():
+        return Probe(True)
+    return Probe(
+        False,
+        f"{wanted} did not start; a GPU, its driver, or the CUDA and cuDNN libraries are missing",
+    )
+
+
+def runner_from_onnx(path: Path, device: Device, options: RuntimeOptions | None = None) -> Runner:
+    """Load a graph file.
+
+    Args:
+        path: The .onnx file; external data lies beside it.
+        device: Where to run; a provider that is not really active is an error.
+        options: Threads and caches; defaults to every core and no engine cache.
+
+    Raises:
+        BackendError: ONNX Runtime cannot load the graph.
+        DeviceUnavailableError: The session came back on another device.
+    """
+    try:
+        session = _create_session(str(path), options or RuntimeOptions(), device)
+    except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
+        raise BackendError(f"{path}: onnxruntime cannot load it: {error}") from error
+    active = session.get_providers()
+    if _PROVIDER_FROM_KIND[device.kind] not in active:
+        raise DeviceUnavailableError(
+            f"{path.name} was to run on {device}, but the session uses {', '.join(active)}.",
+            hint="See what `lineup doctor` finds, or use --device cpu.",
+        )
+    logger.debug("%s on %s", path.name, ", ".join(active))
+    return OnnxRuntimeRunner(session)
+
+
+class OnnxRuntimeRunner(Runner):
+    """A graph in an ONNX Runtime session."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session: ort.InferenceSession | None = session
+        self.inputs = tuple(_spec_from_node(node) for node in session.get_inputs())
+        self.outputs = tuple(_spec_from_node(node) for node in session.get_outputs())
+
+    def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        if self._session is None:
+            raise BackendError("The graph was closed; load it again before running it.")
+        names = [spec.name for spec in self.outputs]
+        try:
+            arrays = self._session.run(names, dict(feeds))
+        except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
+            raise BackendError(f"onnxruntime failed to run the graph: {error}") from error
+        return dict(zip(names, arrays, strict=True))
+
+    def close(self) -> None:
+        """Drop the session; its memory is released."""
+        self._session = None
+
+
+def _create_session(
+    model: str | bytes, options: RuntimeOptions, device: Device
+) -> ort.InferenceSession:
+    """Create a session; what onnxruntime prints from Python goes to the log, not to stdout."""
+    ort.set_default_logger_severity(_FATAL_ONLY)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        if device.kind is not DeviceKind.CPU and hasattr(ort, "preload_dlls"):
+            # Finds CUDA and cuDNN in NVIDIA's Python packages, where no loader path leads.
+            ort.preload_dlls()
+        session = ort.InferenceSession(
+            model,
+            session_options_from(options, device),
+            providers=providers_from_device(device, options.cache_dir),
+            # Retrying on other providers in silence is what the device policy forbids.
+            enable_fallback=0,
+        )
+    if printed.getvalue():
+        logger.debug("onnxruntime: %s", printed.getvalue().strip())
+    return session
+
+
+def _spec_from_node(node: Any) -> TensorSpec:
+    """Translate onnxruntime's description: "tensor(float)" and None become "float32" and "?"."""
+    element = node.type.removeprefix("tensor(").removesuffix(")")
+    dtype = {"float": "float32", "double": "float64"}.get(element, element)
+    shape = tuple(f"?{i}" if length is None else length for i, length in enumerate(node.shape))
+    return TensorSpec(name=node.name, dtype=dtype, shape=shape)
+
+
+def _reason_from_error(error: Exception) -> str:
+    """Return the first line of onnxruntime's message, without its source locations."""
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return re.sub(r"^.*?\.cc:\d+ .*?\) ", "", first_line)
