@@ -1,0 +1,1 @@
+"""Support sets: reference fingerprints of known sources, on disk."""

@@ -1,0 +1,310 @@
+"""The gallery in memory: reference fingerprints of every known source, checked and immutable."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+
+from lineup.errors import GalleryError, SourceNotFoundError
+from lineup.results import REAL, UNKNOWN
+from lineup.types import Float32Array
+
+NORM_TOLERANCE = 1e-3
+"""Largest |norm - 1| of a fingerprint; float32 rounding of a normalised row stays far below it."""
+
+_NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST_PATTERN = re.compile(r"[A-Za-z0-9:._-]{1,128}")
+_ID_PATTERN = re.compile(r"[0-9a-f]{64}")
+
+
+class SourceRole(str, Enum):
+    """What a source stands for."""
+
+    CANDIDATE = "candidate"
+    """A generator that a query can be attributed to."""
+
+    REAL = "real"
+    """Photographs; they feed the posterior key `real`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SupportSet:
+    """Reference fingerprints of one source.
+
+    Attributes:
+        name: 1 to 64 of `A-Za-z0-9._-`, starting with a letter or digit; never "unknown",
+            and "real" only with the real role.
+        role: Generator or photographs.
+        fingerprints: Shape (N, D), dtype float32, rows L2-normalised, N and D at least 1;
+            a read-only copy is kept.
+        ids: Hex SHA-256 of the file each row was made from; unique, in row order.
+        provenance: Where the images came from, for people; one line, white space collapsed.
+
+    Raises:
+        GalleryError: A rule above is broken.
+    """
+
+    name: str
+    role: SourceRole
+    fingerprints: Float32Array
+    ids: tuple[str, ...]
+    provenance: str = ""
+
+    def __post_init__(self) -> None:
+        check_source_name(self.name, self.role)
+        check_fingerprints(self.fingerprints, f"source {self.name!r}")
+        check_ids(self.ids, len(self.fingerprints), f"source {self.name!r}")
+        object.__setattr__(self, "provenance", _one_line(self.provenance, self.name))
+        if self.fingerprints.flags.writeable:
+            frozen = self.fingerprints.copy()
+            frozen.setflags(write=False)
+            object.__setattr__(self, "fingerprints", frozen)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def dimension(self) -> int:
+        """Length of one fingerprint."""
+        return int(self.fingerprints.shape[1])
+
+    def merged_with(self, other: SupportSet) -> SupportSet:
+        """Return the union with another set of the same source; of equal ids, this set's row stays.
+
+        Raises:
+            GalleryError: Name, role or dimension differ.
+        """
+        _check_mergeable(self, other)
+        known = set(self.ids)
+        fresh = [row for row, image_id in enumerate(other.ids) if image_id not in known]
+        return SupportSet(
+            name=self.name,
+            role=self.role,
+            fingerprints=np.concatenate([self.fingerprints, other.fingerprints[fresh]]),
+            ids=self.ids + tuple(other.ids[row] for row in fresh),
+            provenance=_merged_provenance(self.provenance, other.provenance),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """All support sets made with one fingerprint bundle. Two galleries are equal by `digest`.
+
+    Attributes:
+        fingerprint_digest: Identity of the fingerprint bundle that made every row.
+        sources: Support set per name, sorted by name; may be empty.
+        fingerprint_name: Name of that bundle, for people; not part of the identity.
+
+    Raises:
+        GalleryError: The digest is malformed, a key is not its set's name, or dimensions differ.
+    """
+
+    fingerprint_digest: str
+    sources: Mapping[str, SupportSet]
+    fingerprint_name: str = ""
+
+    def __post_init__(self) -> None:
+        check_fingerprint_digest(self.fingerprint_digest)
+        for name, support in self.sources.items():
+            if name != support.name:
+                raise GalleryError(f"source {support.name!r} is filed under the name {name!r}")
+        dimensions = {support.dimension for support in self.sources.values()}
+        if len(dimensions) > 1:
+            raise GalleryError(
+                f"fingerprints of one gallery need one dimension, these have {sorted(dimensions)}"
+            )
+        ordered = {name: self.sources[name] for name in sorted(self.sources)}
+        object.__setattr__(self, "sources", MappingProxyType(ordered))
+
+    @property
+    def dimension(self) -> int | None:
+        """Length of one fingerprint; None for an empty gallery."""
+        return next((support.dimension for support in self.sources.values()), None)
+
+    @property
+    def candidates(self) -> tuple[SupportSet, ...]:
+        """Sources with the candidate role, sorted by name."""
+        return tuple(s for s in self.sources.values() if s.role is SourceRole.CANDIDATE)
+
+    @property
+    def reals(self) -> tuple[SupportSet, ...]:
+        """Sources with the real role, sorted by name."""
+        return tuple(s for s in self.sources.values() if s.role is SourceRole.REAL)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 of the content, whatever the order and the batches it was enrolled in.
+
+        Fingerprints enter as float16, the precision they are stored in, so that storing a gallery
+        or reading it on another processor does not change its identity. Provenance is left out.
+        """
+        digest = hashlib.sha256(f"{self.fingerprint_digest}\n".encode())
+        for name, support in self.sources.items():
+            digest.update(f"{name}\n{support.role.value}\n{len(support)}\n".encode())
+            order = sorted(range(len(support)), key=support.ids.__getitem__)
+            for row in order:
+                digest.update(bytes.fromhex(support.ids[row]))
+            digest.update(np.ascontiguousarray(support.fingerprints[order].astype("<f2")).data)
+        return digest.hexdigest()
+
+    def source(self, name: str) -> SupportSet:
+        """Return one support set.
+
+        Raises:
+            SourceNotFoundError: The gallery has no such source; the hint lists those it has.
+        """
+        try:
+            return self.sources[name]
+        except KeyError:
+            raise source_not_found(name, self.sources) from None
+
+    def merged_with(self, other: Gallery) -> Gallery:
+        """Return the union of both galleries, deduplicated by image id in each source.
+
+        Raises:
+            GalleryError: The galleries were made with different fingerprints, or a source has
+                different roles in them.
+        """
+        if other.fingerprint_digest != self.fingerprint_digest:
+            raise fingerprint_mismatch(
+                "the gallery to merge", other.fingerprint_digest, self.fingerprint_digest
+            )
+        merged = dict(self.sources)
+        for name, support in other.sources.items():
+            merged[name] = merged[name].merged_with(support) if name in merged else support
+        return Gallery(self.fingerprint_digest, merged, self.fingerprint_name)
+
+
+def check_source_name(name: str, role: SourceRole | None = None) -> None:
+    """Check the name of a source, and that it suits its role.
+
+    Raises:
+        GalleryError: The name breaks the rules of `SupportSet.name`.
+    """
+    if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
+        raise GalleryError(
+            f"{name!r} cannot name a source",
+            hint="Use 1 to 64 letters, digits, dots, underscores or hyphens, "
+            "starting with a letter or digit.",
+        )
+    if name.lower() == UNKNOWN:
+        raise GalleryError(
+            f"{name!r} cannot name a source: verdicts use it for generators outside the gallery",
+            hint="Choose another name.",
+        )
+    if role is not None and name.lower() == REAL and (name != REAL or role is not SourceRole.REAL):
+        raise GalleryError(
+            f"{name!r} cannot name a {role.value} source: verdicts use 'real' for photographs",
+            hint="Choose another name, or enrol photographs as 'real' with the role real.",
+        )
+
+
+def check_fingerprint_digest(digest: str) -> None:
+    """Check the identity of a fingerprint bundle.
+
+    Raises:
+        GalleryError: It is not 1 to 128 of `A-Za-z0-9:._-`.
+    """
+    if not isinstance(digest, str) or not _DIGEST_PATTERN.fullmatch(digest):
+        raise GalleryError(f"{digest!r} is not the digest of a fingerprint bundle")
+
+
+def check_fingerprints(fingerprints: Float32Array, owner: str) -> None:
+    """Check shape, dtype and norm of fingerprints; `owner` names them in the error.
+
+    Raises:
+        GalleryError: Not float32 (N, D) with N, D >= 1, or a row is not finite with norm 1.
+    """
+    if not isinstance(fingerprints, np.ndarray) or fingerprints.dtype != np.float32:
+        got = getattr(fingerprints, "dtype", type(fingerprints).__name__)
+        raise GalleryError(f"{owner}: fingerprints must be a float32 array, got {got}")
+    if fingerprints.ndim != 2 or 0 in fingerprints.shape:
+        raise GalleryError(
+            f"{owner}: fingerprints must have the shape (images, dimension), both at least 1, "
+            f"got {fingerprints.shape}"
+        )
+    bad = unusable_rows(fingerprints)
+    if bad:
+        raise GalleryError(f"{owner}: fingerprints must be finite with norm 1, row {bad[0]} is not")
+
+
+def unusable_rows(fingerprints: Float32Array) -> list[int]:
+    """Return the rows of (N, D) fingerprints that are not finite with norm 1."""
+    with np.errstate(all="ignore"):  # NaN and infinity are found below, not warned about
+        norms = np.linalg.norm(fingerprints, axis=1)
+    usable = np.abs(norms - 1.0) <= NORM_TOLERANCE  # false for NaN too
+    return [int(row) for row in np.flatnonzero(~usable)]
+
+
+def check_ids(ids: tuple[str, ...], count: int, owner: str) -> None:
+    """Check image ids; `owner` names them in the error.
+
+    Raises:
+        GalleryError: Not `count` unique lower-case hex SHA-256.
+    """
+    if len(ids) != count:
+        raise GalleryError(f"{owner}: {count} fingerprints need {count} ids, got {len(ids)}")
+    for image_id in ids:
+        if not isinstance(image_id, str) or not _ID_PATTERN.fullmatch(image_id):
+            raise GalleryError(f"{owner}: {image_id!r} is not the hex SHA-256 of an image file")
+    if len(set(ids)) != count:
+        raise GalleryError(f"{owner}: {count} ids, but only {len(set(ids))} different ones")
+
+
+def fingerprint_mismatch(what: str, got: str, expected: str) -> GalleryError:
+    """Return the error for fingerprints of another bundle; `what` names where they come from."""
+    return GalleryError(
+        f"{what} was made with the fingerprint {got[:12]}, expected {expected[:12]}",
+        hint="Fingerprints of different bundles cannot be compared: enrol the images again with "
+        f"the fingerprint {expected[:12]} into an empty gallery (lineup enroll NAME PATHS... "
+        "--gallery DIR), or choose the other bundle with --fingerprint.",
+    )
+
+
+def role_mismatch(name: str, present: SourceRole, got: SourceRole) -> GalleryError:
+    """Return the error for images that join the source `name` in another role."""
+    return GalleryError(
+        f"source {name!r} is in the gallery with the role {present.value}, not {got.value}",
+        hint=f"Enrol the images again under another name, or with --role {present.value}.",
+    )
+
+
+def source_not_found(name: str, known: Mapping[str, object]) -> SourceNotFoundError:
+    """Return the error for a name that is not among the `known` sources."""
+    listing = f"Known sources: {', '.join(known)}." if known else "There is none yet."
+    return SourceNotFoundError(
+        f"the gallery has no source {name!r}",
+        hint=f"{listing} Add one with lineup enroll NAME PATHS...",
+    )
+
+
+def _one_line(text: str, name: str) -> str:
+    """Return `text` fit to be printed to a terminal, which archives of strangers are not."""
+    line = " ".join(text.split())
+    if not line.isprintable():
+        raise GalleryError(f"source {name!r}: the provenance has control characters: {line!r}")
+    return line
+
+
+def _merged_provenance(ours: str, theirs: str) -> str:
+    parts = ours.split("; ") + theirs.split("; ")
+    return "; ".join(dict.fromkeys(part for part in parts if part))
+
+
+def _check_mergeable(ours: SupportSet, theirs: SupportSet) -> None:
+    if ours.name != theirs.name:
+        raise GalleryError(f"sources {ours.name!r} and {theirs.name!r} cannot become one set")
+    if ours.role is not theirs.role:
+        raise role_mismatch(ours.name, ours.role, theirs.role)
+    if ours.dimension != theirs.dimension:
+        raise GalleryError(
+            f"source {ours.name!r} has fingerprints of dimension {ours.dimension} here and "
+            f"{theirs.dimension} in the gallery to merge"
+        )
