@@ -1,0 +1,59 @@
+"""lineup tells which AI generator made an image, on the machine where the image is.
+
+    from pathlib import Path
+    import lineup
+
+    with lineup.open_engine() as engine:
+        image = lineup.image_from_bytes(Path("query.png").read_bytes())
+        verdict = engine.attribute(image.pixels)
+        print(verdict.label, verdict.confidence)
+
+Names are imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lineup._version import __version__
+
+if TYPE_CHECKING:
+    from lineup.engine import Engine, Verification, open_engine
+    from lineup.errors import LineupError
+    from lineup.imaging.decode import DecodedImage, image_from_bytes
+    from lineup.results import Evidence, Verdict
+
+__all__ = [
+    "DecodedImage",
+    "Engine",
+    "Evidence",
+    "LineupError",
+    "Verdict",
+    "Verification",
+    "__version__",
+    "image_from_bytes",
+    "open_engine",
+]
+
+_MODULE_FROM_NAME = {
+    "DecodedImage": "lineup.imaging.decode",
+    "Engine": "lineup.engine",
+    "Evidence": "lineup.results",
+    "LineupError": "lineup.errors",
+    "Verdict": "lineup.results",
+    "Verification": "lineup.engine",
+    "image_from_bytes": "lineup.imaging.decode",
+    "open_engine": "lineup.engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that `lineup --help` loads no numpy and no model."""
+    if name not in _MODULE_FROM_NAME:
+        raise AttributeError(f"module 'lineup' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULE_FROM_NAME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

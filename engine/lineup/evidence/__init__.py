@@ -1,0 +1,1 @@
+"""Signals about where a query comes from, one module each."""

@@ -1,0 +1,153 @@
+"""The fingerprint of an image: tiles in, one L2-normalised vector out.
+
+The whole computation (residual, spectrum, whitening) lies inside the bundle's graph; here images
+are cut into tiles and tiles are grouped into images. The tiles of an image contribute the mean of
+their log-spectra, which the graph forms as a matrix product with `tile_weights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lineup.backends.base import Runner
+from lineup.backends.device import Device, resolve_device
+from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.manifest import BundleKind
+from lineup.bundles.store import BundleStore
+from lineup.errors import BundleFormatError
+from lineup.imaging.tiles import TileSpec, tiles_from_image
+from lineup.paths import home_dir
+from lineup.types import AnyArray, Float32Array, RgbImage, RgbTiles
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+DEFAULT_BUNDLE = "whitened-spectrum"
+"""The bundle that is used when none is named; it ships inside the package."""
+
+
+class FingerprintExtractor:
+    """Computes fingerprints with one loaded bundle; a context manager that owns the session.
+
+    Attributes:
+        name: Name of the bundle.
+        digest: Identity of the bundle's content; fingerprints of different digests
+            cannot be compared.
+        dimension: Length of a fingerprint.
+        tile_spec: How an image is cut into tiles.
+        device: Where the graph runs.
+    """
+
+    def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+        manifest = bundle.manifest
+        if manifest.kind is not BundleKind.FINGERPRINT or manifest.fingerprint is None:
+            raise BundleFormatError(
+                f"{bundle.path} holds a model of kind {manifest.kind.value}, expected fingerprint.",
+                hint="`lineup models list` shows the kind of every bundle.",
+            )
+        self.name = manifest.name
+        self.digest = bundle.digest
+        self.dimension = manifest.fingerprint.dimension
+        self.device = device
+        self.tile_spec = TileSpec(
+            size_px=int(bundle.preprocess("tile_size_px")),
+            max_tiles=int(bundle.preprocess("max_tiles")),
+        )
+        self._runner: Runner = runner_from_onnx(bundle.graph_path("fingerprint"), device, options)
+
+    def tiles(self, pixels: RgbImage) -> RgbTiles:
+        """Cut an image into tiles; see `lineup.imaging.tiles.tiles_from_image`."""
+        return tiles_from_image(pixels, self.tile_spec)
+
+    def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
+        """Compute one fingerprint per image.
+
+        Args:
+            tiles: One array per image, shape (tiles, size, size, 3), uint8 RGB.
+
+        Returns:
+            Shape (images, dimension), float32; every row has length 1.
+
+        Raises:
+            BackendError: The graph failed to run.
+        """
+        if not tiles:
+            return np.empty((0, self.dimension), np.float32)
+        feeds: dict[str, AnyArray] = {
+            "tiles": np.concatenate(tiles),
+            "tile_weights": _tile_weights([len(image) for image in tiles]),
+        }
+        return self._runner.run(feeds)["fingerprint"]
+
+    def fingerprints(self, images: Sequence[RgbImage]) -> Float32Array:
+        """Compute one fingerprint per image, straight from pixels.
+
+        Args:
+            images: Shape (height, width, 3), uint8 RGB; sizes may differ.
+
+        Returns:
+            Shape (images, dimension), float32; every row has length 1.
+        """
+        return self.fingerprints_from_tiles([self.tiles(pixels) for pixels in images])
+
+    def notes(self, pixels: RgbImage) -> tuple[str, ...]:
+        """Return remarks on how far the fingerprint of this image can be trusted."""
+        height, width = pixels.shape[:2]
+        size = self.tile_spec.size_px
+        if min(height, width) >= size:
+            return ()
+        return (f"{width}x{height} is smaller than the {size} px tile; mirrored to fill it",)
+
+    def close(self) -> None:
+        """Release the session."""
+        self._runner.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_extractor(
+    bundle: str | Path | None = None, *, device: str = "auto", threads: int = 0
+) -> FingerprintExtractor:
+    """Verify and load a fingerprint bundle.
+
+    Args:
+        bundle: Name in the store or path of a folder; None takes the shipped default.
+        device: See `lineup.backends.device.device_from_text`.
+        threads: Threads on the CPU; 0 takes every core.
+
+    Raises:
+        BundleError: The bundle is absent, altered or of another kind.
+        DeviceUnavailableError: The device was asked for and is not usable.
+    """
+    resolved = resolve_device(device, probe_device)
+    opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
+    options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
+    return FingerprintExtractor(opened, resolved, options)
+
+
+def _tile_weights(counts: Sequence[int]) -> Float32Array:
+    """Return the matrix that averages tiles into images, shape (images, sum of counts).
+
+    Row i holds 1 / counts[i] in the columns of image i's tiles and 0 elsewhere.
+    """
+    weights = np.zeros((len(counts), sum(counts)), np.float32)
+    start = 0
+    for row, count in enumerate(counts):
+        weights[row, start : start + count] = 1.0 / count
+        start += count
+    return weights
