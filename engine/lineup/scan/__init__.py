@@ -1,0 +1,1 @@
+"""Many images in, one row per image out, resumable."""

@@ -1,0 +1,282 @@
+"""Where the rows go: a file that can be resumed, or a stream.
+
+Every row is one write straight to the operating system, so a killed scan leaves complete rows and
+at most one partial record at the very end, which the next scan cuts off.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from enum import Enum
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+import filelock
+
+from lineup.errors import LineupError, UsageError
+from lineup.scan.encoding import RowEncoder, RowFormat
+from lineup.scan.existing import existing_rows_from_file
+from lineup.scan.identity import Identities
+from lineup.scan.interrupts import interrupts_held
+from lineup.scan.rows import Row
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class OutputMode(str, Enum):
+    """What to do with an output file that exists."""
+
+    CREATE = "create"
+    RESUME = "resume"
+    OVERWRITE = "overwrite"
+
+
+class Output(Protocol):
+    """Takes the rows of one scan; a context manager."""
+
+    @property
+    def done(self) -> Identities:
+        """The images whose rows exist already; known after `begin`."""
+        ...
+
+    @property
+    def failed_before(self) -> int:
+        """Rows with an error that exist already; known after `begin`."""
+        ...
+
+    def begin(self, encoder: RowEncoder, run: str) -> None:
+        """Check what exists; comes before the first `write`."""
+        ...
+
+    def write(self, row: Row) -> None:
+        """Write one row; it has reached the operating system when this returns."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class OutputStream:
+    """Rows on a pipe, a terminal or a device; cannot be resumed.
+
+    Args:
+        stream: Where the bytes go.
+        name: What messages call it.
+        is_owned: Whether to close it at the end.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, *, is_owned: bool = False) -> None:
+        self.done = Identities()
+        self.failed_before = 0
+        self._stream = stream
+        self._is_owned = is_owned
+        self._name = name
+
+    def begin(self, encoder: RowEncoder, run: str) -> None:
+        """Write the header."""
+        self._encoder = encoder
+        self._write(encoder.header())
+
+    def write(self, row: Row) -> None:
+        """Write one row.
+
+        Raises:
+            BrokenPipeError: Nobody reads the stream any more.
+            LineupError: It cannot be written, e.g. because a disk is full.
+        """
+        self._write(self._encoder.bytes_from_row(row))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            with interrupts_held():
+                self._stream.write(data)
+                self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LineupError(f"Cannot write rows to {self._name}: {error.strerror}.") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._is_owned:
+            self._stream.close()
+
+
+class OutputFile:
+    """Rows in a file that belongs to one scan at a time.
+
+    The lock is a hidden file beside it, held by the operating system: it ends with the process,
+    however that ends, and the file is removed after an orderly end.
+
+    Args:
+        path: The file; its folder must exist.
+        mode: What to do when it exists.
+        row_format: How its rows are written.
+
+    Raises:
+        UsageError: The file exists and `mode` is CREATE, it is a folder, its folder does not exist
+            or cannot be written, or another scan writes to it.
+    """
+
+    def __init__(self, path: Path, mode: OutputMode, row_format: RowFormat) -> None:
+        self.done = Identities()
+        self.failed_before = 0
+        self._path = path
+        self._mode = mode
+        self._format = row_format
+        self._raw: FileIO | None = None
+        self._end = 0
+        target = path.resolve()  # two names of one file share the lock
+        self._lock_path = target.with_name(f".{target.name}.lock")
+        self._lock = filelock.FileLock(self._lock_path)
+        _check_folder(path)
+        self._acquire()
+        if mode is OutputMode.CREATE and path.exists():
+            self._release()
+            raise UsageError(
+                f"{path} exists already.",
+                hint="Add --resume to continue that scan, --overwrite to replace it, or choose "
+                "another --output.",
+            )
+
+    def begin(self, encoder: RowEncoder, run: str) -> None:
+        """Read and check the rows that exist; the file is touched by the first row only.
+
+        Raises:
+            UsageError: The rows were made by another run or version, or are no rows of a scan.
+            LineupError: The file cannot be read.
+        """
+        self._encoder = encoder
+        if self._mode is not OutputMode.RESUME or not self._path.exists():
+            return
+        try:
+            existing = existing_rows_from_file(self._path, self._format, encoder, run)
+        except OSError as error:
+            raise LineupError(f"Cannot read {self._path}: {error.strerror}.") from error
+        self.done = existing.identities
+        self.failed_before = existing.failed
+        self._end = existing.end
+
+    def write(self, row: Row) -> None:
+        """Write one row, whole or not at all.
+
+        Raises:
+            LineupError: The disk is full, or the file cannot be written for another reason.
+        """
+        data = self._encoder.bytes_from_row(row)
+        if self._raw is None:
+            self._raw = self._opened()
+            if self._end == 0:
+                data = self._encoder.header() + data
+        with interrupts_held():
+            remaining = memoryview(data)
+            try:
+                while remaining:
+                    remaining = remaining[self._raw.write(remaining) :]
+            except OSError as error:
+                with suppress(OSError):  # the next scan would cut the partial row off as well
+                    self._raw.truncate(self._end)
+                raise self._write_error(error) from error
+            self._end += len(data)
+
+    def _opened(self) -> FileIO:
+        """Open the file behind its last complete row, and cut off what follows."""
+        try:
+            raw = FileIO(self._path, "r+" if self._path.exists() else "w")
+            raw.truncate(self._end)
+            raw.seek(self._end)
+        except OSError as error:
+            raise self._write_error(error) from error
+        return raw
+
+    def _write_error(self, error: OSError) -> LineupError:
+        return LineupError(
+            f"Cannot write rows to {self._path}: {error.strerror}.",
+            hint="The rows so far are complete. Once that is solved, run again with --resume.",
+        )
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UsageError(
+                f"Another scan is writing to {self._path}.",
+                hint="Wait for it to end, or choose another --output.",
+            ) from None
+        except OSError as error:
+            raise UsageError(
+                f"Cannot write into the folder of {self._path}: {error.strerror}.",
+                hint="Choose an --output in a folder that you may write to.",
+            ) from error
+
+    def _release(self) -> None:
+        # Removed while still held: who waits for the lock by name must not get an orphan.
+        with suppress(OSError):  # Windows does not remove open files
+            self._lock_path.unlink()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._raw is not None:
+            self._raw.close()
+        self._release()
+
+
+def open_output(
+    target: str, mode: OutputMode, row_format: RowFormat, stdout: BinaryIO
+) -> OutputFile | OutputStream:
+    """Open the place for the rows.
+
+    Args:
+        target: "-" for `stdout`; a file; or a device or named pipe that exists.
+        mode: What to do when the file exists.
+        row_format: How rows are written.
+        stdout: Where "-" goes.
+
+    Raises:
+        UsageError: See `OutputFile`; or a stream is to be resumed.
+    """
+    path = Path(target)
+    is_device = target != "-" and path.exists() and not path.is_file() and not path.is_dir()
+    if target != "-" and not is_device:
+        return OutputFile(path, mode, row_format)
+    if mode is OutputMode.RESUME:
+        name = "standard output" if target == "-" else target
+        raise UsageError(
+            f"A scan to {name} cannot be resumed.", hint="Name a file with --output FILE."
+        )
+    if is_device:
+        return OutputStream(path.open("wb", buffering=0), target, is_owned=True)
+    return OutputStream(stdout, "standard output")
+
+
+def _check_folder(path: Path) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder.", hint="Name a file for the rows.")
+    if not path.parent.is_dir():
+        raise UsageError(
+            f"The folder {path.parent} does not exist.", hint=f"Create it: mkdir -p {path.parent}"
+        )
