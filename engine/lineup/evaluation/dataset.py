@@ -1,0 +1,150 @@
+"""Labelled images for evaluation: one folder per source, one fingerprint per distinct image."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lineup.errors import UsageError
+from lineup.evidence.batch import (
+    DEFAULT_BATCH,
+    FailedFile,
+    FingerprintedFile,
+    TileFingerprinter,
+    fingerprints_from_paths,
+)
+from lineup.imaging.find import find_images
+from lineup.types import Float32Array
+
+MIN_SOURCES = 2
+MIN_IMAGES = 2
+"""Per source: one for the support, one query."""
+
+LAYOUT_HINT = "Expected layout: DIR/<source>/*.png, one folder of images per source."
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFolder:
+    """A folder of images from one source; the folder's name is the source's name."""
+
+    name: str
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LabelledSource:
+    """The distinct, readable images of one source.
+
+    Attributes:
+        name: Name of the source.
+        ids: Hex SHA-256 of each image's file; distinct within and across sources.
+        fingerprints: Shape (N, D), float32, rows L2-normalised, in the order of `ids`.
+        failures: Files that could not be read.
+        duplicate_count: Files dropped because the same bytes lie in this folder already.
+        ambiguous_count: Images dropped because the same bytes lie in another source's folder
+            too, so that the true source is not known.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    fingerprints: Float32Array
+    failures: tuple[FailedFile, ...] = ()
+    duplicate_count: int = 0
+    ambiguous_count: int = 0
+
+
+def source_folders_from_dir(root: Path) -> tuple[SourceFolder, ...]:
+    """Find the sources below `root`, sorted by name; hidden folders and loose files are left out.
+
+    Raises:
+        UsageError: `root` is no folder, holds fewer than two folders, or one of them has fewer
+            than two image files.
+    """
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder.", hint=LAYOUT_HINT)
+    folders = sorted(
+        entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    )
+    if len(folders) < MIN_SOURCES:
+        found = ", ".join(folder.name for folder in folders) or "none"
+        raise UsageError(
+            f"{root} holds {len(folders)} source folder(s) ({found}), but at least "
+            f"{MIN_SOURCES} are needed.",
+            hint=LAYOUT_HINT,
+        )
+    sources = tuple(SourceFolder(folder.name, tuple(find_images([folder]))) for folder in folders)
+    for source, folder in zip(sources, folders, strict=True):
+        _check_enough(len(source.paths), f"{folder} holds {len(source.paths)} image file(s)")
+    return sources
+
+
+def labelled_sources_from_folders(
+    folders: Sequence[SourceFolder],
+    extractor: TileFingerprinter,
+    *,
+    batch: int = DEFAULT_BATCH,
+    on_file: Callable[[FingerprintedFile | FailedFile], None] = lambda _: None,
+) -> tuple[LabelledSource, ...]:
+    """Fingerprint every image of every source in one stream.
+
+    Args:
+        folders: The sources.
+        extractor: Turns images into fingerprints.
+        batch: Images per call of the model.
+        on_file: Called after each file, in order; for progress.
+
+    Raises:
+        UsageError: A source has fewer than two usable images left.
+        BackendError: The model failed.
+    """
+    owners = [folder.name for folder in folders for _ in folder.paths]
+    paths = (path for folder in folders for path in folder.paths)
+    usable: dict[str, dict[str, Float32Array]] = {folder.name: {} for folder in folders}
+    failures: dict[str, list[FailedFile]] = {folder.name: [] for folder in folders}
+    for name, file in zip(
+        owners, fingerprints_from_paths(paths, extractor, batch=batch), strict=True
+    ):
+        if isinstance(file, FailedFile):
+            failures[name].append(file)
+        else:
+            usable[name].setdefault(file.sha256, file.fingerprint)
+        on_file(file)
+    seen_in = Counter(image_id for images in usable.values() for image_id in images)
+    return tuple(
+        _labelled_source(folder, usable[folder.name], failures[folder.name], seen_in)
+        for folder in folders
+    )
+
+
+def _labelled_source(
+    folder: SourceFolder,
+    images: dict[str, Float32Array],
+    failures: Sequence[FailedFile],
+    seen_in: Counter[str],
+) -> LabelledSource:
+    ids = tuple(image_id for image_id in images if seen_in[image_id] == 1)
+    _check_enough(
+        len(ids),
+        f"Source {folder.name!r} has {len(ids)} usable image(s) out of {len(folder.paths)} files "
+        f"({len(failures)} unreadable, {len(images) - len(ids)} also in another source)",
+    )
+    return LabelledSource(
+        name=folder.name,
+        ids=ids,
+        fingerprints=np.stack([images[image_id] for image_id in ids]),
+        failures=tuple(failures),
+        duplicate_count=len(folder.paths) - len(failures) - len(images),
+        ambiguous_count=len(images) - len(ids),
+    )
+
+
+def _check_enough(count: int, finding: str) -> None:
+    if count < MIN_IMAGES:
+        raise UsageError(
+            f"{finding}, but at least {MIN_IMAGES} different images are needed.",
+            hint="Add images to the folder, or take it out of the evaluation.",
+        )

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lineup.errors import UsageError
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Path:
+    shared = tmp_path / "shared"
+    for folder, count in {"generated/one": 3, "generated/two": 2, "photos": 8}.items():
+        (shared / folder).mkdir(parents=True)
+        for i in range(count):
+            cv2.imwrite(str(shared / folder / f"{i}.png"), np.full((4, 4, 3), i, np.uint8))
+    (shared / "generated" / "sources.csv").write_text("file,source\n")
+    return shared
+
+
+def test_photographs_are_those_with_the_lowest_hash_of_their_name(shared, tmp_path):
+    from verification_set import lay_out
+
+    counts = lay_out(shared, tmp_path / "set", held_out=3)
+
+    names = sorted(
+        (f"{i}.png" for i in range(8)), key=lambda n: hashlib.sha256(n.encode()).digest()
+    )
+    placed = {path.name for path in (tmp_path / "set" / "photographs").iterdir()}
+    assert placed == set(names[:3])
+    assert counts == {"one": 3, "two": 2, "photographs": 3}
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
+        "one", "photographs", "two",
+    ]  # fmt: skip
+
+
+def test_files_are_links_where_that_is_possible_else_copies(shared, tmp_path, monkeypatch):
+    from verification_set import lay_out
+
+    original = shared / "generated" / "one" / "0.png"
+    lay_out(shared, tmp_path / "linked", held_out=1)
+    assert (tmp_path / "linked" / "one" / "0.png").samefile(original)
+
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    lay_out(shared, tmp_path / "copied", held_out=1)
+    copy = tmp_path / "copied" / "one" / "0.png"
+    assert not copy.samefile(original)
+    assert copy.read_bytes() == original.read_bytes()
+
+
+def test_existing_output_is_left_alone(shared, tmp_path):
+    from verification_set import lay_out
+
+    (tmp_path / "set").mkdir()
+
+    with pytest.raises(UsageError, match="exists already"):
+        lay_out(shared, tmp_path / "set", held_out=1)
+
+
+def test_missing_folder_is_named(tmp_path):
+    from verification_set import lay_out
+
+    with pytest.raises(UsageError, match="generated is not a folder"):
+        lay_out(tmp_path, tmp_path / "set")
