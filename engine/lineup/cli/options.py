@@ -1,0 +1,54 @@
+"""Options that several commands share, written once so that they read alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def device_option(command: Command) -> Command:
+    """Add `--device`; the command receives `device: str`."""
+    return click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="auto|cpu|cuda[:N]|tensorrt[:N]",
+        help="Where to run. A device that is asked for and not usable is an error.",
+    )(command)
+
+
+def threads_option(command: Command) -> Command:
+    """Add `--threads`; the command receives `threads: int`."""
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default="all cores",
+        help="Threads of the model on the CPU.",
+    )(command)
+
+
+def fingerprint_option(command: Command) -> Command:
+    """Add `--fingerprint`; the command receives `fingerprint: str | None`."""
+    return click.option(
+        "--fingerprint",
+        metavar="BUNDLE",
+        default=None,
+        help="Fingerprint bundle, by name or path.  [default: the shipped one]",
+    )(command)
+
+
+def gallery_option(command: Command) -> Command:
+    """Add `--gallery`; the command receives `gallery: Path | None`."""
+    return click.option(
+        "--gallery",
+        metavar="DIR",
+        type=click.Path(path_type=Path),
+        default=None,
+        help="Gallery folder.  [default: the shipped gallery and your own enrolments]",
+    )(command)

@@ -1,0 +1,70 @@
+"""`lineup verify`: did this source make this image?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
+
+
+@click.command(short_help="Test whether one source made an image.")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--source", required=True, metavar="NAME", help="A source of the gallery.")
+@device_option
+@threads_option
+@fingerprint_option
+@gallery_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def verify(
+    image: Path,
+    source: str,
+    device: str,
+    threads: int,
+    fingerprint: str | None,
+    gallery: Path | None,
+    as_json: bool,
+) -> None:
+    """Test whether the source NAME made IMAGE.
+
+    Says "match" when that is likelier than not at even prior odds, and how often the gallery's
+    other images would be taken for the source at this score.
+    """
+    from lineup.engine import open_engine
+    from lineup.imaging.decode import bytes_from_path, image_from_bytes
+
+    with open_engine(
+        device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
+    ) as engine:
+        engine.candidate(source)  # a wrong name is told before any work on the image
+        decoded = image_from_bytes(bytes_from_path(image))
+        result = engine.verify(decoded.pixels, source)
+    if as_json:
+        import dataclasses
+
+        record = {"path": str(image), **dataclasses.asdict(result)}
+        record["notes"] = [*decoded.notes, *result.notes]
+        click.echo(json.dumps({key: _json_number(value) for key, value in record.items()}))
+        return
+    answer = "match" if result.accepted else "no match"
+    click.echo(f"{image}: {answer} with {source}, {100 * result.probability:.1f} % at even odds")
+    click.echo(
+        f"score {result.score:.4f} against {result.support} images, "
+        f"log likelihood ratio {result.llr:+.2f}"
+    )
+    click.echo(
+        f"of the gallery's other images {_percent(result.false_accept_rate)} score at least as "
+        f"high, of {source}'s own {_percent(result.false_reject_rate)} score lower"
+    )
+    for note in (*decoded.notes, *result.notes):
+        click.echo(f"note: {note}")
+
+
+def _percent(rate: float) -> str:
+    return "(none to compare with)" if rate != rate else f"{100 * rate:.1f} %"  # noqa: PLR0124
+
+
+def _json_number(value: object) -> object:
+    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124

@@ -1,0 +1,133 @@
+"""A scan as one self-contained page: counts, thumbnails, posteriors, scores, and what failed."""
+
+from __future__ import annotations
+
+import base64
+import collections
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+
+from lineup._version import __version__
+from lineup.errors import ImageError, UsageError
+from lineup.files import sha256_from_bytes, write_atomic
+from lineup.imaging.decode import bytes_from_path, image_from_bytes
+from lineup.results import REAL, UNKNOWN
+
+TEMPLATE = "report.html.j2"
+THUMBNAIL_PX = 96
+DEFAULT_MAX_ROWS = 500
+REQUIRED_KEYS = frozenset({"path", "sha256", "verdict", "posterior", "evidence", "error", "ms"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReportEntry:
+    """One image of the page.
+
+    Attributes:
+        record: The row as `lineup scan` wrote it.
+        thumbnail: A data URI, or None when the file is gone or has changed since the scan.
+        bars: (name, posterior in percent) of the three most probable keys.
+        cost_ms: Sum of the stages.
+    """
+
+    record: Mapping[str, Any]
+    thumbnail: str | None
+    bars: tuple[tuple[str, float], ...]
+    cost_ms: float
+
+
+def records_from_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a scan.
+
+    Raises:
+        UsageError: The file cannot be read, or a line is not a row; names the line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as the rows of a scan: {error}") from error
+    return [_record_from_line(path, number, line) for number, line in enumerate(lines, 1) if line]
+
+
+def write_report(
+    records: Sequence[Mapping[str, Any]], output: Path, *, max_rows: int = DEFAULT_MAX_ROWS
+) -> None:
+    """Render rows into one HTML file without external resources.
+
+    Args:
+        records: Rows as `lineup scan` wrote them.
+        output: The page; replaced in one step.
+        max_rows: Rows shown with a thumbnail; the counts always cover all.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("lineup", "data"),
+        autoescape=True,  # file names come from whoever sent the images
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template(TEMPLATE).render(
+        counts=_counts(records),
+        total=len(records),
+        entries=list(_entries(records[:max_rows])),
+        hidden=max(0, len(records) - max_rows),
+        explanations={UNKNOWN: "no source in the gallery", REAL: "a photograph"},
+        version=__version__,
+    )
+    write_atomic(output, page.encode("utf-8", "backslashreplace"))
+
+
+def _record_from_line(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise UsageError(
+            f"{path}, line {number}: not JSON: {error}",
+            hint="A report is made from the JSONL output of `lineup scan --output FILE`.",
+        ) from error
+    missing = REQUIRED_KEYS - set(record) if isinstance(record, dict) else REQUIRED_KEYS
+    if missing:
+        raise UsageError(
+            f"{path}, line {number}: not a row of a scan; it lacks {', '.join(sorted(missing))}.",
+            hint="A report is made from the JSONL output of `lineup scan --output FILE`.",
+        )
+    return dict(record)
+
+
+def _counts(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, int]]:
+    labels = (record["verdict"] or "failed" for record in records)
+    return collections.Counter(labels).most_common()
+
+
+def _entries(records: Iterable[Mapping[str, Any]]) -> Iterator[ReportEntry]:
+    for record in records:
+        posterior = record["posterior"] or {}
+        ranked = sorted(posterior.items(), key=lambda item: -item[1])[:3]
+        yield ReportEntry(
+            record=record,
+            thumbnail=None if record["error"] else _thumbnail(record),
+            bars=tuple((name, 100 * share) for name, share in ranked),
+            cost_ms=sum(value or 0.0 for value in record["ms"].values()),
+        )
+
+
+def _thumbnail(record: Mapping[str, Any]) -> str | None:
+    """Return a JPEG data URI, provided that the file still is the one that was scanned."""
+    try:
+        data = bytes_from_path(Path(record["path"]))
+        if sha256_from_bytes(data) != record["sha256"]:
+            return None
+        pixels = image_from_bytes(data).pixels
+    except ImageError:
+        return None
+    scale = THUMBNAIL_PX / max(pixels.shape[:2])
+    size = tuple(max(1, round(length * scale)) for length in pixels.shape[1::-1])
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    encoded = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode("ascii")

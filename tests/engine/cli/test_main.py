@@ -1,0 +1,93 @@
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from lineup._version import __version__
+from lineup.cli import main as program
+from lineup.cli.main import COMMANDS, cli
+from lineup.errors import LineupError, MissingExtraError, UsageError
+from lineup.extras import require_extra
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "lineup", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_table_tells_the_truth_about_each_command(name):
+    command = cli.get_command(click.Context(cli), name)
+
+    assert command.name == name
+    assert command.get_short_help_str(limit=100) == COMMANDS[name].short_help
+
+
+def test_help_lists_every_command():
+    output = CliRunner().invoke(cli, ["--help"]).output
+
+    assert [name for name in COMMANDS if f"\n  {name} " not in output] == []
+
+
+def test_version():
+    assert CliRunner().invoke(cli, ["--version"]).output == f"lineup {__version__}\n"
+
+
+def test_an_unknown_command_is_a_usage_error():
+    done = run("attribut")
+
+    assert done.returncode == 2
+    assert "attribut" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(LineupError("broken", hint="mend it"), 1), (UsageError("wrong"), 2)]
+)
+def test_an_error_of_lineup_becomes_a_message_and_an_exit_code(monkeypatch, capsys, error, code):
+    def fail(**kwargs):
+        raise error
+
+    monkeypatch.setattr(program.cli, "main", fail)
+
+    with pytest.raises(SystemExit) as exit_info:
+        program.main()
+
+    assert exit_info.value.code == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [f"Error: {error.message}", *filter(None, [error.hint])]
+
+
+def test_interrupt_exits_with_130(monkeypatch):
+    def interrupted(**kwargs):
+        raise click.exceptions.Abort
+
+    monkeypatch.setattr(program.cli, "main", interrupted)
+
+    with pytest.raises(SystemExit) as exit_info:
+        program.main()
+
+    assert exit_info.value.code == 130
+
+
+def test_a_missing_extra_says_how_to_install_it():
+    with pytest.raises(MissingExtraError, match="no_such_module") as error_info:
+        require_extra("train", ["click", "no_such_module"])
+
+    assert error_info.value.hint == "Install it with: pip install 'lineup[train]'"
+
+
+def test_completion_script_names_the_program():
+    done = subprocess.run(
+        [sys.executable, "-c", "from lineup.cli.main import main; main()"],
+        env={"_LINEUP_COMPLETE": "bash_source", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "_lineup_completion" in done.stdout
