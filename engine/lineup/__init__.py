@@ -4,7 +4,7 @@
     import lineup
 
     with lineup.open_engine() as engine:
-        image = lineup.image_from_bytes(Path("query.png").read_bytes())
+        image = lineup.image_from_path(Path("query.png"))
         verdict = engine.attribute(image.pixels)
         print(verdict.label, verdict.confidence)
 
@@ -21,7 +21,7 @@ from lineup._version import __version__
 if TYPE_CHECKING:
     from lineup.engine import Engine, Verification, open_engine
     from lineup.errors import LineupError
-    from lineup.imaging.decode import DecodedImage, image_from_bytes
+    from lineup.imaging.decode import DecodedImage, image_from_path
     from lineup.results import Evidence, Verdict
 
 __all__ = [
@@ -32,7 +32,7 @@ __all__ = [
     "Verdict",
     "Verification",
     "__version__",
-    "image_from_bytes",
+    "image_from_path",
     "open_engine",
 ]
 
@@ -43,7 +43,7 @@ _MODULE_FROM_NAME = {
     "LineupError": "lineup.errors",
     "Verdict": "lineup.results",
     "Verification": "lineup.engine",
-    "image_from_bytes": "lineup.imaging.decode",
+    "image_from_path": "lineup.imaging.decode",
     "open_engine": "lineup.engine",
 }
 

@@ -32,8 +32,9 @@ def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence
             `UNKNOWN`, which otherwise stay at 0.
 
     Returns:
-        The posterior, summing to 1, and its most probable key. Of equal ones the first wins, in
-        the order candidates, unknown, real: a photograph is claimed only on evidence for it.
+        The posterior, summing to 1, and a label: the most probable candidate where it outweighs
+        "none of them" (unknown and real together), else the likelier of those two. On a tie it is
+        unknown: a photograph is claimed only on evidence for it.
     """
     prior = prior_from_candidates(candidates)
     logs = {
@@ -41,8 +42,16 @@ def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence
         for name, weight in prior.items()
     }
     posterior = _normalised(logs)
-    label = max(posterior, key=posterior.__getitem__)
+    label = _label_from_posterior(posterior, candidates)
     return Verdict(label=label, posterior=posterior, evidence=tuple(evidence))
+
+
+def _label_from_posterior(posterior: Mapping[str, float], candidates: Sequence[str]) -> str:
+    none_of_them = posterior[UNKNOWN] + posterior[REAL]
+    best = max(candidates, key=posterior.__getitem__, default=UNKNOWN)
+    if candidates and posterior[best] > none_of_them:
+        return best
+    return REAL if posterior[REAL] > posterior[UNKNOWN] else UNKNOWN
 
 
 def _normalised(logs: Mapping[str, float]) -> dict[str, float]:

@@ -38,7 +38,8 @@ class Verdict:
     """The engine's answer about one query.
 
     Attributes:
-        label: The most probable key of `posterior`.
+        label: The answer: a candidate where it is likelier than none of them, else `UNKNOWN` or
+            `REAL`.
         posterior: Probability per candidate, and of `UNKNOWN` and `REAL`; sums to 1.
         evidence: What the posterior rests on, cheapest first.
     """

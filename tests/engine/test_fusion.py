@@ -45,6 +45,15 @@ def test_nothing_known_is_unknown_and_never_real():
     assert verdict_from_evidence((), []).label == UNKNOWN
 
 
+def test_a_candidate_has_to_outweigh_both_ways_of_being_none():
+    leaning = verdict_from_evidence(("a",), [evidence(a=math.log(1.5))])
+    convincing = verdict_from_evidence(("a",), [evidence(a=math.log(2.5))])
+
+    assert leaning.posterior["a"] > leaning.posterior[UNKNOWN]
+    assert leaning.label == UNKNOWN
+    assert convincing.label == "a"
+
+
 def test_evidence_may_speak_for_a_photograph():
     verdict = verdict_from_evidence(NAMES, [evidence(a=-5.0, b=-5.0, real=2.0)])
 

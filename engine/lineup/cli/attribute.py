@@ -42,6 +42,7 @@ def attribute(
     both come out as unknown.
     """
     from lineup.engine import open_engine
+    from lineup.errors import ImageError
     from lineup.scan.pipeline import scan_rows
     from lineup.scan.rows import record_from_row
 
@@ -52,7 +53,8 @@ def attribute(
     if as_json:
         click.echo(json.dumps(record_from_row(row)))
     if row.error is not None:
-        raise click.ClickException(row.error.message)
+        message = row.error.message
+        raise ImageError(message if row.path in message else f"{row.path}: {message}")
     if not as_json:
         _print_row(row)
 

@@ -19,8 +19,8 @@ import click
 def demo(output: Path) -> None:
     """Scan the sample images and write a report to look at.
 
-    The samples are drawn by the project: the same scenes through two toy decoders, whose
-    fingerprints are added to the gallery for this run, and through none.
+    The samples are drawn by the project. "nearest" and "shuffle" are the same scenes through two
+    toy decoders, whose fingerprints join the gallery for this run; "drawing" passed through none.
     """
     import json
 

@@ -33,13 +33,13 @@ def verify(
     other images would be taken for the source at this score.
     """
     from lineup.engine import open_engine
-    from lineup.imaging.decode import bytes_from_path, image_from_bytes
+    from lineup.imaging.decode import image_from_path
 
     with open_engine(
         device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
     ) as engine:
         engine.candidate(source)  # a wrong name is told before any work on the image
-        decoded = image_from_bytes(bytes_from_path(image))
+        decoded = image_from_path(image)
         result = engine.verify(decoded.pixels, source)
     if as_json:
         import dataclasses

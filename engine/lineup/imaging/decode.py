@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from lineup.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from lineup.imaging.bmp import header_from_bmp
@@ -27,7 +28,13 @@ from lineup.imaging.tiff import header_from_tiff
 from lineup.imaging.webp import header_from_webp
 from lineup.types import RgbImage
 
-__all__ = ["DecodeLimits", "DecodedImage", "bytes_from_path", "image_from_bytes"]
+__all__ = [
+    "DecodeLimits",
+    "DecodedImage",
+    "bytes_from_path",
+    "image_from_bytes",
+    "image_from_path",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,19 @@ def image_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> D
         frame_count=raster.frame_count,
         notes=notes,
     )
+
+
+def image_from_path(path: Path, *, limits: DecodeLimits = DEFAULT_LIMITS) -> DecodedImage:
+    """Read and decode an image file; see `image_from_bytes`.
+
+    Raises:
+        ImageError: The file cannot be read or decoded; the message names the path.
+    """
+    data = bytes_from_path(path, limits=limits)
+    try:
+        return image_from_bytes(data, limits=limits)
+    except ImageError as error:
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def _raster_from_bytes(data: bytes, image_format: ImageFormat, limits: DecodeLimits) -> Raster:

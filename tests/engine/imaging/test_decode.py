@@ -20,7 +20,12 @@ from lineup.errors import (
     UnsupportedImageError,
 )
 from lineup.imaging import decode
-from lineup.imaging.decode import DecodedImage, DecodeLimits, image_from_bytes
+from lineup.imaging.decode import (
+    DecodedImage,
+    DecodeLimits,
+    image_from_bytes,
+    image_from_path,
+)
 
 LOSSLESS = [
     ("PNG", {}, "png"),
@@ -259,3 +264,18 @@ def test_whatever_a_decoder_raises_becomes_an_image_error(
     monkeypatch.setattr(decode, "raster_from_opencv", fail)
     with pytest.raises(expected):
         image_from_bytes(encode(photo, "PNG"))
+
+
+def test_errors_about_a_file_name_it(tmp_path):
+    path = tmp_path / "query.png"
+    path.write_text("no image")
+
+    with pytest.raises(UnsupportedImageError, match=r"query\.png: the file holds text"):
+        image_from_path(path)
+
+
+def test_a_path_decodes_like_its_bytes(tmp_path, photo, encode):
+    path = tmp_path / "query.png"
+    path.write_bytes(encode(photo, "PNG"))
+
+    assert (image_from_path(path).pixels == image_from_bytes(path.read_bytes()).pixels).all()

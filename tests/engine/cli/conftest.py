@@ -1,0 +1,72 @@
+"""A toy engine for the commands that answer about one image: no model is loaded."""
+
+import cv2
+import numpy as np
+import pytest
+
+from lineup import engine as engine_module
+from lineup.engine import Engine
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.imaging.tiles import TileSpec, tiles_from_image
+
+SIZE_PX = 32
+
+
+class ColourExtractor:
+    """The mean colour, normalised, stands for a fingerprint."""
+
+    name = "colour"
+    digest = "colour"
+    dimension = 3
+    tile_spec = TileSpec(SIZE_PX, 4)
+
+    def tiles(self, pixels):
+        return tiles_from_image(pixels, self.tile_spec)
+
+    def fingerprints_from_tiles(self, tiles):
+        means = np.stack([one.reshape(-1, 3).mean(axis=0) for one in tiles]) + 1e-3
+        return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+    def fingerprints(self, images):
+        return self.fingerprints_from_tiles([self.tiles(image) for image in images])
+
+    def notes(self, pixels):
+        return ("small",) if min(pixels.shape[:2]) < SIZE_PX else ()
+
+    def close(self):
+        pass
+
+
+def colour_support(name, colour, role=SourceRole.CANDIDATE, count=12):
+    rng = np.random.default_rng(len(name))
+    rows = np.abs(np.array(colour) + rng.normal(0, 0.05, (count, 3)))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    ids = tuple(f"{name.encode().hex():0>32}{i:0>32}" for i in range(count))
+    return SupportSet(name, role, rows.astype(np.float32), ids)
+
+
+@pytest.fixture
+def colour_gallery():
+    sets = [
+        colour_support("reds", (1, 0, 0)),
+        colour_support("blues", (0, 0, 1)),
+        colour_support("real", (0.6, 0.6, 0.6), SourceRole.REAL),
+    ]
+    return Gallery("colour", {one.name: one for one in sets})
+
+
+@pytest.fixture
+def colour_engine(monkeypatch, colour_gallery):
+    """Make `open_engine` return the toy engine, whatever it is asked for."""
+    monkeypatch.setattr(
+        engine_module, "open_engine", lambda **options: Engine(ColourExtractor(), colour_gallery)
+    )
+
+
+@pytest.fixture
+def red_image(tmp_path):
+    path = tmp_path / "red.png"
+    pixels = np.zeros((SIZE_PX, SIZE_PX, 3), np.uint8)
+    pixels[..., 2] = 255  # OpenCV writes BGR
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return path

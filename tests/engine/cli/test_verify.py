@@ -1,0 +1,52 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from lineup.cli.verify import verify
+from lineup.errors import SourceNotFoundError, UnsupportedImageError
+
+pytestmark = pytest.mark.usefixtures("colour_engine")
+
+
+def test_a_match(red_image):
+    result = CliRunner().invoke(verify, [str(red_image), "--source", "reds"])
+
+    assert result.exit_code == 0
+    assert "match with reds" in result.stdout
+    assert "no match" not in result.stdout
+
+
+def test_no_match(red_image):
+    assert "no match with blues" in CliRunner().invoke(
+        verify, [str(red_image), "--source", "blues"]
+    ).stdout
+
+
+def test_json(red_image):
+    record = json.loads(
+        CliRunner().invoke(verify, [str(red_image), "--source", "reds", "--json"]).stdout
+    )
+
+    assert record["accepted"] is True
+    assert record["support"] == 12
+    assert record["false_accept_rate"] == 0.0
+    assert 0.5 < record["probability"] < 1
+
+
+@pytest.mark.parametrize("name", ["greens", "real"])
+def test_only_candidates_can_be_verified(red_image, name):
+    result = CliRunner().invoke(verify, [str(red_image), "--source", name])
+
+    assert isinstance(result.exception, SourceNotFoundError)
+    assert "reds" in result.exception.hint
+
+
+def test_a_broken_image_is_named(tmp_path):
+    path = tmp_path / "query.png"
+    path.write_bytes(b"text")
+
+    result = CliRunner().invoke(verify, [str(path), "--source", "reds"])
+
+    assert isinstance(result.exception, UnsupportedImageError)
+    assert "query.png" in result.exception.message
