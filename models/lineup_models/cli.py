@@ -1,0 +1,155 @@
+"""`lineup train`: fit models from photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lineup.extras import require_extra
+from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lineup_models.fingerprint.whitening import Watch
+
+DEFAULTS = SpectrumSpec()
+
+
+@click.group()
+def train() -> None:
+    """Fit models from photographs."""
+    require_extra("train", ("torch",))
+
+
+@train.command()
+@click.option(
+    "--photos",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of photographs, searched recursively. None may come from a generator.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Checkpoint folder to write; must not exist.",
+)
+@click.option(
+    "--hold-out",
+    type=click.IntRange(min=0),
+    default=150,
+    show_default=True,
+    help="Photographs kept apart for evaluation: the lowest by SHA-256 of the file name.",
+)
+@click.option(
+    "--axes",
+    type=click.IntRange(min=0),
+    default=DEFAULTS.axes,
+    show_default=True,
+    help="Principal axes to keep; 0 keeps all.",
+)
+@click.option(
+    "--floor",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULTS.floor,
+    show_default=True,
+    help="Variance added to every axis, in multiples of the median variance.",
+)
+@click.option(
+    "--residual",
+    type=click.Choice([choice.value for choice in ResidualFilter]),
+    default=DEFAULTS.residual.value,
+    show_default=True,
+    help="Filter that takes the content away.",
+)
+@click.option(
+    "--sigma-grey",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULTS.sigma_grey,
+    show_default=True,
+    help="Contrast below which the filter smooths, in grey levels.",
+)
+@click.option(
+    "--channel-mean",
+    type=click.Choice([choice.value for choice in ChannelMean]),
+    default=DEFAULTS.channel_mean.value,
+    show_default=True,
+    help="What is averaged over the colour channels.",
+)
+@click.option(
+    "--tiles-per-photo",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Tiles of a photograph, spread over it, that are averaged to one sample.",
+)
+@click.option(
+    "--jpeg-copies",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Re-compressed copies of each photograph, fitted as well.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def whitening(
+    *,
+    photos: Path,
+    output: Path,
+    hold_out: int,
+    axes: int,
+    floor: float,
+    residual: str,
+    sigma_grey: float,
+    channel_mean: str,
+    tiles_per_photo: int,
+    jpeg_copies: int,
+    seed: int,
+) -> None:
+    """Fit the whitening of the spectral fingerprint.
+
+    Learns what the spectra of photographs have in common, so that it can be taken away.
+    """
+    from rich.console import Console
+
+    from lineup_models.fingerprint.checkpoint import refuse_existing, write_checkpoint
+    from lineup_models.fingerprint.whitening import FitOptions, fit_whitening
+
+    spec = SpectrumSpec(
+        residual=ResidualFilter(residual),
+        channel_mean=ChannelMean(channel_mean),
+        sigma_grey=sigma_grey,
+        axes=axes,
+        floor=floor,
+    )
+    options = FitOptions(
+        hold_out=hold_out, tiles_per_photo=tiles_per_photo, jpeg_copies=jpeg_copies, seed=seed
+    )
+    refuse_existing(output)
+    console = Console(stderr=True)
+    fit = fit_whitening(photos, spec, options, watch=_progress(console))
+    write_checkpoint(fit.checkpoint, output)
+    for skipped in fit.skipped:
+        console.print(f"skipped {skipped.path}: {skipped.reason}", markup=False, highlight=False)
+    kept, record = len(fit.checkpoint.whitening.variances), fit.checkpoint.record
+    click.echo(
+        f"{output}: {kept} axes from {record['samples']} samples of {record['photographs']} "
+        f"photographs in {record['seconds']} s"
+        f" ({record['photographs_held_out']} held out, {len(fit.skipped)} skipped)"
+    )
+
+
+def _progress(console: Console) -> Watch | None:
+    """Return a progress bar over the photographs; None when nobody looks."""
+    if not console.is_terminal:
+        return None
+    from rich.progress import track
+
+    def watch(paths: tuple[Path, ...]) -> Iterator[Path]:
+        tracked: Iterable[Path] = track(paths, description="photographs", console=console)
+        yield from tracked
+
+    return watch

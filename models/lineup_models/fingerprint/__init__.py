@@ -1,0 +1,1 @@
+"""The fingerprint: what is left of an image's spectrum when its content is taken away."""

@@ -1,0 +1,131 @@
+"""What a fit leaves behind: a folder with the numbers and the record of how they came about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
+from lineup.files import staged_directory
+from lineup.types import AnyArray, Float32Array
+from lineup_models.fingerprint.spec import SpectrumSpec, spec_from_dict, spec_to_dict
+
+WEIGHTS_NAME = "whitening.safetensors"
+RECORD_NAME = "training.json"
+FORMAT = 1
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """Mean and principal axes of the pooled log-spectra of photographs.
+
+    Attributes:
+        mean: float64 (dimension,).
+        axes: float32 (axes, dimension), orthonormal rows, largest variance first.
+        variances: float64 (axes,), variance along each axis.
+        floor: Variance that is added to every axis, and assumed for all that are not kept.
+    """
+
+    mean: Float64Array
+    axes: Float32Array
+    variances: Float64Array
+    floor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A fitted whitening.
+
+    Attributes:
+        spec: Constants it was fitted with.
+        whitening: What was fitted.
+        record: How: data, counts, seed, tool versions, seconds (plain JSON values).
+    """
+
+    spec: SpectrumSpec
+    whitening: Whitening
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
+    """Write the checkpoint folder, whole or not at all.
+
+    Raises:
+        UsageError: `target` exists already.
+    """
+    whitening = checkpoint.whitening
+    tensors: dict[str, AnyArray] = {
+        "mean": whitening.mean,
+        "axes": np.ascontiguousarray(whitening.axes),
+        "variances": whitening.variances,
+        "floor": np.array([whitening.floor]),
+    }
+    record = {"format": FORMAT, "spec": spec_to_dict(checkpoint.spec), **checkpoint.record}
+    refuse_existing(target)
+    with staged_directory(target) as staging:
+        (staging / WEIGHTS_NAME).write_bytes(save(tensors))
+        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+        (staging / RECORD_NAME).write_text(text, encoding="utf-8")
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise when something lies where a checkpoint is to be written.
+
+    Raises:
+        UsageError: `target` exists already.
+    """
+    if target.exists():
+        raise UsageError(
+            f"{target} exists already.", hint="Choose another --output, or remove it first."
+        )
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a folder that `write_checkpoint` wrote.
+
+    Raises:
+        BundleNotFoundError: The folder or one of its files is not there.
+        BundleFormatError: A file is not what was written.
+    """
+    try:
+        record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        tensors = load((folder / WEIGHTS_NAME).read_bytes())
+        if record.pop("format") != FORMAT:
+            raise BundleFormatError(f"{folder / RECORD_NAME} was written by another version.")
+        spec = spec_from_dict(record.pop("spec"))
+        whitening = Whitening(
+            mean=tensors["mean"],
+            axes=tensors["axes"],
+            variances=tensors["variances"],
+            floor=float(tensors["floor"][0]),
+        )
+    except OSError as error:
+        raise BundleNotFoundError(
+            f"{folder} is no checkpoint: {error.strerror or error} ({error.filename}).",
+            hint="Make one with: lineup train whitening --photos DIR --output CHECKPOINT",
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise BundleFormatError(f"{folder} is no readable checkpoint: {error}") from error
+    _check_shapes(folder, spec, whitening)
+    return Checkpoint(spec=spec, whitening=whitening, record=record)
+
+
+def _check_shapes(folder: Path, spec: SpectrumSpec, whitening: Whitening) -> None:
+    count = len(whitening.variances)
+    expected = ((spec.dimension,), (count, spec.dimension), (count,))
+    found = (whitening.mean.shape, whitening.axes.shape, whitening.variances.shape)
+    if found != expected:
+        raise BundleFormatError(
+            f"{folder / WEIGHTS_NAME} holds arrays of shape {found}; "
+            f"its settings ask for {expected}."
+        )

@@ -1,0 +1,87 @@
+"""From tiles to the pooled log-spectrum, and from that to the fingerprint."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+from lineup_models.fingerprint.checkpoint import Whitening
+from lineup_models.fingerprint.dft import HalfPlaneMagnitude
+from lineup_models.fingerprint.pooling import SpectrumPool
+from lineup_models.fingerprint.residual import RESIDUAL_FILTERS
+from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
+
+
+class PooledSpectrum(nn.Module):
+    """Tiles to pooled log-spectra of their residuals.
+
+    Input uint8 (tiles, size, size, 3), RGB, 0..255. Output float32 (tiles, dimension), >= 0.
+    """
+
+    def __init__(self, spec: SpectrumSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.residual = RESIDUAL_FILTERS[spec.residual](spec)
+        self.magnitude = HalfPlaneMagnitude(spec.tile_size_px)
+        self.pool = SpectrumPool(spec.tile_size_px, spec.pool_height, spec.pool_width)
+
+    def forward(self, tiles: Tensor) -> Tensor:
+        """Return the pooled log-spectrum of each tile."""
+        size = self.spec.tile_size_px
+        noise = self._residual(tiles)  # (tiles, channels, size, size)
+        channels = noise.shape[1]
+        magnitude: Tensor = self.magnitude(noise.reshape(-1, size, size))
+        level = torch.log(magnitude + 1.0)
+        if channels > 1:
+            level = level.reshape(-1, channels, size + 2, size // 2 + 1).mean(1)
+        pooled: Tensor = self.pool(level)
+        return pooled.reshape(-1, self.spec.dimension)
+
+    def _residual(self, tiles: Tensor) -> Tensor:
+        pixels = tiles.to(torch.float32)  # (tiles, size, size, 3)
+        if self.spec.channel_mean is ChannelMean.PIXELS:
+            return self._filtered(pixels.mean(3).unsqueeze(1))
+        planes = pixels.permute(0, 3, 1, 2)  # (tiles, 3, size, size)
+        # One channel at a time: temporaries of a third of the size stay in the processor's cache.
+        noise = [self._filtered(planes[:, channel : channel + 1]) for channel in range(3)]
+        if self.spec.channel_mean is ChannelMean.RESIDUALS:
+            return (noise[0] + noise[1] + noise[2]) * (1.0 / 3.0)
+        return torch.cat(noise, dim=1)
+
+    def _filtered(self, image: Tensor) -> Tensor:
+        noise: Tensor = self.residual(image)
+        return noise
+
+
+class WhitenedSpectrum(nn.Module):
+    """Tiles to fingerprints: the graph that is exported.
+
+    z = V diag(1 / sqrt(e + f)) V'(v - mu) + (v - mu - V V'(v - mu)) / sqrt(f), L2-normalised.
+    The length does not count, so z sqrt(f) = d - V diag(1 - sqrt(f / (e + f))) V' d is computed,
+    d = v - mu, with the square root of the gains inside one matrix that is used twice.
+
+    Inputs: `tiles` uint8 (tiles, size, size, 3), RGB, and `tile_weights` float32 (images, tiles),
+    whose row i holds 1/T_i at image i's tiles and 0 elsewhere.
+    Output: float32 (images, dimension), rows of length 1.
+    """
+
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, spec: SpectrumSpec, whitening: Whitening) -> None:
+        super().__init__()
+        self.spectrum = PooledSpectrum(spec)
+        gains = 1.0 - np.sqrt(whitening.floor / (whitening.variances + whitening.floor))
+        axes = whitening.axes.astype(np.float64) * np.sqrt(gains)[:, None]
+        self.register_buffer("mean", torch.from_numpy(whitening.mean.astype(np.float32)))
+        self.register_buffer("axes", torch.from_numpy(axes.astype(np.float32)))
+
+    def forward(self, tiles: Tensor, tile_weights: Tensor) -> Tensor:
+        """Return one fingerprint per row of `tile_weights`."""
+        deviation = torch.matmul(tile_weights, self.spectrum(tiles)) - self.mean
+        content = torch.matmul(F.linear(deviation, self.axes), self.axes)
+        whitened = deviation - content
+        length = torch.sqrt((whitened * whitened).sum(1, keepdim=True))
+        return whitened / length.clamp(min=1e-12)

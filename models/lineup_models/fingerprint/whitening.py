@@ -1,0 +1,197 @@
+"""Fitting the whitening: photographs in, mean and principal axes of their spectra out."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from lineup._version import __version__
+from lineup.errors import ImageError, UsageError
+from lineup.imaging.decode import bytes_from_path, image_from_bytes
+from lineup.imaging.tiles import TileSpec, tiles_from_image
+from lineup.types import Float32Array, RgbImage
+from lineup_models.fingerprint.checkpoint import Checkpoint
+from lineup_models.fingerprint.covariance import PrincipalAxes
+from lineup_models.fingerprint.photographs import (
+    HOLD_OUT_RULE,
+    split_photographs,
+    versions_of_photograph,
+)
+from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.fingerprint.spectrum import PooledSpectrum
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """How photographs become samples.
+
+    Attributes:
+        hold_out: Photographs that are never used, for evaluation.
+        tiles_per_photo: Tiles of a photograph, spread over it, whose log-spectra are averaged to
+            one sample.
+        jpeg_copies: Samples from re-compressed copies, per photograph.
+        jpeg_quality_min: Lowest quality of the copies.
+        jpeg_quality_max: Highest quality of the copies.
+        seed: Of the qualities.
+    """
+
+    hold_out: int = 150
+    tiles_per_photo: int = 1
+    jpeg_copies: int = 0
+    jpeg_quality_min: int = 60
+    jpeg_quality_max: int = 97
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedPhotograph:
+    """A photograph that the fit could not use.
+
+    Attributes:
+        path: The file.
+        reason: Why, for the user.
+    """
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a fit gives.
+
+    Attributes:
+        checkpoint: The whitening and its record.
+        skipped: Photographs that could not be decoded.
+    """
+
+    checkpoint: Checkpoint
+    skipped: tuple[SkippedPhotograph, ...]
+
+
+Watch = Callable[[tuple[Path, ...]], Iterable[Path]]
+"""Wraps the photographs while they are gone through, e.g. with a progress bar."""
+
+
+def fit_whitening(
+    folder: Path, spec: SpectrumSpec, options: FitOptions, *, watch: Watch | None = None
+) -> Fit:
+    """Fit mean and principal axes on the photographs of a folder.
+
+    The same files, settings and library versions give the same numbers.
+
+    Args:
+        folder: Searched recursively for images.
+        spec: Constants of the spectrum.
+        options: How photographs become samples.
+        watch: Wraps the photographs as they are gone through; None goes through them plainly.
+
+    Raises:
+        UsageError: There are fewer than two photographs that can be used.
+    """
+    started = time.perf_counter()
+    split = split_photographs(folder, options.hold_out)
+    principal = PrincipalAxes(spec.dimension)
+    with _one_thread():
+        photographs = watch(split.fit) if watch else split.fit
+        skipped = _gather(photographs, _Sampler(spec, options), principal)
+        used = len(split.fit) - len(skipped)
+        if used < 2:
+            raise UsageError(
+                f"Only {used} of {len(split.fit)} photographs in {folder} can be decoded; "
+                "the fit needs at least two.",
+                hint=f"{skipped[0].path}: {skipped[0].reason}" if skipped else None,
+            )
+        whitening = principal.whitening(axes=spec.axes, floor=spec.floor)
+    record = {
+        **_data_record(options, used, len(skipped), len(split.held_out), principal.count),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return Fit(Checkpoint(spec, whitening, record), tuple(skipped))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: sums come in the same order on every machine.
+
+    It is faster as well where other work keeps the cores busy, because threads that wait for each
+    other after each of many small operations wait for the scheduler.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _gather(
+    photographs: Iterable[Path], sampler: _Sampler, principal: PrincipalAxes
+) -> list[SkippedPhotograph]:
+    """Add the samples of all photographs; return those that cannot be decoded."""
+    skipped: list[SkippedPhotograph] = []
+    for path in photographs:
+        try:
+            pixels = image_from_bytes(bytes_from_path(path)).pixels
+        except ImageError as error:
+            skipped.append(SkippedPhotograph(path, error.message))
+            continue
+        for sample in sampler.samples(pixels, path.name):
+            principal.add(sample)
+    return skipped
+
+
+class _Sampler:
+    """Turns photographs into pooled log-spectra."""
+
+    def __init__(self, spec: SpectrumSpec, options: FitOptions) -> None:
+        self.spectrum = PooledSpectrum(spec).eval()
+        self.options = options
+        self.tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=options.tiles_per_photo)
+
+    def samples(self, pixels: RgbImage, name: str) -> list[Float32Array]:
+        """Return the sample of the photograph, then those of its copies; each (dimension,)."""
+        options = self.options
+        versions = versions_of_photograph(
+            pixels,
+            name,
+            jpeg_copies=options.jpeg_copies,
+            quality=(options.jpeg_quality_min, options.jpeg_quality_max),
+            seed=options.seed,
+        )
+        return [self._sample(version) for version in versions]
+
+    def _sample(self, pixels: RgbImage) -> Float32Array:
+        tiles = tiles_from_image(pixels, self.tiling)
+        with torch.inference_mode():
+            spectra: Float32Array = self.spectrum(torch.from_numpy(tiles)).numpy()
+        return np.asarray(spectra.mean(axis=0), dtype=np.float32)
+
+
+def _data_record(
+    options: FitOptions, used: int, skipped: int, held_out: int, samples: int
+) -> Mapping[str, Any]:
+    return {
+        "photographs": used,
+        "photographs_skipped": skipped,
+        "photographs_held_out": held_out,
+        "hold_out_rule": HOLD_OUT_RULE,
+        "samples": samples,
+        "options": asdict(options),
+        "tools": {
+            "lineup": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "torch": torch.__version__,
+        },
+    }
