@@ -1,0 +1,173 @@
+"""Checkpoint of a whitened spectrum to bundle."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import onnxscript
+import torch
+
+from lineup._version import __version__
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.manifest import (
+    BundleKind,
+    FingerprintInfo,
+    Origin,
+    Parity,
+    Precision,
+    Source,
+)
+from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.errors import UsageError
+from lineup.files import sha256_from_file
+from lineup.types import AnyArray
+from lineup_export.fingerprint.probes import probe_tiles
+from lineup_export.fingerprint.reference import fingerprints_reference
+from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
+from lineup_export.parity import checked_parity, outputs_from_graph
+from lineup_models.fingerprint.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint
+from lineup_models.fingerprint.spec import spec_to_dict
+from lineup_models.fingerprint.spectrum import WhitenedSpectrum
+
+METHOD = "whitened-residual-spectrum"
+GRAPH = "fingerprint"
+TOLERANCES: Mapping[Precision, float] = {Precision.FP32: 1e-4}
+"""Largest error per precision; the graph keeps the spectrum in fp32 whatever else is narrowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FingerprintExport:
+    """How a checkpoint becomes a bundle.
+
+    Attributes:
+        name: Name of the bundle.
+        precision: Number format of the weights and of the computation.
+        opset: ONNX operator set.
+        max_tiles: Largest number of tiles that the runtime takes from one image.
+        overwrite: Replace a bundle that is there.
+    """
+
+    name: str = "whitened-spectrum"
+    precision: Precision = Precision.FP32
+    opset: int = 18
+    max_tiles: int = 16
+    overwrite: bool = False
+
+
+def bundle_from_checkpoint(folder: Path, target: Path, options: FingerprintExport) -> Bundle:
+    """Export, compare with the reference, and write the bundle; or leave nothing behind.
+
+    Args:
+        folder: Checkpoint that `lineup train whitening` wrote.
+        target: Folder that becomes the bundle.
+        options: How.
+
+    Raises:
+        BundleNotFoundError: There is no such checkpoint.
+        BundleFormatError: The checkpoint is not what was written.
+        ParityError: The graph does not compute what the reference computes.
+        UsageError: The target exists, or the precision or opset is not supported.
+    """
+    if options.precision not in TOLERANCES:
+        raise UsageError(
+            f"This model is not written in {options.precision.value}; expected one of "
+            f"{', '.join(precision.value for precision in TOLERANCES)}."
+        )
+    checkpoint = read_checkpoint(folder)
+    description = _description(checkpoint, sha256_from_file(folder / WEIGHTS_NAME), options)
+    with BundleWriter(target, description, overwrite=options.overwrite) as writer:
+        graph = graph_from_checkpoint(checkpoint, opset=options.opset)
+        parity = parity_of_graph(graph, checkpoint, tolerance=TOLERANCES[options.precision])
+        writer.add_graph(
+            GRAPH,
+            graph.onnx,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            opset=graph.opset,
+            parity=parity,
+            weights=graph.weights,
+        )
+        return writer.finish()
+
+
+def graph_from_checkpoint(checkpoint: Checkpoint, *, opset: int) -> OnnxGraph:
+    """Return the graph: `tiles` and `tile_weights` in, `fingerprint` out."""
+    size = checkpoint.spec.tile_size_px
+    module = WhitenedSpectrum(checkpoint.spec, checkpoint.whitening)
+    inputs = (
+        InputSpec("tiles", torch.zeros(3, size, size, 3, dtype=torch.uint8), {0: "tiles"}),
+        InputSpec("tile_weights", torch.full((2, 3), 1 / 3), {0: "images", 1: "tiles"}),
+    )
+    return graph_from_module(module, inputs, ["fingerprint"], opset=opset)
+
+
+def parity_of_graph(graph: OnnxGraph, checkpoint: Checkpoint, *, tolerance: float) -> Parity:
+    """Compare the graph with the float64 reference on drawn tiles, alone and grouped to images.
+
+    Raises:
+        ParityError: The error is above the tolerance.
+    """
+    tiles = probe_tiles(checkpoint.spec.tile_size_px)
+    weights = _grouped_weights(len(tiles))
+    feeds: dict[str, AnyArray] = {"tiles": tiles, "tile_weights": weights}
+    output = outputs_from_graph(graph, [feeds])[0]["fingerprint"]
+    expected = fingerprints_reference(tiles, weights, checkpoint.spec, checkpoint.whitening)
+    return checked_parity(
+        GRAPH,
+        list(output),
+        list(expected),
+        reference="numpy float64 on drawn tiles",
+        tolerance=tolerance,
+    )
+
+
+def _grouped_weights(count: int) -> AnyArray:
+    """Return weights of `count` images of one tile, then of one of 2 tiles and one of the rest."""
+    pair = np.zeros((1, count))
+    pair[0, :2] = 1 / 2
+    rest = np.where(pair > 0, 0.0, 1 / (count - 2))
+    return np.concatenate([np.eye(count), pair, rest]).astype(np.float32)
+
+
+def _description(
+    checkpoint: Checkpoint, sha256: str, options: FingerprintExport
+) -> BundleDescription:
+    spec = checkpoint.spec
+    return BundleDescription(
+        kind=BundleKind.FINGERPRINT,
+        name=options.name,
+        licence="Apache-2.0",
+        source=Source(
+            origin=Origin.TRAINED,
+            id="lineup train whitening",
+            revision=f"sha256:{sha256}",
+            details=dict(checkpoint.record),
+        ),
+        tools={
+            "lineup": __version__,
+            "numpy": np.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "onnxscript": onnxscript.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+        precision=options.precision,
+        preprocess={
+            "tile_size_px": spec.tile_size_px,
+            "max_tiles": options.max_tiles,
+            "resize_mode": "none",
+            "colour_order": "RGB",
+            "layout": "NHWC",
+            "value_range": [0, 255],
+        },
+        fingerprint=FingerprintInfo(
+            dimension=spec.dimension, method=METHOD, details=spec_to_dict(spec)
+        ),
+    )

@@ -1,0 +1,113 @@
+"""The whitened residual spectrum in NumPy float64, written from its definition.
+
+Shares nothing with the torch modules but the settings: the transform is NumPy's FFT, the residual
+filters go through the neighbours one by one, and area pooling integrates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from lineup.types import RgbTiles
+from lineup_models.fingerprint.checkpoint import Whitening
+from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
+
+Float64Array = npt.NDArray[np.float64]
+
+
+def fingerprints_reference(
+    tiles: RgbTiles, tile_weights: npt.NDArray[np.floating], spec: SpectrumSpec, fit: Whitening
+) -> Float64Array:
+    """Return one fingerprint per row of `tile_weights`.
+
+    Args:
+        tiles: (tiles, size, size, 3), uint8 RGB.
+        tile_weights: (images, tiles); row i holds 1/T_i at image i's tiles and 0 elsewhere.
+        spec: Constants of the spectrum.
+        fit: Mean and axes.
+
+    Returns:
+        (images, dimension), rows of length 1.
+    """
+    spectra = np.stack([pooled_spectrum(tile, spec) for tile in tiles])
+    deviation = tile_weights.astype(np.float64) @ spectra - fit.mean
+    axes = fit.axes.astype(np.float64)
+    along = deviation @ axes.T
+    rest = deviation - along @ axes
+    z = (along / np.sqrt(fit.variances + fit.floor)) @ axes + rest / np.sqrt(fit.floor)
+    unit: Float64Array = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def pooled_spectrum(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
+    """Return the pooled log-spectrum of one tile, (size, size, 3) uint8, as (dimension,)."""
+    pixels = tile.astype(np.float64)
+    if spec.channel_mean is ChannelMean.PIXELS:
+        pixels = pixels.mean(axis=2, keepdims=True)
+    noise = _FILTERS[spec.residual](pixels, spec)
+    if spec.channel_mean is ChannelMean.RESIDUALS:
+        noise = noise.mean(axis=2, keepdims=True)
+    transform = np.fft.fft2(noise, axes=(0, 1), norm="ortho")
+    level = np.fft.fftshift(np.log(1.0 + np.abs(transform)), axes=0).mean(axis=2)
+    half = level[:, : spec.tile_size_px // 2 + 1]
+    down = _area_pooled(half, spec.pool_height)
+    both: Float64Array = _area_pooled(down.T, spec.pool_width).T.ravel()
+    return both
+
+
+def _area_pooled(rows: Float64Array, cells: int) -> Float64Array:
+    """Average the first axis over `cells` equal intervals, by differences of its integral."""
+    size = len(rows)
+    integral = np.concatenate([np.zeros((1, rows.shape[1])), np.cumsum(rows, axis=0)])
+    borders = np.arange(cells + 1) * size / cells
+    whole = np.arange(size + 1)
+    at_borders = np.stack(
+        [np.interp(borders, whole, integral[:, column]) for column in range(rows.shape[1])], axis=1
+    )
+    pooled: Float64Array = np.diff(at_borders, axis=0) * cells / size
+    return pooled
+
+
+def _neighbours(image: Float64Array, radius: int) -> Iterator[tuple[int, int, Float64Array]]:
+    """Yield (dy, dx, image moved by them) over a square, the border mirrored."""
+    height, width = image.shape[:2]
+    padded = np.pad(image, ((radius, radius), (radius, radius), (0, 0)), mode="reflect")
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            top, left = radius + dy, radius + dx
+            yield dy, dx, padded[top : top + height, left : left + width]
+
+
+def _bilateral(image: Float64Array, spec: SpectrumSpec) -> Float64Array:
+    radius = spec.window_px // 2
+    total, weights = np.zeros_like(image), np.zeros_like(image)
+    for dy, dx, neighbour in _neighbours(image, radius):
+        if dy * dy + dx * dx > radius * radius:
+            continue
+        space = (dy * dy + dx * dx) / (2 * spec.sigma_space_px**2)
+        weight = np.exp(-space - (neighbour - image) ** 2 / (2 * spec.sigma_grey**2))
+        total += weight * neighbour
+        weights += weight
+    return image - total / weights
+
+
+def _window_mean(image: Float64Array, window_px: int) -> Float64Array:
+    total = np.zeros_like(image)
+    for _, _, neighbour in _neighbours(image, window_px // 2):
+        total += neighbour
+    return total / window_px**2
+
+
+def _wiener(image: Float64Array, spec: SpectrumSpec) -> Float64Array:
+    mean = _window_mean(image, spec.window_px)
+    variance = np.maximum(_window_mean(image**2, spec.window_px) - mean**2, 0.0)
+    return (image - mean) * spec.sigma_grey**2 / (variance + spec.sigma_grey**2)
+
+
+_FILTERS: dict[ResidualFilter, Callable[[Float64Array, SpectrumSpec], Float64Array]] = {
+    ResidualFilter.BILATERAL: _bilateral,
+    ResidualFilter.WIENER: _wiener,
+}
