@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Makes everything that the package ships as data, from photographs and generated images:
+#   bash models/ship.sh SHARED [CHECKPOINT]
+# SHARED holds photos/*.jpg and generated/<source>/*.png; CHECKPOINT, a fit made before, saves the fit.
+# The photographs that the fit holds out become the gallery's `real` source.
+set -euo pipefail
+
+shared=${1:?usage: models/ship.sh SHARED [CHECKPOINT]}
+data=$(cd "$(dirname "$0")/../engine/lineup/data" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+checkpoint=${2:-$work/checkpoint}
+[ -d "$checkpoint" ] || lineup train whitening --photos "$shared/photos" --output "$checkpoint"
+mkdir -p "$data/bundles"
+lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
+
+rm -rf "$data/gallery" "$data/samples"
+enroll() { # NAME DIR PROVENANCE [OPTIONS]
+    local name=$1 folder=$2 provenance=$3
+    shift 3
+    lineup enroll "$name" "$folder" --provenance "$provenance" --device cpu "$@"
+}
+shipped=(--gallery "$data/gallery")
+enroll dalle-mini "$shared/generated/dalle-mini" \
+    "DALL-E mini, 256 px PNG, from the public repository dcsan/imagen" "${shipped[@]}"
+enroll dalle3 "$shared/generated/dalle3" \
+    "DALL-E 3, 512 px crops of PNG, from the public repository hvalfangst/daily-panda-image-bot" "${shipped[@]}"
+enroll sd-beta "$shared/generated/sd-beta" \
+    "Stable Diffusion beta, 512 px PNG, from the public repository dcsan/imagen" "${shipped[@]}"
+enroll stylegan2-ffhq "$shared/generated/stylegan2-ffhq" \
+    "StyleGAN2 FFHQ, 256 px PNG, from the public repository HorseLord9985/SADL_pj3" "${shipped[@]}"
+python "$(dirname "$0")/../benchmarks/verification_set.py" --shared "$shared" --output "$work/set"
+enroll real "$work/set/photographs" \
+    "Photographs that the fit held out, from ImageNet samples, pets, BSDS500 and Urban100" \
+    --role real "${shipped[@]}"
+
+python -m lineup_models.samples --output "$data/samples"
+for source in nearest shuffle; do
+    enroll "sketch-$source" "$data/samples/support/$source" \
+        "Drawn by lineup_models.samples" --gallery "$data/samples/gallery"
+done
+rm -rf "$data/samples/support"
+find "$data" -name .lock -delete
