@@ -18,6 +18,7 @@ from lineup.backends.onnxrt import probe_device
 from lineup.bundles.store import BundleStore
 from lineup.errors import LineupError
 from lineup.gallery.store import open_gallery
+from lineup.machine import usable_cores
 from lineup.paths import home_dir
 
 _PACKAGES = (
@@ -113,7 +114,7 @@ def examine() -> DoctorReport:
         python=platform.python_version(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=_processor_name(),
-        cores=_usable_cores(),
+        cores=usable_cores(),
         memory_total_mib=memory.get("MemTotal"),
         memory_available_mib=memory.get("MemAvailable"),
         packages=_package_versions(_PACKAGES),
@@ -180,12 +181,6 @@ def _gpus() -> tuple[str, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_mib() -> dict[str, int]:

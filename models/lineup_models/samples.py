@@ -2,7 +2,8 @@
 
 Scenes of soft shapes pass through two toy decoders that differ in how they upsample, which leaves
 two different traces in the high frequencies, as the decoders of real generators do. A third set
-is drawn at full size and passes through none. Run it with `python -m lineup_models.samples --output DIR`.
+is drawn at full size and passes through none. Run it with
+`python -m lineup_models.samples --output DIR`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ their log-spectra, which the graph forms as a matrix product with `tile_weights`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -15,18 +17,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, resolve_device
+from lineup.backends.device import Device, DeviceKind, resolve_device
 from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleFormatError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
+from lineup.machine import usable_cores
 from lineup.paths import home_dir
 from lineup.types import AnyArray, Float32Array, RgbImage, RgbTiles
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+GPU_TILES_PER_RUN = 64
+"""Most tiles in one run on a GPU, unless a single image has more. On the CPU every image runs
+alone: larger runs leave the cache and take 2 to 3 times the memory and 1.5 times the time a tile."""
 
 DEFAULT_BUNDLE = "whitened-spectrum"
 """The bundle that is used when none is named; it ships inside the package."""
@@ -59,7 +66,13 @@ class FingerprintExtractor:
             size_px=int(bundle.preprocess("tile_size_px")),
             max_tiles=int(bundle.preprocess("max_tiles")),
         )
+        runs_at_once, self._tiles_per_run = 1, GPU_TILES_PER_RUN
+        if device.kind is DeviceKind.CPU:
+            # Operators on one tile are too short to share between threads; images are not.
+            runs_at_once, self._tiles_per_run = options.threads or usable_cores(), 1
+            options = replace(options, threads=1)
         self._runner: Runner = runner_from_onnx(bundle.graph_path("fingerprint"), device, options)
+        self._pool = ThreadPoolExecutor(runs_at_once, thread_name_prefix="fingerprint")
 
     def tiles(self, pixels: RgbImage) -> RgbTiles:
         """Cut an image into tiles; see `lineup.imaging.tiles.tiles_from_image`."""
@@ -79,11 +92,8 @@ class FingerprintExtractor:
         """
         if not tiles:
             return np.empty((0, self.dimension), np.float32)
-        feeds: dict[str, AnyArray] = {
-            "tiles": np.concatenate(tiles),
-            "tile_weights": _tile_weights([len(image) for image in tiles]),
-        }
-        return self._runner.run(feeds)["fingerprint"]
+        groups = _groups_of_images(tiles, self._tiles_per_run)
+        return np.concatenate(list(self._pool.map(self._run_group, groups)))
 
     def fingerprints(self, images: Sequence[RgbImage]) -> Float32Array:
         """Compute one fingerprint per image, straight from pixels.
@@ -106,7 +116,15 @@ class FingerprintExtractor:
 
     def close(self) -> None:
         """Release the session."""
+        self._pool.shutdown()
         self._runner.close()
+
+    def _run_group(self, tiles: Sequence[RgbTiles]) -> Float32Array:
+        feeds: dict[str, AnyArray] = {
+            "tiles": np.concatenate(tiles),
+            "tile_weights": _tile_weights([len(image) for image in tiles]),
+        }
+        return self._runner.run(feeds)["fingerprint"]
 
     def __enter__(self) -> Self:
         return self
@@ -138,6 +156,19 @@ def open_extractor(
     opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
     options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
     return FingerprintExtractor(opened, resolved, options)
+
+
+def _groups_of_images(
+    tiles: Sequence[RgbTiles], tiles_per_run: int
+) -> Iterator[Sequence[RgbTiles]]:
+    """Cut a sequence of images into runs, in order; an image is never divided."""
+    start = count = 0
+    for index, image in enumerate(tiles):
+        if index > start and count + len(image) > tiles_per_run:
+            yield tiles[start:index]
+            start, count = index, 0
+        count += len(image)
+    yield tiles[start:]
 
 
 def _tile_weights(counts: Sequence[int]) -> Float32Array:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from lineup.errors import UsageError
 from lineup.imaging.decode import DecodeLimits
+from lineup.machine import usable_cores
 
 EVIDENCE_NAMES = ("fingerprint",)
 """Every evidence that a scan can be asked for, cheapest first."""
@@ -19,9 +19,7 @@ def default_workers() -> int:
 
     More than four decoders outrun any model that this engine runs and only add memory.
     """
-    if hasattr(os, "sched_getaffinity"):  # respects containers and taskset; not on macOS, Windows
-        return min(MAX_DEFAULT_WORKERS, len(os.sched_getaffinity(0)))
-    return min(MAX_DEFAULT_WORKERS, os.cpu_count() or 1)
+    return min(MAX_DEFAULT_WORKERS, usable_cores())
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,10 @@ def test_a_match(red_image):
 
 
 def test_no_match(red_image):
-    assert "no match with blues" in CliRunner().invoke(
-        verify, [str(red_image), "--source", "blues"]
-    ).stdout
+    assert (
+        "no match with blues"
+        in CliRunner().invoke(verify, [str(red_image), "--source", "blues"]).stdout
+    )
 
 
 def test_json(red_image):

@@ -1,0 +1,100 @@
+"""The engine on what ships: bundle, gallery and samples fit each other and give right answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from lineup import image_from_path, open_engine
+from lineup.cli.demo import demo
+from lineup.errors import GalleryError, SourceNotFoundError
+from lineup.gallery.gallery import SourceRole
+from lineup.gallery.store import open_gallery
+from lineup.paths import shipped_dir
+
+SAMPLES = shipped_dir() / "samples"
+
+
+@pytest.fixture(scope="module")
+def engine():
+    with open_engine(device="cpu", gallery=SAMPLES / "gallery") as opened:
+        yield opened
+
+
+def test_the_shipped_gallery_was_made_with_the_shipped_bundle():
+    with open_engine(device="cpu") as engine:
+        roles = {name: support.role for name, support in engine.gallery.sources.items()}
+
+    assert roles == {
+        "dalle-mini": SourceRole.CANDIDATE,
+        "dalle3": SourceRole.CANDIDATE,
+        "real": SourceRole.REAL,
+        "sd-beta": SourceRole.CANDIDATE,
+        "stylegan2-ffhq": SourceRole.CANDIDATE,
+    }
+
+
+def test_every_shipped_source_tells_where_it_comes_from():
+    for support in open_gallery(shipped_dir() / "gallery").sources.values():
+        assert len(support.provenance) > 20
+
+
+@pytest.mark.parametrize(
+    ("stem", "source"), [("nearest", "sketch-nearest"), ("shuffle", "sketch-shuffle")]
+)
+def test_samples_are_attributed_to_what_drew_them(engine, stem, source):
+    for path in sorted(SAMPLES.glob(f"{stem}-*.png")):
+        verdict = engine.attribute(image_from_path(path).pixels)
+        verification = engine.verify(image_from_path(path).pixels, source)
+
+        assert verdict.label == source
+        assert verification.accepted
+        assert verification.false_accept_rate == 0
+
+
+def test_an_evidence_tells_its_cost(engine):
+    verdict = engine.attribute(image_from_path(SAMPLES / "nearest-0.png").pixels)
+
+    assert verdict.evidence[0].name == "fingerprint"
+    assert verdict.evidence[0].cost_ms > 0
+
+
+def test_verifying_an_unknown_source(engine):
+    with pytest.raises(SourceNotFoundError, match="nobody"):
+        engine.candidate("nobody")
+
+
+def test_the_run_id_follows_gallery_and_evidence(engine):
+    with open_engine(device="cpu") as other:
+        ids = {engine.run_id(["fingerprint"]), engine.run_id(["b"]), other.run_id(["fingerprint"])}
+
+    assert len(ids) == 3
+    assert engine.run_id(["fingerprint"]) == engine.run_id(["fingerprint"])
+
+
+def test_a_gallery_of_another_fingerprint_is_refused(tmp_path):
+    manifest = json.loads((SAMPLES / "gallery" / "manifest.json").read_text())
+    manifest["fingerprint"]["digest"] = "0" * 64
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "sources").symlink_to(SAMPLES / "gallery" / "sources")
+
+    with pytest.raises(GalleryError, match="was made with the fingerprint"):
+        open_engine(device="cpu", gallery=tmp_path)
+
+
+def test_the_demo_scans_the_samples_and_writes_a_report(tmp_path):
+    result = CliRunner().invoke(demo, ["--output", str(tmp_path / "out")])
+
+    assert result.exit_code == 0, result.output
+    lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert {Path(row["path"]).name: row["verdict"] for row in rows} == {
+        "drawing-0.png": "unknown",
+        "drawing-1.png": "unknown",
+        "nearest-0.png": "sketch-nearest",
+        "nearest-1.png": "sketch-nearest",
+        "shuffle-0.png": "sketch-shuffle",
+        "shuffle-1.png": "sketch-shuffle",
+    }
+    assert (tmp_path / "out" / "report.html").read_text().count("data:image/jpeg") == len(rows)
