@@ -32,8 +32,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 GPU_TILES_PER_RUN = 64
-"""Most tiles in one run on a GPU, unless a single image has more. On the CPU every image runs
-alone: larger runs leave the cache and take 2 to 3 times the memory and 1.5 times the time a tile."""
+"""Most tiles in one run on a GPU, unless a single image has more.
+
+On the CPU every image runs alone: a larger run leaves the cache and costs more time and memory
+per tile.
+"""
 
 DEFAULT_BUNDLE = "whitened-spectrum"
 """The bundle that is used when none is named; it ships inside the package."""
