@@ -1,11 +1,21 @@
-"""Fixtures for every test: none may see or touch the user's own bundles and enrolments."""
+"""Fixtures for every test."""
+
+import signal
 
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Take SIGINT as a terminal's user would: a background job starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(autouse=True)
 def lineup_home(tmp_path_factory, monkeypatch):
-    """An empty `$LINEUP_HOME`, for this process and its children."""
+    """An empty `$LINEUP_HOME`, for this process and its children: never the user's own."""
     home = tmp_path_factory.mktemp("lineup-home")
     monkeypatch.setenv("LINEUP_HOME", str(home))
     return home
