@@ -29,10 +29,10 @@ def export() -> None:
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32"]),
+    type=click.Choice(["fp32", "fp16"]),
     default="fp32",
     show_default=True,
-    help="Number format of the weights.",
+    help="Number format of the whitening axes; the spectrum is always fp32.",
 )
 @click.option(
     "--opset",

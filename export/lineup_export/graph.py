@@ -74,7 +74,12 @@ class OnnxGraph:
 
 
 def graph_from_module(
-    module: nn.Module, inputs: Sequence[InputSpec], outputs: Sequence[str], *, opset: int
+    module: nn.Module,
+    inputs: Sequence[InputSpec],
+    outputs: Sequence[str],
+    *,
+    opset: int,
+    mixed_precision: bool = False,
 ) -> OnnxGraph:
     """Export a module. The same module gives the same bytes.
 
@@ -83,6 +88,8 @@ def graph_from_module(
         inputs: Names, examples and free axes; equal names of free axes are the same length.
         outputs: Names of the outputs, in order.
         opset: One of `OPSETS`.
+        mixed_precision: Whether the module changes between fp32 and fp16 on purpose; otherwise a
+            cast inside the graph is an accident that costs precision, and refused.
 
     Raises:
         UsageError: The opset is not supported.
@@ -96,7 +103,7 @@ def graph_from_module(
         )
     model = _model_from_module(module, inputs, outputs, opset)
     _strip(model)
-    check_rules(model, opset)
+    check_rules(model, opset, mixed_precision=mixed_precision)
     weights = _externalise(model)
     return OnnxGraph(
         onnx=model.SerializeToString(deterministic=True),
@@ -156,12 +163,12 @@ def _strip(model: ModelProto) -> None:
         node.name, node.doc_string = f"{node.op_type}_{index}", ""
 
 
-def check_rules(model: ModelProto, opset: int) -> None:
+def check_rules(model: ModelProto, opset: int, *, mixed_precision: bool = False) -> None:
     """Check that every backend can take the graph.
 
     Raises:
         RuntimeError: The graph has another operator set, foreign operators, a DFT, or a cast
-            between floating-point formats.
+            inside it without being of mixed precision.
     """
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if versions != {"": opset}:
@@ -173,7 +180,7 @@ def check_rules(model: ModelProto, opset: int) -> None:
         raise RuntimeError(f"the graph has operators that a backend lacks: {sorted(refused)}")
     fed = {value.name for value in model.graph.input}
     for node in model.graph.node:
-        if node.op_type == "Cast" and node.input[0] not in fed:
+        if node.op_type == "Cast" and node.input[0] not in fed and not mixed_precision:
             raise RuntimeError(f"the graph casts {node.input[0]!r}, which is not an input")
 
 

@@ -24,7 +24,6 @@ from lineup.bundles.manifest import (
     Source,
 )
 from lineup.bundles.writer import BundleDescription, BundleWriter
-from lineup.errors import UsageError
 from lineup.files import sha256_from_file
 from lineup.types import AnyArray
 from lineup_export.fingerprint.probes import probe_tiles
@@ -37,7 +36,7 @@ from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 
 METHOD = "whitened-residual-spectrum"
 GRAPH = "fingerprint"
-TOLERANCES: Mapping[Precision, float] = {Precision.FP32: 1e-4}
+TOLERANCES: Mapping[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 1e-2}
 """Largest error per precision; the graph keeps the spectrum in fp32 whatever else is narrowed."""
 
 
@@ -72,17 +71,12 @@ def bundle_from_checkpoint(folder: Path, target: Path, options: FingerprintExpor
         BundleNotFoundError: There is no such checkpoint.
         BundleFormatError: The checkpoint is not what was written.
         ParityError: The graph does not compute what the reference computes.
-        UsageError: The target exists, or the precision or opset is not supported.
+        UsageError: The target exists, or the opset is not supported.
     """
-    if options.precision not in TOLERANCES:
-        raise UsageError(
-            f"This model is not written in {options.precision.value}; expected one of "
-            f"{', '.join(precision.value for precision in TOLERANCES)}."
-        )
     checkpoint = read_checkpoint(folder)
     description = _description(checkpoint, sha256_from_file(folder / WEIGHTS_NAME), options)
     with BundleWriter(target, description, overwrite=options.overwrite) as writer:
-        graph = graph_from_checkpoint(checkpoint, opset=options.opset)
+        graph = graph_from_checkpoint(checkpoint, opset=options.opset, precision=options.precision)
         parity = parity_of_graph(graph, checkpoint, tolerance=TOLERANCES[options.precision])
         writer.add_graph(
             GRAPH,
@@ -96,15 +90,24 @@ def bundle_from_checkpoint(folder: Path, target: Path, options: FingerprintExpor
         return writer.finish()
 
 
-def graph_from_checkpoint(checkpoint: Checkpoint, *, opset: int) -> OnnxGraph:
+def graph_from_checkpoint(
+    checkpoint: Checkpoint, *, opset: int, precision: Precision = Precision.FP32
+) -> OnnxGraph:
     """Return the graph: `tiles` and `tile_weights` in, `fingerprint` out."""
     size = checkpoint.spec.tile_size_px
-    module = WhitenedSpectrum(checkpoint.spec, checkpoint.whitening)
+    axes_dtype = torch.float16 if precision is Precision.FP16 else torch.float32
+    module = WhitenedSpectrum(checkpoint.spec, checkpoint.whitening, axes_dtype=axes_dtype)
     inputs = (
         InputSpec("tiles", torch.zeros(3, size, size, 3, dtype=torch.uint8), {0: "tiles"}),
         InputSpec("tile_weights", torch.full((2, 3), 1 / 3), {0: "images", 1: "tiles"}),
     )
-    return graph_from_module(module, inputs, ["fingerprint"], opset=opset)
+    return graph_from_module(
+        module,
+        inputs,
+        ["fingerprint"],
+        opset=opset,
+        mixed_precision=precision is Precision.FP16,
+    )
 
 
 def parity_of_graph(graph: OnnxGraph, checkpoint: Checkpoint, *, tolerance: float) -> Parity:

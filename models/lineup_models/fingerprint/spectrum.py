@@ -62,6 +62,9 @@ class WhitenedSpectrum(nn.Module):
     The length does not count, so z sqrt(f) = d - V diag(1 - sqrt(f / (e + f))) V' d is computed,
     d = v - mu, with the square root of the gains inside one matrix that is used twice.
 
+    With narrow axes, only the two products with them are in fp16; the spectrum, the mean and the
+    length stay in fp32.
+
     Inputs: `tiles` uint8 (tiles, size, size, 3), RGB, and `tile_weights` float32 (images, tiles),
     whose row i holds 1/T_i at image i's tiles and 0 elsewhere.
     Output: float32 (images, dimension), rows of length 1.
@@ -70,18 +73,21 @@ class WhitenedSpectrum(nn.Module):
     mean: Tensor
     axes: Tensor
 
-    def __init__(self, spec: SpectrumSpec, whitening: Whitening) -> None:
+    def __init__(
+        self, spec: SpectrumSpec, whitening: Whitening, *, axes_dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         self.spectrum = PooledSpectrum(spec)
         gains = 1.0 - np.sqrt(whitening.floor / (whitening.variances + whitening.floor))
         axes = whitening.axes.astype(np.float64) * np.sqrt(gains)[:, None]
         self.register_buffer("mean", torch.from_numpy(whitening.mean.astype(np.float32)))
-        self.register_buffer("axes", torch.from_numpy(axes.astype(np.float32)))
+        self.register_buffer("axes", torch.from_numpy(axes).to(axes_dtype))
 
     def forward(self, tiles: Tensor, tile_weights: Tensor) -> Tensor:
         """Return one fingerprint per row of `tile_weights`."""
         deviation = torch.matmul(tile_weights, self.spectrum(tiles)) - self.mean
-        content = torch.matmul(F.linear(deviation, self.axes), self.axes)
-        whitened = deviation - content
+        narrow = deviation.to(self.axes.dtype)
+        content = torch.matmul(F.linear(narrow, self.axes), self.axes)
+        whitened = deviation - content.to(torch.float32)
         length = torch.sqrt((whitened * whitened).sum(1, keepdim=True))
         return whitened / length.clamp(min=1e-12)

@@ -109,13 +109,17 @@ def test_an_existing_bundle_is_kept_unless_told(checkpoint_folder: Path, tmp_pat
     assert open_bundle(target).manifest.name == "second"
 
 
-def test_a_precision_that_is_not_written_is_refused(
+def test_fp16_halves_the_axes_and_keeps_the_spectrum(
     checkpoint_folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="fp16"):
-        bundle_from_checkpoint(
-            checkpoint_folder, tmp_path / "b", FingerprintExport(precision=Precision.FP16)
-        )
+    wide = bundle_from_checkpoint(checkpoint_folder, tmp_path / "wide", FingerprintExport())
+    options = FingerprintExport(precision=Precision.FP16)
+    narrow = bundle_from_checkpoint(checkpoint_folder, tmp_path / "narrow", options)
+
+    assert narrow.manifest.size_bytes < wide.manifest.size_bytes
+    assert narrow.manifest.precision is Precision.FP16
+    assert wide.manifest.graphs["fingerprint"].parity.value < 1e-5
+    assert 1e-6 < narrow.manifest.graphs["fingerprint"].parity.value < 1e-2
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
