@@ -1,0 +1,1 @@
+"""Simulator of generators: photographs in, reconstructions with a decoder's traces out."""

@@ -1,0 +1,179 @@
+"""One draw of the decoder's architecture: its description, its id, and how a seed gives it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from lineup.errors import UsageError
+from lineup_models.simulator.space import (
+    LEVELS,
+    Activation,
+    Norm,
+    Operation,
+    SearchSpace,
+    Upsampler,
+)
+
+Choice = TypeVar("Choice")
+
+LEVEL_PATTERN = re.compile(r"(?P<upsampler>[a-z]{2})(?P<factor>[248])(?P<cells>(?:\.[a-z]{5})+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A VariStruct cell.
+
+    Attributes:
+        order: Its three operations, first to last.
+        activation: What the activation is.
+        norm: What the normalisation is.
+    """
+
+    order: tuple[Operation, Operation, Operation]
+    activation: Activation
+    norm: Norm
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A decoding level: an upsampler, then its cells.
+
+    Attributes:
+        upsampler: How it enlarges.
+        factor: By how much: 2, 4 or 8.
+        cells: At least one.
+    """
+
+    upsampler: Upsampler
+    factor: int
+    cells: tuple[Cell, ...]
+
+    @property
+    def doublings(self) -> int:
+        """How many scales the level climbs: log2 of the factor."""
+        return self.factor.bit_length() - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A decoder: where it starts and what it does at each level.
+
+    Attributes:
+        start_scale: The decoder reads the features of 1 / 2^start_scale resolution.
+        levels: Coarsest first; the factors multiply to 2^start_scale.
+    """
+
+    start_scale: int
+    levels: tuple[Level, ...]
+
+    @property
+    def id(self) -> str:
+        """Return the id, e.g. "2-ne2.cangb-ps2.ancsi.naclg"; equal draws have equal ids."""
+        return "-".join((str(self.start_scale), *map(_text_from_level, self.levels)))
+
+
+def _text_from_level(level: Level) -> str:
+    cells = "".join(
+        f".{''.join(cell.order)}{cell.activation.value}{cell.norm.value}" for cell in level.cells
+    )
+    return f"{level.upsampler.value}{level.factor}{cells}"
+
+
+def architecture_from_id(text: str) -> Architecture:
+    """Return the architecture that `text` names.
+
+    Raises:
+        UsageError: `text` is not the id of an architecture.
+    """
+    try:
+        start, *levels = text.split("-")
+        architecture = Architecture(int(start), tuple(map(_level_from_text, levels)))
+    except (KeyError, ValueError) as error:
+        raise _bad_id(text) from error
+    climbed = sum(level.doublings for level in architecture.levels)
+    if climbed != architecture.start_scale or not 1 <= climbed <= LEVELS:
+        raise _bad_id(text)
+    return architecture
+
+
+def _level_from_text(text: str) -> Level:
+    match = LEVEL_PATTERN.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    cells = tuple(map(_cell_from_text, match["cells"][1:].split(".")))
+    return Level(Upsampler(match["upsampler"]), int(match["factor"]), cells)
+
+
+def _cell_from_text(text: str) -> Cell:
+    first, second, third = (Operation(letter) for letter in text[:3])
+    if len({first, second, third}) != len(Operation):
+        raise ValueError(text)
+    return Cell((first, second, third), Activation(text[3]), Norm(text[4]))
+
+
+def _bad_id(text: str) -> UsageError:
+    return UsageError(
+        f"{text!r} is not the id of a decoder architecture.",
+        hint="An id reads like 2-ne2.cangb-ps2.ancsi.naclg: start scale, then upsampler, factor "
+        "and cells of each level, the factors multiplying to 2^scale.",
+    )
+
+
+class _Draw:
+    """Choices from a PCG64 stream.
+
+    Only the raw 64-bit words are used: NumPy keeps those the same over versions and platforms,
+    which it does not promise for the methods of its generators.
+    """
+
+    def __init__(self, seed: int | Sequence[int]) -> None:
+        self.stream = np.random.PCG64(np.random.SeedSequence(seed))
+
+    def below(self, bound: int) -> int:
+        return int(self.stream.random_raw()) % bound
+
+    def one_of(self, choices: Sequence[Choice]) -> Choice:
+        return choices[self.below(len(choices))]
+
+    def shuffled(self, items: Sequence[Choice]) -> list[Choice]:
+        left = list(items)
+        return [left.pop(self.below(len(left))) for _ in range(len(left))]
+
+
+def architecture_from_seed(seed: int | Sequence[int], space: SearchSpace) -> Architecture:
+    """Draw an architecture; the same seed and space give the same one everywhere.
+
+    Start scale, upsampler, number of cells and the pools of a cell are drawn uniformly. So is a
+    level's factor among those that fit, except that half of the levels keep factor 2.
+
+    Args:
+        seed: Non-negative, or several (a run's seed and a counter, say).
+        space: What to draw from.
+    """
+    draw = _Draw(seed)
+    start_scale = 1 + draw.below(space.levels)
+    levels: list[Level] = []
+    remaining = start_scale
+    while remaining:
+        level = _draw_level(draw, space, remaining)
+        levels.append(level)
+        remaining -= level.doublings
+    return Architecture(start_scale, tuple(levels))
+
+
+def _draw_level(draw: _Draw, space: SearchSpace, remaining: int) -> Level:
+    factors = [factor for factor in space.factors if factor <= 1 << remaining]
+    factor = factors[0] if len(factors) == 1 or draw.below(2) else draw.one_of(factors)
+    upsampler = draw.one_of(space.upsamplers)
+    cells = tuple(_draw_cell(draw, space) for _ in range(1 + draw.below(space.cells_max)))
+    return Level(upsampler, factor, cells)
+
+
+def _draw_cell(draw: _Draw, space: SearchSpace) -> Cell:
+    first, second, third = draw.shuffled(tuple(Operation))
+    return Cell((first, second, third), draw.one_of(space.activations), draw.one_of(space.norms))

@@ -1,0 +1,127 @@
+"""Reading a bank back, and giving it features it was not filled with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lineup.errors import UsageError
+from lineup.types import AnyArray
+from lineup_models.simulator.bank import BANK_NAME, PHOTOGRAPH
+from lineup_models.simulator.features import (
+    FeatureFunction,
+    features_of_images,
+    read_arrays,
+    write_arrays,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Features of a bank in memory; arrays have one entry per image.
+
+    Attributes:
+        header: Options, weight sets and names of photographs.
+        model_ids: Id of each simulated generator, by its number.
+        model: int32 (N,), number of the generator; -1 for photographs.
+        photograph: int32 (N,), index into the header's photographs.
+        crop: int32 (N,), number of the crop of that photograph.
+        shared: bool (N,), whether all generators got this crop.
+        psnr_db: float32 (N,), of the reconstruction; NaN for photographs.
+        clean: float16 (N, D), features of the images.
+        degraded: float16 (N, versions, D), features of degraded versions.
+        degradations: float32 (N, versions, 5), attributes of `Degradation` in order.
+    """
+
+    header: Mapping[str, Any]
+    model_ids: Mapping[int, str]
+    model: npt.NDArray[np.int32]
+    photograph: npt.NDArray[np.int32]
+    crop: npt.NDArray[np.int32]
+    shared: npt.NDArray[np.bool_]
+    psnr_db: npt.NDArray[np.float32]
+    clean: npt.NDArray[np.float16]
+    degraded: npt.NDArray[np.float16]
+    degradations: npt.NDArray[np.float32]
+
+    @property
+    def is_photograph(self) -> npt.NDArray[np.bool_]:
+        """Which images went through no generator, bool (N,)."""
+        return np.equal(self.model, PHOTOGRAPH)
+
+
+def read_bank(folder: Path, features: str) -> Bank:
+    """Read the features called `features` of all shards that have them so far.
+
+    Raises:
+        UsageError: There is no bank, or no shard with these features.
+    """
+    header = _header(folder)
+    parts: list[dict[str, AnyArray]] = []
+    ids: dict[int, str] = {}
+    for shard in _shards(folder):
+        path = shard / f"features-{features}.npz"
+        if not path.exists():
+            continue
+        table = read_arrays(shard / "samples.npz")
+        numbers = dict.fromkeys(table["model"].tolist())
+        names = json.loads((shard / "shard.json").read_text())["models"]
+        # Shards of photographs have a number but no names.
+        ids.update(zip(numbers, names, strict=False))
+        parts.append({**table, **read_arrays(path)})
+    if not parts:
+        raise UsageError(
+            f"No shard of {folder} has the features {features!r}.",
+            hint="Fill the bank first, or add these features to it.",
+        )
+    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Bank(header=header, model_ids=ids, **arrays)
+
+
+def add_features(
+    folder: Path, name: str, features: FeatureFunction, *, versions: int | None = None
+) -> Iterable[Path]:
+    """Compute features called `name` for all shards that lack them; yield each shard done.
+
+    Args:
+        folder: A bank that kept its images.
+        name: What to call the features.
+        features: Applied to the images and to their degraded versions.
+        versions: Degraded versions of each image; None is the bank's own number.
+
+    Raises:
+        UsageError: There is no bank, or it did not keep its images.
+    """
+    options = _header(folder)["options"]
+    for shard in _shards(folder):
+        target, images = shard / f"features-{name}.npz", shard / "images.npy"
+        if target.exists():
+            continue
+        if not images.exists():
+            raise UsageError(
+                f"{shard} did not keep its images.", hint="Fill a bank that keeps its images."
+            )
+        kind, number = shard.name.rsplit("-", 1)
+        stream = 2 * int(number) + (kind == "models")
+        count = options["degraded_versions"] if versions is None else versions
+        arrays = features_of_images(np.load(images), options["seed"], stream, count, features)
+        write_arrays(target, arrays)
+        yield shard
+
+
+def _header(folder: Path) -> dict[str, Any]:
+    path = folder / BANK_NAME
+    if not path.is_file():
+        raise UsageError(f"{folder} is not a bank: it has no {BANK_NAME}.", hint="Fill one first.")
+    header: dict[str, Any] = json.loads(path.read_text())
+    return header
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("*/shard.json"))

@@ -1,0 +1,230 @@
+"""Commands of the simulator: train it, look at its reconstructions, fill a bank with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from lineup.errors import UsageError
+from lineup_models.simulator.space import SPACES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Item = TypeVar("Item")
+
+THREADS = click.option(
+    "--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all cores."
+)
+PHOTOS = click.option(
+    "--photos",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of photographs, searched recursively. None may come from a generator.",
+)
+WEIGHTS = click.option(
+    "--weights",
+    required=True,
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False),
+    help="Trained simulator, known by the name of its folder; may be given several times.",
+)
+
+
+@click.group()
+def simulator() -> None:
+    """Train the simulator of generators, and run photographs through it."""
+
+
+@simulator.command()
+@PHOTOS
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Run folder.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True)
+@click.option("--crop", type=click.IntRange(min=32), default=128, show_default=True, help="In px.")
+@click.option("--space", type=click.Choice(list(SPACES)), default="extended", show_default=True)
+@click.option("--hold-out", type=click.IntRange(min=0), default=150, show_default=True)
+@click.option("--learning-rate", type=float, default=3e-3, show_default=True)
+@click.option(
+    "--perceptual-weight",
+    type=click.FloatRange(min=0),
+    default=0.25,
+    show_default=True,
+    help="Of the perceptual distance; more gives more detail, less of it in the right place.",
+)
+@click.option("--lpips", is_flag=True, help="Judge by the published LPIPS (package lpips).")
+@click.option(
+    "--initial",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Weights to start from, to get a sibling of a trained simulator.",
+)
+@click.option(
+    "--perturbation",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Noise on those weights, in units of their spread.",
+)
+@THREADS
+def train(
+    photos: Path,
+    output: Path,
+    seed: int,
+    steps: int,
+    crop: int,
+    space: str,
+    hold_out: int,
+    learning_rate: float,
+    perceptual_weight: float,
+    lpips: bool,
+    initial: Path | None,
+    perturbation: float,
+    threads: int | None,
+) -> None:
+    """Train on photographs; the same command goes on with an interrupted run."""
+    from rich.console import Console
+
+    from lineup_models.simulator.training import TrainingOptions, train_simulator
+
+    _use_threads(threads)
+    options = TrainingOptions(
+        seed=seed,
+        steps=steps,
+        space=space,
+        hold_out=hold_out,
+        crop_px=crop,
+        learning_rate=learning_rate,
+        perceptual_weight=perceptual_weight,
+        lpips=lpips,
+        initial=None if initial is None else str(initial),
+        perturbation=perturbation,
+    )
+    watch = _progress(Console(stderr=True), "steps")
+    trained = train_simulator(photos, options, output, watch=watch)
+    psnr_db = trained.record["psnr_db_last_200_steps"]
+    click.echo(f"{output}: {steps} steps, {psnr_db} dB on the last 200 batches")
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _progress(
+    console: Console, description: str
+) -> Callable[[Sequence[Item]], Iterable[Item]] | None:
+    """Return a progress bar; None when nobody looks."""
+    if not console.is_terminal:
+        return None
+    from rich.progress import track
+
+    def watch(items: Sequence[Item]) -> Iterable[Item]:
+        return track(items, description=description, console=console)
+
+    return watch
+
+
+@simulator.command()
+@PHOTOS
+@WEIGHTS
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="PNG file.")
+@click.option("--models", type=click.IntRange(min=1), default=12, show_default=True)
+@click.option("--shared-images", type=click.IntRange(min=1), default=4, show_default=True)
+@click.option("--strength", type=click.FloatRange(min=0), default=0.1, show_default=True)
+@click.option("--hold-out", type=click.IntRange(min=0), default=150, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@THREADS
+def sheet(
+    photos: Path,
+    weights: tuple[str, ...],
+    output: Path,
+    models: int,
+    shared_images: int,
+    strength: float,
+    hold_out: int,
+    seed: int,
+    threads: int | None,
+) -> None:
+    """Draw generators and show what they make of a few photographs."""
+    from lineup_models.simulator.bank import BankFiller, BankOptions
+    from lineup_models.simulator.sheet import contact_sheet, write_png
+
+    _use_threads(threads)
+    options = BankOptions(
+        seed=seed, own_images=1, shared_images=shared_images, strength=strength, hold_out=hold_out
+    )
+    filler = BankFiller(photos, _named(weights), options, {})
+    rows = [filler.originals(0)[1]]
+    for index in range(models):
+        samples, identity = filler.model(index)
+        rows.append(samples.images)
+        psnr_db = " ".join(f"{value:.1f}" for value in samples.table["psnr_db"])
+        click.echo(f"{identity}: {psnr_db} dB")
+    write_png(output, contact_sheet(rows))
+
+
+@simulator.command()
+@PHOTOS
+@WEIGHTS
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder.")
+@click.option("--models", type=click.IntRange(min=1), default=1500, show_default=True)
+@click.option("--own-images", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--shared-images", type=click.IntRange(min=0), default=4, show_default=True)
+@click.option("--strength", type=click.FloatRange(min=0), default=0.1, show_default=True)
+@click.option("--space", type=click.Choice(list(SPACES)), default="extended", show_default=True)
+@click.option("--hold-out", type=click.IntRange(min=0), default=150, show_default=True)
+@click.option("--versions", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@THREADS
+def bank(
+    photos: Path,
+    weights: tuple[str, ...],
+    output: Path,
+    models: int,
+    own_images: int,
+    shared_images: int,
+    strength: float,
+    space: str,
+    hold_out: int,
+    versions: int,
+    seed: int,
+    threads: int | None,
+) -> None:
+    """Run photographs through many generators and keep images and spectra."""
+    from rich.console import Console
+
+    from lineup_models.fingerprint.spec import SpectrumSpec
+    from lineup_models.simulator.bank import BankOptions, fill_bank
+    from lineup_models.simulator.features import spectrum_features
+
+    _use_threads(threads)
+    options = BankOptions(
+        seed=seed,
+        models=models,
+        own_images=own_images,
+        shared_images=shared_images,
+        strength=strength,
+        space=space,
+        hold_out=hold_out,
+        degraded_versions=versions,
+    )
+    features = {"spectrum": spectrum_features(SpectrumSpec())}
+    watch = _progress(Console(stderr=True), "shards")
+    fill_bank(photos, _named(weights), output, options, features, watch=watch)
+    click.echo(f"{output}: {models} generators")
+
+
+def _named(weights: tuple[str, ...]) -> dict[str, Path]:
+    """Name weight files by the run folder they lie in."""
+    named = {Path(path).resolve().parent.name: Path(path) for path in weights}
+    if len(named) < len(weights):
+        raise UsageError(
+            f"Of {len(weights)} weight files some lie in folders of the same name.",
+            hint="Their folders are what tells them apart; rename one.",
+        )
+    return named

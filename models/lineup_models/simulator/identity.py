@@ -1,0 +1,119 @@
+"""Simulated generators: an architecture, a set of weights, and statistics that go with both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lineup.errors import UsageError
+from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup_models.simulator.architecture import (
+    Architecture,
+    architecture_from_id,
+    architecture_from_seed,
+)
+from lineup_models.simulator.crops import images_from_pixels
+from lineup_models.simulator.network import Simulator
+from lineup_models.simulator.noise import noise_of_image, noise_strength_from_seed
+from lineup_models.simulator.norm_statistics import FixedStatistics, RecordedStatistics
+from lineup_models.simulator.space import SearchSpace
+from lineup_models.simulator.weights import perturbed_simulator
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What makes a simulated generator the one it is.
+
+    Attributes:
+        weights: Name of the trained simulator its weights come from.
+        perturbation_seed: Of the noise on them.
+        architecture: Of its decoder.
+    """
+
+    weights: str
+    perturbation_seed: int
+    architecture: Architecture
+
+    @property
+    def id(self) -> str:
+        """Return the id, e.g. "base/17/1-ne2.cangb"."""
+        return f"{self.weights}/{self.perturbation_seed}/{self.architecture.id}"
+
+
+def identity_from_id(text: str) -> ModelIdentity:
+    """Return the identity that `text` names.
+
+    Raises:
+        UsageError: `text` is not the id of a simulated generator.
+    """
+    parts = text.split("/")
+    if len(parts) != 3 or not parts[1].isdecimal():
+        raise UsageError(
+            f"{text!r} is not the id of a simulated generator.",
+            hint="An id reads like base/17/1-ne2.cangb: weights, seed, architecture.",
+        )
+    return ModelIdentity(parts[0], int(parts[1]), architecture_from_id(parts[2]))
+
+
+def identity_from_seed(
+    seed: int, index: int, weights: Sequence[str], space: SearchSpace
+) -> ModelIdentity:
+    """Draw generator number `index` of a run; the weight sets take turns."""
+    architecture = architecture_from_seed([seed, index], space)
+    return ModelIdentity(weights[index % len(weights)], index, architecture)
+
+
+class SimulatedModel:
+    """One generator: the same image always gives the same reconstruction.
+
+    Args:
+        simulators: Trained simulators by name.
+        identity: Which generator to be.
+        strength: Of the noise on the weights, in units of their spread; 0 leaves them.
+        textured: Whether some generators, drawn by their seed, add noise to their features.
+        calibration: Photographs that fix the batch norms' statistics, uint8 (N, H, W, 3).
+    """
+
+    def __init__(
+        self,
+        simulators: Mapping[str, Simulator],
+        identity: ModelIdentity,
+        *,
+        strength: float,
+        textured: bool = True,
+        calibration: RgbTiles,
+    ) -> None:
+        self.identity = identity
+        seed = identity.perturbation_seed
+        self.noise = noise_strength_from_seed(seed) if textured else 0.0
+        self.simulator = perturbed_simulator(simulators[identity.weights], seed, strength)
+        recording = RecordedStatistics()
+        with torch.inference_mode():
+            images = images_from_pixels(calibration)
+            self.simulator(images, identity.architecture, recording)
+        self.statistics = FixedStatistics(recording.recorded)
+
+    def reconstructions(self, pixels: RgbTiles) -> RgbTiles:
+        """Return the reconstructions of uint8 (N, H, W, 3), the same shape, rounded to uint8."""
+        # One by one: faster, since an image's features stay in the cache, and then the last bit
+        # cannot depend on the batch either.
+        return np.concatenate([self._decoded(image) for image in pixels])
+
+    def _decoded(self, pixels: RgbImage) -> RgbTiles:
+        seed = self.identity.perturbation_seed
+        with torch.inference_mode():
+            images = images_from_pixels(pixels[None])
+            noise = noise_of_image(pixels, self.noise, seed) if self.noise else None
+            decoded = self.simulator(images, self.identity.architecture, self.statistics, noise)
+            rounded = (decoded * 255.0).round().clamp(0.0, 255.0).to(torch.uint8)
+        return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
+
+
+def psnr_db(reconstructions: RgbTiles, originals: RgbTiles) -> Float32Array:
+    """Return the peak signal-to-noise ratio per image, float32 (N,), in dB."""
+    difference = reconstructions.astype(np.float32) - originals.astype(np.float32)
+    error = np.maximum((difference**2).mean(axis=(1, 2, 3)), 1e-6)
+    return np.asarray(10.0 * np.log10(255.0**2 / error), np.float32)
