@@ -19,6 +19,7 @@ LineupError
 │   ├── BundleVersionError      written by a newer lineup
 │   └── BundleIntegrityError    a file is missing, truncated, altered, or outside the bundle
 ├── GalleryError                a gallery cannot be read, or was made with another fingerprint
+├── ClassifierError             an open-set classifier cannot be fitted, read or written
 ├── BackendError                a graph was fed what it does not take, or failed to run
 └── ParityError                 an exported graph does not reproduce its reference
 """
@@ -101,6 +102,10 @@ class BundleIntegrityError(BundleError):
 
 class GalleryError(LineupError):
     """A gallery cannot be read, or was made with another fingerprint bundle."""
+
+
+class ClassifierError(LineupError):
+    """An open-set classifier cannot be fitted, read or written, or is of another fingerprint."""
 
 
 class BackendError(LineupError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -11,16 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.eval_classes import closed_set, open_set
+from lineup.cli.evaluation import (
+    labelled_sources,
+    progress_of_files,
+    protocol_options,
+    write_json,
+)
 from lineup.cli.options import device_option, fingerprint_option, threads_option
-from lineup.errors import UsageError
-from lineup.files import write_atomic
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lineup.evaluation.attacks import Attack
     from lineup.evaluation.dataset import LabelledSource, SourceFolder
+    from lineup.evaluation.queries import AttackedQueries
     from lineup.evaluation.verification import VerificationOptions
-    from lineup.evidence.batch import FailedFile, FingerprintedFile, TileFingerprinter
+    from lineup.evidence.batch import TileFingerprinter
 
 
 @click.group("eval", short_help="Measure accuracy on labelled images.")
@@ -28,16 +34,12 @@ def evaluate() -> None:
     """Measure accuracy on labelled images."""
 
 
+evaluate.add_command(closed_set)
+evaluate.add_command(open_set)
+
+
 @evaluate.command(short_help="AUC of each source against every other source.")
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--support",
-    default="0.5",
-    show_default=True,
-    metavar="SHARE|COUNT",
-    help="Images of each source that stand for it; the others are queries.",
-)
-@click.option("--seed", default=0, show_default=True, help="Seed of the draws.")
 @click.option(
     "--real",
     multiple=True,
@@ -45,35 +47,33 @@ def evaluate() -> None:
     help="A source that is only a negative, such as photographs; can be repeated.",
 )
 @click.option(
-    "--bootstrap",
-    type=click.IntRange(min=100),
-    default=1000,
+    "--rule",
+    type=click.Choice(["mean", "max", "knn", "prototype"]),
+    default="mean",
     show_default=True,
-    help="Resamples for the 95 % interval.",
+    help="Score of a query: mean of its cosines with the support, the highest, the mean of the "
+    "five highest, or the cosine with the support's mean.",
 )
 @click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Images per call of the model.",
+    "--attack",
+    "attack_texts",
+    multiple=True,
+    metavar="NAME[:VALUE]",
+    help="Measure again with attacked queries: jpeg:90, webp:80, resize:0.5, blur:1, crop:0.8, "
+    "noise:2; can be repeated.",
 )
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the figures to this file.",
-)
+@protocol_options
 @fingerprint_option
 @device_option
 @threads_option
 def verification(
     *,
     directory: Path,
+    real: tuple[str, ...],
+    rule: str,
+    attack_texts: tuple[str, ...],
     support: str,
     seed: int,
-    real: tuple[str, ...],
     bootstrap: int,
     batch: int,
     json_path: Path | None,
@@ -84,19 +84,23 @@ def verification(
     """Tell each source's images from every other source's: one-against-one AUC in percent.
 
     DIR holds one folder of images per source. A part of each folder is the support; the rest are
-    queries, scored by their mean cosine to the support. Exit code 1 when an image could not be
-    read.
+    queries, scored by their cosines with the support. Attacks change the queries of every source,
+    never the support. Exit code 1 when an image could not be read.
     """
+    from lineup.evaluation.attacks import attacks_from_texts
     from lineup.evaluation.dataset import source_folders_from_dir
     from lineup.evaluation.splits import checked_support_count, support_size_from_text
     from lineup.evaluation.verification import VerificationOptions, targets_from_names
+    from lineup.gallery.rules import ScoreRule
 
     options = VerificationOptions(
         support=support_size_from_text(support),
         seed=seed,
         real=tuple(dict.fromkeys(real)),
         resamples=bootstrap,
+        rule=ScoreRule(rule),
     )
+    attacks = attacks_from_texts(attack_texts)
     folders = source_folders_from_dir(directory)
     # A mistake in the options shows now, not after minutes of inference.
     targets_from_names([folder.name for folder in folders], options.real)
@@ -105,6 +109,7 @@ def verification(
     failed = _run_verification(
         folders,
         options,
+        attacks,
         batch=batch,
         json_path=json_path,
         extractor_options={"bundle": fingerprint, "device": device, "threads": threads},
@@ -116,6 +121,7 @@ def verification(
 def _run_verification(
     folders: Sequence[SourceFolder],
     options: VerificationOptions,
+    attacks: Sequence[Attack],
     *,
     batch: int,
     json_path: Path | None,
@@ -124,7 +130,11 @@ def _run_verification(
     """Compute, print and write; return how many files failed."""
     from rich.console import Console
 
-    from lineup.evaluation.output import document_from_verification, table_from_verification
+    from lineup.evaluation.output import (
+        document_from_verification,
+        table_from_attacks,
+        table_from_verification,
+    )
     from lineup.evaluation.verification import verification_from_sources
     from lineup.evidence.fingerprint import open_extractor
 
@@ -132,67 +142,47 @@ def _run_verification(
     started = time.perf_counter()
     with open_extractor(**extractor_options) as extractor:
         digest = extractor.digest
-        sources = _labelled_sources(folders, extractor, batch, messages)
+        sources = labelled_sources(folders, extractor, batch, messages)
+        queries = _attacked(sources, options, attacks, extractor, batch, messages)
     result = verification_from_sources(sources, options)
+    attacked = {
+        str(one.attack): verification_from_sources(sources, options, queries=one.fingerprints)
+        for one in queries
+    }
     document = document_from_verification(
         result,
         sources,
         options,
         fingerprint_digest=digest,
         seconds=time.perf_counter() - started,
+        attacked=attacked,
     )
-    _print_dropped(sources, messages)
     Console().print(table_from_verification(result))
+    if attacked:
+        Console().print(table_from_attacks(result, attacked))
     if json_path is not None:
-        _write_json(json_path, document)
-    return int(document["failed"])
+        write_json(json_path, document)
+    return int(document["failed"]) + sum(len(one.failures) for one in queries)
 
 
-def _labelled_sources(
-    folders: Sequence[SourceFolder], extractor: TileFingerprinter, batch: int, messages: Console
-) -> tuple[LabelledSource, ...]:
-    """Fingerprint every image; a bar on a terminal, a line for every file that failed."""
-    from rich.progress import Progress
+def _attacked(
+    sources: Sequence[LabelledSource],
+    options: VerificationOptions,
+    attacks: Sequence[Attack],
+    extractor: TileFingerprinter,
+    batch: int,
+    messages: Console,
+) -> list[AttackedQueries]:
+    """Fingerprint the queries once per attack."""
+    from lineup.evaluation.queries import attacked_queries
+    from lineup.evaluation.splits import splits_of_sources
 
-    from lineup.evaluation.dataset import labelled_sources_from_folders
-    from lineup.evidence.batch import FailedFile
-
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
-        task = progress.add_task("fingerprints", total=sum(len(f.paths) for f in folders))
-
-        def on_file(file: FingerprintedFile | FailedFile) -> None:
-            progress.advance(task)
-            if isinstance(file, FailedFile):
-                _say(messages, f"{file.path}: {file.error.message}")
-
-        return labelled_sources_from_folders(folders, extractor, batch=batch, on_file=on_file)
-
-
-def _print_dropped(sources: Sequence[LabelledSource], messages: Console) -> None:
-    """Say which files took no part, and why."""
-    for source in sources:
-        if source.duplicate_count:
-            _say(messages, f"{source.name}: {source.duplicate_count} duplicate file(s) dropped")
-        if source.ambiguous_count:
-            _say(
-                messages,
-                f"{source.name}: {source.ambiguous_count} image(s) dropped that lie in another "
-                "source's folder too",
+    splits = splits_of_sources(sources, options.support, options.seed)
+    total = sum(len(split.queries) for split in splits.values())
+    attacked = []
+    for attack in attacks:
+        with progress_of_files(messages, total, str(attack)) as on_file:
+            attacked.append(
+                attacked_queries(sources, splits, attack, extractor, batch=batch, on_file=on_file)
             )
-
-
-def _say(messages: Console, text: str) -> None:
-    """Print one line as it is: names are neither markup nor broken at the console's width."""
-    messages.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write the document, whole or not at all."""
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
-    try:
-        write_atomic(path, text.encode())
-    except OSError as error:
-        raise UsageError(
-            f"Cannot write {path}: {error.strerror or error}.",
-            hint="Give --json a file in a folder that can be written to.",
-        ) from error
+    return attacked

@@ -38,6 +38,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "enroll": LazyCommand("lineup.cli.gallery:enroll", "Add images of a source to the gallery."),
     "eval": LazyCommand("lineup.cli.eval:evaluate", "Measure accuracy on labelled images."),
     "export": LazyCommand("lineup_export.cli:export", "Turn models into bundles for the runtime."),
+    "fit-open-set": LazyCommand(
+        "lineup.cli.fit_open_set:fit_open_set", "Fit a classifier of known sources and the unknown."
+    ),
     "gallery": LazyCommand("lineup.cli.gallery:gallery", "List and manage known sources."),
     "models": LazyCommand("lineup.cli.models:models", "List and manage model bundles."),
     "report": LazyCommand("lineup.cli.report:report", "Render a scan as a page to look at."),

@@ -43,6 +43,7 @@ class LabelledSource:
         name: Name of the source.
         ids: Hex SHA-256 of each image's file; distinct within and across sources.
         fingerprints: Shape (N, D), float32, rows L2-normalised, in the order of `ids`.
+        paths: A file of each image, in the order of `ids`; empty when they are not known.
         failures: Files that could not be read.
         duplicate_count: Files dropped because the same bytes lie in this folder already.
         ambiguous_count: Images dropped because the same bytes lie in another source's folder
@@ -52,6 +53,7 @@ class LabelledSource:
     name: str
     ids: tuple[str, ...]
     fingerprints: Float32Array
+    paths: tuple[Path, ...] = ()
     failures: tuple[FailedFile, ...] = ()
     duplicate_count: int = 0
     ambiguous_count: int = 0
@@ -103,7 +105,7 @@ def labelled_sources_from_folders(
     """
     owners = [folder.name for folder in folders for _ in folder.paths]
     paths = (path for folder in folders for path in folder.paths)
-    usable: dict[str, dict[str, Float32Array]] = {folder.name: {} for folder in folders}
+    usable: dict[str, dict[str, FingerprintedFile]] = {folder.name: {} for folder in folders}
     failures: dict[str, list[FailedFile]] = {folder.name: [] for folder in folders}
     for name, file in zip(
         owners, fingerprints_from_paths(paths, extractor, batch=batch), strict=True
@@ -111,7 +113,7 @@ def labelled_sources_from_folders(
         if isinstance(file, FailedFile):
             failures[name].append(file)
         else:
-            usable[name].setdefault(file.sha256, file.fingerprint)
+            usable[name].setdefault(file.sha256, file)
         on_file(file)
     seen_in = Counter(image_id for images in usable.values() for image_id in images)
     return tuple(
@@ -122,7 +124,7 @@ def labelled_sources_from_folders(
 
 def _labelled_source(
     folder: SourceFolder,
-    images: dict[str, Float32Array],
+    images: dict[str, FingerprintedFile],
     failures: Sequence[FailedFile],
     seen_in: Counter[str],
 ) -> LabelledSource:
@@ -135,7 +137,8 @@ def _labelled_source(
     return LabelledSource(
         name=folder.name,
         ids=ids,
-        fingerprints=np.stack([images[image_id] for image_id in ids]),
+        fingerprints=np.stack([images[image_id].fingerprint for image_id in ids]),
+        paths=tuple(images[image_id].path for image_id in ids),
         failures=tuple(failures),
         duplicate_count=len(folder.paths) - len(failures) - len(images),
         ambiguous_count=len(images) - len(ids),

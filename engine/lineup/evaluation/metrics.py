@@ -97,16 +97,46 @@ def resampled_aucs(
     Raises:
         ValueError: A class is empty, not one-dimensional, or holds NaN.
     """
-    positive_scores = _scores("positives", positives)
-    negative_scores = _scores("negatives", negatives)
-    order = np.argsort(negative_scores)
-    below, upto = _rank_bounds(positive_scores, negative_scores[order])
-    cumulative = np.zeros((len(negative_counts), len(order) + 1))  # (resamples, N + 1)
-    np.cumsum(negative_counts[:, order], axis=1, out=cumulative[:, 1:])
-    wins = 0.5 * (cumulative.take(below, axis=1) + cumulative.take(upto, axis=1))
-    won = np.einsum("rp,rp->r", positive_counts, wins)
-    aucs: Float64Array = won / (positive_counts.sum(axis=1) * cumulative[:, -1])
+    won = _resampled_wins(
+        _scores("positives", positives),
+        _scores("negatives", negatives),
+        positive_counts,
+        negative_counts,
+    )
+    aucs: Float64Array = won / positive_counts.sum(axis=1)
     return aucs
+
+
+def resampled_oscrs(
+    known: npt.ArrayLike,
+    correct: npt.NDArray[np.bool_],
+    unknown: npt.ArrayLike,
+    known_counts: npt.NDArray[np.int64],
+    unknown_counts: npt.NDArray[np.int64],
+) -> Float64Array:
+    """Return the OSCR of every bootstrap resample; see `oscr` and `resampled_aucs`.
+
+    Args:
+        known: Scores of the images of known classes, shape (K,), no NaN.
+        correct: Whether each of them was given its right class, shape (K,), bool.
+        unknown: Scores of the images of unknown classes, shape (U,), no NaN.
+        known_counts: Draws of each known image, shape (resamples, K); no row is all zero.
+        unknown_counts: Draws of each unknown image, shape (resamples, U); no row is all zero.
+
+    Returns:
+        Fractions 0..1, shape (resamples,), float64.
+
+    Raises:
+        ValueError: A class is empty, not one-dimensional, or holds NaN.
+    """
+    won = _resampled_wins(
+        _scores("known", known),
+        _scores("unknown", unknown),
+        known_counts * correct,
+        unknown_counts,
+    )
+    oscrs: Float64Array = won / known_counts.sum(axis=1)
+    return oscrs
 
 
 def bootstrap_interval(samples: npt.ArrayLike, level: float = 0.95) -> tuple[float, float]:
@@ -146,6 +176,22 @@ def _rank_bounds(
         np.searchsorted(sorted_others, scores, side="left"),
         np.searchsorted(sorted_others, scores, side="right"),
     )
+
+
+def _resampled_wins(
+    positives: Float64Array,
+    negatives: Float64Array,
+    positive_counts: npt.NDArray[np.int64],
+    negative_counts: npt.NDArray[np.int64],
+) -> Float64Array:
+    """Return, per resample, the sum over drawn positives of the share of drawn negatives below."""
+    order = np.argsort(negatives)
+    below, upto = _rank_bounds(positives, negatives[order])
+    cumulative = np.zeros((len(negative_counts), len(order) + 1))  # (resamples, N + 1)
+    np.cumsum(negative_counts[:, order], axis=1, out=cumulative[:, 1:])
+    wins = 0.5 * (cumulative.take(below, axis=1) + cumulative.take(upto, axis=1))
+    won: Float64Array = np.einsum("rp,rp->r", positive_counts, wins) / cumulative[:, -1]
+    return won
 
 
 def _share_below(scores: Float64Array, sorted_others: Float64Array) -> Float64Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from rich.table import Table
@@ -21,6 +22,7 @@ def document_from_verification(
     *,
     fingerprint_digest: str,
     seconds: float,
+    attacked: Mapping[str, VerificationResult] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the JSON document of a verification; its keys are an interface and stay as they are.
 
@@ -30,6 +32,7 @@ def document_from_verification(
         options: How it was computed.
         fingerprint_digest: Identity of the fingerprint bundle.
         seconds: Wall time from the first file to the last figure.
+        attacked: The outcome per attack on the queries, such as "jpeg:90".
 
     Returns:
         AUCs are percentages, 0..100. `n` counts the queries of all sources. `auc_sd` is None when
@@ -38,12 +41,7 @@ def document_from_verification(
     support = options.support
     return {
         "protocol": VERIFICATION,
-        "sources": {
-            name: {"auc_mean": t.auc_mean, "auc_sd": t.auc_sd, "auc_min": t.auc_min}
-            for name, t in result.targets.items()
-        },
-        "auc_mean": result.auc_mean,
-        "auc_ci": list(result.auc_ci),
+        **_figures(result),
         "n": result.query_count,
         "seconds": seconds,
         "unit": "percent",
@@ -56,6 +54,19 @@ def document_from_verification(
         "failed": sum(len(source.failures) for source in sources),
         "fingerprint": fingerprint_digest,
         "lineup": __version__,
+        "rule": options.rule.value,
+        "attacks": {name: _figures(outcome) for name, outcome in attacked.items()},
+    }
+
+
+def _figures(result: VerificationResult) -> dict[str, Any]:
+    return {
+        "sources": {
+            name: {"auc_mean": t.auc_mean, "auc_sd": t.auc_sd, "auc_min": t.auc_min}
+            for name, t in result.targets.items()
+        },
+        "auc_mean": result.auc_mean,
+        "auc_ci": list(result.auc_ci),
     }
 
 
@@ -79,6 +90,30 @@ def table_from_verification(result: VerificationResult) -> Table:
     table.add_column("queries", footer=str(result.query_count), justify="right")
     for name in result.splits:
         table.add_row(name, *_cells(result, name))
+    return table
+
+
+def table_from_attacks(
+    clean: VerificationResult, attacked: Mapping[str, VerificationResult]
+) -> Table:
+    """Return one row per attack on the queries: mean AUC per source and overall, in percent."""
+    table = Table(
+        title="Mean AUC in % after attacks on the queries; the support stays clean",
+        title_justify="left",
+    )
+    table.add_column("queries", no_wrap=True)
+    for name in clean.targets:
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("mean", justify="right")
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    for label, result in {"clean": clean, **attacked}.items():
+        low, high = result.auc_ci
+        table.add_row(
+            label,
+            *(f"{target.auc_mean:.1f}" for target in result.targets.values()),
+            f"{result.auc_mean:.1f}",
+            f"{low:.1f} to {high:.1f}",
+        )
     return table
 
 

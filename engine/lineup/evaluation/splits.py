@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,3 +98,14 @@ def split_of_source(source: LabelledSource, support: SupportSize, seed: int) -> 
     keys = [hashlib.sha256(f"{seed}:{image_id}".encode()).digest() for image_id in source.ids]
     order = np.array(sorted(range(images), key=keys.__getitem__), dtype=np.intp)
     return Split(support=order[:support_count], queries=order[support_count:])
+
+
+def splits_of_sources(
+    sources: Sequence[LabelledSource], support: SupportSize, seed: int
+) -> dict[str, Split]:
+    """Draw support and queries of every source, by name.
+
+    Raises:
+        UsageError: A support count leaves no query.
+    """
+    return {source.name: split_of_source(source, support, seed) for source in sources}

@@ -1,9 +1,9 @@
 """Image-to-model verification: was this image made by this source, or by another one?
 
 For each target T, a support set of T's images; the score of a query q is the mean over the support
-of cosine(z_q, z_s), which is z_q . mean(z_s) because fingerprints have length 1. For each ordered
-pair (T, U) the AUC of T's queries against U's queries. A target's figures are over all U, the
-overall figure is the mean over targets. All AUCs here are in percent.
+of cosine(z_q, z_s), or what another rule makes of these cosines. For each ordered pair (T, U) the
+AUC of T's queries against U's queries. A target's figures are over all U, the overall figure is the
+mean over targets. All AUCs here are in percent. Queries may be attacked; the support stays clean.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from lineup.evaluation.metrics import (
     resample_counts,
     resampled_aucs,
 )
-from lineup.evaluation.splits import Split, SupportSize, split_of_source
+from lineup.evaluation.splits import Split, SupportSize, splits_of_sources
+from lineup.gallery.rules import ScoreRule, reference_from_support
+from lineup.types import Float32Array
 
 PERCENT = 100.0
 HALF = SupportSize(0.5, is_share=True)
@@ -41,12 +43,14 @@ class VerificationOptions:
         seed: Seed of the splits and of the bootstrap.
         real: Sources that are only negatives, never targets (photographs).
         resamples: Bootstrap resamples of the queries.
+        rule: How a query's cosines with a support set become one score.
     """
 
     support: SupportSize = HALF
     seed: int = 0
     real: tuple[str, ...] = ()
     resamples: int = DEFAULT_RESAMPLES
+    rule: ScoreRule = ScoreRule.MEAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +116,29 @@ def targets_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[str, 
 
 
 def verification_from_sources(
-    sources: Sequence[LabelledSource], options: VerificationOptions
+    sources: Sequence[LabelledSource],
+    options: VerificationOptions,
+    *,
+    queries: Mapping[str, Float32Array] | None = None,
 ) -> VerificationResult:
     """Run the protocol.
 
     Args:
         sources: At least two sources with at least two images each.
         options: See `VerificationOptions`.
+        queries: Fingerprints of every source's queries, shape (Q, D), such as those of attacked
+            images; None takes them from `sources`, where the split puts them.
 
     Raises:
         UsageError: An unknown real source, no target, or a support count that leaves a source
             without queries.
     """
     targets = targets_from_names([source.name for source in sources], options.real)
-    splits = {
-        source.name: split_of_source(source, options.support, options.seed) for source in sources
-    }
-    scores = _scores_per_target(sources, targets, splits)
+    splits = splits_of_sources(sources, options.support, options.seed)
+    if queries is None:
+        queries = {s.name: s.fingerprints[splits[s.name].queries] for s in sources}
+    supports = {s.name: s.fingerprints[splits[s.name].support] for s in sources}
+    scores = _scores_per_target({name: supports[name] for name in targets}, queries, options.rule)
     pairs = {
         target: {
             other: PERCENT * auc(by_source[target], by_source[other])
@@ -199,19 +209,16 @@ def _resampled_means(
 
 
 def _scores_per_target(
-    sources: Sequence[LabelledSource], targets: Sequence[str], splits: Mapping[str, Split]
+    supports: Mapping[str, Float32Array], queries: Mapping[str, Float32Array], rule: ScoreRule
 ) -> dict[str, dict[str, Float64Array]]:
     """Return the scores of U's queries against T's support, as scores[T][U]."""
-    by_name = {source.name: source for source in sources}
-    centres = np.stack(
-        [by_name[t].fingerprints[splits[t].support].mean(axis=0, dtype=np.float64) for t in targets]
-    )  # (targets, D)
-    scores: dict[str, dict[str, Float64Array]] = {target: {} for target in targets}
-    for source in sources:
-        queries = source.fingerprints[splits[source.name].queries].astype(np.float64)
-        for target, column in zip(targets, (queries @ centres.T).T, strict=True):
-            scores[target][source.name] = column
-    return scores
+    # In double precision, so that rounding makes no ties.
+    wide = {name: rows.astype(np.float64) for name, rows in queries.items()}
+    references = {name: reference_from_support(rows, rule) for name, rows in supports.items()}
+    return {
+        target: {name: np.asarray(reference.scores(rows)) for name, rows in wide.items()}
+        for target, reference in references.items()
+    }
 
 
 def _target_result(aucs: Mapping[str, float]) -> TargetResult:

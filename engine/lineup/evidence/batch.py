@@ -145,10 +145,10 @@ def _tiled_file(
         data = bytes_from_path(path, limits=limits)
         sha256 = sha256_from_bytes(data)
         image = image_from_bytes(data, limits=limits)
+        tiles = extractor.tiles(image.pixels)
     except ImageError as error:
         return FailedFile(path, sha256, error)
-    notes = (*image.notes, *extractor.notes(image.pixels))
-    return _TiledFile(path, sha256, extractor.tiles(image.pixels), notes)
+    return _TiledFile(path, sha256, tiles, (*image.notes, *extractor.notes(image.pixels)))
 
 
 def _fingerprinted(

@@ -1,7 +1,7 @@
 """From fingerprints to calibrated evidence: how well a query fits each candidate's support set.
 
-The score of a query against a source is the mean of its cosines with the source's fingerprints,
-which is its product with the source's mean fingerprint. The calibration turns scores into log
+The score of a query against a source is the mean of its cosines with the source's fingerprints, or
+what another rule makes of them (`lineup.gallery.rules`). The calibration turns scores into log
 likelihood ratios. It is fitted on the gallery itself: every support fingerprint is scored against
 its own source with itself left out (a positive) and against all other sources (a negative).
 """
@@ -14,6 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.gallery.gallery import Gallery
+from lineup.gallery.rules import (
+    ScoreRule,
+    SupportReference,
+    leave_one_out_scores,
+    reference_from_support,
+)
 from lineup.types import Float32Array
 
 Float64Array = npt.NDArray[np.float64]
@@ -53,6 +59,10 @@ class SourceCalibration:
 class SourceScorer:
     """Scores queries against the candidates of one gallery.
 
+    Args:
+        gallery: The known sources.
+        rule: How a query's cosines with a source's fingerprints become one score.
+
     Attributes:
         names: The candidates, in the column order of every array returned here.
         slope: Of the calibration line, shared by all sources.
@@ -61,18 +71,17 @@ class SourceScorer:
             beyond about n to 1.
     """
 
-    def __init__(self, gallery: Gallery) -> None:
+    def __init__(self, gallery: Gallery, rule: ScoreRule = ScoreRule.MEAN) -> None:
         candidates = gallery.candidates
         self.names = tuple(support.name for support in candidates)
-        self._means = np.stack(
-            [support.fingerprints.mean(axis=0, dtype=np.float64) for support in candidates]
-            or [np.zeros(gallery.dimension or 1)]
-        ).astype(np.float32)[: len(candidates)]
+        self._references = tuple(
+            reference_from_support(support.fingerprints, rule) for support in candidates
+        )
         everything = [*candidates, *gallery.reals]
         self.calibrations = tuple(
             _source_calibration(
-                support.fingerprints,
-                self._means[column],
+                leave_one_out_scores(support.fingerprints, rule),
+                self._references[column],
                 [other.fingerprints for other in everything if other is not support],
             )
             for column, support in enumerate(candidates)
@@ -81,8 +90,10 @@ class SourceScorer:
         self.llr_limit = float(np.log(2 + sum(len(support) for support in everything)))
 
     def scores(self, fingerprints: Float32Array) -> Float32Array:
-        """Return mean cosines, (queries, candidates), for fingerprints (queries, dimension)."""
-        scores: Float32Array = fingerprints @ self._means.T
+        """Return scores, (queries, candidates), for fingerprints (queries, dimension)."""
+        scores = np.empty((len(fingerprints), len(self.names)), np.float32)
+        for column, reference in enumerate(self._references):
+            scores[:, column] = reference.scores(fingerprints)
         return scores
 
     def llrs(self, scores: Float32Array) -> Float64Array:
@@ -116,35 +127,21 @@ class SourceScorer:
 
 
 def _source_calibration(
-    own: Float32Array, mean: Float32Array, others: list[Float32Array]
+    positives: Float64Array, reference: SupportReference, others: list[Float32Array]
 ) -> SourceCalibration:
-    negatives = np.concatenate([other @ mean for other in others] or [np.empty(0, np.float32)])
-    negatives = negatives.astype(np.float64)
+    scores = [reference.scores(other) for other in others]
+    negatives = np.concatenate(scores or [np.empty(0)]).astype(np.float64)
     count = negatives.size
     # Shrunk towards the prior, so that two or three negatives do not pass for a distribution.
     centre = float(negatives.sum() / (count + PRIOR_NEGATIVES))
     spread = float(np.square(negatives - centre).sum() + PRIOR_NEGATIVES * PRIOR_DEVIATION**2)
     deviation = float(np.sqrt(spread / (count + PRIOR_NEGATIVES)))
-    positives = _leave_one_out_scores(own)
     return SourceCalibration(
         negative_mean=centre,
         negative_deviation=deviation,
         negatives=np.sort((negatives - centre) / deviation),
         positives=np.sort((positives - centre) / deviation),
     )
-
-
-def _leave_one_out_scores(fingerprints: Float32Array) -> Float64Array:
-    """Return each row's mean cosine with the other rows, shape (n,); empty for a single row.
-
-    sum_j z_i.z_j includes z_i.z_i = |z_i|^2, which is taken out before dividing by n - 1.
-    """
-    count = len(fingerprints)
-    if count < 2:
-        return np.empty(0)
-    rows = fingerprints.astype(np.float64)
-    own = np.einsum("nd,nd->n", rows, rows)
-    return np.asarray((rows @ rows.sum(axis=0) - own) / (count - 1))
 
 
 def _line_from_calibrations(calibrations: tuple[SourceCalibration, ...]) -> tuple[float, float]:

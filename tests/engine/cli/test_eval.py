@@ -116,9 +116,27 @@ def test_dropped_images_are_reported(root, opened):
     assert "grey: 1 image(s) dropped" in result.stderr
 
 
+def test_attacks_have_a_table_and_figures_of_their_own(root, opened, tmp_path):
+    result = verify(
+        root, "--json", tmp_path / "f.json", "--bootstrap", 100,
+        "--attack", "jpeg:90", "--attack", "crop:0.8", "--rule", "knn",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert list(figures["attacks"]) == ["jpeg:90", "crop:0.8"]
+    assert figures["attacks"]["crop:0.8"]["auc_mean"] == figures["auc_mean"] == 100.0
+    assert figures["rule"] == "knn"
+    assert len(opened) == 1
+    assert "jpeg:90" in result.stdout
+    assert "clean" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--attack", "jpg:90"], "'jpg:90' is not an attack"),
+        (["--attack", "crop:2"], "no such share"),
         (["--real", "photos"], "'photos' is not among the sources"),
         (["--support", "1.5"], "neither a share nor a count"),
         (["--support", "6"], "leaves no query"),

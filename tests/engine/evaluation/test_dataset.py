@@ -41,7 +41,8 @@ def test_fingerprints_go_to_the_source_of_their_folder(root, extractor):
     assert blue.fingerprints.shape == (4, 3)
     assert (blue.fingerprints[:, 2] > 0.9).all()
     assert (red.fingerprints[:, 0] > 0.9).all()
-    assert red.ids == tuple(sha256_from_file(root / "red" / f"{i}.png") for i in range(4))
+    assert red.paths == tuple(root / "red" / f"{i}.png" for i in range(4))
+    assert red.ids == tuple(sha256_from_file(path) for path in red.paths)
 
 
 def test_same_bytes_in_one_folder_count_once(root, extractor):

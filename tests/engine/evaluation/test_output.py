@@ -7,7 +7,11 @@ import pytest
 from rich.console import Console
 
 from lineup._version import __version__
-from lineup.evaluation.output import document_from_verification, table_from_verification
+from lineup.evaluation.output import (
+    document_from_verification,
+    table_from_attacks,
+    table_from_verification,
+)
 from lineup.evaluation.splits import SupportSize
 from lineup.evaluation.verification import VerificationOptions, verification_from_sources
 
@@ -33,7 +37,7 @@ def test_keys_of_the_document_are_an_interface(sources):
     assert list(made) == [
         "protocol", "sources", "auc_mean", "auc_ci", "n", "seconds",
         "unit", "pairs", "images", "real", "support", "seed", "bootstrap", "failed",
-        "fingerprint", "lineup",
+        "fingerprint", "lineup", "rule", "attacks",
     ]  # fmt: skip
     assert list(made["sources"]) == ["a", "b"]
     assert list(made["sources"]["a"]) == ["auc_mean", "auc_sd", "auc_min"]
@@ -85,3 +89,38 @@ def test_table_has_a_row_per_source_and_the_mean(sources):
     assert "only a negative" in rows["photo"]
     assert f"{made['auc_mean']:.1f}" in rows["mean"]
     assert f"{made['auc_ci'][0]:.1f} to {made['auc_ci'][1]:.1f}" in text
+
+
+def test_an_attack_has_the_figures_of_the_clean_run_under_its_name(sources):
+    options = VerificationOptions(resamples=100)
+    clean = verification_from_sources(sources, options)
+    queries = {s.name: s.fingerprints[clean.splits[s.name].queries][:, ::-1] for s in sources}
+    attacked = verification_from_sources(sources, options, queries=queries)
+
+    made = document_from_verification(
+        clean,
+        sources,
+        options,
+        fingerprint_digest="ab12",
+        seconds=1.5,
+        attacked={"flip:1": attacked},
+    )
+
+    assert made["auc_mean"] == clean.auc_mean
+    assert list(made["attacks"]) == ["flip:1"]
+    figures = made["attacks"]["flip:1"]
+    assert list(figures) == ["sources", "auc_mean", "auc_ci"]
+    assert figures["auc_mean"] == attacked.auc_mean != clean.auc_mean
+    assert figures["sources"]["a"].keys() == made["sources"]["a"].keys()
+
+
+def test_table_of_attacks_starts_with_the_clean_queries(sources):
+    result, _ = document(sources)
+    stream = io.StringIO()
+
+    Console(file=stream, width=100).print(table_from_attacks(result, {"jpeg:90": result}))
+
+    rows = [line.split("│") for line in stream.getvalue().splitlines() if line.startswith("│")]
+    assert [row[1].strip() for row in rows] == ["clean", "jpeg:90"]
+    assert rows[0][2:] == rows[1][2:]
+    assert rows[0][-3].strip() == f"{result.auc_mean:.1f}"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup.evaluation.dataset import LabelledSource
 from lineup.evaluation.metrics import auc
 from lineup.evaluation.splits import SupportSize
 from lineup.evaluation.verification import (
@@ -14,6 +15,7 @@ from lineup.evaluation.verification import (
     targets_from_names,
     verification_from_sources,
 )
+from lineup.gallery.rules import ScoreRule
 
 
 def test_separated_sources_stand_at_100(make_source):
@@ -132,6 +134,42 @@ def test_support_count_is_drawn_from_every_source(make_source):
         "a": (10, 10),
         "b": (10, 2),
     }
+
+
+def test_queries_given_apart_take_the_place_of_the_split(make_source):
+    sources = [make_source(name, 20, direction=i, noise=0.1) for i, name in enumerate("ab")]
+    options = VerificationOptions(resamples=100)
+    swapped = {
+        name: source.fingerprints[:3] for name, source in zip("ab", sources[::-1], strict=True)
+    }
+
+    result = verification_from_sources(sources, options, queries=swapped)
+
+    assert result.auc_mean == 0.0
+    assert verification_from_sources(sources, options).auc_mean == 100.0
+
+
+def test_rule_decides_what_the_support_stands_for(make_source):
+    # A source of two modes: the nearest neighbours tell it, its mean does not as well.
+    modes = [make_source("a", 40, direction=i, noise=0.3, seed=i) for i in range(2)]
+    ids = modes[0].ids + make_source("more", 40).ids
+    both = LabelledSource("a", ids, np.concatenate([mode.fingerprints for mode in modes]))
+    between = make_source("b", 40, direction=0, noise=0.3, seed=5).fingerprints.copy()
+    between[:, 1] = between[:, 0]
+    between /= np.linalg.norm(between, axis=1, keepdims=True)
+    other = LabelledSource("b", make_source("b", 40).ids, between)
+
+    auc_of = {
+        rule: verification_from_sources(
+            [both, other], VerificationOptions(rule=rule, resamples=100)
+        ).pairs["a"]["b"]
+        for rule in ScoreRule
+    }
+
+    assert auc_of[ScoreRule.KNN] > 99
+    assert auc_of[ScoreRule.MAX] > 99
+    assert auc_of[ScoreRule.MEAN] < 20
+    assert auc_of[ScoreRule.PROTOTYPE] == pytest.approx(auc_of[ScoreRule.MEAN])
 
 
 def test_unknown_real_source_is_refused_with_the_known_ones():

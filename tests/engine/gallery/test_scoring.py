@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.rules import ScoreRule
 from lineup.gallery.scoring import PRIOR_INTERCEPT, PRIOR_SLOPE, SourceScorer
 
 DIMENSION = 64
@@ -50,6 +51,18 @@ def test_score_is_the_mean_cosine_with_the_support(gallery):
         axis=1,
     )
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ScoreRule)
+def test_every_rule_has_its_own_calibration(gallery, centres, rule):
+    rng = np.random.default_rng(7)
+    scorer = SourceScorer(gallery, rule)
+
+    own = scorer.llrs(scorer.scores(unit_rows(rng, 50, centres[0])))[:, 0]
+    other = scorer.llrs(scorer.scores(unit_rows(rng, 50, centres[1])))[:, 0]
+
+    assert np.mean(own > 0) > 0.9
+    assert np.mean(other < 0) > 0.9
 
 
 def test_photographs_are_no_candidate(gallery):

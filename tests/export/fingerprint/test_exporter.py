@@ -118,8 +118,8 @@ def test_fp16_halves_the_axes_and_keeps_the_spectrum(
 
     assert narrow.manifest.size_bytes < wide.manifest.size_bytes
     assert narrow.manifest.precision is Precision.FP16
-    assert wide.manifest.graphs["fingerprint"].parity.value < 1e-5
-    assert 1e-6 < narrow.manifest.graphs["fingerprint"].parity.value < 1e-2
+    errors = [one.manifest.graphs["fingerprint"].parity.value for one in (wide, narrow)]
+    assert 5 * errors[0] < errors[1] < 1e-2
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
