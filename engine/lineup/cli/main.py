@@ -43,6 +43,7 @@ COMMANDS: dict[str, LazyCommand] = {
     ),
     "gallery": LazyCommand("lineup.cli.gallery:gallery", "List and manage known sources."),
     "models": LazyCommand("lineup.cli.models:models", "List and manage model bundles."),
+    "plot": LazyCommand("lineup.cli.plot:plot", "Draw spectra and maps of labelled images."),
     "report": LazyCommand("lineup.cli.report:report", "Render a scan as a page to look at."),
     "scan": LazyCommand("lineup.cli.scan:scan", "Attribute many images, one row each."),
     "train": LazyCommand("lineup_models.cli:train", "Fit models from photographs."),

@@ -12,6 +12,7 @@ from lineup.evaluation.metrics import (
     oscr,
     resample_counts,
     resampled_aucs,
+    resampled_oscrs,
 )
 
 # Few distinct values, so that ties within and across the classes are the rule.
@@ -135,6 +136,22 @@ def test_resampled_auc_equals_the_auc_of_the_repeated_scores(positives, negative
     naive = [
         auc(np.repeat(positives, drawn_positives), np.repeat(negatives, drawn_negatives))
         for drawn_positives, drawn_negatives in zip(positive_counts, negative_counts, strict=True)
+    ]
+    np.testing.assert_allclose(fast, naive, atol=1e-12)
+
+
+@given(tied_scores, tied_scores, seeds)
+def test_resampled_oscr_equals_the_oscr_of_the_repeated_scores(known, unknown, seed):
+    rng = np.random.default_rng(seed)
+    correct = rng.random(len(known)) < 0.7
+    known_counts = resample_counts(rng, len(known), 5)
+    unknown_counts = resample_counts(rng, len(unknown), 5)
+
+    fast = resampled_oscrs(known, correct, unknown, known_counts, unknown_counts)
+
+    naive = [
+        oscr(np.repeat(known, k), np.repeat(correct, k), np.repeat(unknown, u))
+        for k, u in zip(known_counts, unknown_counts, strict=True)
     ]
     np.testing.assert_allclose(fast, naive, atol=1e-12)
 

@@ -1,0 +1,1 @@
+"""Classifiers over fingerprints that can say "none of them"."""
