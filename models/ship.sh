@@ -11,7 +11,12 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 checkpoint=${2:-$work/checkpoint}
-[ -d "$checkpoint" ] || lineup train whitening --photos "$shared/photos" --output "$checkpoint"
+if [ ! -d "$checkpoint" ]; then # half an hour on one core
+    simulator() { python -m lineup_models.simulator "$@" --photos "$shared/photos" --threads 1 --seed 0; }
+    simulator train --crop 80 --steps 1000 --output "$work/simulator"
+    simulator bank --weights "$work/simulator/simulator.safetensors" --models 400 --output "$work/bank"
+    lineup train whitening --photos "$shared/photos" --cohort "$work/bank" --output "$checkpoint"
+fi
 mkdir -p "$data/bundles"
 lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
 

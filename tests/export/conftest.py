@@ -9,7 +9,7 @@ from lineup_export.fingerprint import exporter
 from lineup_export.fingerprint.exporter import graph_from_checkpoint
 from lineup_export.graph import OnnxGraph
 from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening, write_checkpoint
-from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
+from lineup_models.fingerprint.spec import LATTICE_DIMENSION, ChannelMean, SpectrumSpec
 
 
 def checkpoint_from_spec(spec: SpectrumSpec) -> Checkpoint:
@@ -20,6 +20,8 @@ def checkpoint_from_spec(spec: SpectrumSpec) -> Checkpoint:
         axes=np.ascontiguousarray(orthonormal.T, dtype=np.float32),
         variances=np.geomspace(5, 0.05, spec.axes),
         floor=0.03,
+        lattice_mean=random.normal(0, 0.1, LATTICE_DIMENSION),
+        lattice_deviation=random.uniform(0.1, 0.4, LATTICE_DIMENSION),
     )
     return Checkpoint(spec, fit, {"photographs": 9})
 

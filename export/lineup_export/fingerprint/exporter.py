@@ -171,6 +171,6 @@ def _description(
             "value_range": [0, 255],
         },
         fingerprint=FingerprintInfo(
-            dimension=spec.dimension, method=METHOD, details=spec_to_dict(spec)
+            dimension=spec.fingerprint_dimension, method=METHOD, details=spec_to_dict(spec)
         ),
     )

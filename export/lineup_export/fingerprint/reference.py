@@ -32,18 +32,27 @@ def fingerprints_reference(
     Returns:
         (images, dimension), rows of length 1.
     """
-    spectra = np.stack([pooled_spectrum(tile, spec) for tile in tiles])
-    deviation = tile_weights.astype(np.float64) @ spectra - fit.mean
+    weights = tile_weights.astype(np.float64)
+    levels = [log_spectrum(tile, spec) for tile in tiles]
+    spectra = np.stack([_pooled(level, spec) for level in levels])
+    contrasts = np.stack([lattice_contrasts(level) for level in levels])
+    deviation = weights @ spectra - fit.mean
     axes = fit.axes.astype(np.float64)
     along = deviation @ axes.T
     rest = deviation - along @ axes
     z = (along / np.sqrt(fit.variances + fit.floor)) @ axes + rest / np.sqrt(fit.floor)
-    unit: Float64Array = z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12)
+    standardised = (weights @ contrasts - fit.lattice_mean) / fit.lattice_deviation
+    peaks = 4 * np.tanh(standardised / 4)
+    return _unit(np.concatenate([_unit(z), spec.lattice_weight * _unit(peaks)], axis=1))
+
+
+def _unit(rows: Float64Array) -> Float64Array:
+    unit: Float64Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     return unit
 
 
-def pooled_spectrum(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
-    """Return the pooled log-spectrum of one tile, (size, size, 3) uint8, as (dimension,)."""
+def log_spectrum(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
+    """Return the full log-spectrum of one tile, (size, size), frequency 0 first on both axes."""
     pixels = tile.astype(np.float64)
     if spec.channel_mean is ChannelMean.PIXELS:
         pixels = pixels.mean(axis=2, keepdims=True)
@@ -51,8 +60,31 @@ def pooled_spectrum(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64A
     if spec.channel_mean is ChannelMean.RESIDUALS:
         noise = noise.mean(axis=2, keepdims=True)
     transform = np.fft.fft2(noise, axes=(0, 1), norm="ortho")
-    level = np.fft.fftshift(np.log(1.0 + np.abs(transform)), axes=0).mean(axis=2)
-    half = level[:, : spec.tile_size_px // 2 + 1]
+    level: Float64Array = np.log(1.0 + np.abs(transform)).mean(axis=2)
+    return level
+
+
+def lattice_contrasts(level: Float64Array) -> Float64Array:
+    """Return how far the lattice points rise above the ring around them, (81,)."""
+    step = len(level) // 16
+    contrasts = [
+        np.mean([_contrast(level, sign * row * step, column * step) for sign in (1, -1)])
+        for row in range(9)
+        for column in range(9)
+    ]
+    return np.array(contrasts)
+
+
+def _contrast(level: Float64Array, row: int, column: int) -> float:
+    rows, columns = np.arange(row - 2, row + 3), np.arange(column - 2, column + 3)
+    window = level.take(rows, axis=0, mode="wrap").take(columns, axis=1, mode="wrap")
+    ring = window.sum() - window[1:4, 1:4].sum()
+    return float(window[2, 2] - ring / 16)
+
+
+def _pooled(level: Float64Array, spec: SpectrumSpec) -> Float64Array:
+    """Return a log-spectrum pooled, (pooled dimension,)."""
+    half = np.fft.fftshift(level, axes=0)[:, : spec.tile_size_px // 2 + 1]
     down = _area_pooled(half, spec.pool_height)
     both: Float64Array = _area_pooled(down.T, spec.pool_width).T.ravel()
     return both

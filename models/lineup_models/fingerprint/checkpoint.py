@@ -16,11 +16,16 @@ from safetensors.numpy import load, save
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.files import staged_directory
 from lineup.types import AnyArray, Float32Array
-from lineup_models.fingerprint.spec import SpectrumSpec, spec_from_dict, spec_to_dict
+from lineup_models.fingerprint.spec import (
+    LATTICE_DIMENSION,
+    SpectrumSpec,
+    spec_from_dict,
+    spec_to_dict,
+)
 
 WEIGHTS_NAME = "whitening.safetensors"
 RECORD_NAME = "training.json"
-FORMAT = 1
+FORMAT = 2
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -34,12 +39,16 @@ class Whitening:
         axes: float32 (axes, dimension), orthonormal rows, largest variance first.
         variances: float64 (axes,), variance along each axis.
         floor: Variance that is added to every axis, and assumed for all that are not kept.
+        lattice_mean: float64 (81,), mean lattice contrasts of photographs.
+        lattice_deviation: float64 (81,), their standard deviations.
     """
 
     mean: Float64Array
     axes: Float32Array
     variances: Float64Array
     floor: float
+    lattice_mean: Float64Array
+    lattice_deviation: Float64Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,8 @@ def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
         "axes": np.ascontiguousarray(whitening.axes),
         "variances": whitening.variances,
         "floor": np.array([whitening.floor]),
+        "lattice_mean": whitening.lattice_mean,
+        "lattice_deviation": whitening.lattice_deviation,
     }
     record = {"format": FORMAT, "spec": spec_to_dict(checkpoint.spec), **checkpoint.record}
     refuse_existing(target)
@@ -108,6 +119,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             axes=tensors["axes"],
             variances=tensors["variances"],
             floor=float(tensors["floor"][0]),
+            lattice_mean=tensors["lattice_mean"],
+            lattice_deviation=tensors["lattice_deviation"],
         )
     except OSError as error:
         raise BundleNotFoundError(
@@ -122,8 +135,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
 
 def _check_shapes(folder: Path, spec: SpectrumSpec, whitening: Whitening) -> None:
     count = len(whitening.variances)
-    expected = ((spec.dimension,), (count, spec.dimension), (count,))
-    found = (whitening.mean.shape, whitening.axes.shape, whitening.variances.shape)
+    pooled, lattice = (spec.dimension,), (LATTICE_DIMENSION,)
+    expected = (pooled, (count, *pooled), (count,), lattice, lattice)
+    found = (
+        whitening.mean.shape,
+        whitening.axes.shape,
+        whitening.variances.shape,
+        whitening.lattice_mean.shape,
+        whitening.lattice_deviation.shape,
+    )
     if found != expected:
         raise BundleFormatError(
             f"{folder / WEIGHTS_NAME} holds arrays of shape {found}; "

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from lineup.types import AnyArray
-from lineup_models.fingerprint.checkpoint import Whitening
+from lineup.types import AnyArray, Float32Array
 
 Float64Array = npt.NDArray[np.float64]
 
 RELATIVE_PRECISION = 1e-12
 """Smaller variances than this, in units of the largest, are rounding errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAxes:
+    """Mean and principal axes of vectors.
+
+    Attributes:
+        mean: float64 (dimension,).
+        axes: float32 (axes, dimension), orthonormal rows, largest variance first.
+        variances: float64 (axes,), variance along each axis.
+        floor: The floor that was asked for, in units of the variances.
+    """
+
+    mean: Float64Array
+    axes: Float32Array
+    variances: Float64Array
+    floor: float
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedRows:
+    """Deviations from a mean, and how much their second moment counts.
+
+    Attributes:
+        rows: float64 (n, dimension).
+        weight: Weight of their mean outer product.
+    """
+
+    rows: Float64Array
+    weight: float
 
 
 class PrincipalAxes:
@@ -42,7 +74,7 @@ class PrincipalAxes:
         self._rows.append(exact - self._origin)
         self.count += 1
 
-    def whitening(self, *, axes: int, floor: float) -> Whitening:
+    def found(self, *, axes: int, floor: float) -> FoundAxes:
         """Return mean, axes and floor.
 
         Only variances that differ from zero count for the median: at most count - 1 do.
@@ -54,26 +86,46 @@ class PrincipalAxes:
         offset, variances, rows = self._from_rows() if self._outer is None else self._from_sums()
         variances = variances[variances > 0]
         kept = min(axes or len(variances), len(variances))
-        # A principal axis has no sign of its own; its largest component is made positive.
-        rows = rows[:kept]
-        peak = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
-        return Whitening(
+        return FoundAxes(
             mean=self._origin + offset,
-            axes=np.ascontiguousarray(rows * np.sign(peak), dtype=np.float32),
+            axes=_with_signs(rows[:kept]),
             variances=variances[:kept].copy(),
             floor=float(floor * np.median(variances)),
+        )
+
+    def mixed(self, cohort: Sequence[WeightedRows], *, own_weight: float, axes: int) -> FoundAxes:
+        """Return the mean of the vectors, and the axes of a mixture of second moments.
+
+        C = own_weight * covariance of the vectors + sum of weight * mean outer product of rows.
+
+        Args:
+            cohort: Further deviations, each with its weight.
+            own_weight: Weight of the vectors' own covariance.
+            axes: How many axes to keep, largest variance first.
+
+        Raises:
+            ValueError: More vectors were added than are kept; the mixture needs them.
+        """
+        if self._outer is not None:
+            raise ValueError(f"a mixture is made of at most {self.dimension} vectors")
+        own = np.stack(self._rows)
+        offset = own.mean(axis=0)
+        parts = [(own - offset) * np.sqrt(own_weight / self.count)]
+        parts += [one.rows * np.sqrt(one.weight / len(one.rows)) for one in cohort]
+        variances, rows = _axes_of_rows(np.concatenate(parts))
+        kept = min(axes or len(variances), int((variances > 0).sum()))
+        return FoundAxes(
+            mean=self._origin + offset,
+            axes=_with_signs(rows[:kept]),
+            variances=variances[:kept].copy(),
+            floor=0.0,
         )
 
     def _from_rows(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return mean, variances (descending) and axes from the products of the rows."""
         rows = np.stack(self._rows)
         mean = rows.mean(axis=0)
-        rows -= mean
-        variances, columns = _descending(_product(rows, rows.T) / self.count)
-        # The axis of a variance v is rows' u / sqrt(count v), u its eigenvector.
-        spread = np.sqrt(self.count * variances)
-        inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=variances > 0)
-        return mean, variances, _product((columns * inverse).T, rows)
+        return mean, *_axes_of_rows((rows - mean) / np.sqrt(self.count))
 
     def _from_sums(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return mean, variances (descending) and axes from the covariance."""
@@ -92,6 +144,21 @@ class PrincipalAxes:
         product = _product(rows.T, rows)
         self._outer = product if self._outer is None else self._outer + product
         self._rows.clear()
+
+
+def _axes_of_rows(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return variances (descending) and axes of the sum of the rows' outer products."""
+    variances, columns = _descending(_product(rows, rows.T))
+    # The axis of a variance v is rows' u / sqrt(v), u its eigenvector.
+    spread = np.sqrt(variances)
+    inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=variances > 0)
+    return variances, _product((columns * inverse).T, rows)
+
+
+def _with_signs(rows: Float64Array) -> Float32Array:
+    """Make the largest component positive: a principal axis has no sign of its own."""
+    peak = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
+    return np.ascontiguousarray(rows * np.sign(peak), dtype=np.float32)
 
 
 def _descending(symmetric: Float64Array) -> tuple[Float64Array, Float64Array]:

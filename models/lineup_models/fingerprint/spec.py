@@ -9,6 +9,9 @@ from typing import Any
 
 from lineup.errors import BundleFormatError, UsageError
 
+LATTICE_DIMENSION = 81
+"""Contrasts at 9 x 9 multiples of 1/16 of the sampling frequency."""
+
 
 class ResidualFilter(str, Enum):
     """What separates noise from content; each is a module in `residual.RESIDUAL_FILTERS`."""
@@ -38,7 +41,7 @@ class SpectrumSpec:
     """Constants of the whitened residual spectrum.
 
     Attributes:
-        tile_size_px: Side of the square tiles; even.
+        tile_size_px: Side of the square tiles; a multiple of 16.
         residual: Which residual filter.
         channel_mean: What is averaged over the colour channels.
         window_px: Side (or diameter) of the residual filter's neighbourhood; odd.
@@ -48,6 +51,7 @@ class SpectrumSpec:
         pool_width: Columns of the pooled log-spectrum (of the half plane).
         axes: How many principal axes are whitened one by one; 0 keeps all the fit yields.
         floor: Variance added to each axis, in multiples of the median variance.
+        lattice_weight: Length of the lattice contrasts beside the whitened spectrum's 1.
     """
 
     tile_size_px: int = 256
@@ -60,11 +64,12 @@ class SpectrumSpec:
     pool_width: int = 48
     axes: int = 128
     floor: float = 3.0
+    lattice_weight: float = 0.2
 
     def __post_init__(self) -> None:
         size, window = self.tile_size_px, self.window_px
         checks = (
-            ("tile_size_px", size >= 8 and size % 2 == 0, "even, at least 8"),
+            ("tile_size_px", size >= 16 and size % 16 == 0, "a multiple of 16"),
             ("window_px", 3 <= window < size and window % 2 == 1, "odd, 3 to the tile size"),
             ("sigma_grey", self.sigma_grey > 0, "positive"),
             ("sigma_space_px", self.sigma_space_px > 0, "positive"),
@@ -76,6 +81,7 @@ class SpectrumSpec:
             ),
             ("axes", self.axes >= 0, "0 (all) or more"),
             ("floor", self.floor > 0, "positive"),
+            ("lattice_weight", self.lattice_weight >= 0, "0 or more"),
         )
         for name, holds, expected in checks:
             if not holds:
@@ -85,8 +91,13 @@ class SpectrumSpec:
 
     @property
     def dimension(self) -> int:
-        """Length of the pooled spectrum and of the fingerprint."""
+        """Length of the pooled spectrum."""
         return self.pool_height * self.pool_width
+
+    @property
+    def fingerprint_dimension(self) -> int:
+        """Length of the fingerprint: the whitened spectrum and the lattice contrasts."""
+        return self.dimension + LATTICE_DIMENSION
 
 
 def spec_to_dict(spec: SpectrumSpec) -> dict[str, Any]:

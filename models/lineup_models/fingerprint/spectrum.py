@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -9,9 +11,13 @@ from torch import Tensor, nn
 
 from lineup_models.fingerprint.checkpoint import Whitening
 from lineup_models.fingerprint.dft import HalfPlaneMagnitude
+from lineup_models.fingerprint.lattice import LatticeContrast
 from lineup_models.fingerprint.pooling import SpectrumPool
 from lineup_models.fingerprint.residual import RESIDUAL_FILTERS
 from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
+
+SQUASH = 4.0
+"""Deviations at which a lattice contrast saturates: one strong peak must not outshout the rest."""
 
 
 class PooledSpectrum(nn.Module):
@@ -29,6 +35,10 @@ class PooledSpectrum(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Return the pooled log-spectrum of each tile."""
+        return self.pooled(self.levels(tiles))
+
+    def levels(self, tiles: Tensor) -> Tensor:
+        """Return each tile's full log-spectrum, ordered as by `HalfPlaneMagnitude`."""
         size = self.spec.tile_size_px
         noise = self._residual(tiles)  # (tiles, channels, size, size)
         channels = noise.shape[1]
@@ -36,6 +46,10 @@ class PooledSpectrum(nn.Module):
         level = torch.log(magnitude + 1.0)
         if channels > 1:
             level = level.reshape(-1, channels, size + 2, size // 2 + 1).mean(1)
+        return level
+
+    def pooled(self, level: Tensor) -> Tensor:
+        """Return full log-spectra pooled, (tiles, dimension)."""
         pooled: Tensor = self.pool(level)
         return pooled.reshape(-1, self.spec.dimension)
 
@@ -58,7 +72,9 @@ class PooledSpectrum(nn.Module):
 class WhitenedSpectrum(nn.Module):
     """Tiles to fingerprints: the graph that is exported.
 
-    z = V diag(1 / sqrt(e + f)) V'(v - mu) + (v - mu - V V'(v - mu)) / sqrt(f), L2-normalised.
+    z = V diag(1 / sqrt(e + f)) V'(v - mu) + (v - mu - V V'(v - mu)) / sqrt(f), L2-normalised;
+    l = 4 tanh((c - its mean) / its deviation / 4), c the lattice contrasts, L2-normalised;
+    the fingerprint is (z, lattice_weight l), L2-normalised.
     The length does not count, so z sqrt(f) = d - V diag(1 - sqrt(f / (e + f))) V' d is computed,
     d = v - mu, with the square root of the gains inside one matrix that is used twice.
 
@@ -72,6 +88,8 @@ class WhitenedSpectrum(nn.Module):
 
     mean: Tensor
     axes: Tensor
+    lattice_mean: Tensor
+    lattice_scale: Tensor
 
     def __init__(
         self, spec: SpectrumSpec, whitening: Whitening, *, axes_dtype: torch.dtype = torch.float32
@@ -81,13 +99,29 @@ class WhitenedSpectrum(nn.Module):
         gains = 1.0 - np.sqrt(whitening.floor / (whitening.variances + whitening.floor))
         axes = whitening.axes.astype(np.float64) * np.sqrt(gains)[:, None]
         self.register_buffer("mean", torch.from_numpy(whitening.mean.astype(np.float32)))
+        self.lattice = LatticeContrast(spec.tile_size_px)
+        self.lattice_weight = spec.lattice_weight
+        scale = 1.0 / (SQUASH * whitening.lattice_deviation)
+        self.register_buffer(
+            "lattice_mean", torch.from_numpy(whitening.lattice_mean.astype(np.float32))
+        )
+        self.register_buffer("lattice_scale", torch.from_numpy(scale.astype(np.float32)))
         self.register_buffer("axes", torch.from_numpy(axes).to(axes_dtype))
 
     def forward(self, tiles: Tensor, tile_weights: Tensor) -> Tensor:
         """Return one fingerprint per row of `tile_weights`."""
-        deviation = torch.matmul(tile_weights, self.spectrum(tiles)) - self.mean
+        level = self.spectrum.levels(tiles)
+        deviation = torch.matmul(tile_weights, self.spectrum.pooled(level)) - self.mean
         narrow = deviation.to(self.axes.dtype)
         content = torch.matmul(F.linear(narrow, self.axes), self.axes)
         whitened = deviation - content.to(torch.float32)
-        length = torch.sqrt((whitened * whitened).sum(1, keepdim=True))
-        return whitened / length.clamp(min=1e-12)
+        contrast = torch.matmul(tile_weights, self.lattice(level)) - self.lattice_mean
+        peaks = torch.tanh(contrast * self.lattice_scale)
+        parts = [unit_rows(whitened), unit_rows(peaks) * self.lattice_weight]
+        return torch.cat(parts, 1) / math.sqrt(1.0 + self.lattice_weight**2)
+
+
+def unit_rows(rows: Tensor) -> Tensor:
+    """Return rows divided by their lengths; a row of zeros stays one."""
+    length = torch.sqrt((rows * rows).sum(1, keepdim=True))
+    return rows / length.clamp(min=1e-12)

@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from lineup._version import __version__
 from lineup.errors import ImageError, UsageError
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import Float32Array, RgbImage
-from lineup_models.fingerprint.checkpoint import Checkpoint
-from lineup_models.fingerprint.covariance import PrincipalAxes
+from lineup.types import AnyArray, Float32Array, RgbImage
+from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening
+from lineup_models.fingerprint.cohort import CohortOptions, cohort_from_bank
+from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
+from lineup_models.fingerprint.lattice import LatticeContrast
 from lineup_models.fingerprint.photographs import (
     HOLD_OUT_RULE,
     split_photographs,
@@ -28,6 +30,7 @@ from lineup_models.fingerprint.photographs import (
 )
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
+from lineup_models.simulator.bank_reader import Bank
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,13 @@ Watch = Callable[[tuple[Path, ...]], Iterable[Path]]
 
 
 def fit_whitening(
-    folder: Path, spec: SpectrumSpec, options: FitOptions, *, watch: Watch | None = None
+    folder: Path,
+    spec: SpectrumSpec,
+    options: FitOptions,
+    *,
+    bank: Bank | None = None,
+    cohort: CohortOptions | None = None,
+    watch: Watch | None = None,
 ) -> Fit:
     """Fit mean and principal axes on the photographs of a folder.
 
@@ -93,6 +102,9 @@ def fit_whitening(
         folder: Searched recursively for images.
         spec: Constants of the spectrum.
         options: How photographs become samples.
+        bank: Spectra of reconstructions that shape the axes as well; None fits on photographs
+            alone.
+        cohort: How the bank enters; None takes the defaults.
         watch: Wraps the photographs as they are gone through; None goes through them plainly.
 
     Raises:
@@ -101,9 +113,10 @@ def fit_whitening(
     started = time.perf_counter()
     split = split_photographs(folder, options.hold_out)
     principal = PrincipalAxes(spec.dimension)
+    contrasts: list[Float32Array] = []
     with _one_thread():
         photographs = watch(split.fit) if watch else split.fit
-        skipped = _gather(photographs, _Sampler(spec, options), principal)
+        skipped = _gather(photographs, _Sampler(spec, options), principal, contrasts)
         used = len(split.fit) - len(skipped)
         if used < 2:
             raise UsageError(
@@ -111,12 +124,37 @@ def fit_whitening(
                 "the fit needs at least two.",
                 hint=f"{skipped[0].path}: {skipped[0].reason}" if skipped else None,
             )
-        whitening = principal.whitening(axes=spec.axes, floor=spec.floor)
+        found = principal.found(axes=spec.axes, floor=spec.floor)
+        if bank is not None:
+            cohort = cohort or CohortOptions()
+            rows = cohort_from_bank(bank, found.mean, cohort)
+            mixed = principal.mixed(
+                list(rows.values()), own_weight=cohort.photographs, axes=spec.axes
+            )
+            found = replace(mixed, floor=found.floor)
+        whitening = _whitening(found, np.stack(contrasts))
     record = {
+        **_cohort_record(bank, cohort),
         **_data_record(options, used, len(skipped), len(split.held_out), principal.count),
         "seconds": round(time.perf_counter() - started, 1),
     }
     return Fit(Checkpoint(spec, whitening, record), tuple(skipped))
+
+
+def _whitening(found: FoundAxes, contrasts: Float32Array) -> Whitening:
+    return Whitening(
+        mean=found.mean,
+        axes=found.axes,
+        variances=found.variances,
+        floor=found.floor,
+        lattice_mean=contrasts.mean(axis=0, dtype=np.float64),
+        # Contrasts that never vary carry nothing; a deviation of 1 keeps them finite.
+        lattice_deviation=_or_one(contrasts.std(axis=0, dtype=np.float64)),
+    )
+
+
+def _or_one(values: AnyArray) -> AnyArray:
+    return np.where(values > 0, values, 1.0)
 
 
 @contextmanager
@@ -135,7 +173,10 @@ def _one_thread() -> Iterator[None]:
 
 
 def _gather(
-    photographs: Iterable[Path], sampler: _Sampler, principal: PrincipalAxes
+    photographs: Iterable[Path],
+    sampler: _Sampler,
+    principal: PrincipalAxes,
+    contrasts: list[Float32Array],
 ) -> list[SkippedPhotograph]:
     """Add the samples of all photographs; return those that cannot be decoded."""
     skipped: list[SkippedPhotograph] = []
@@ -145,21 +186,26 @@ def _gather(
         except ImageError as error:
             skipped.append(SkippedPhotograph(path, error.message))
             continue
-        for sample in sampler.samples(pixels, path.name):
-            principal.add(sample)
+        for spectrum, contrast in sampler.samples(pixels, path.name):
+            principal.add(spectrum)
+            contrasts.append(contrast)
     return skipped
 
 
 class _Sampler:
-    """Turns photographs into pooled log-spectra."""
+    """Turns photographs into pooled log-spectra and lattice contrasts."""
 
     def __init__(self, spec: SpectrumSpec, options: FitOptions) -> None:
         self.spectrum = PooledSpectrum(spec).eval()
+        self.lattice = LatticeContrast(spec.tile_size_px).eval()
         self.options = options
         self.tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=options.tiles_per_photo)
 
-    def samples(self, pixels: RgbImage, name: str) -> list[Float32Array]:
-        """Return the sample of the photograph, then those of its copies; each (dimension,)."""
+    def samples(self, pixels: RgbImage, name: str) -> list[tuple[Float32Array, Float32Array]]:
+        """Return the sample of the photograph, then those of its copies.
+
+        Each is a pooled log-spectrum (dimension,) and the lattice contrasts (81,).
+        """
         options = self.options
         versions = versions_of_photograph(
             pixels,
@@ -170,11 +216,23 @@ class _Sampler:
         )
         return [self._sample(version) for version in versions]
 
-    def _sample(self, pixels: RgbImage) -> Float32Array:
+    def _sample(self, pixels: RgbImage) -> tuple[Float32Array, Float32Array]:
         tiles = tiles_from_image(pixels, self.tiling)
         with torch.inference_mode():
-            spectra: Float32Array = self.spectrum(torch.from_numpy(tiles)).numpy()
-        return np.asarray(spectra.mean(axis=0), dtype=np.float32)
+            levels = self.spectrum.levels(torch.from_numpy(tiles))
+            spectrum = self.spectrum.pooled(levels).mean(0)
+            contrast = self.lattice(levels).mean(0)
+        return spectrum.numpy(), contrast.numpy()
+
+
+def _cohort_record(bank: Bank | None, cohort: CohortOptions | None) -> dict[str, Any]:
+    if bank is None or cohort is None:
+        return {}
+    counts = {
+        "simulated_generators": len(bank.model_ids),
+        "reconstructions": int((~bank.is_photograph).sum()),
+    }
+    return {"cohort": {**counts, "options": asdict(cohort), "bank": bank.header["options"]}}
 
 
 def _data_record(

@@ -55,7 +55,7 @@ def test_the_manifest_says_what_the_runtime_needs(
     assert bundle.preprocess("tile_size_px") == 32
     assert bundle.preprocess("max_tiles") == 4
     assert manifest.fingerprint is not None
-    assert manifest.fingerprint.dimension == small_spec.dimension
+    assert manifest.fingerprint.dimension == small_spec.fingerprint_dimension
     assert manifest.fingerprint.details == spec_to_dict(small_spec)
     assert graph.inputs == (
         TensorSpec("tiles", "uint8", ("tiles", 32, 32, 3)),

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lineup_export.fingerprint.probes import probe_tiles
-from lineup_export.fingerprint.reference import pooled_spectrum
+from lineup_export.fingerprint.reference import _pooled, lattice_contrasts, log_spectrum
+from lineup_models.fingerprint.lattice import LatticeContrast
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
 
@@ -30,7 +31,7 @@ def test_the_published_closed_form_is_reproduced_with_opencv() -> None:
     spec = SpectrumSpec(
         residual=ResidualFilter.BILATERAL, sigma_grey=15.0, channel_mean=ChannelMean.SPECTRA
     )
-    found = pooled_spectrum(tile, spec)
+    found = _pooled(log_spectrum(tile, spec), spec)
 
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
@@ -50,11 +51,16 @@ def test_the_torch_modules_agree_with_it_in_every_setting(
         pool_width=11,
     )
     tiles = probe_tiles(32)
+    module = PooledSpectrum(spec)
 
-    found = PooledSpectrum(spec)(torch.from_numpy(tiles)).numpy()
+    levels = module.levels(torch.from_numpy(tiles))
+    pooled, contrasts = module.pooled(levels).numpy(), LatticeContrast(32)(levels).numpy()
 
-    expected = np.stack([pooled_spectrum(tile, spec) for tile in tiles])
-    np.testing.assert_allclose(found, expected, atol=2e-5 * expected.max())
+    references = [log_spectrum(tile, spec) for tile in tiles]
+    expected = np.stack([_pooled(level, spec) for level in references])
+    np.testing.assert_allclose(pooled, expected, atol=2e-5 * expected.max())
+    expected = np.stack([lattice_contrasts(level) for level in references])
+    np.testing.assert_allclose(contrasts, expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_probes_repeat_and_differ() -> None:

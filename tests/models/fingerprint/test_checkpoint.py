@@ -26,6 +26,8 @@ def checkpoint(axes: int = 2) -> Checkpoint:
         axes=np.eye(12, dtype=np.float32)[:axes],
         variances=np.arange(axes, 0, -1.0),
         floor=0.25,
+        lattice_mean=np.arange(81.0),
+        lattice_deviation=np.ones(81),
     )
     return Checkpoint(SPEC, fit, {"photographs": 9})
 
@@ -41,6 +43,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.whitening.axes, np.eye(12)[:2])
     np.testing.assert_array_equal(found.whitening.variances, [2.0, 1.0])
     assert found.whitening.floor == 0.25
+    np.testing.assert_array_equal(found.whitening.lattice_mean, np.arange(81.0))
+    np.testing.assert_array_equal(found.whitening.lattice_deviation, np.ones(81))
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:
@@ -81,7 +85,7 @@ def test_arrays_that_do_not_fit_the_settings_are_refused(tmp_path: Path) -> None
 def test_another_format_is_refused(tmp_path: Path) -> None:
     write_checkpoint(checkpoint(), tmp_path / "c")
     path = tmp_path / "c" / RECORD_NAME
-    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 2}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
 
     with pytest.raises(BundleFormatError, match="another version"):
         read_checkpoint(tmp_path / "c")

@@ -25,7 +25,7 @@ def gathered(rows: AnyArray) -> PrincipalAxes:
 def test_axes_are_those_of_the_covariance(count: int) -> None:
     rows = vectors(count)
 
-    fit = gathered(rows).whitening(axes=4, floor=1.0)
+    fit = gathered(rows).found(axes=4, floor=1.0)
 
     covariance = np.cov(rows.T, bias=True)
     np.testing.assert_allclose(fit.mean, rows.mean(axis=0), rtol=1e-12)
@@ -39,7 +39,7 @@ def test_axes_are_those_of_the_covariance(count: int) -> None:
 def test_a_large_common_offset_costs_no_precision(count: int) -> None:
     rows = vectors(count)
 
-    near, far = (gathered(rows + shift).whitening(axes=0, floor=3.0) for shift in (0.0, 1e7))
+    near, far = (gathered(rows + shift).found(axes=0, floor=3.0) for shift in (0.0, 1e7))
 
     np.testing.assert_allclose(near.variances, far.variances, rtol=1e-5)
 
@@ -47,7 +47,7 @@ def test_a_large_common_offset_costs_no_precision(count: int) -> None:
 def test_whitened_samples_have_unit_covariance_in_the_kept_axes() -> None:
     rows = vectors()
 
-    fit = gathered(rows).whitening(axes=5, floor=1e-9)
+    fit = gathered(rows).found(axes=5, floor=1e-9)
 
     along = (rows - fit.mean) @ fit.axes.T / np.sqrt(fit.variances + fit.floor)
     np.testing.assert_allclose(np.cov(along.T, bias=True), np.eye(5), atol=1e-4)
@@ -56,7 +56,7 @@ def test_whitened_samples_have_unit_covariance_in_the_kept_axes() -> None:
 
 @pytest.mark.parametrize(("count", "rank"), [(6, 5), (40, 12)])
 def test_the_floor_is_the_median_of_the_variances_that_exist(count: int, rank: int) -> None:
-    fit = gathered(vectors(count)).whitening(axes=0, floor=3.0)
+    fit = gathered(vectors(count)).found(axes=0, floor=3.0)
 
     assert fit.axes.shape == (rank, 12)
     np.testing.assert_allclose(fit.floor, 3 * np.median(fit.variances), rtol=1e-9)
@@ -64,6 +64,6 @@ def test_the_floor_is_the_median_of_the_variances_that_exist(count: int, rank: i
 
 
 def test_the_floor_does_not_depend_on_how_many_axes_are_kept() -> None:
-    found = gathered(vectors(40))
+    axes = gathered(vectors(40))
 
-    assert found.whitening(axes=2, floor=3.0).floor == found.whitening(axes=0, floor=3.0).floor
+    assert axes.found(axes=2, floor=3.0).floor == axes.found(axes=0, floor=3.0).floor

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lineup_models.fingerprint.checkpoint import Whitening
-from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
+from lineup_models.fingerprint.spec import LATTICE_DIMENSION, ChannelMean, SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum, WhitenedSpectrum
 
 SPEC = SpectrumSpec(tile_size_px=32, pool_height=12, pool_width=6)
@@ -19,6 +19,8 @@ def whitening(axes: int = 20) -> Whitening:
         axes=np.ascontiguousarray(orthonormal.T, dtype=np.float32),
         variances=np.linspace(9, 1, axes),
         floor=0.5,
+        lattice_mean=random.normal(0, 0.1, LATTICE_DIMENSION),
+        lattice_deviation=random.uniform(0.1, 0.4, LATTICE_DIMENSION),
     )
 
 
@@ -53,7 +55,18 @@ def test_tiles_are_averaged_before_whitening() -> None:
     along = fit.axes @ deviation
     z = (along / np.sqrt(fit.variances + fit.floor)) @ fit.axes
     z += (deviation - along @ fit.axes) / np.sqrt(fit.floor)
-    np.testing.assert_allclose(found, z / np.linalg.norm(z), atol=1e-6)
+    z /= np.linalg.norm(z) * np.hypot(1, SPEC.lattice_weight)
+    np.testing.assert_allclose(found[: SPEC.dimension], z, atol=1e-6)
+
+
+def test_lattice_contrasts_have_the_length_that_is_asked_for() -> None:
+    found = WhitenedSpectrum(SPEC, whitening())(tiles(3), torch.eye(3))
+
+    assert found.shape == (3, SPEC.dimension + LATTICE_DIMENSION)
+    spectrum, lattice = found.split([SPEC.dimension, LATTICE_DIMENSION], dim=1)
+    torch.testing.assert_close(
+        lattice.norm(dim=1) / spectrum.norm(dim=1), torch.full((3,), SPEC.lattice_weight)
+    )
 
 
 @pytest.mark.parametrize("where", list(ChannelMean))
