@@ -16,9 +16,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
+from lineup.closing import ClosesOnExit
 from lineup.errors import SourceNotFoundError
 from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
 from lineup.fusion import verdict_from_evidence
@@ -27,9 +26,6 @@ from lineup.gallery.scoring import SourceScorer
 from lineup.gallery.store import open_gallery
 from lineup.results import Evidence, Verdict
 from lineup.types import Float32Array, RgbImage
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 FINGERPRINT_EVIDENCE = "fingerprint"
 RUN_ID_DIGITS = 12
@@ -64,7 +60,7 @@ class Verification:
     notes: tuple[str, ...] = ()
 
 
-class Engine:
+class Engine(ClosesOnExit):
     """Attributes and verifies images; a context manager that owns the loaded models.
 
     Attributes:
@@ -168,17 +164,6 @@ class Engine:
     def close(self) -> None:
         """Release the models."""
         self.extractor.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_engine(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 from lineup.bundles.manifest import TensorSpec
+from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError
 from lineup.types import AnyArray
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
-
-class Runner(ABC):
+class Runner(ClosesOnExit):
     """A loaded graph. `run` checks what it is fed; a backend implements `_run` and `close`.
 
     Attributes:
@@ -45,21 +41,6 @@ class Runner(ABC):
     @abstractmethod
     def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Run the graph on feeds that have been checked."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release what the graph holds; the runner cannot be used afterwards."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _check(self, feeds: Mapping[str, AnyArray]) -> None:
         expected = {spec.name for spec in self.inputs}

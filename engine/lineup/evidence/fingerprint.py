@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,14 +20,12 @@ from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onn
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
+from lineup.closing import ClosesOnExit
 from lineup.errors import BundleFormatError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.machine import usable_cores
 from lineup.paths import home_dir
 from lineup.types import AnyArray, Float32Array, RgbImage, RgbTiles
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 GPU_TILES_PER_RUN = 64
 """Most tiles in one run on a GPU, unless a single image has more.
@@ -42,7 +38,7 @@ DEFAULT_BUNDLE = "whitened-spectrum"
 """The bundle that is used when none is named; it ships inside the package."""
 
 
-class FingerprintExtractor:
+class FingerprintExtractor(ClosesOnExit):
     """Computes fingerprints with one loaded bundle; a context manager that owns the session.
 
     Attributes:
@@ -128,17 +124,6 @@ class FingerprintExtractor:
             "tile_weights": _tile_weights([len(image) for image in tiles]),
         }
         return self._runner.run(feeds)["fingerprint"]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def open_extractor(
