@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from lineup import engine as engine_module
+from lineup.closing import ClosesOnExit
 from lineup.engine import Engine
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
@@ -12,7 +13,7 @@ from lineup.imaging.tiles import TileSpec, tiles_from_image
 SIZE_PX = 32
 
 
-class ColourExtractor:
+class ColourExtractor(ClosesOnExit):
     """The mean colour, normalised, stands for a fingerprint."""
 
     name = "colour"
@@ -35,6 +36,19 @@ class ColourExtractor:
 
     def close(self):
         pass
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How extractors were opened by a command; the toy comes back."""
+    calls = []
+
+    def open_extractor(bundle=None, *, device="auto", threads=0):
+        calls.append({"bundle": bundle, "device": device, "threads": threads})
+        return ColourExtractor()
+
+    monkeypatch.setattr("lineup.evidence.fingerprint.open_extractor", open_extractor)
+    return calls
 
 
 def colour_support(name, colour, role=SourceRole.CANDIDATE, count=12):

@@ -14,41 +14,6 @@ from lineup.cli.eval import evaluate
 from lineup.errors import UsageError
 
 
-class ColourExtractor:
-    """Stands in for a model: the fingerprint is the direction of the mean colour."""
-
-    digest = "d1ge57"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def tiles(self, pixels):
-        return pixels.mean(axis=(0, 1)).astype(np.uint8).reshape(1, 1, 1, 3)
-
-    def fingerprints_from_tiles(self, tiles):
-        rows = np.stack([image.reshape(-1, 3).mean(axis=0) for image in tiles])
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-    def notes(self, pixels):
-        return ()
-
-
-@pytest.fixture
-def opened(monkeypatch) -> list[dict[str, object]]:
-    """How the extractor was opened; a fake one comes back."""
-    calls: list[dict[str, object]] = []
-
-    def open_extractor(bundle=None, *, device="auto", threads=0):
-        calls.append({"bundle": bundle, "device": device, "threads": threads})
-        return ColourExtractor()
-
-    monkeypatch.setattr("lineup.evidence.fingerprint.open_extractor", open_extractor)
-    return calls
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     root = tmp_path / "images"
@@ -72,7 +37,7 @@ def test_table_on_stdout_and_figures_in_the_file(root, opened, tmp_path):
     figures = json.loads((tmp_path / "f.json").read_text())
     assert figures["sources"]["red"] == {"auc_mean": 100.0, "auc_sd": 0.0, "auc_min": 100.0}
     assert list(figures["sources"]) == ["green", "red"]
-    assert (figures["n"], figures["seed"], figures["fingerprint"]) == (9, 0, "d1ge57")
+    assert (figures["n"], figures["seed"], figures["fingerprint"]) == (9, 0, "colour")
     assert figures["seconds"] > 0
     assert "100.0" in result.stdout
     assert "grey" in result.stdout

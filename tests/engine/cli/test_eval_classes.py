@@ -17,39 +17,7 @@ from lineup.openset.io import read_classifier
 COLOURS = {"red": (5, 5, 200), "green": (5, 200, 5), "blue": (200, 5, 5), "grey": (120, 120, 120)}
 
 
-class ColourExtractor:
-    """Stands in for a model: the fingerprint is the direction of the mean colour."""
-
-    digest = "colour"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def tiles(self, pixels):
-        return pixels.mean(axis=(0, 1)).astype(np.uint8).reshape(1, 1, 1, 3)
-
-    def fingerprints_from_tiles(self, tiles):
-        rows = np.stack([image.reshape(-1, 3).mean(axis=0) for image in tiles])
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-    def notes(self, pixels):
-        return ()
-
-
-@pytest.fixture(autouse=True)
-def opened(monkeypatch) -> list[object]:
-    """One entry per opened model; a fake one comes back."""
-    calls: list[object] = []
-
-    def open_extractor(bundle=None, *, device="auto", threads=0):
-        calls.append(bundle)
-        return ColourExtractor()
-
-    monkeypatch.setattr("lineup.evidence.fingerprint.open_extractor", open_extractor)
-    return calls
+pytestmark = pytest.mark.usefixtures("opened")
 
 
 def write_images(folder: Path, colour: tuple[int, int, int], count: int) -> None:

@@ -15,39 +15,7 @@ from lineup.errors import MissingExtraError, UsageError
 pytest.importorskip("matplotlib", reason="figures are drawn with matplotlib")
 
 
-class ColourExtractor:
-    """Stands in for a model: the fingerprint is the direction of the mean colour."""
-
-    digest = "colour"
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def tiles(self, pixels):
-        return pixels.mean(axis=(0, 1)).astype(np.uint8).reshape(1, 1, 1, 3)
-
-    def fingerprints_from_tiles(self, tiles):
-        rows = np.stack([image.reshape(-1, 3).mean(axis=0) for image in tiles])
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-    def notes(self, pixels):
-        return ()
-
-
-@pytest.fixture(autouse=True)
-def opened(monkeypatch) -> list[object]:
-    """One entry per opened model; a fake one comes back."""
-    calls: list[object] = []
-
-    def open_extractor(bundle=None, *, device="auto", threads=0):
-        calls.append(bundle)
-        return ColourExtractor()
-
-    monkeypatch.setattr("lineup.evidence.fingerprint.open_extractor", open_extractor)
-    return calls
+pytestmark = pytest.mark.usefixtures("opened")
 
 
 @pytest.fixture
@@ -84,7 +52,7 @@ def test_map_is_drawn_of_the_fingerprints(root, tmp_path, opened, projection):
 
     assert result.exit_code == 0, result.output
     assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
-    assert opened == ["mine"]
+    assert [call["bundle"] for call in opened] == ["mine"]
 
 
 @pytest.mark.parametrize("figure", ["spectra", "map"])
