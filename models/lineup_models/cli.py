@@ -10,6 +10,7 @@ import click
 
 from lineup.extras import require_extra
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
+from lineup_models.oneforall.cli import fingerprint
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,6 +24,9 @@ DEFAULTS = SpectrumSpec()
 def train() -> None:
     """Fit models from photographs."""
     require_extra("train", ("torch",))
+
+
+train.add_command(fingerprint)
 
 
 @train.command()
@@ -94,6 +98,12 @@ def train() -> None:
     show_default=True,
     help="Re-compressed copies of each photograph, fitted as well.",
 )
+@click.option(
+    "--cohort",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="BANK",
+    help="Bank of reconstructions by simulated generators, to learn from as well.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 def whitening(
     *,
@@ -107,6 +117,7 @@ def whitening(
     channel_mean: str,
     tiles_per_photo: int,
     jpeg_copies: int,
+    cohort: Path | None,
     seed: int,
 ) -> None:
     """Fit the whitening of the spectral fingerprint.
@@ -117,6 +128,7 @@ def whitening(
 
     from lineup_models.fingerprint.checkpoint import refuse_existing, write_checkpoint
     from lineup_models.fingerprint.whitening import FitOptions, fit_whitening
+    from lineup_models.simulator.bank_reader import read_bank
 
     spec = SpectrumSpec(
         residual=ResidualFilter(residual),
@@ -130,7 +142,8 @@ def whitening(
     )
     refuse_existing(output)
     console = Console(stderr=True)
-    fit = fit_whitening(photos, spec, options, watch=_progress(console))
+    bank = None if cohort is None else read_bank(cohort, "spectrum")
+    fit = fit_whitening(photos, spec, options, bank=bank, watch=_progress(console))
     write_checkpoint(fit.checkpoint, output)
     for skipped in fit.skipped:
         console.print(f"skipped {skipped.path}: {skipped.reason}", markup=False, highlight=False)

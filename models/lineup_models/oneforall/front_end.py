@@ -1,0 +1,82 @@
+"""What the extractor sees: log-spectra of images, and the whitening that photographs give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from lineup.imaging.decode import bytes_from_path, image_from_bytes
+from lineup.imaging.tiles import TileSpec, tiles_from_image
+from lineup.types import Float32Array, RgbImage
+from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
+from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.fingerprint.spectrum import PooledSpectrum
+from lineup_models.oneforall.denoiser import DenoisedSpectrum, Denoiser
+from lineup_models.simulator.crops import random_crop
+from lineup_models.simulator.features import FeatureFunction
+
+
+class ResidualSource(str, Enum):
+    """What takes the content out of an image."""
+
+    FILTER = "filter"
+    """The closed-form filter of the spectrum's settings."""
+
+    DENOISER = "denoiser"
+    """The trained denoiser."""
+
+
+def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> nn.Module:
+    """Return the module from tiles to rows of log-spectra; frozen, in evaluation mode."""
+    module = PooledSpectrum(spec) if denoiser is None else DenoisedSpectrum(denoiser, spec)
+    return module.eval().requires_grad_(False)
+
+
+def features_from_spectrum(
+    spectrum: nn.Module, spec: SpectrumSpec, device: torch.device, *, max_tiles: int = 9
+) -> FeatureFunction:
+    """Return the function from images to rows, averaged over an image's tiles.
+
+    Args:
+        spectrum: Tiles to rows; is moved to `device`.
+        spec: Constants of the spectrum.
+        device: Where to compute.
+        max_tiles: Most tiles of one image.
+    """
+    spectrum.to(device)
+    tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=max_tiles)
+
+    def features(images: Sequence[RgbImage]) -> Float32Array:
+        rows = np.empty((len(images), spec.dimension), np.float32)
+        with torch.inference_mode():
+            # One image at a time: a tile's temporaries stay in the cache.
+            for row, image in zip(rows, images, strict=True):
+                tiles = torch.from_numpy(tiles_from_image(image, tiling)).to(device)
+                row[:] = spectrum(tiles).mean(dim=0).cpu().numpy()
+        return rows
+
+    return features
+
+
+def whitening_of_photographs(
+    paths: Iterable[Path], spec: SpectrumSpec, features: FeatureFunction, *, seed: int
+) -> FoundAxes:
+    """Fit mean and principal axes on a random crop of each photograph.
+
+    Args:
+        paths: Photographs, none of them held out.
+        spec: Constants of the spectrum.
+        features: Images to rows.
+        seed: Of the crops.
+    """
+    principal = PrincipalAxes(spec.dimension)
+    for index, path in enumerate(paths):
+        pixels = image_from_bytes(bytes_from_path(path)).pixels
+        random = np.random.default_rng([seed, index])
+        principal.add(features([random_crop(pixels, spec.tile_size_px, random)])[0])
+    return principal.found(axes=spec.axes, floor=spec.floor)

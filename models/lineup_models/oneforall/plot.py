@@ -1,0 +1,66 @@
+"""A plot of a run's losses, for a person to look at."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from lineup.files import write_atomic
+
+PLOT_NAME = "losses.png"
+SMOOTHED_STEPS = 20
+
+
+def losses_of_run(output: Path) -> dict[str, dict[str, list[float]]]:
+    """Return the losses of every stage that a run's folder has: stage, name, one per step."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for path in sorted(output.glob("*.losses.json")) + sorted(output.glob("*/losses.json")):
+        stage = path.parent.name if path.name == "losses.json" else path.name.split(".")[0]
+        rows = json.loads(path.read_text())
+        names = [name for name in rows[0] if name != "step"]
+        found[stage] = {name: [row[name] for row in rows] for name in names}
+    return found
+
+
+def write_loss_plot(output: Path) -> Path | None:
+    """Draw the losses of a run's folder into `losses.png`, one panel per stage.
+
+    Returns:
+        The file; None where matplotlib is not installed or there is nothing to draw.
+    """
+    stages = losses_of_run(output)
+    if not stages or find_spec("matplotlib") is None:
+        return None
+    target = output / PLOT_NAME
+    write_atomic(target, _png(stages))
+    return target
+
+
+def _png(stages: Mapping[str, Mapping[str, Sequence[float]]]) -> bytes:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - may be missing
+
+    # Figure without pyplot: no window system, no global state.
+    figure = Figure(figsize=(5 * len(stages), 4), layout="constrained")
+    for axes, (stage, losses) in zip(
+        np.atleast_1d(figure.subplots(1, len(stages))), stages.items(), strict=True
+    ):
+        for name, values in losses.items():
+            axes.plot(_smoothed(values), label=name)
+        axes.set(title=stage, xlabel="step", ylabel=f"mean of {SMOOTHED_STEPS} steps")
+        axes.legend()
+        axes.grid(alpha=0.3)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def _smoothed(values: Sequence[float]) -> list[float]:
+    window = min(SMOOTHED_STEPS, len(values))
+    kernel = np.full(window, 1.0 / window)
+    smoothed: list[float] = np.convolve(values, kernel, mode="valid").tolist()
+    return smoothed

@@ -1,0 +1,325 @@
+"""The whole training, stage by stage; every stage goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lineup.errors import UsageError
+from lineup.files import sha256_from_bytes
+from lineup_models.fingerprint.covariance import FoundAxes
+from lineup_models.fingerprint.photographs import HOLD_OUT_RULE, split_photographs
+from lineup_models.oneforall.denoiser import Denoiser, denoiser_from_spec
+from lineup_models.oneforall.denoiser_training import DenoiserTask
+from lineup_models.oneforall.extractor import extractor_from_spec
+from lineup_models.oneforall.extractor_training import ExtractorTask, Fingerprinter, HeadsTask
+from lineup_models.oneforall.front_end import (
+    ResidualSource,
+    features_from_spectrum,
+    spectrum_module,
+    whitening_of_photographs,
+)
+from lineup_models.oneforall.loop import Item, Task, Watch, run_task
+from lineup_models.oneforall.online import OnlineSource
+from lineup_models.oneforall.presets import Making, Preset, Stage
+from lineup_models.oneforall.source import BankSource, Source
+from lineup_models.oneforall.state import (
+    check_made,
+    claimed_record,
+    read_tensors,
+    write_record,
+    write_tensors,
+)
+from lineup_models.oneforall.weights import TrainedFingerprint, write_fingerprint
+from lineup_models.simulator.bank import fill_bank
+from lineup_models.simulator.bank_reader import add_features, read_bank
+from lineup_models.simulator.features import FeatureFunction
+from lineup_models.simulator.training import WEIGHTS_NAME, TrainingOptions, train_simulator
+from lineup_models.simulator.weights import read_simulator
+
+FINGERPRINT_NAME = "fingerprint.safetensors"
+FEATURES = "spectrum"
+SIBLING_PERTURBATION = 0.4
+"""Noise that makes a sibling of a simulator, in units of its weights' spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """One run of a preset.
+
+    Attributes:
+        preset: Everything a training is made with.
+        seed: Of everything random.
+        lpips: Judge the simulator's reconstructions by the published LPIPS.
+        device: Where denoiser, extractor and heads are trained, e.g. "cpu" or "cuda".
+        simulators: Weights of simulators that are trained already; none trains them.
+    """
+
+    preset: Preset
+    seed: int = 0
+    lpips: bool = False
+    device: str = "cpu"
+    simulators: tuple[Path, ...] = ()
+
+
+def _plainly(name: str, items: Sequence[Item]) -> Iterable[Item]:
+    """Go through `items` without showing anything."""
+    del name
+    return items
+
+
+def train_fingerprint(
+    photos: Path,
+    options: RunOptions,
+    output: Path,
+    *,
+    stages: Sequence[Stage] | None = None,
+    watch: Watch = _plainly,
+) -> dict[str, Any]:
+    """Train a fingerprint on the photographs of a folder; go on with an interrupted run.
+
+    Args:
+        photos: Searched recursively for photographs; none may come from a generator.
+        options: The preset and its seed.
+        output: Folder of the run.
+        stages: Which stages to go through; None for all that the preset needs.
+        watch: Wraps the steps of each stage.
+
+    Returns:
+        The record of the run, plain JSON values; it also lies in `training.json`.
+
+    Raises:
+        UsageError: The folder holds another run, or a stage lacks what an earlier one makes.
+    """
+    run = FingerprintRun(photos, options, output, watch)
+    wanted = options.preset.stages if stages is None else stages
+    for stage in Stage:
+        if stage in wanted:
+            started = time.perf_counter()
+            try:
+                run.go_through(stage)
+            finally:
+                run.note(stage, time.perf_counter() - started)
+    return run.record
+
+
+class FingerprintRun:
+    """The stages of a run and what lies in its folder."""
+
+    def __init__(self, photos: Path, options: RunOptions, output: Path, watch: Watch) -> None:
+        self.photos, self.options, self.output, self.watch = photos, options, output, watch
+        self.preset, self.device = options.preset, torch.device(options.device)
+        split = split_photographs(photos, self.preset.hold_out)
+        self.paths = split.fit
+        self.record = claimed_record(output, self._settings(len(split.held_out)))
+
+    def go_through(self, stage: Stage) -> None:
+        """Run a stage, or what is left of it."""
+        {
+            Stage.DENOISER: self._train_denoiser,
+            Stage.SIMULATOR: self._train_simulators,
+            Stage.EXTRACTOR: self._train_extractor,
+            Stage.HEADS: self._train_heads,
+        }[stage]()
+
+    def note(self, stage: Stage, seconds: float) -> None:
+        """Add to a stage's time in the record, also where it was interrupted."""
+        before = self.record["seconds"].get(stage.value, 0.0)
+        self.record["seconds"][stage.value] = round(before + seconds, 1)
+        write_record(self.output, self.record)
+
+    def _settings(self, held_out: int) -> dict[str, Any]:
+        """Return what makes two runs the same."""
+        options = self.options
+        names = "\n".join(path.name for path in self.paths)
+        return {
+            "preset": asdict(self.preset),
+            "seed": options.seed,
+            "lpips": options.lpips,
+            "device": self.device.type,
+            "simulators": [str(path) for path in options.simulators],
+            "photographs": len(self.paths),
+            "photographs_held_out": held_out,
+            "photographs_sha256": sha256_from_bytes(names.encode()),
+            "hold_out_rule": HOLD_OUT_RULE,
+        }
+
+    def _train_denoiser(self) -> None:
+        preset = self.preset
+        denoiser = denoiser_from_spec(preset.denoiser, seed=self.options.seed)
+        options = preset.denoiser_training
+        task = DenoiserTask(
+            denoiser,
+            self.paths,
+            options,
+            seed=self.options.seed,
+            device=self.device,
+            settings={"sizes": asdict(preset.denoiser)},
+        )
+        run_task(task, options.loop, self.output, watch=self.watch)
+        self._note_losses(task)
+        buffers = {name: value.cpu() for name, value in denoiser.state_dict().items()}
+        write_tensors(self.output / "denoiser.pt", buffers)
+
+    def _train_simulators(self) -> None:
+        """Train the simulator, then siblings of it: other weights, other fingerprints."""
+        if self.options.simulators:
+            return
+        options = replace(
+            self.preset.simulator_training,
+            seed=self.options.seed,
+            hold_out=self.preset.hold_out,
+            lpips=self.options.lpips,
+        )
+        base = self.output / "simulator"
+        self._train_simulator(options, base)
+        for number in range(1, self.preset.siblings + 1):
+            sibling = replace(
+                options,
+                seed=self.options.seed + number,
+                steps=self.preset.sibling_steps,
+                initial=str((base / WEIGHTS_NAME).resolve()),
+                perturbation=SIBLING_PERTURBATION,
+            )
+            self._train_simulator(sibling, self.output / f"sibling{number}")
+
+    def _train_simulator(self, options: TrainingOptions, folder: Path) -> None:
+        if not (folder / WEIGHTS_NAME).exists():
+            watch = partial(self.watch, folder.name)
+            train_simulator(self.photos, options, folder, watch=watch)
+
+    def _train_extractor(self) -> None:
+        model = self._new_model()
+        options = self.preset.extractor_training
+        task = ExtractorTask(
+            model,
+            self._source(),
+            options,
+            seed=self.options.seed,
+            device=self.device,
+            settings=self._extractor_settings(),
+        )
+        run_task(task, options.loop, self.output, watch=self.watch)
+        self._note_losses(task)
+        self._write(model)
+
+    def _train_heads(self) -> None:
+        model = self._new_model()
+        trained = read_tensors(self.output / "extractor.checkpoint.pt", Stage.EXTRACTOR.value)
+        done, wanted = trained["steps_done"], self.preset.extractor_training.loop.steps
+        if done < wanted:
+            raise UsageError(
+                f"The extractor in {self.output} has {done} of {wanted} steps behind it.",
+                hint="Finish it first: --stages extractor,heads",
+            )
+        prefix = "model."
+        state = {
+            name.removeprefix(prefix): value
+            for name, value in trained["modules"].items()
+            if name.startswith(prefix)
+        }
+        model.load_state_dict(state)
+        options = self.preset.heads_training
+        task = HeadsTask(
+            model,
+            self._source(),
+            options,
+            seed=self.options.seed,
+            device=self.device,
+            settings=self._extractor_settings(),
+        )
+        run_task(task, options.loop, self.output, watch=self.watch)
+        self._note_losses(task)
+        self._write(model)
+
+    def _extractor_settings(self) -> Mapping[str, Any]:
+        return {"sizes": asdict(self.preset.extractor), "spectrum": asdict(self.preset.spectrum)}
+
+    def _new_model(self) -> Fingerprinter:
+        preset, seed = self.preset, self.options.seed
+        whitening = self._whitening() if preset.whitened else None
+        extractor = extractor_from_spec(preset.extractor, preset.spectrum, whitening, seed=seed)
+        return Fingerprinter(extractor, seed=seed)
+
+    def _whitening(self) -> FoundAxes:
+        path = self.output / "whitening.pt"
+        if not path.exists():
+            found = whitening_of_photographs(
+                self.watch("whitening", self.paths),
+                self.preset.spectrum,
+                self._features(),
+                seed=self.options.seed,
+            )
+            arrays = {name: torch.tensor(value) for name, value in asdict(found).items()}
+            write_tensors(path, arrays)
+        stored = read_tensors(path, Stage.EXTRACTOR.value)
+        floor = float(stored.pop("floor"))
+        return FoundAxes(**{name: value.numpy() for name, value in stored.items()}, floor=floor)
+
+    def _denoiser(self) -> Denoiser | None:
+        if self.preset.residual is ResidualSource.FILTER:
+            return None
+        denoiser = denoiser_from_spec(self.preset.denoiser, seed=0)
+        denoiser.load_state_dict(read_tensors(self.output / "denoiser.pt", Stage.DENOISER.value))
+        return denoiser.eval().requires_grad_(False)
+
+    def _features(self) -> FeatureFunction:
+        spectrum = spectrum_module(self.preset.spectrum, self._denoiser())
+        return features_from_spectrum(spectrum, self.preset.spectrum, self.device)
+
+    def _simulators(self) -> dict[str, Path]:
+        """Return the weights of the simulators by name.
+
+        Raises:
+            UsageError: They are not trained yet.
+        """
+        names = ["simulator", *(f"sibling{n}" for n in range(1, self.preset.siblings + 1))]
+        paths = self.options.simulators or [self.output / name / WEIGHTS_NAME for name in names]
+        for path in paths:
+            check_made(path, Stage.SIMULATOR.value)
+        return {path.resolve().parent.name: path for path in paths}
+
+    def _source(self) -> Source:
+        if self.preset.making is Making.BANK:
+            return self._bank_source()
+        simulators = {
+            name: read_simulator(path).simulator for name, path in self._simulators().items()
+        }
+        return OnlineSource(
+            simulators,
+            self.paths,
+            self._features(),
+            self.preset.online,
+            seed=self.options.seed,
+            device=self.device,
+        )
+
+    def _bank_source(self) -> BankSource:
+        """Return the source of a bank that is filled as far as it is not."""
+        preset, folder = self.preset, self.output / "bank"
+        options = replace(preset.bank, seed=self.options.seed, hold_out=preset.hold_out)
+        fill_bank(
+            self.photos, self._simulators(), folder, options, {}, watch=partial(self.watch, "bank")
+        )
+        for _ in add_features(folder, FEATURES, self._features()):
+            pass
+        return BankSource(read_bank(folder, FEATURES), degraded_share=preset.degraded_share)
+
+    def _note_losses(self, task: Task) -> None:
+        last = task.losses[-50:]
+        self.record["losses_last_50_steps"][task.name] = {
+            name: round(float(np.mean([losses[name] for losses in last])), 5) for name in last[0]
+        }
+
+    def _write(self, model: Fingerprinter) -> None:
+        trained = TrainedFingerprint(
+            self.preset.spectrum, self.preset.extractor, model, self._denoiser(), self.record
+        )
+        write_fingerprint(trained, self.output / FINGERPRINT_NAME)

@@ -1,0 +1,125 @@
+"""The file that holds a trained fingerprint: denoiser, extractor and heads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from lineup.errors import BundleFormatError, BundleNotFoundError
+from lineup.files import write_atomic
+from lineup_models.fingerprint.covariance import FoundAxes
+from lineup_models.fingerprint.spec import SpectrumSpec, spec_from_dict, spec_to_dict
+from lineup_models.oneforall.denoiser import Denoiser, DenoiserSpec, denoiser_from_spec
+from lineup_models.oneforall.extractor import (
+    ExtractorKind,
+    ExtractorSpec,
+    FingerprintNetwork,
+    extractor_from_spec,
+)
+from lineup_models.oneforall.extractor_training import Fingerprinter
+from lineup_models.oneforall.front_end import spectrum_module
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedFingerprint:
+    """A trained fingerprint and how it came about.
+
+    Attributes:
+        spectrum: Constants of the log-spectrum.
+        extractor: Sizes of the extractor.
+        model: Extractor and heads, frozen.
+        denoiser: Takes the content out; None where the spectrum's own filter does.
+        record: Data, options, seed, tools, final losses (plain JSON values).
+    """
+
+    spectrum: SpectrumSpec
+    extractor: ExtractorSpec
+    model: Fingerprinter
+    denoiser: Denoiser | None = None
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def network(self) -> FingerprintNetwork:
+        """Return the graph from pixels to fingerprints, in evaluation mode."""
+        spectrum = spectrum_module(self.spectrum, self.denoiser)
+        return FingerprintNetwork(spectrum, self.model.extractor).eval().requires_grad_(False)
+
+
+def write_fingerprint(trained: TrainedFingerprint, path: Path) -> None:
+    """Write weights (fp32), sizes and record, whole or not at all."""
+    header = {
+        "format": FORMAT,
+        "spectrum": spec_to_dict(trained.spectrum),
+        "extractor": {**asdict(trained.extractor), "kind": trained.extractor.kind.value},
+        "denoiser": None if trained.denoiser is None else asdict(trained.denoiser.spec),
+        "record": dict(trained.record),
+    }
+    modules = nn.ModuleDict({"model": trained.model})
+    if trained.denoiser is not None:
+        modules["denoiser"] = trained.denoiser
+    tensors = {name: value.cpu().contiguous() for name, value in modules.state_dict().items()}
+    write_atomic(path, save(tensors, metadata={"fingerprint": json.dumps(header)}))
+
+
+def read_fingerprint(path: Path) -> TrainedFingerprint:
+    """Read what `write_fingerprint` wrote.
+
+    Raises:
+        BundleNotFoundError: There is no such file.
+        BundleFormatError: It holds something else.
+    """
+    if not path.is_file():
+        raise BundleNotFoundError(
+            f"{path} is not a file; expected the weights of a trained fingerprint.",
+            hint="Make them with: lineup train fingerprint --photos DIR --output DIR",
+        )
+    try:
+        with safe_open(path, framework="pt") as stream:
+            header = json.loads((stream.metadata() or {})["fingerprint"])
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+        if header["format"] != FORMAT:
+            raise ValueError(f"format {header['format']}, expected {FORMAT}")
+        return _built(header, tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleFormatError(
+            f"{path} does not hold the weights of a fingerprint ({error}).",
+            hint="Expected a file that `lineup train fingerprint` wrote.",
+        ) from error
+
+
+def _built(header: Mapping[str, Any], tensors: Mapping[str, Any]) -> TrainedFingerprint:
+    spectrum = spec_from_dict(header["spectrum"])
+    raw = header["extractor"]
+    spec = ExtractorSpec(
+        **{**raw, "kind": ExtractorKind(raw["kind"]), "blocks": tuple(raw["blocks"])}
+    )
+    axes = tensors.get("model.extractor.whitened.axes")
+    blank = None if axes is None else _blank_whitening(*axes.shape)
+    model = Fingerprinter(extractor_from_spec(spec, spectrum, blank, seed=0), seed=0)
+    modules = nn.ModuleDict({"model": model})
+    denoiser = None
+    if header["denoiser"] is not None:
+        denoiser = denoiser_from_spec(DenoiserSpec(**header["denoiser"]), seed=0)
+        modules["denoiser"] = denoiser
+    modules.load_state_dict(dict(tensors))
+    modules.eval().requires_grad_(False)
+    return TrainedFingerprint(spectrum, spec, model, denoiser, header["record"])
+
+
+def _blank_whitening(axes: int, dimension: int) -> FoundAxes:
+    """Return a whitening of the right size, to be overwritten."""
+    return FoundAxes(
+        mean=np.zeros(dimension),
+        axes=np.zeros((axes, dimension), np.float32),
+        variances=np.zeros(axes),
+        floor=1.0,
+    )
