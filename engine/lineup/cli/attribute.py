@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from lineup.results import Verdict
     from lineup.scan.rows import Row
 
-_MEANINGS = {
-    "unknown": "no source in the gallery: another generator, or a photograph",
-    "real": "a photograph",
-}
-
-
 @click.command(short_help="Tell which known source made an image.")
 @click.argument("image", type=click.Path(path_type=Path))
 @device_option
@@ -66,15 +60,24 @@ def _print_row(row: Row) -> None:
     console = Console(highlight=False)
     console.print(row.path, style="bold", markup=False)
     console.print(f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}", style="dim")
-    meaning = _MEANINGS.get(row.verdict.label)
-    console.print(
-        f"\nVerdict: [bold]{row.verdict.label}[/bold], {100 * row.verdict.confidence:.1f} %"
-        + (f"  ({meaning})" if meaning else "")
-    )
+    console.print(f"\nVerdict: [bold]{row.verdict.label}[/bold], {_meaning(row.verdict)}")
     console.print(_table_from_verdict(row.verdict))
     evidence_notes = [note for one in row.verdict.evidence for note in one.notes]
     for note in (*row.notes, *evidence_notes):
         console.print(f"note: {note}", markup=False)
+
+
+def _meaning(verdict: Verdict) -> str:
+    """Put the verdict's probability in words."""
+    from lineup.results import REAL, UNKNOWN
+
+    if verdict.label != UNKNOWN:
+        return f"{100 * verdict.confidence:.1f} %"
+    none_of_them = verdict.posterior[UNKNOWN] + verdict.posterior[REAL]
+    return (
+        f"{100 * none_of_them:.1f} % that no source in the gallery made it: "
+        "another generator, or a photograph"
+    )
 
 
 def _table_from_verdict(verdict: Verdict) -> object:
