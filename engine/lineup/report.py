@@ -77,7 +77,10 @@ def write_report(
         total=len(records),
         entries=list(_entries(records[:max_rows])),
         hidden=max(0, len(records) - max_rows),
-        explanations={UNKNOWN: "no source in the gallery", REAL: "a photograph"},
+        explanations={
+            UNKNOWN: "no source in the gallery: another generator, or a photograph",
+            REAL: "a photograph",
+        },
         version=__version__,
     )
     write_atomic(output, page.encode("utf-8", "backslashreplace"))
