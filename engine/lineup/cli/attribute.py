@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lineup.results import Verdict
     from lineup.scan.rows import Row
 
+
 @click.command(short_help="Tell which known source made an image.")
 @click.argument("image", type=click.Path(path_type=Path))
 @device_option
