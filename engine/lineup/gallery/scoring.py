@@ -9,6 +9,7 @@ its own source with itself left out (a positive) and against all other sources (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from lineup.gallery.rules import (
 from lineup.types import Float32Array
 
 Float64Array = npt.NDArray[np.float64]
+Score = TypeVar("Score", float, Float32Array)
 
 PRIOR_SLOPE = 1.5
 PRIOR_INTERCEPT = -4.5
@@ -54,6 +56,10 @@ class SourceCalibration:
     negative_deviation: float
     negatives: Float64Array
     positives: Float64Array
+
+    def standardised(self, score: Score) -> Score:
+        """Return a score, or an array of them, in deviations from the negatives' mean."""
+        return (score - self.negative_mean) / self.negative_deviation
 
 
 class SourceScorer:
@@ -99,11 +105,8 @@ class SourceScorer:
     def llrs(self, scores: Float32Array) -> Float64Array:
         """Return natural-log likelihood ratios of the same shape, within +-`llr_limit`."""
         standardised = np.stack(
-            [
-                (scores[:, column] - one.negative_mean) / one.negative_deviation
-                for column, one in enumerate(self.calibrations)
-            ]
-            or [np.empty(len(scores))],
+            [one.standardised(scores[:, column]) for column, one in enumerate(self.calibrations)]
+            or [np.empty(len(scores), np.float32)],
             axis=1,
         )[:, : len(self.names)]
         line = self.slope * standardised.astype(np.float64) + self.intercept
@@ -114,16 +117,14 @@ class SourceScorer:
         one = self.calibrations[self.names.index(name)]
         if not one.negatives.size:
             return float("nan")
-        standardised = (score - one.negative_mean) / one.negative_deviation
-        return float(np.mean(one.negatives >= standardised))
+        return float(np.mean(one.negatives >= one.standardised(score)))
 
     def false_reject_rate(self, name: str, score: float) -> float:
         """Return the share of the source's own images that score below this, 0..1."""
         one = self.calibrations[self.names.index(name)]
         if not one.positives.size:
             return float("nan")
-        standardised = (score - one.negative_mean) / one.negative_deviation
-        return float(np.mean(one.positives < standardised))
+        return float(np.mean(one.positives < one.standardised(score)))
 
 
 def _source_calibration(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 import filelock
 
+from lineup.closing import ClosesOnExit
 from lineup.errors import LineupError, UsageError
 from lineup.scan.encoding import RowEncoder, RowFormat
 from lineup.scan.existing import existing_rows_from_file
@@ -65,7 +66,7 @@ class Output(Protocol):
     ) -> None: ...
 
 
-class OutputStream:
+class OutputStream(ClosesOnExit):
     """Rows on a pipe, a terminal or a device; cannot be resumed.
 
     Args:
@@ -105,20 +106,13 @@ class OutputStream:
         except OSError as error:
             raise LineupError(f"Cannot write rows to {self._name}: {error.strerror}.") from error
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the stream, if it is owned."""
         if self._is_owned:
             self._stream.close()
 
 
-class OutputFile:
+class OutputFile(ClosesOnExit):
     """Rows in a file that belongs to one scan at a time.
 
     The lock is a hidden file beside it, held by the operating system: it ends with the process,
@@ -231,15 +225,8 @@ class OutputFile:
             self._lock_path.unlink()
         self._lock.release()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file and let other scans write to it."""
         if self._raw is not None:
             self._raw.close()
         self._release()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from enum import Enum
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import nn
 
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import Float32Array, RgbImage
 from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
@@ -35,32 +32,6 @@ def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> nn.Module:
     """Return the module from tiles to rows of log-spectra; frozen, in evaluation mode."""
     module = PooledSpectrum(spec) if denoiser is None else DenoisedSpectrum(denoiser, spec)
     return module.eval().requires_grad_(False)
-
-
-def features_from_spectrum(
-    spectrum: nn.Module, spec: SpectrumSpec, device: torch.device, *, max_tiles: int = 9
-) -> FeatureFunction:
-    """Return the function from images to rows, averaged over an image's tiles.
-
-    Args:
-        spectrum: Tiles to rows; is moved to `device`.
-        spec: Constants of the spectrum.
-        device: Where to compute.
-        max_tiles: Most tiles of one image.
-    """
-    spectrum.to(device)
-    tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=max_tiles)
-
-    def features(images: Sequence[RgbImage]) -> Float32Array:
-        rows = np.empty((len(images), spec.dimension), np.float32)
-        with torch.inference_mode():
-            # One image at a time: a tile's temporaries stay in the cache.
-            for row, image in zip(rows, images, strict=True):
-                tiles = torch.from_numpy(tiles_from_image(image, tiling)).to(device)
-                row[:] = spectrum(tiles).mean(dim=0).cpu().numpy()
-        return rows
-
-    return features
 
 
 def whitening_of_photographs(

@@ -22,11 +22,10 @@ from lineup_models.oneforall.extractor import extractor_from_spec
 from lineup_models.oneforall.extractor_training import ExtractorTask, Fingerprinter, HeadsTask
 from lineup_models.oneforall.front_end import (
     ResidualSource,
-    features_from_spectrum,
     spectrum_module,
     whitening_of_photographs,
 )
-from lineup_models.oneforall.loop import Item, Task, Watch, run_task
+from lineup_models.oneforall.loop import Item, LoopOptions, Task, Watch, run_task
 from lineup_models.oneforall.online import OnlineSource
 from lineup_models.oneforall.presets import Making, Preset, Stage
 from lineup_models.oneforall.source import BankSource, Source
@@ -40,7 +39,7 @@ from lineup_models.oneforall.state import (
 from lineup_models.oneforall.weights import TrainedFingerprint, write_fingerprint
 from lineup_models.simulator.bank import fill_bank
 from lineup_models.simulator.bank_reader import add_features, read_bank
-from lineup_models.simulator.features import FeatureFunction
+from lineup_models.simulator.features import FeatureFunction, features_from_spectrum
 from lineup_models.simulator.training import WEIGHTS_NAME, TrainingOptions, train_simulator
 from lineup_models.simulator.weights import read_simulator
 
@@ -206,9 +205,7 @@ class FingerprintRun:
             device=self.device,
             settings=self._extractor_settings(),
         )
-        run_task(task, options.loop, self.output, watch=self.watch)
-        self._note_losses(task)
-        self._write(model)
+        self._run(task, options.loop, model)
 
     def _train_heads(self) -> None:
         model = self._new_model()
@@ -235,7 +232,12 @@ class FingerprintRun:
             device=self.device,
             settings=self._extractor_settings(),
         )
-        run_task(task, options.loop, self.output, watch=self.watch)
+        self._run(task, options.loop, model)
+
+    def _run(
+        self, task: ExtractorTask | HeadsTask, loop: LoopOptions, model: Fingerprinter
+    ) -> None:
+        run_task(task, loop, self.output, watch=self.watch)
         self._note_losses(task)
         self._write(model)
 
@@ -272,7 +274,7 @@ class FingerprintRun:
 
     def _features(self) -> FeatureFunction:
         spectrum = spectrum_module(self.preset.spectrum, self._denoiser())
-        return features_from_spectrum(spectrum, self.preset.spectrum, self.device)
+        return features_from_spectrum(spectrum, self.preset.spectrum, device=str(self.device))
 
     def _simulators(self) -> dict[str, Path]:
         """Return the weights of the simulators by name.

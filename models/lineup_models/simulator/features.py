@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from lineup.files import write_atomic
 from lineup.imaging.tiles import TileSpec, tiles_from_image
@@ -32,7 +33,21 @@ def spectrum_features(spec: SpectrumSpec, *, max_tiles: int = 9) -> FeatureFunct
         spec: Constants of the spectrum.
         max_tiles: Most tiles of one image.
     """
-    spectrum = PooledSpectrum(spec).eval()
+    return features_from_spectrum(PooledSpectrum(spec).eval(), spec, max_tiles=max_tiles)
+
+
+def features_from_spectrum(
+    spectrum: nn.Module, spec: SpectrumSpec, *, device: str = "cpu", max_tiles: int = 9
+) -> FeatureFunction:
+    """Return the function from images to rows, averaged over an image's tiles.
+
+    Args:
+        spectrum: Tiles to rows; is moved to `device`.
+        spec: Constants of the spectrum.
+        device: Where to compute, in torch's words.
+        max_tiles: Most tiles of one image.
+    """
+    spectrum.to(device)
     tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=max_tiles)
 
     def features(images: Sequence[RgbImage]) -> Float32Array:
@@ -40,8 +55,8 @@ def spectrum_features(spec: SpectrumSpec, *, max_tiles: int = 9) -> FeatureFunct
         with torch.inference_mode():
             # One image at a time: a tile's temporaries stay in the cache.
             for row, image in zip(rows, images, strict=True):
-                tiles = torch.from_numpy(tiles_from_image(image, tiling))
-                row[:] = spectrum(tiles).mean(dim=0).numpy()
+                tiles = torch.from_numpy(tiles_from_image(image, tiling)).to(device)
+                row[:] = spectrum(tiles).mean(dim=0).cpu().numpy()
         return rows
 
     return features

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.oneforall.front_end import features_from_spectrum, spectrum_module
+from lineup_models.oneforall.front_end import spectrum_module
 from lineup_models.oneforall.online import OnlineOptions, OnlineSource
 from lineup_models.oneforall.sampling import BatchShape
+from lineup_models.simulator.features import features_from_spectrum
 from lineup_models.simulator.network import Simulator, SimulatorSpec
 from lineup_models.simulator.space import EXTENDED
 
@@ -23,7 +24,7 @@ def source(photos: Path) -> OnlineSource:
     torch.manual_seed(0)
     toy = SimulatorSpec((8, 8, 16, 16), (6, 6, 6), 8)
     simulator = Simulator(EXTENDED, toy).eval().requires_grad_(False)
-    features = features_from_spectrum(spectrum_module(SPECTRUM, None), SPECTRUM, CPU)
+    features = features_from_spectrum(spectrum_module(SPECTRUM, None), SPECTRUM, device=str(CPU))
     options = OnlineOptions(models=1000, size_px=32)
     paths = sorted(photos.iterdir())
     return OnlineSource({"toy": simulator}, paths, features, options, seed=4, device=CPU)
