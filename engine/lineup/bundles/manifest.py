@@ -155,20 +155,93 @@ class FingerprintInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """What the image tower of an encoder bundle puts out.
+
+    Attributes:
+        layers: Blocks whose CLS token is put out, counted from 1, rising; the output `cls` has
+            one row per entry.
+        default_layer: The block compared when the user names none; one of `layers`.
+        dimension: Length of a CLS token.
+        embedding_dimension: Length of the projected embedding; None when the tower is cut
+            before it.
+    """
+
+    layers: tuple[int, ...]
+    default_layer: int
+    dimension: int
+    embedding_dimension: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionerInfo:
+    """How a captioner's decoder is driven.
+
+    Attributes:
+        bos_token_id: First token of every caption.
+        eos_token_id: Ends a caption.
+        pad_token_id: Fed for captions that have ended.
+        max_tokens: Length of the key and value cache; no caption is longer.
+        layers: Decoder blocks in the cache.
+        heads: Attention heads per block.
+        head_dimension: Length of one head's key.
+        prompt: Text that every caption continues; empty when there is none.
+    """
+
+    bos_token_id: int
+    eos_token_id: int
+    pad_token_id: int
+    max_tokens: int
+    layers: int
+    heads: int
+    head_dimension: int
+    prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoderInfo:
+    """One text encoder of a generator.
+
+    Attributes:
+        role: Its graph, e.g. "text_encoder".
+        tokenizer: Path of its tokenizer, one of the bundle's files.
+        length: Tokens per prompt; shorter prompts are padded, longer ones cut.
+        pad_token_id: Fills a prompt up to `length`.
+    """
+
+    role: str
+    tokenizer: str
+    length: int
+    pad_token_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationInfo:
-    """Defaults of a generator.
+    """Defaults and constants of a generator.
 
     Attributes:
         native_width_px: Width it was trained for.
         native_height_px: Height it was trained for.
         steps: Default number of denoising steps.
         guidance: Default classifier-free guidance scale; 0 is none.
+        latent_channels: Channels of a latent.
+        latent_factor: Pixels per latent cell and side.
+        latent_scaling: The denoiser sees `(latent - latent_shift) * latent_scaling`.
+        latent_shift: See `latent_scaling`.
+        vae_family: Generators of the same family share their VAE; names it.
+        text_encoders: In the order in which their states are joined.
     """
 
     native_width_px: int
     native_height_px: int
     steps: int
     guidance: float
+    latent_channels: int
+    latent_factor: int
+    latent_scaling: float
+    latent_shift: float
+    vae_family: str
+    text_encoders: tuple[TextEncoderInfo, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +261,9 @@ class Manifest:
             `Bundle.preprocess`, which names the field that is absent.
         created: ISO 8601 date, "2026-01-31".
         fingerprint: Only for kind fingerprint, and always there.
-        generation: Defaults of a generator.
+        encoder: Only for kind encoder, and always there.
+        captioner: Only for kind captioner, and always there.
+        generation: Only for kind generator, and always there.
         scheduler: Constants of a generator's scheduler.
         tokenizer: Path of the tokenizer, one of `files`.
         files: Further files of the bundle.
@@ -205,6 +280,8 @@ class Manifest:
     preprocess: Mapping[str, Any]
     created: str
     fingerprint: FingerprintInfo | None = None
+    encoder: EncoderInfo | None = None
+    captioner: CaptionerInfo | None = None
     generation: GenerationInfo | None = None
     scheduler: Mapping[str, Any] | None = None
     tokenizer: str | None = None
@@ -328,16 +405,38 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
                 f"graphs.{role}.parity.value: {graph.parity.value:g} is above the tolerance "
                 f"{graph.parity.tolerance:g}; a graph that failed parity is not used"
             )
-    if manifest.tokenizer not in {None, *(record.path for record in manifest.files)}:
-        yield f"tokenizer: {manifest.tokenizer!r} is not among files"
+    yield from _misplaced_tokenizers(manifest)
+    if (
+        manifest.encoder is not None
+        and manifest.encoder.default_layer not in manifest.encoder.layers
+    ):
+        yield (
+            f"encoder.default_layer: {manifest.encoder.default_layer} is not among the layers "
+            f"{list(manifest.encoder.layers)}"
+        )
     seen: dict[str, FileRecord] = {}
     for record in manifest.all_records():
         if seen.setdefault(record.path, record) != record:
             yield f"the file {record.path!r} is recorded twice, with different sizes or hashes"
 
 
+def _misplaced_tokenizers(manifest: Manifest) -> Iterator[str]:
+    files = {record.path for record in manifest.files}
+    if manifest.tokenizer not in {None, *files}:
+        yield f"tokenizer: {manifest.tokenizer!r} is not among files"
+    encoders = () if manifest.generation is None else manifest.generation.text_encoders
+    for index, encoder in enumerate(encoders):
+        where = f"generation.text_encoders.{index}"
+        if encoder.tokenizer not in files:
+            yield f"{where}.tokenizer: {encoder.tokenizer!r} is not among files"
+        if encoder.role not in manifest.graphs:
+            yield f"{where}.role: {encoder.role!r} is not among graphs"
+
+
 def _manifest_from_checked(raw: Mapping[str, Any]) -> Manifest:
-    fingerprint, generation = raw.get("fingerprint"), raw.get("generation")
+    fingerprint, encoder, captioner = (
+        raw.get(key) for key in ("fingerprint", "encoder", "captioner")
+    )
     return Manifest(
         schema_version=SCHEMA_VERSION,
         kind=BundleKind(raw["kind"]),
@@ -350,11 +449,24 @@ def _manifest_from_checked(raw: Mapping[str, Any]) -> Manifest:
         preprocess=raw["preprocess"],
         created=raw["created"],
         fingerprint=None if fingerprint is None else FingerprintInfo(**fingerprint),
-        generation=None if generation is None else GenerationInfo(**generation),
+        encoder=(
+            None
+            if encoder is None
+            else EncoderInfo(**{**encoder, "layers": tuple(encoder["layers"])})
+        ),
+        captioner=None if captioner is None else CaptionerInfo(**captioner),
+        generation=_generation_from_checked(raw.get("generation")),
         scheduler=raw.get("scheduler"),
         tokenizer=raw.get("tokenizer"),
         files=_records_from_checked(raw.get("files", ())),
     )
+
+
+def _generation_from_checked(raw: Mapping[str, Any] | None) -> GenerationInfo | None:
+    if raw is None:
+        return None
+    encoders = tuple(TextEncoderInfo(**entry) for entry in raw["text_encoders"])
+    return GenerationInfo(**{**raw, "text_encoders": encoders})
 
 
 def _graph_from_checked(raw: Mapping[str, Any]) -> Graph:

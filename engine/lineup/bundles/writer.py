@@ -17,6 +17,8 @@ from lineup.bundles.bundle import Bundle, open_bundle, path_text_problem, weight
 from lineup.bundles.manifest import (
     MANIFEST_NAME,
     BundleKind,
+    CaptionerInfo,
+    EncoderInfo,
     FileRecord,
     FingerprintInfo,
     GenerationInfo,
@@ -57,6 +59,8 @@ class BundleDescription:
     precision: Precision
     preprocess: Mapping[str, Any]
     fingerprint: FingerprintInfo | None = None
+    encoder: EncoderInfo | None = None
+    captioner: CaptionerInfo | None = None
     generation: GenerationInfo | None = None
     scheduler: Mapping[str, Any] | None = None
     tokenizer: str | None = None
@@ -198,6 +202,8 @@ class BundleWriter:
             preprocess=about.preprocess,
             created=about.created,
             fingerprint=about.fingerprint,
+            encoder=about.encoder,
+            captioner=about.captioner,
             generation=about.generation,
             scheduler=about.scheduler,
             tokenizer=about.tokenizer,

@@ -13,6 +13,8 @@ from lineup.bundles.manifest import (
     MAX_MANIFEST_BYTES,
     SCHEMA_VERSION,
     BundleKind,
+    CaptionerInfo,
+    EncoderInfo,
     FileRecord,
     FingerprintInfo,
     GenerationInfo,
@@ -23,6 +25,7 @@ from lineup.bundles.manifest import (
     Precision,
     Source,
     TensorSpec,
+    TextEncoderInfo,
     manifest_from_dict,
     manifest_from_file,
     manifest_to_dict,
@@ -68,6 +71,9 @@ def test_the_schema_is_valid_and_says_what_every_field_means() -> None:
         ("tensor", TensorSpec),
         ("parity", Parity),
         ("fingerprint", FingerprintInfo),
+        ("encoder", EncoderInfo),
+        ("captioner", CaptionerInfo),
+        ("text_encoder", TextEncoderInfo),
         ("generation", GenerationInfo),
     ],
 )
@@ -98,11 +104,31 @@ def test_schema_and_enums_have_the_same_values() -> None:
     assert schema["properties"]["schema_version"]["const"] == SCHEMA_VERSION
 
 
+def test_an_encoder_offers_its_default_layer(raw: dict[str, Any]) -> None:
+    raw |= {"kind": "encoder", "encoder": {"layers": [1, 3], "default_layer": 2, "dimension": 64}}
+    with pytest.raises(BundleFormatError, match=r"encoder.default_layer: 2 is not among"):
+        manifest_from_dict(raw)
+
+
+@pytest.mark.parametrize("kind", ["encoder", "captioner", "generator", "fingerprint"])
+def test_every_kind_needs_its_own_section(raw: dict[str, Any], kind: str) -> None:
+    raw.pop("fingerprint", None)
+    raw["kind"] = kind
+    with pytest.raises(BundleFormatError, match="missing, but required"):
+        manifest_from_dict(raw)
+
+
 def test_a_manifest_survives_writing_and_reading(raw: dict[str, Any]) -> None:
     raw |= {
         "kind": "generator",
         "generation": {
             "native_width_px": 512, "native_height_px": 512, "steps": 1, "guidance": 0.0,
+            "latent_channels": 4, "latent_factor": 8, "latent_scaling": 0.18215,
+            "latent_shift": 0.0, "vae_family": "sd",
+            "text_encoders": [
+                {"role": "fingerprint", "tokenizer": "extra/notes.txt", "length": 77,
+                 "pad_token_id": 0},
+            ],
         },
         "scheduler": {"type": "euler", "sigmas": [14.6]},
         "tokenizer": "extra/notes.txt",

@@ -1,0 +1,1 @@
+"""From raw scores to log likelihood ratios, and how far they can be trusted."""

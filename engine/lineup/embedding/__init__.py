@@ -1,0 +1,1 @@
+"""From an image to CLIP features of one layer."""

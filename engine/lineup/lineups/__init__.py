@@ -1,0 +1,1 @@
+"""A lineup: the models, gallery and calibration that answer together."""
