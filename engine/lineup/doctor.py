@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lineup._version import __version__
 from lineup.backends.device import Device, DeviceKind, Probe
-from lineup.backends.onnxrt import probe_device
+from lineup.backends.opening import probe
 from lineup.bundles.store import BundleStore
 from lineup.errors import LineupError
 from lineup.gallery.store import open_gallery
@@ -128,7 +128,7 @@ def examine() -> DoctorReport:
 
 
 def _device_report(kind: DeviceKind) -> DeviceReport:
-    result: Probe = probe_device(Device(kind))
+    result: Probe = probe(Device(kind))
     return DeviceReport(name=kind.value, usable=result.usable, reason=result.reason)
 
 

@@ -12,7 +12,9 @@ from lineup.errors import GalleryError
 def test_the_report_covers_every_device():
     report = examination.examine()
 
-    assert [device.name for device in report.devices] == ["cpu", "cuda", "tensorrt"]
+    assert [device.name for device in report.devices] == [
+        "cpu", "cuda", "tensorrt", "tensorrt-native", "tensorrt-rtx",
+    ]  # fmt: skip
     assert report.devices[0].usable
     assert report.cores >= 1
     assert "numpy" in report.packages
@@ -20,7 +22,7 @@ def test_the_report_covers_every_device():
 
 
 def test_a_device_that_fails_says_why(monkeypatch):
-    monkeypatch.setattr(examination, "probe_device", lambda device: Probe(False, "no driver"))
+    monkeypatch.setattr(examination, "probe", lambda device: Probe(False, "no driver"))
 
     output = CliRunner().invoke(doctor).stdout
 

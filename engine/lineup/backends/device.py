@@ -17,11 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class DeviceKind(str, Enum):
-    """What executes the graphs; the value is the word used on the command line."""
+    """What executes the graphs; the value is the word used on the command line.
+
+    `TENSORRT` is ONNX Runtime's provider, which compiles at the first run; `TENSORRT_NATIVE` and
+    `TENSORRT_RTX` run engines that `lineup build` compiled.
+    """
 
     CPU = "cpu"
     CUDA = "cuda"
     TENSORRT = "tensorrt"
+    TENSORRT_NATIVE = "tensorrt-native"
+    TENSORRT_RTX = "tensorrt-rtx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Probe:
 
 
 def device_from_text(text: str) -> Device | None:
-    """Parse `cpu`, `cuda`, `cuda:1`, `tensorrt`, `tensorrt:1`; None stands for `auto`.
+    """Parse `cpu`, `cuda`, `cuda:1`, `tensorrt`, `tensorrt-rtx:1`; None stands for `auto`.
 
     Raises:
         UsageError: The text is none of these.
@@ -66,7 +72,8 @@ def device_from_text(text: str) -> Device | None:
     if name not in [kind.value for kind in DeviceKind] or not has_good_suffix:
         raise UsageError(
             f"Unknown device {text!r}.",
-            hint="Use auto, cpu, cuda, cuda:N or tensorrt, where N is the number of the GPU.",
+            hint="Use auto, cpu, cuda, tensorrt, tensorrt-native or tensorrt-rtx; a GPU but the "
+            "first is chosen as in cuda:1.",
         )
     return Device(DeviceKind(name), int(suffix or 0))
 

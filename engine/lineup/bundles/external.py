@@ -1,4 +1,4 @@
-"""Where an ONNX file looks for its external data.
+"""Where an ONNX file looks for its external data, and what is left of it without weights.
 
 A graph names the files that hold its weights, and the runtime opens what it names. Measured with
 onnxruntime on CPU: 1.20.1 loads "../x", "/x" and links that leave the model's folder; 1.31.1
@@ -12,6 +12,7 @@ onnx.proto. Tensor payloads are skipped, so the cost does not grow with the weig
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,13 @@ _CHILDREN: dict[str, dict[int, str]] = {
 """Message type -> field number -> message type, for every way from a model to a tensor."""
 
 _ENTRY = "StringStringEntryProto"
+_DATA_TYPE = 2
+_FLOATING = frozenset({1, 10, 11, 16})
+"""TensorProto.DataType: float, float16, double, bfloat16."""
+
+_VALUE_FIELDS = frozenset({4, 9, 10})
+"""Fields of TensorProto that hold floating-point values: float_data, raw_data, double_data."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -59,6 +67,62 @@ def external_locations(path: Path) -> frozenset[str]:
         ) from error
 
 
+def structure_digest(path: Path) -> str:
+    """Return a hex SHA-256 that two graphs share when they differ in nothing but weights.
+
+    The values and file names of floating-point constants are left out; integer constants, which
+    hold shapes and indices, belong to the structure.
+
+    Args:
+        path: The ONNX file.
+
+    Raises:
+        BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            at = 0
+            for start, end in sorted(_weight_ranges(m)):
+                digest.update(m[at:start])
+                at = end
+            digest.update(m[at:])
+    except (ValueError, IndexError) as error:
+        raise BundleFormatError(
+            f"{path}: not an ONNX graph: {error}", hint="Export the bundle again."
+        ) from error
+    return digest.hexdigest()
+
+
+def _weight_ranges(data: mmap.mmap) -> Iterator[tuple[int, int]]:
+    """Yield where the values of floating-point constants, or the names of their files, lie."""
+    for start, end in _tensors(data):
+        if _int_field(data, start, end, _DATA_TYPE) not in _FLOATING:
+            continue
+        for number, a, b in _byte_fields(data, start, end):
+            if number in _VALUE_FIELDS:
+                yield a, b
+            elif _CHILDREN["TensorProto"].get(number) == _ENTRY:
+                pairs = {key: (c, d) for key, c, d in _byte_fields(data, a, b)}
+                if 1 in pairs and data[slice(*pairs[1])] == b"location" and 2 in pairs:
+                    yield pairs[2]
+
+
+def _tensors(data: mmap.mmap) -> Iterator[tuple[int, int]]:
+    pending = [("ModelProto", 0, len(data))]
+    while pending:
+        message, start, end = pending.pop()
+        if message == "TensorProto":
+            yield start, end
+            continue
+        children = _CHILDREN.get(message, {})
+        pending += [
+            (children[number], a, b)
+            for number, a, b in _byte_fields(data, start, end)
+            if number in children
+        ]
+
+
 def _locations(data: mmap.mmap) -> Iterator[str]:
     pending = [("ModelProto", 0, len(data))]
     while pending:
@@ -78,16 +142,33 @@ def _locations(data: mmap.mmap) -> Iterator[str]:
 
 def _byte_fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:
     """Yield number, start and end of each length-delimited field of the message at start..end."""
+    for number, kind, a, b in _fields(data, start, end):
+        if kind == _BYTES:
+            yield number, a, b
+
+
+def _int_field(data: mmap.mmap, start: int, end: int, wanted: int) -> int | None:
+    """Return the value of an integer field of the message at start..end; None when absent."""
+    values = [
+        _varint(data, a)[0]
+        for number, kind, a, _ in _fields(data, start, end)
+        if number == wanted and kind == _VARINT
+    ]
+    return values[-1] if values else None
+
+
+def _fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield number, wire type, start and end of each field's content."""
     at = start
     while at < end:
         tag, at = _varint(data, at)
         if tag > 0xFFFFFFFF:  # other readers cut it to 32 bits and would see another field
             raise ValueError(f"the field tag before byte {at} is beyond 32 bits")
         kind = tag & 7
+        first = at
         if kind == _BYTES:
-            length, at = _varint(data, at)
-            yield tag >> 3, at, at + length
-            at += length
+            length, first = _varint(data, at)
+            at = first + length
         elif kind == _VARINT:
             _, at = _varint(data, at)
         elif kind in (_FIXED64, _FIXED32):
@@ -96,6 +177,7 @@ def _byte_fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, i
             raise ValueError(f"byte {at} starts a field of the unknown wire type {kind}")
         if at > end:
             raise ValueError(f"a field runs past its end at byte {end}")
+        yield tag >> 3, kind, first, at
 
 
 def _varint(data: mmap.mmap, at: int) -> tuple[int, int]:

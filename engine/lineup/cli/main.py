@@ -33,6 +33,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "attribute": LazyCommand(
         "lineup.cli.attribute:attribute", "Tell which known source made an image."
     ),
+    "build": LazyCommand("lineup.cli.build:build", "Compile a bundle with TensorRT."),
     "demo": LazyCommand("lineup.cli.demo:demo", "Scan the sample images that come with lineup."),
     "doctor": LazyCommand("lineup.cli.doctor:doctor", "Show versions, usable devices and folders."),
     "enroll": LazyCommand("lineup.cli.gallery:enroll", "Add images of a source to the gallery."),

@@ -17,8 +17,10 @@ def device_option(command: Command) -> Command:
         "--device",
         default="auto",
         show_default=True,
-        metavar="auto|cpu|cuda[:N]|tensorrt[:N]",
-        help="Where to run. A device that is asked for and not usable is an error.",
+        metavar="auto|cpu|cuda|tensorrt|...",
+        help="Where to run: auto, cpu, cuda, tensorrt (compiles at the first run), or "
+        "tensorrt-native and tensorrt-rtx (engines of `lineup build`); a second GPU as in cuda:1. "
+        "A device that is asked for and not usable is an error.",
     )(command)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lineup.bundles.external import external_locations
+from lineup.bundles.external import external_locations, structure_digest
 from lineup.errors import BundleFormatError
 
 
@@ -75,3 +75,30 @@ def test_every_place_of_a_tensor_in_onnx_is_searched(tmp_path: Path) -> None:
         "subgraph", "sparse_values", "sparse_indices", "attribute", "attributes", "function",
         "top", "train",
     }  # fmt: skip
+
+
+def _graph_of(onnx: Any, weights: list[float], shape: list[int], location: str) -> bytes:
+    helper = onnx.helper
+    constants = [
+        helper.make_tensor("small", onnx.TensorProto.FLOAT, [2], weights),
+        helper.make_tensor("shape", onnx.TensorProto.INT64, [2], shape),
+        _external(onnx, location),
+    ]
+    node = helper.make_node("Reshape", ["small", "shape"], ["y"])
+    output = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [], [output], constants)
+    graph.initializer[-1].name = "large"
+    return bytes(helper.make_model(graph).SerializeToString())
+
+
+def test_graphs_that_differ_in_weights_alone_have_one_structure(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "g.onnx"
+
+    def digest(weights: list[float], shape: list[int], location: str) -> str:
+        path.write_bytes(_graph_of(onnx, weights, shape, location))
+        return structure_digest(path)
+
+    base = digest([1.0, 2.0], [1, 2], "weights/a")
+    assert digest([3.0, 4.0], [1, 2], "weights/b") == base
+    assert digest([1.0, 2.0], [2, 1], "weights/a") != base

@@ -1,0 +1,82 @@
+"""From a bundle's graph to a runner on the device that was asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from lineup.backends.base import Runner
+from lineup.backends.device import Device, DeviceKind, Probe
+from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
+from lineup.backends.tensorrt.api import Flavour, api_from_flavour
+from lineup.backends.tensorrt.cuda import CudaRuntime
+from lineup.backends.tensorrt.engines import EngineCache
+from lineup.backends.tensorrt.runner import TensorRtRunner
+from lineup.backends.tensorrt.scratch import SharedScratch
+from lineup.bundles.bundle import Bundle
+from lineup.errors import BackendError, LineupError
+from lineup.paths import home_dir
+
+FLAVOUR_FROM_KIND = {
+    DeviceKind.TENSORRT_NATIVE: Flavour.TENSORRT,
+    DeviceKind.TENSORRT_RTX: Flavour.RTX,
+}
+
+
+def probe(device: Device) -> Probe:
+    """Tell whether a device can really run a graph; see `resolve_device`."""
+    flavour = FLAVOUR_FROM_KIND.get(device.kind)
+    if flavour is None:
+        return probe_device(device)
+    try:
+        api_from_flavour(flavour)
+        CudaRuntime(device.index).close()
+    except LineupError as error:
+        return Probe(False, error.message)
+    return Probe(True)
+
+
+def runner_from_bundle(
+    bundle: Bundle, role: str, device: Device, options: RuntimeOptions | None = None
+) -> Runner:
+    """Load one graph of a bundle.
+
+    Args:
+        bundle: A verified bundle.
+        role: The graph, e.g. "unet".
+        device: Where to run.
+        options: Of ONNX Runtime; engines of TensorRT have theirs built in.
+
+    Raises:
+        BundleFormatError: The bundle has no such graph.
+        BackendError: The graph cannot be loaded, or has no engine yet.
+        DeviceUnavailableError: The device is not really there.
+    """
+    path = bundle.graph_path(role)
+    flavour = FLAVOUR_FROM_KIND.get(device.kind)
+    if flavour is None:
+        return runner_from_onnx(path, device, options)
+    api = api_from_flavour(flavour)
+    cuda, scratch = _gpu(device.index)
+    capability = cuda.compute_capability(device.index)
+    engine = EngineCache(home_dir() / "engines").for_graph(bundle, role, api, capability)
+    if engine is None:
+        raise BackendError(
+            f"{bundle.manifest.name} has no engine of {role!r} for {api.flavour.value} "
+            f"{api.version} and compute capability {capability}.",
+            hint=f"Build it: lineup build {bundle.manifest.name} --backend {api.flavour.value}",
+        )
+    return TensorRtRunner(
+        api,
+        engine.path,
+        bundle.manifest.graphs[role],
+        cuda,
+        scratch,
+        weights=path if engine.key.refittable else None,
+    )
+
+
+@cache
+def _gpu(index: int) -> tuple[CudaRuntime, SharedScratch]:
+    """One stream and one scratch buffer per GPU, shared by every engine of the process."""
+    cuda = CudaRuntime(index)
+    return cuda, SharedScratch(cuda)

@@ -1,0 +1,213 @@
+"""Running an engine: inputs and outputs by name, shared scratch memory, CUDA graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lineup.backends.base import Runner
+from lineup.backends.tensorrt.api import Api
+from lineup.backends.tensorrt.cuda import Cuda
+from lineup.backends.tensorrt.messages import collecting_logger
+from lineup.backends.tensorrt.scratch import SharedScratch
+from lineup.bundles.manifest import Graph
+from lineup.errors import BackendError
+from lineup.types import AnyArray
+
+Shapes = tuple[tuple[int, ...], ...]
+
+RUNS_BEFORE_CAPTURE = 2
+"""Runs of the same shapes before a CUDA graph is recorded; the first one also allocates."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a loaded engine uses the GPU.
+
+    Attributes:
+        cuda_graphs: Whether repeated runs of the same shapes are recorded and replayed.
+        weight_budget_mib: Device memory for weights of an engine built for weight streaming;
+            None lets TensorRT choose.
+    """
+
+    cuda_graphs: bool = True
+    weight_budget_mib: int | None = None
+
+
+@dataclass(slots=True)
+class _Buffer:
+    address: int = 0
+    size_bytes: int = 0
+
+
+class TensorRtRunner(Runner):
+    """An engine on a GPU.
+
+    Attributes:
+        inputs: As the manifest describes the graph.
+        outputs: As the manifest describes the graph.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        plan: Path,
+        graph: Graph,
+        cuda: Cuda,
+        scratch: SharedScratch,
+        *,
+        weights: Path | None = None,
+        options: EngineOptions | None = None,
+    ) -> None:
+        """Load a plan.
+
+        Args:
+            api: The TensorRT module that built it.
+            plan: The serialised engine.
+            graph: The graph's record in the manifest; names, dtypes and shapes.
+            cuda: The GPU.
+            scratch: Shared by every engine on that GPU.
+            weights: The ONNX file to take the weights of a stripped plan from.
+            options: See `EngineOptions`.
+
+        Raises:
+            BackendError: The plan cannot be loaded, or does not fit the graph.
+        """
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+        self._cuda, self._scratch = cuda, scratch
+        self._options = options or EngineOptions()
+        self._buffers: dict[str, _Buffer] = {}
+        self._graphs: dict[tuple[Shapes, tuple[int, ...]], int | None] = {}
+        self._repeats: tuple[Shapes, int] = ((), 0)
+        self._engine = _engine_from_plan(api, plan)
+        _check_names(self._engine, graph, plan)
+        if weights is not None:
+            _refit(api, self._engine, weights)
+        self._stream_weights()
+        strategy = api.module.ExecutionContextAllocationStrategy.USER_MANAGED
+        self._context: Any = self._engine.create_execution_context(strategy)
+        if self._context is None:
+            raise BackendError(f"{plan}: TensorRT made no execution context; out of memory?")
+
+    def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        if self._context is None:
+            raise BackendError("The engine was closed; load it again before running it.")
+        arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+        for name, array in arrays.items():
+            if not self._context.set_input_shape(name, array.shape):
+                raise BackendError(
+                    f"Input {name!r} of shape {list(array.shape)} is outside what the engine was "
+                    "built for.",
+                    hint="Build it again with a wider --batch.",
+                )
+            self._cuda.upload(self._bind(name, array.nbytes), array)
+        results = self._bind_outputs()
+        size_bytes = self._context.update_device_memory_size_for_shapes()
+        self._context.set_device_memory(self._scratch.borrow(size_bytes), size_bytes)
+        self._enqueue(tuple(array.shape for array in arrays.values()))
+        for name, array in results.items():
+            self._cuda.download(array, self._buffers[name].address)
+        self._cuda.synchronize()
+        return results
+
+    def close(self) -> None:
+        """Release the engine and its buffers; the shared scratch stays."""
+        self._context = self._engine = None
+        for buffer in self._buffers.values():
+            self._cuda.free(buffer.address)
+        self._buffers = {}
+
+    def _bind(self, name: str, size_bytes: int) -> int:
+        """Return the address of a buffer of at least this size, told to the context."""
+        buffer = self._buffers.setdefault(name, _Buffer())
+        if size_bytes > buffer.size_bytes:
+            if buffer.size_bytes:
+                self._cuda.synchronize()
+                self._cuda.free(buffer.address)
+            buffer.address, buffer.size_bytes = self._cuda.allocate(size_bytes), size_bytes
+        self._context.set_tensor_address(name, buffer.address)
+        return buffer.address
+
+    def _bind_outputs(self) -> dict[str, AnyArray]:
+        missing = self._context.infer_shapes()
+        if missing:
+            raise BackendError(f"TensorRT cannot tell the output shapes; it lacks {list(missing)}.")
+        results = {}
+        for spec in self.outputs:
+            shape = tuple(self._context.get_tensor_shape(spec.name))
+            results[spec.name] = np.empty(shape, np.dtype(spec.dtype))
+            self._bind(spec.name, max(1, math.prod(shape)) * results[spec.name].itemsize)
+        return results
+
+    def _enqueue(self, shapes: Shapes) -> None:
+        """Run the engine; as a recorded graph where the same run was seen before."""
+        addresses = (
+            self._scratch.borrow(0),
+            *(buffer.address for buffer in self._buffers.values()),
+        )
+        known = self._graphs.get((shapes, addresses))
+        if known is not None:
+            self._cuda.launch(known)
+            return
+        if not self._execute():
+            raise BackendError("TensorRT failed to run the engine; its log says why (--verbose).")
+        last, count = self._repeats
+        self._repeats = (shapes, count + 1 if last == shapes else 1)
+        is_due = self._options.cuda_graphs and self._repeats[1] == RUNS_BEFORE_CAPTURE
+        if is_due and (shapes, addresses) not in self._graphs:
+            # A graph holds addresses: it is replayed only where all of them are the same.
+            self._graphs[shapes, addresses] = self._cuda.capture(self._execute)
+
+    def _execute(self) -> bool:
+        return bool(self._context.execute_async_v3(self._cuda.stream))
+
+    def _stream_weights(self) -> None:
+        if not getattr(self._engine, "streamable_weights_size", 0):
+            return
+        budget_mib = self._options.weight_budget_mib
+        self._engine.weight_streaming_budget_v2 = (
+            self._engine.get_weight_streaming_automatic_budget()
+            if budget_mib is None
+            else budget_mib << 20
+        )
+
+
+def _engine_from_plan(api: Api, plan: Path) -> Any:
+    errors: list[str] = []
+    runtime = api.module.Runtime(collecting_logger(api.module, errors))
+    engine = None if runtime is None else runtime.deserialize_cuda_engine(plan.read_bytes())
+    if engine is None:
+        raise BackendError(
+            f"{plan}: {api.flavour.value} {api.version} cannot load it: "
+            f"{errors[0] if errors else 'no reason was given'}",
+            hint="An engine runs on a GPU of the kind and release it was built for; see "
+            "`lineup doctor`, and build it again with `lineup build`.",
+        )
+    return engine
+
+
+def _check_names(engine: Any, graph: Graph, plan: Path) -> None:
+    have = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+    want = {spec.name for spec in (*graph.inputs, *graph.outputs)}
+    if have != want:
+        raise BackendError(
+            f"{plan}: its inputs and outputs are {sorted(have)}, expected {sorted(want)}.",
+            hint="The plan belongs to another graph; build it again with `lineup build`.",
+        )
+
+
+def _refit(api: Api, engine: Any, onnx: Path) -> None:
+    trt = api.module
+    trt_logger = trt.Logger(trt.Logger.ERROR)
+    refitter = trt.Refitter(engine, trt_logger)
+    parser = trt.OnnxParserRefitter(refitter, trt_logger)
+    if not parser.refit_from_file(str(onnx)) or not refitter.refit_cuda_engine():
+        raise BackendError(
+            f"{onnx}: its weights do not fit the plan.",
+            hint="The graphs differ in more than weights; build an engine for this bundle.",
+        )
