@@ -1,0 +1,57 @@
+"""Grounds: planes in perspective with natural textures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lineup.types import Float32Array
+from lineup_models.pocket.world.backgrounds.sky import Setting, mixed
+from lineup_models.pocket.world.noise import sampled
+from lineup_models.pocket.world.palette import linear_from_hsv
+
+
+def colour_near(
+    rng: np.random.Generator, hue: float, saturation: float, value: float
+) -> Float32Array:
+    """Draw a linear RGB near a display colour."""
+    spread = rng.uniform(-1, 1, 3) * (7, 0.07, 0.05)
+    return linear_from_hsv(
+        hue + float(spread[0]),
+        float(np.clip(saturation + spread[1], 0, 1)),
+        float(np.clip(value + spread[2], 0, 1)),
+    )
+
+
+def distance_on_ground(setting: Setting) -> Float32Array:
+    """Return how far the ground is: 1 at the bottom of the picture, large at the horizon."""
+    below = np.maximum(setting.frame.v - np.float32(setting.horizon), np.float32(0.006))
+    return np.float32(1 - setting.horizon) / below
+
+
+def ground_noise(setting: Setting, squeeze: float = 1.0, zoom: float = 0.5) -> Float32Array:
+    """Noise that lies on the ground, fading where it is too far to be seen.
+
+    `squeeze` above 1 stretches it sidewards, as waves and furrows are.
+    """
+    far = distance_on_ground(setting)
+    shift = setting.rng.uniform(0, 1, 2).astype(np.float32)
+    across = (setting.frame.u - np.float32(0.5)) * far * np.float32(zoom / squeeze) + shift[0]
+    field = sampled(setting.coarse, across, far * np.float32(zoom) + shift[1])
+    return field / (1 + (far * np.float32(0.12)) ** 2)
+
+
+def ground_light(setting: Setting) -> Float32Array:
+    """Return the light on level ground, linear RGB (3,)."""
+    rig = setting.rig
+    return rig.ambient + rig.sun * np.float32(max(rig.direction[1], 0.25))
+
+
+def over_ground(
+    sky: Float32Array, ground: Float32Array, setting: Setting, haze: float
+) -> Float32Array:
+    """Put a ground under a sky; `haze` of it takes the horizon's colour with distance."""
+    far = distance_on_ground(setting)
+    veil = np.float32(haze) * np.clip((far - 1) / np.float32(9), 0, 1)
+    hazy = mixed(ground, setting.rig.horizon, veil)
+    edge = (setting.frame.v - np.float32(setting.horizon)) * np.float32(setting.frame.size_px)
+    return mixed(sky, hazy, np.clip(edge + np.float32(0.5), 0, 1))

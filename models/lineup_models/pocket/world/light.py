@@ -1,0 +1,104 @@
+"""Light: where it comes from and what colours sun, sky and haze have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lineup.types import Float32Array
+from lineup_models.pocket.world.grammar import Light
+
+Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """Light of an hour; colours are linear RGB.
+
+    Attributes:
+        sun: Colour of the direct light.
+        ambient: Colour of the light from everywhere.
+        zenith: Sky at the top.
+        horizon: Sky at the horizon, and haze.
+        elevation: Range of the light's height, 0 horizon to 1 zenith.
+        brightness: Range of the mean that the exposure aims at, linear.
+    """
+
+    sun: Rgb
+    ambient: Rgb
+    zenith: Rgb
+    horizon: Rgb
+    elevation: tuple[float, float]
+    brightness: tuple[float, float]
+
+
+MOODS: Mapping[Light, Mood] = {
+    Light.MORNING: Mood(
+        (0.85, 0.74, 0.62), (0.40, 0.44, 0.55), (0.30, 0.48, 0.80), (0.95, 0.78, 0.75),
+        (0.30, 0.50), (0.24, 0.34),
+    ),
+    Light.NOON: Mood(
+        (0.95, 0.93, 0.88), (0.36, 0.40, 0.46), (0.10, 0.28, 0.70), (0.60, 0.75, 0.92),
+        (0.70, 0.90), (0.28, 0.38),
+    ),
+    Light.EVENING: Mood(
+        (1.00, 0.62, 0.34), (0.34, 0.28, 0.36), (0.20, 0.16, 0.36), (1.00, 0.46, 0.18),
+        (0.18, 0.38), (0.17, 0.26),
+    ),
+    Light.NIGHT: Mood(
+        (0.30, 0.38, 0.58), (0.10, 0.13, 0.24), (0.008, 0.014, 0.045), (0.04, 0.06, 0.14),
+        (0.45, 0.75), (0.06, 0.10),
+    ),
+    Light.FROM_LEFT: Mood(
+        (0.95, 0.88, 0.76), (0.26, 0.27, 0.30), (0.40, 0.42, 0.45), (0.70, 0.68, 0.64),
+        (0.30, 0.60), (0.20, 0.32),
+    ),
+}  # fmt: skip
+"""The lamp from the right is the one from the left, mirrored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """The light of one picture.
+
+    Attributes:
+        direction: Unit vector to the light: right, up, to the camera.
+        sun: float32 (3,), linear RGB.
+        ambient: float32 (3,), linear RGB.
+        zenith: float32 (3,), linear RGB.
+        horizon: float32 (3,), linear RGB.
+        brightness: Mean that the exposure aims at, linear.
+        night: Whether windows and lamps glow.
+    """
+
+    direction: tuple[float, float, float]
+    sun: Float32Array
+    ambient: Float32Array
+    zenith: Float32Array
+    horizon: Float32Array
+    brightness: float
+    night: bool
+
+
+def rig_from_light(light: Light, rng: np.random.Generator) -> Rig:
+    """Draw the light of one picture."""
+    mood = MOODS[Light.FROM_LEFT if light is Light.FROM_RIGHT else light]
+    sides = {Light.FROM_LEFT: -1.0, Light.FROM_RIGHT: 1.0}
+    side = sides.get(light, float(rng.choice([-1.0, 1.0])))
+    up = float(rng.uniform(*mood.elevation))
+    across = side * float(rng.uniform(0.55, 0.9)) * float(np.sqrt(1 - up**2))
+    front = float(np.sqrt(max(1 - up**2 - across**2, 0.05)))
+    norm = float(np.sqrt(up**2 + across**2 + front**2))
+    return Rig(
+        (across / norm, up / norm, front / norm),
+        *(_jittered(colour, rng) for colour in (mood.sun, mood.ambient, mood.zenith, mood.horizon)),
+        brightness=float(rng.uniform(*mood.brightness)),
+        night=light is Light.NIGHT,
+    )
+
+
+def _jittered(colour: Rgb, rng: np.random.Generator) -> Float32Array:
+    overall = rng.uniform(0.88, 1.12)
+    return (np.array(colour) * overall * rng.uniform(0.94, 1.06, 3)).astype(np.float32)

@@ -1,0 +1,162 @@
+"""Pictures of scenes."""
+
+from __future__ import annotations
+
+import zlib
+from math import cos, radians, sin
+
+import cv2
+import numpy as np
+
+from lineup.types import Float32Array, RgbImage
+from lineup_models.pocket.world.backgrounds.catalogue import PLACES
+from lineup_models.pocket.world.backgrounds.sky import Setting
+from lineup_models.pocket.world.camera import optics_from_seed, photograph
+from lineup_models.pocket.world.frame import Frame, frame_from_size, grid_at
+from lineup_models.pocket.world.grammar import Background, Camera
+from lineup_models.pocket.world.layout import Placement, placements_from_scene
+from lineup_models.pocket.world.light import Rig, rig_from_light
+from lineup_models.pocket.world.noise import fractal_pair
+from lineup_models.pocket.world.scene import Scene
+from lineup_models.pocket.world.shapes.catalogue import SHAPES
+from lineup_models.pocket.world.sprites import Sprite, sprite_from_parts, style_from_group
+
+
+def pixels_from_scene(scene: Scene, seed: int, size_px: int = 256) -> RgbImage:
+    """Take a picture of a scene: uint8 RGB (size, size, 3).
+
+    The same scene, seed and size give the same picture. Places, exact colours, proportions, light,
+    textures and the camera's noise follow the seed; what the captions say does not.
+    """
+    return _render(scene, seed, size_px)[0]
+
+
+def body_masks_from_scene(scene: Scene, seed: int, size_px: int = 256) -> tuple[Float32Array, ...]:
+    """Return, for each group, where the picture shows its colour: float32 (size, size), 0..1."""
+    return _render(scene, seed, size_px)[1]
+
+
+def _render(scene: Scene, seed: int, size_px: int) -> tuple[RgbImage, tuple[Float32Array, ...]]:
+    entropy = (seed, zlib.crc32(scene.captions()[0].encode()))
+    # Textures need more numbers in larger pictures; geometry must not depend on the size.
+    rng, texture_rng = (np.random.default_rng((*entropy, stream)) for stream in (0, 1))
+    rig = rig_from_light(scene.light, rng)
+    frame = frame_from_size(size_px, _tilt(scene.camera, rng))
+    coarse, fine = _textures(texture_rng, size_px)
+    painter, (highest, lowest) = PLACES[scene.background]
+    horizon = float(rng.uniform(highest, lowest))
+    canvas = painter(Setting(frame, rig, horizon, coarse, fine, rng))
+    canvas = _out_of_focus(canvas, scene, rng)
+    placements = placements_from_scene(scene, rng)
+    sprites = _sprites(scene, placements, frame, rig, fine, rng)
+    shadows = _shadows(placements, sprites, frame, rig)
+    canvas *= (1 - shadows * np.float32(_shadow_depth(rig, scene)))[..., None]
+    masks = tuple(np.zeros((size_px, size_px), np.float32) for _ in scene.groups)
+    for placement, sprite in zip(placements, sprites, strict=True):
+        _composite(canvas, sprite, masks, placement.group)
+    optics = optics_from_seed(scene.camera is Camera.SOFT_FOCUS, rng)
+    return photograph(canvas, optics, rig.brightness, frame, texture_rng), masks
+
+
+def _tilt(camera: Camera, rng: np.random.Generator) -> float:
+    if camera is Camera.TILTED:
+        return radians(float(rng.uniform(9, 16)) * float(rng.choice([-1, 1])))
+    return radians(float(rng.normal(0, 0.5)))
+
+
+def _textures(rng: np.random.Generator, size_px: int) -> tuple[Float32Array, Float32Array]:
+    """Tiling noise, one field of all frequencies and one without the lowest."""
+    coarse, other = fractal_pair(rng, size_px, exponent=1.1)
+    fine = other - cv2.GaussianBlur(other, (0, 0), size_px / 24)
+    return coarse, fine * np.float32(1.6)
+
+
+def _out_of_focus(canvas: Float32Array, scene: Scene, rng: np.random.Generator) -> Float32Array:
+    """Blur the place a little, more in close-ups."""
+    widest = 1.6 if scene.camera is Camera.CLOSE_UP else 0.8
+    sigma = float(rng.uniform(0, widest)) * canvas.shape[0] / 256
+    return cv2.GaussianBlur(canvas, (0, 0), sigma) if sigma > 0.3 else canvas
+
+
+def _sprites(
+    scene: Scene,
+    placements: tuple[Placement, ...],
+    frame: Frame,
+    rig: Rig,
+    noise: Float32Array,
+    rng: np.random.Generator,
+) -> list[Sprite]:
+    styles = [style_from_group(group, rig, rng) for group in scene.groups]
+    proportions = [int(rng.integers(1 << 31)) for _ in scene.groups]
+    sprites = []
+    for place in placements:
+        group = scene.groups[place.group]
+        grid = grid_at(frame, (place.u, place.v), place.unit, place.angle, place.flip)
+        parts = SHAPES[group.kind](grid, np.random.default_rng(proportions[place.group]))
+        grain = _window(noise, grid.x.shape, rng)
+        sprites.append(sprite_from_parts(parts, grid, styles[place.group], rig, grain))
+    return sprites
+
+
+def _window(field: Float32Array, shape: tuple[int, ...], rng: np.random.Generator) -> Float32Array:
+    """Cut a window out of a tiling field at a random place."""
+    top, left = (int(start) for start in rng.integers(0, field.shape[0], 2))
+    rows = np.arange(top, top + shape[0]) % field.shape[0]
+    columns = np.arange(left, left + shape[1]) % field.shape[1]
+    return field[rows[:, None], columns[None]]
+
+
+def _shadow_depth(rig: Rig, scene: Scene) -> float:
+    direct, around = float(rig.sun.sum()), float(rig.ambient.sum())
+    softness = 0.6 if scene.background is Background.SEA else 0.85
+    return softness * direct / (direct + around)
+
+
+def _shadows(
+    placements: tuple[Placement, ...], sprites: list[Sprite], frame: Frame, rig: Rig
+) -> Float32Array:
+    """Cast every silhouette on the ground; float32 (size, size), 0..1."""
+    size_px = frame.size_px
+    cast = np.zeros((size_px, size_px), np.float32)
+    touch = np.zeros((size_px, size_px), np.float32)
+    across, up, _ = rig.direction
+    squash = min(0.22 / max(up, 0.25), 0.6)
+    lean = -across / max(up, 0.3) * 0.5
+    cosine, sine = cos(frame.angle), sin(frame.angle)
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    fall = turn @ np.array([[1.0, -lean], [0.0, squash]]) @ turn.T
+    for place, sprite in zip(placements, sprites, strict=True):
+        base = np.array(frame.pixel_from_place(place.u, place.v))
+        ground = np.array(frame.pixel_from_place(place.u, place.ground_v))
+        corner = np.array([sprite.left + 0.5, sprite.top + 0.5])
+        offset = fall @ (corner - base) + ground - 0.5
+        matrix = np.column_stack([fall, offset])
+        cv2.warpAffine(
+            sprite.coverage, matrix, (size_px, size_px), dst=touch,
+            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
+        )  # fmt: skip
+        cast = np.maximum(cast, touch * np.float32(1.0 if place.v == place.ground_v else 0.6))
+    return cv2.GaussianBlur(cast, (0, 0), 2.0 * size_px / 256)
+
+
+def _composite(
+    canvas: Float32Array, sprite: Sprite, masks: tuple[Float32Array, ...], group: int
+) -> None:
+    """Put a sprite over the canvas and keep track of what it covers, in place."""
+    rows, columns = sprite.coverage.shape
+    top, left = max(sprite.top, 0), max(sprite.left, 0)
+    bottom = min(sprite.top + rows, canvas.shape[0])
+    right = min(sprite.left + columns, canvas.shape[1])
+    if top >= bottom or left >= right:
+        return
+    target = (slice(top, bottom), slice(left, right))
+    source = (
+        slice(top - sprite.top, bottom - sprite.top),
+        slice(left - sprite.left, right - sprite.left),
+    )
+    open_ = 1 - sprite.coverage[source]
+    canvas[target] = canvas[target] * open_[..., None] + sprite.colour[source]
+    for index, mask in enumerate(masks):
+        mask[target] *= open_
+        if index == group:
+            mask[target] += sprite.body[source] * sprite.coverage[source]

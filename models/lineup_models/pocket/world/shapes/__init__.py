@@ -1,0 +1,1 @@
+"""Silhouettes and surfaces of the things of the pocket world."""

@@ -1,0 +1,218 @@
+"""Things with parts: house, tree, car, boat, mushroom, fish, cup, lamp, flower, kite, bottle."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import cos, pi, sin
+
+import numpy as np
+
+from lineup_models.pocket.world.frame import Grid
+from lineup_models.pocket.world.shapes.distances import (
+    box,
+    circle,
+    convex,
+    ellipse,
+    stroke,
+    union,
+)
+from lineup_models.pocket.world.shapes.parts import Paint, Part
+
+
+def house(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """Walls in the caption's colour, a roof, a door, windows, perhaps a chimney."""
+    half, wall = float(rng.uniform(0.36, 0.44)), float(rng.uniform(0.5, 0.58))
+    eaves, ridge = half + 0.07, float(rng.uniform(0.9, 1.0))
+    door = float(rng.choice([-0.18, 0.0, 0.18]))
+    parts = [
+        Part(box(grid, (0.2, 0.84), (0.06, 0.14)), Paint.TRIM, tilt=(0.2, 0.0)),
+        Part(box(grid, (0, wall / 2), (half, wall / 2)), bevel=0.015),
+        Part(
+            convex(
+                grid, [(-eaves, wall - 0.03), (eaves, wall - 0.03), (0.1, ridge), (-0.1, ridge)]
+            ),
+            Paint.TRIM,
+            tilt=(0.0, 0.45),
+        ),
+        Part(box(grid, (door, 0.16), (0.075, 0.16)), Paint.WOOD, bevel=0.01),
+    ]
+    for x in (-0.24, 0.0, 0.24):
+        if abs(x - door) > 0.16:
+            parts.append(Part(box(grid, (x, 0.32), (0.085, 0.085)), Paint.CREAM))
+            parts.append(Part(box(grid, (x, 0.32), (0.06, 0.06)), Paint.GLASS))
+    return parts
+
+
+def tree(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A trunk and a crown in the caption's colour, round or pointed."""
+    trunk = convex(grid, [(-0.07, 0), (0.07, 0), (0.045, 0.5), (-0.045, 0.5)])
+    barrel = np.clip(grid.x / np.float32(0.07), -1, 1)
+    parts = [Part(trunk, Paint.WOOD, barrel=barrel)]
+    if rng.random() < 0.4:
+        for foot, wide in ((0.22, 0.4), (0.45, 0.32), (0.66, 0.23)):
+            tier = convex(grid, [(-wide, foot), (wide, foot), (0, foot + 0.36)])
+            parts.append(Part(tier, bevel=0.14, tilt=(0.0, 0.2)))
+        return parts
+    shifts = rng.uniform(-0.04, 0.04, 4)
+    crown = union(
+        circle(grid, (-0.19, 0.56 + shifts[0]), 0.21),
+        circle(grid, (0.19 + shifts[1], 0.58), 0.21),
+        circle(grid, (0.02 + shifts[2], 0.75), 0.24),
+        circle(grid, (0.0, 0.5 + shifts[3]), 0.2),
+        blend=0.08,
+    )
+    return [*parts, Part(crown, bevel=0.3)]
+
+
+def car(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A body in the caption's colour, windows and two wheels."""
+    roof = float(rng.uniform(0.5, 0.58))
+    cabin = convex(grid, [(-0.4, 0.28), (0.32, 0.28), (0.16, roof), (-0.28, roof)])
+    glass = convex(grid, [(-0.33, 0.33), (0.25, 0.33), (0.14, roof - 0.05), (-0.25, roof - 0.05)])
+    lower = box(grid, (0, 0.24), (0.62, 0.13), 0.08)
+    parts = [
+        Part(union(cabin, lower, blend=0.05), bevel=0.07),
+        Part(glass, Paint.GLASS),
+        Part(box(grid, (-0.05, 0.42), (0.02, 0.12))),
+        Part(circle(grid, (0.57, 0.26), 0.035), Paint.GLOW),
+    ]
+    for x in (-0.34, 0.36):
+        parts.append(Part(circle(grid, (x, 0.13), 0.13), Paint.DARK, bevel=0.05))
+        parts.append(Part(circle(grid, (x, 0.13), 0.06), Paint.METAL, bevel=0.03))
+    return parts
+
+
+def boat(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A hull in the caption's colour, a mast and a sail."""
+    top = float(rng.uniform(0.24, 0.3))
+    hull = convex(grid, [(-0.36, 0), (0.34, 0), (0.58, top), (-0.52, top)])
+    sail = convex(grid, [(0.03, top + 0.06), (0.44, top + 0.08), (0.03, 0.98)])
+    jib = convex(grid, [(-0.4, top + 0.06), (-0.03, top + 0.06), (-0.03, 0.88)])
+    return [
+        Part(stroke(grid, (0, top), (0, 1.0), 0.02), Paint.WOOD),
+        Part(sail, Paint.CREAM, bevel=0.12, tilt=(0.2, 0.0)),
+        Part(jib, Paint.CREAM, bevel=0.12, tilt=(-0.1, 0.0)),
+        Part(hull, bevel=0.1, tilt=(0.0, -0.15)),
+        Part(box(grid, (0.03, top - 0.015), (0.54, 0.02)), Paint.WOOD),
+    ]
+
+
+def mushroom(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A pale stem under a cap in the caption's colour."""
+    stem = float(rng.uniform(0.1, 0.14))
+    dome = ellipse(grid, (0, 0.5), (0.48, 0.46))
+    cap = np.maximum(dome, ellipse(grid, (0, 1.05), (0.9, 0.62)))
+    return [
+        Part(
+            convex(grid, [(-stem - 0.04, 0), (stem + 0.04, 0), (stem, 0.6), (-stem, 0.6)]),
+            Paint.CREAM,
+            barrel=np.clip(grid.x / np.float32(stem + 0.04), -1, 1),
+        ),
+        Part(ellipse(grid, (0, 0.52), (0.42, 0.09)), Paint.CREAM, tilt=(0.0, -0.8)),
+        Part(cap, bevel=0.34, tilt=(0.0, 0.1)),
+    ]
+
+
+def fish(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A fish looking to the right."""
+    tall = float(rng.uniform(0.22, 0.3))
+    tail = union(
+        convex(grid, [(-0.3, 0.42), (-0.54, 0.43), (-0.64, 0.66)][::-1]),
+        convex(grid, [(-0.3, 0.42), (-0.54, 0.41), (-0.64, 0.18)]),
+    )
+    fin = convex(grid, [(-0.14, 0.6), (0.14, 0.6), (-0.1, 0.42 + tall + 0.13)])
+    return [
+        Part(union(tail, fin), bevel=0.05),
+        Part(ellipse(grid, (0.06, 0.42), (0.46, tall)), bevel=tall),
+        Part(convex(grid, [(0.04, 0.38), (-0.16, 0.44), (-0.16, 0.28)][::-1]), bevel=0.04),
+        Part(circle(grid, (0.34, 0.48), 0.05), Paint.CREAM),
+        Part(circle(grid, (0.35, 0.48), 0.028), Paint.DARK),
+    ]
+
+
+def cup(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A cup with its handle to the right."""
+    top, foot = float(rng.uniform(0.32, 0.38)), float(rng.uniform(0.22, 0.3))
+    handle = np.abs(ellipse(grid, (top - 0.02, 0.42), (0.2, 0.21))) - np.float32(0.045)
+    sides = convex(grid, [(-foot, 0.06), (foot, 0.06), (top, 0.78), (-top, 0.78)])
+    body = union(
+        sides, ellipse(grid, (0, 0.06), (foot, 0.06)), ellipse(grid, (0, 0.78), (top, 0.1))
+    )
+    width = foot + (top - foot) * np.clip(grid.y, 0, 0.8) / np.float32(0.8)
+    return [
+        Part(handle, bevel=0.045),
+        Part(body, barrel=np.clip(grid.x / width, -1, 1)),
+        Part(ellipse(grid, (0, 0.78), (top * 0.93, 0.08)), Paint.CREAM, tilt=(0.0, -0.6)),
+        Part(ellipse(grid, (0, 0.755), (top * 0.82, 0.055)), Paint.WOOD, tilt=(0.0, 0.4)),
+    ]
+
+
+def lamp(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A standing lamp whose shade has the caption's colour."""
+    top, low = float(rng.uniform(0.16, 0.24)), float(rng.uniform(0.34, 0.42))
+    shade = convex(grid, [(-low, 0.52), (low, 0.52), (top, 0.98), (-top, 0.98)])
+    width = low + (top - low) * np.clip(grid.y - 0.52, 0, 0.46) / np.float32(0.46)
+    return [
+        Part(ellipse(grid, (0, 0.05), (0.24, 0.06)), Paint.METAL, bevel=0.05, tilt=(0.0, 0.3)),
+        Part(
+            stroke(grid, (0, 0.06), (0, 0.6), 0.03),
+            Paint.METAL,
+            barrel=np.clip(grid.x / np.float32(0.03), -1, 1),
+        ),
+        Part(ellipse(grid, (0, 0.525), (low * 0.9, 0.05)), Paint.GLOW),
+        Part(shade, barrel=np.clip(grid.x / width, -1, 1)),
+    ]
+
+
+def flower(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A stem with leaves and a blossom in the caption's colour."""
+    petals, turn = int(rng.integers(5, 9)), float(rng.uniform(0, pi))
+    radius = 0.62 / petals + 0.035
+    around = [turn + 2 * pi * index / petals for index in range(petals)]
+    blossom = union(
+        *[circle(grid, (0.2 * cos(a), 0.68 + 0.2 * sin(a)), radius) for a in around], blend=0.01
+    )
+    leaf = ellipse(grid, (0.12, 0.2), (0.13, 0.05))
+    return [
+        Part(stroke(grid, (0, 0), (0, 0.62), 0.025), Paint.LEAF, bevel=0.025),
+        Part(union(leaf, ellipse(grid, (-0.12, 0.28), (0.13, 0.05))), Paint.LEAF, bevel=0.04),
+        Part(blossom, bevel=0.1),
+        Part(circle(grid, (0, 0.68), 0.11), Paint.GLOW, bevel=0.09),
+    ]
+
+
+def kite(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A diamond with a tail of bows."""
+    half = float(rng.uniform(0.28, 0.34))
+    sail = convex(grid, [(0, 0.28), (half, 0.7), (0, 1.0), (-half, 0.7)])
+    swing = float(rng.uniform(0.08, 0.16))
+    knots = [(0.0, 0.28), (swing, 0.14), (-swing / 2, 0.0), (swing / 2, -0.14)]
+    tail = [stroke(grid, a, b, 0.012) for a, b in pairwise(knots)]
+    bows = [ellipse(grid, knot, (0.055, 0.03)) for knot in knots[1:]]
+    return [
+        Part(union(*tail), Paint.DARK),
+        Part(union(*bows), Paint.TRIM, bevel=0.03),
+        Part(sail, bevel=0.05),
+        Part(stroke(grid, (0, 0.3), (0, 0.98), 0.01), Paint.WOOD),
+        Part(stroke(grid, (-half + 0.02, 0.7), (half - 0.02, 0.7), 0.01), Paint.WOOD),
+    ]
+
+
+def bottle(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """A bottle with a cork, perhaps with a label."""
+    half, shoulder = float(rng.uniform(0.18, 0.24)), float(rng.uniform(0.5, 0.6))
+    neck = half * 0.4
+    body = union(
+        box(grid, (0, shoulder / 2), (half, shoulder / 2), 0.05),
+        box(grid, (0, 0.68), (neck, 0.24), 0.02),
+        blend=0.3,
+    )
+    width = np.where(grid.y < shoulder, np.float32(half), np.float32(neck * 1.3))
+    parts = [
+        Part(box(grid, (0, 0.94), (neck * 0.8, 0.06), 0.02), Paint.WOOD, bevel=0.03),
+        Part(body, barrel=np.clip(grid.x / width, -1, 1) * np.float32(0.9)),
+    ]
+    if rng.random() < 0.5:
+        label = box(grid, (0, shoulder * 0.45), (half * 0.98, 0.09))
+        parts.append(Part(label, Paint.CREAM, barrel=np.clip(grid.x / np.float32(half), -1, 1)))
+    return parts
