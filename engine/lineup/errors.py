@@ -7,6 +7,7 @@ prints it without a traceback; anything else that escapes is a bug.
 LineupError
 ├── UsageError                  what was asked for cannot be asked for (exit code 2)
 │   ├── SourceNotFoundError     no such source in the gallery
+│   ├── LineupNotFoundError     no lineup of that name or at that path
 │   ├── DeviceUnavailableError  the requested device is not really there
 │   └── MissingExtraError       a command needs an optional dependency
 ├── ImageError                  one image cannot be used; a scan goes on
@@ -18,8 +19,10 @@ LineupError
 │   ├── BundleFormatError       the manifest breaks its schema or lacks a field
 │   ├── BundleVersionError      written by a newer lineup
 │   └── BundleIntegrityError    a file is missing, truncated, altered, or outside the bundle
+├── LineupFileError             a lineup.toml cannot be read, or a field is wrong
 ├── GalleryError                a gallery cannot be read, or was made with another fingerprint
 ├── ClassifierError             an open-set classifier cannot be fitted, read or written
+├── CalibrationError            a calibration cannot be fitted, read or written
 ├── BackendError                a graph was fed what it does not take, or failed to run
 └── ParityError                 an exported graph does not reproduce its reference
 """
@@ -54,6 +57,10 @@ class UsageError(LineupError):
 
 class SourceNotFoundError(UsageError):
     """No such source in the gallery."""
+
+
+class LineupNotFoundError(UsageError):
+    """No lineup of that name or at that path."""
 
 
 class DeviceUnavailableError(UsageError):
@@ -100,12 +107,20 @@ class BundleIntegrityError(BundleError):
     """A file of the bundle is missing, truncated, altered, or lies outside of it."""
 
 
+class LineupFileError(LineupError):
+    """A lineup.toml cannot be read or written, or a field of it is missing or wrong."""
+
+
 class GalleryError(LineupError):
     """A gallery cannot be read, or was made with another fingerprint bundle."""
 
 
 class ClassifierError(LineupError):
     """An open-set classifier cannot be fitted, read or written, or is of another fingerprint."""
+
+
+class CalibrationError(LineupError):
+    """A calibration cannot be fitted, read or written, or is of another lineup."""
 
 
 class BackendError(LineupError):

@@ -1,0 +1,167 @@
+"""Resyntheses and their features on disk, so that no work is done twice.
+
+Every result lies in a file of its own whose name is the hash of everything that it follows from. A
+result is never changed, so two processes that write the same one write the same bytes. When the
+folder outgrows its limit, the results that were not used for the longest time go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lineup.errors import ImageError, UsageError
+from lineup.imaging.decode import image_from_bytes
+from lineup.paths import home_dir
+from lineup.types import Float32Array, RgbImage
+
+DEFAULT_LIMIT_MIB = 512
+LIMIT_VARIABLE = "LINEUP_CACHE_MIB"
+KEPT_SHARE = 0.9
+"""An eviction goes down to this share of the limit, so that not every write is followed by one."""
+
+PNG_COMPRESSION = 1
+"""Of 0..9; resyntheses are written more often than read, and higher levels gain a tenth."""
+
+Parts = Mapping[str, Any]
+"""What a result follows from, as JSON values."""
+
+
+class ResultCache:
+    """A bounded folder of images and arrays.
+
+    Args:
+        folder: Created by the first write.
+        limit_mib: Size that the folder is kept below; at least 1.
+    """
+
+    def __init__(self, folder: Path, *, limit_mib: int = DEFAULT_LIMIT_MIB) -> None:
+        self.folder = folder
+        self._limit_bytes = limit_mib * 2**20
+        self._size_bytes: int | None = None
+
+    def image(self, parts: Parts) -> RgbImage | None:
+        """Return the image that follows from `parts`, (H, W, 3) uint8 RGB; None if absent."""
+        path = self._path(parts, ".png")
+        data = self._read(path)
+        if data is None:
+            return None
+        try:
+            return image_from_bytes(data).pixels  # refuses incomplete files
+        except ImageError:
+            self._drop(path)
+            return None
+
+    def write_image(self, parts: Parts, image: RgbImage) -> None:
+        """Keep an image, shape (H, W, 3), uint8 RGB."""
+        options = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION]
+        _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+        self._write(self._path(parts, ".png"), encoded.tobytes())
+
+    def features(self, parts: Parts) -> Float32Array | None:
+        """Return the vector that follows from `parts`, shape (D,), float32; None if absent."""
+        path = self._path(parts, ".npy")
+        data = self._read(path)
+        if data is None:
+            return None
+        try:
+            stored = np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
+        except (ValueError, EOFError, OSError):
+            self._drop(path)
+            return None
+        return stored
+
+    def write_features(self, parts: Parts, features: Float32Array) -> None:
+        """Keep a vector, shape (D,), float32."""
+        stream = io.BytesIO()
+        np.save(stream, features, allow_pickle=False)
+        self._write(self._path(parts, ".npy"), stream.getvalue())
+
+    def _path(self, parts: Parts, suffix: str) -> Path:
+        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        key = hashlib.sha256(canonical.encode()).hexdigest()
+        return self.folder / key[:2] / f"{key}{suffix}"
+
+    def _read(self, path: Path) -> bytes | None:
+        try:
+            data = path.read_bytes()
+        except OSError:  # absent, or another process has just evicted it
+            return None
+        with suppress(OSError):
+            os.utime(path)  # the time of the last use decides what is evicted
+        return data
+
+    def _drop(self, path: Path) -> None:
+        """Remove a file that cannot be read: a power cut may have spoilt it; it is made again."""
+        with suppress(OSError):
+            path.unlink()
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write by renaming; a cache that cannot be written is no reason to fail."""
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            try:
+                with os.fdopen(handle, "wb") as stream:
+                    stream.write(data)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+            self._account(len(data))
+
+    def _account(self, added_bytes: int) -> None:
+        # Other processes' writes are seen at the next count, so the limit is kept approximately.
+        known = self._size_bytes
+        self._size_bytes = self._count_bytes() if known is None else known + added_bytes
+        if self._size_bytes > self._limit_bytes:
+            self._evict()
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """Return time of last use, size and path of every file, oldest first."""
+        found = []
+        for path in self.folder.glob("??/*"):
+            with suppress(OSError):
+                status = path.stat()
+                found.append((status.st_mtime, status.st_size, path))
+        return sorted(found)
+
+    def _count_bytes(self) -> int:
+        return sum(size for _, size, _ in self._files())
+
+    def _evict(self) -> None:
+        entries = self._files()
+        total = sum(size for _, size, _ in entries)
+        for _, size, path in entries:
+            if total <= KEPT_SHARE * self._limit_bytes:
+                break
+            with suppress(OSError):
+                path.unlink()
+            total -= size
+        self._size_bytes = total
+
+
+def open_cache() -> ResultCache:
+    """Return the cache in the home folder; `$LINEUP_CACHE_MIB` overrides its size limit.
+
+    Raises:
+        UsageError: The variable is not a whole number above 0.
+    """
+    text = os.environ.get(LIMIT_VARIABLE) or str(DEFAULT_LIMIT_MIB)
+    limit_mib = int(text) if text.isdecimal() else 0
+    if limit_mib < 1:
+        raise UsageError(
+            f"{LIMIT_VARIABLE} is {text!r}, expected a whole number of MiB above 0.",
+            hint=f"Unset it for {DEFAULT_LIMIT_MIB} MiB, or pass --no-cache.",
+        )
+    return ResultCache(home_dir() / "cache" / "resyntheses", limit_mib=limit_mib)

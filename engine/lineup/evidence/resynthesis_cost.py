@@ -1,0 +1,105 @@
+"""What resynthesis cost: calls of models, what they were called for, and seconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+CAPTION = "caption"
+TEXT = "text encoder"
+GENERATE = "generate"
+ENCODE = "encoder"
+FINGERPRINT = "fingerprint"
+PIXELS = "structural similarity"
+
+STAGES = (CAPTION, TEXT, GENERATE, ENCODE, FINGERPRINT, PIXELS)
+"""In the order of the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """What one stage cost for one query.
+
+    Attributes:
+        stage: One of `STAGES`.
+        calls: How often its model was called.
+        items: Captions, prompts or images that came out.
+        cached: Items that were taken from the cache and cost nothing here.
+        seconds: Time spent, without what the cache took.
+    """
+
+    stage: str
+    calls: int = 0
+    items: int = 0
+    cached: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResynthesisCost:
+    """What resynthesis cost for one query.
+
+    Attributes:
+        stages: One per stage that had anything to do, in the order of the work.
+        graph_runs: Runs per graph inside of the generators, e.g. "unet" and "vae_decoder".
+        seconds: Time from start to end, the cache and all bookkeeping included.
+    """
+
+    stages: tuple[StageCost, ...]
+    graph_runs: tuple[tuple[str, int], ...]
+    seconds: float
+
+    def stage(self, name: str) -> StageCost:
+        """Return one stage; zeros when it had nothing to do."""
+        return next((one for one in self.stages if one.stage == name), StageCost(name))
+
+
+class CostMeter:
+    """Collects the cost of one query; stages may come in any order and repeatedly."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._stages: dict[str, StageCost] = {}
+        self._graph_runs: dict[str, int] = {}
+
+    @contextmanager
+    def call(self, stage: str, items: int) -> Iterator[None]:
+        """Time one call of a stage's model, which gives `items` results."""
+        start = time.perf_counter()
+        yield
+        self._add(stage, calls=1, items=items, seconds=time.perf_counter() - start)
+
+    def add_cached(self, stage: str, items: int) -> None:
+        """Count results that the cache had."""
+        if items:
+            self._add(stage, cached=items)
+
+    def add_graph_runs(self, graph: str, runs: int) -> None:
+        """Count runs of a graph inside of a generator."""
+        self._graph_runs[graph] = self._graph_runs.get(graph, 0) + runs
+
+    def cost(self) -> ResynthesisCost:
+        """Return what was collected until now."""
+        return ResynthesisCost(
+            stages=tuple(self._stages[name] for name in STAGES if name in self._stages),
+            graph_runs=tuple(sorted(self._graph_runs.items())),
+            seconds=time.perf_counter() - self._start,
+        )
+
+    def seconds(self, *stages: str) -> float:
+        """Return the time spent on some stages until now."""
+        return sum(self._stages[name].seconds for name in stages if name in self._stages)
+
+    def _add(
+        self, stage: str, *, calls: int = 0, items: int = 0, cached: int = 0, seconds: float = 0.0
+    ) -> None:
+        old = self._stages.get(stage, StageCost(stage))
+        self._stages[stage] = StageCost(
+            stage=stage,
+            calls=old.calls + calls,
+            items=old.items + items,
+            cached=old.cached + cached,
+            seconds=old.seconds + seconds,
+        )

@@ -1,0 +1,91 @@
+"""What resynthesis needs of its models; any object of these shapes will do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from lineup.evidence.resynthesis_options import EncoderLayer
+from lineup.types import Float32Array, RgbImage
+
+States = TypeVar("States")
+
+
+class CaptionText(Protocol):
+    """A caption."""
+
+    @property
+    def text(self) -> str:
+        """What is in the picture."""
+        ...
+
+
+class QueryCaptioner(Protocol):
+    """Describes images (`lineup.captioning.captioner`)."""
+
+    def captions(self, images: Sequence[RgbImage]) -> Sequence[CaptionText]:
+        """Return one caption per image."""
+        ...
+
+
+class FeatureEncoder(Protocol):
+    """Gives image features (`lineup.embedding.encoder`)."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of what it computes."""
+        ...
+
+    @property
+    def default_layer(self) -> int:
+        """The layer that is meant by None."""
+        ...
+
+    def features(self, images: Sequence[RgbImage], layer: EncoderLayer = None) -> Float32Array:
+        """Return one L2-normalised row per image, shape (images, D)."""
+        ...
+
+
+class FingerprintModel(Protocol):
+    """Gives fingerprints (`lineup.evidence.fingerprint`)."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of what it computes."""
+        ...
+
+    def fingerprints(self, images: Sequence[RgbImage]) -> Float32Array:
+        """Return one L2-normalised row per image, shape (images, D)."""
+        ...
+
+
+class Redrawer(Protocol[States]):
+    """A candidate generator (`lineup.synthesis.generator`)."""
+
+    @property
+    def name(self) -> str:
+        """The candidate's name."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Identity of what it computes."""
+        ...
+
+    @property
+    def text_digest(self) -> str:
+        """Identity of its text encoders; of the same value, text states can be shared."""
+        ...
+
+    @property
+    def graph_runs(self) -> Mapping[str, int]:
+        """Runs of each graph since the generator was opened."""
+        ...
+
+    def text_states(self, prompts: Sequence[str]) -> States:
+        """Encode prompts."""
+        ...
+
+    def images(self, prompt: States, seeds: Sequence[int]) -> Sequence[RgbImage]:
+        """Return one image per seed, (H, W, 3) uint8 RGB."""
+        ...

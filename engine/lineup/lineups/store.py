@@ -1,0 +1,189 @@
+"""The lineups of this machine: those in the package and the user's own under the home folder.
+
+Layout: `lineups/<name>/lineup.toml`, beside what it names by relative paths.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lineup.bundles.manifest import NAME_PATTERN
+from lineup.errors import LineupFileError, LineupNotFoundError, UsageError
+from lineup.files import write_atomic
+from lineup.lineups.spec import LINEUP_FILE, LineupSpec, spec_from_file, toml_from_spec
+from lineup.paths import home_dir, shipped_dir
+
+DEFAULT_LINEUP = "pocket"
+"""Taken when none is named and it is there."""
+
+FINGERPRINT_LINEUP = "fingerprint"
+"""Name of the lineup of the shipped fingerprint and the gallery alone, which needs no file."""
+
+LINEUPS_FOLDER = "lineups"
+
+
+@dataclass(frozen=True, slots=True)
+class Lineup:
+    """A lineup and where it lies.
+
+    Attributes:
+        spec: What lineup.toml says.
+        folder: Folder of lineup.toml; None for the lineup that has no file.
+    """
+
+    spec: LineupSpec
+    folder: Path | None = None
+
+    def bundle(self, reference: str) -> str | Path:
+        """Return what `BundleStore.open` takes: a name in the store, or an absolute path."""
+        return self.path(reference) if "/" in reference or os.sep in reference else reference
+
+    def path(self, reference: str) -> Path:
+        """Return a path that lineup.toml gives relative to itself."""
+        base = Path() if self.folder is None else self.folder
+        return (base / Path(reference).expanduser()).resolve()
+
+    @property
+    def gallery(self) -> Path | None:
+        """The gallery's folder; None for the shipped gallery together with the user's own."""
+        return None if self.spec.gallery is None else self.path(self.spec.gallery)
+
+    @property
+    def calibration(self) -> Path | None:
+        """The calibration's file."""
+        return None if self.spec.calibration is None else self.path(self.spec.calibration)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLineup:
+    """A line of the list.
+
+    Attributes:
+        name: What `open_lineup` takes.
+        path: The lineup's folder; None for the lineup that has no file.
+        shipped: Comes with the package.
+        spec: What it consists of; None when lineup.toml cannot be used.
+        problem: Why it cannot be used, else None.
+    """
+
+    name: str
+    path: Path | None
+    shipped: bool
+    spec: LineupSpec | None
+    problem: str | None = None
+
+
+def open_lineup(name_or_path: str | Path | None = None) -> Lineup:
+    """Find and read a lineup; its models are not opened.
+
+    Args:
+        name_or_path: A `Path`, or text with a path separator or ending in `.toml`, is lineup.toml
+            or its folder; other text is a name, the user's own before a shipped one. None takes
+            "pocket" where it is there, else the fingerprint and the gallery alone.
+
+    Raises:
+        LineupNotFoundError: There is no such lineup; lists those that exist.
+        LineupFileError: lineup.toml cannot be used; names the field.
+    """
+    folders = lineup_folders()
+    if name_or_path is None:
+        name_or_path = DEFAULT_LINEUP if DEFAULT_LINEUP in folders else FINGERPRINT_LINEUP
+    if _is_path(name_or_path):
+        return _lineup_from_path(Path(name_or_path))
+    name = str(name_or_path)
+    if name in folders:
+        return _lineup_from_path(folders[name])
+    if name == FINGERPRINT_LINEUP:
+        return Lineup(LineupSpec(name=FINGERPRINT_LINEUP))
+    raise _not_found(name, sorted({*folders, FINGERPRINT_LINEUP}))
+
+
+def list_lineups() -> tuple[StoredLineup, ...]:
+    """Return all lineups by name; one of the user's hides a shipped one of its name."""
+    name = FINGERPRINT_LINEUP
+    rows = {name: StoredLineup(name, None, shipped=True, spec=LineupSpec(name))}
+    for name, folder in lineup_folders().items():
+        shipped = folder.parent == _shipped_folder()
+        try:
+            rows[name] = StoredLineup(name, folder, shipped, _lineup_from_path(folder).spec)
+        except LineupFileError as error:
+            rows[name] = StoredLineup(name, folder, shipped, None, error.message)
+    return tuple(rows[name] for name in sorted(rows))
+
+
+def create_lineup(spec: LineupSpec, *, force: bool = False) -> Path:
+    """Write a lineup of the user's own.
+
+    Args:
+        spec: The lineup; relative paths in it count from the folder that is returned.
+        force: Replace a lineup of the same name.
+
+    Returns:
+        The lineup's folder.
+
+    Raises:
+        UsageError: The name is taken.
+        LineupFileError: The folder cannot be written.
+    """
+    folder = _user_folder() / spec.name
+    if (folder / LINEUP_FILE).exists() and not force:
+        raise UsageError(
+            f"There is a lineup {spec.name!r} already, in {folder}.",
+            hint="Choose another name, or replace it with --force.",
+        )
+    try:
+        write_atomic(folder / LINEUP_FILE, toml_from_spec(spec).encode())
+    except OSError as error:
+        raise LineupFileError(f"{folder}: cannot be written: {error.strerror}") from error
+    return folder
+
+
+def lineup_folders() -> dict[str, Path]:
+    """Return the folder of every lineup by name."""
+    found: dict[str, Path] = {}
+    for parent in (_shipped_folder(), _user_folder()):
+        with suppress(FileNotFoundError):
+            found |= {
+                path.name: path
+                for path in parent.iterdir()
+                if NAME_PATTERN.fullmatch(path.name) and (path / LINEUP_FILE).is_file()
+            }
+    return found
+
+
+def _shipped_folder() -> Path:
+    return shipped_dir() / LINEUPS_FOLDER
+
+
+def _user_folder() -> Path:
+    return home_dir() / LINEUPS_FOLDER
+
+
+def _is_path(name_or_path: str | Path) -> bool:
+    if isinstance(name_or_path, Path):
+        return True
+    return "/" in name_or_path or os.sep in name_or_path or name_or_path.endswith(".toml")
+
+
+def _lineup_from_path(path: Path) -> Lineup:
+    file = path / LINEUP_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise LineupNotFoundError(
+            f"{path} is not a lineup: there is no {LINEUP_FILE}.",
+            hint="`lineup lineups list` shows the lineups that exist.",
+        )
+    return Lineup(spec_from_file(file), file.parent.resolve())
+
+
+def _not_found(name: str, existing: list[str]) -> LineupNotFoundError:
+    close = difflib.get_close_matches(name, existing, n=1)
+    return LineupNotFoundError(
+        f"There is no lineup {name!r}; there are: {', '.join(existing)}.",
+        hint=f"Did you mean {close[0]!r}?"
+        if close
+        else "Make one with: lineup lineups create NAME ...",
+    )

@@ -1,0 +1,138 @@
+import pytest
+
+from lineup.errors import LineupFileError
+from lineup.evidence.distances import Aggregate, Distance
+from lineup.evidence.resynthesis_options import ResynthesisOptions
+from lineup.lineups.spec import (
+    CandidateSpec,
+    LineupSpec,
+    lineup_schema,
+    spec_from_dict,
+    spec_from_file,
+    toml_from_spec,
+)
+
+FULL = """
+schema_version = 1
+name = "pocket"
+captioner = "pocket-captioner"
+encoder = "pocket-clip"
+fingerprint = "whitened-spectrum"
+gallery = "gallery"
+calibration = "calibration.json"
+[[candidates]]
+name = "pocket-a"
+bundle = "pocket-a"
+[[candidates]]
+name = "bought"
+[resynthesis]
+gamma = 8
+seed = 3
+encoder_layer = 4
+aggregate = "knn"
+neighbours = 2
+distance = "hybrid"
+"""
+
+
+def minimal(**changes):
+    return {"schema_version": 1, "name": "mine", **changes}
+
+
+def test_everything_that_a_file_says(tmp_path):
+    path = tmp_path / "lineup.toml"
+    path.write_text(FULL)
+
+    spec = spec_from_file(path)
+
+    assert spec == LineupSpec(
+        name="pocket",
+        captioner="pocket-captioner",
+        encoder="pocket-clip",
+        fingerprint="whitened-spectrum",
+        candidates=(CandidateSpec("pocket-a", "pocket-a"), CandidateSpec("bought")),
+        gallery="gallery",
+        calibration="calibration.json",
+        resynthesis=ResynthesisOptions(
+            gamma=8,
+            seed=3,
+            encoder_layer=4,
+            aggregate=Aggregate.KNN,
+            neighbours=2,
+            distance=Distance.HYBRID,
+        ),
+    )
+    assert [one.name for one in spec.generators] == ["pocket-a"]
+
+
+def test_what_is_written_reads_the_same(tmp_path):
+    path = tmp_path / "lineup.toml"
+    path.write_text(FULL)
+    spec = spec_from_file(path)
+
+    path.write_text(toml_from_spec(spec))
+
+    assert spec_from_file(path) == spec
+
+
+@pytest.mark.parametrize(
+    "text", ['C:\\models\\a "b"', "tab\there", "über/модель", "new\nline", "\x7f"]
+)
+def test_any_path_can_be_written(tmp_path, text):
+    path = tmp_path / "lineup.toml"
+    path.write_text(toml_from_spec(LineupSpec(name="x", gallery=text)), encoding="utf-8")
+
+    assert spec_from_file(path).gallery == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"name": "bad name"}, "name"),
+        ({"captioneer": "x"}, "captioneer"),
+        ({"encoder": 3}, "encoder"),
+        ({"candidates": [{"bundle": "a"}]}, "candidates[0].name"),
+        ({"resynthesis": {"gamma": 0}}, "resynthesis.gamma"),
+        ({"resynthesis": {"distance": "far"}}, "resynthesis.distance"),
+        ({"resynthesis": {"encoder_layer": "last"}}, "resynthesis.encoder_layer"),
+        ({"candidates": [{"name": "a"}, {"name": "a"}]}, "candidates[1].name"),
+        ({"candidates": [{"name": "Unknown"}]}, "candidates[0].name"),
+        ({"candidates": [{"name": "a", "bundle": "a"}]}, "encoder"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_file(changes, field):
+    with pytest.raises(LineupFileError) as raised:
+        spec_from_dict(minimal(**changes), where="here/lineup.toml")
+
+    assert str(raised.value).startswith(f"here/lineup.toml: {field}: ")
+
+
+@pytest.mark.parametrize("missing", ["schema_version", "name"])
+def test_a_missing_field_is_named(missing):
+    raw = {key: value for key, value in minimal().items() if key != missing}
+
+    with pytest.raises(LineupFileError, match=f"{missing}: missing"):
+        spec_from_dict(raw)
+
+
+def test_a_file_of_a_newer_lineup_asks_for_an_upgrade():
+    with pytest.raises(LineupFileError) as raised:
+        spec_from_dict(minimal(schema_version=2, anything="else"))
+
+    assert "Upgrade" in raised.value.hint
+
+
+@pytest.mark.parametrize("content", [b"name = ", b"\xff\xfe"])
+def test_a_file_that_is_not_toml(tmp_path, content):
+    path = tmp_path / "lineup.toml"
+    path.write_bytes(content)
+
+    with pytest.raises(LineupFileError, match="not TOML"):
+        spec_from_file(path)
+
+
+def test_the_schema_offers_every_distance_and_aggregate():
+    settings = lineup_schema()["properties"]["resynthesis"]["properties"]
+
+    assert settings["distance"]["enum"] == [one.value for one in Distance]
+    assert settings["aggregate"]["enum"] == [one.value for one in Aggregate]
