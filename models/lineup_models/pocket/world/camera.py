@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from lineup.types import Float32Array, RgbImage
 from lineup_models.pocket.world.frame import Frame
+from lineup_models.pocket.world.planes import blurred
 
 LEVELS = 1 << 13
 """Steps of the display curve's table; fine enough to keep every 8-bit level."""
@@ -38,11 +38,11 @@ class Optics:
 def optics_from_seed(soft: bool, rng: np.random.Generator) -> Optics:
     """Draw one exposure."""
     return Optics(
-        blur_px=float(rng.uniform(1.1, 1.5) if soft else rng.uniform(0.4, 0.65)),
-        glow=float(rng.uniform(0.4, 0.6)) if soft else 0.0,
+        blur_px=float(rng.uniform(0.8, 1.15) if soft else rng.uniform(0.3, 0.5)),
+        glow=float(rng.uniform(0.3, 0.5)) if soft else 0.0,
         vignette=float(rng.uniform(0.05, 0.35)),
-        shot_noise=float(rng.uniform(1, 4)) * 1e-4,
-        read_noise=float(rng.uniform(0.5, 2)) * 1e-3,
+        shot_noise=float(rng.uniform(1.5, 5)) * 1e-4,
+        read_noise=float(rng.uniform(0.8, 2.5)) * 1e-3,
     )
 
 
@@ -56,7 +56,7 @@ def photograph(
     """Return the picture that the camera takes.
 
     Args:
-        radiance: Linear RGB, float32 (size, size, 3), 0 and above.
+        radiance: Linear RGB, float32 (3, size, size), 0 and above.
         optics: The exposure.
         brightness: Mean that the exposure aims at, linear.
         frame: Of the picture.
@@ -64,20 +64,20 @@ def photograph(
     """
     scale = frame.size_px / 256
     if optics.glow:
-        wide = cv2.GaussianBlur(radiance, (0, 0), 4.5 * scale)
-        radiance = radiance + np.float32(optics.glow) * (wide - radiance)
-    exposed = cv2.GaussianBlur(radiance, (0, 0), optics.blur_px * scale)
+        wide = blurred(radiance, 4.5 * scale)
+        radiance = radiance + optics.glow * (wide - radiance)
+    exposed = blurred(radiance, optics.blur_px * scale)
     gain = _gain(exposed, brightness)
-    exposed *= (_vignette(frame.size_px) * np.float32(-optics.vignette * gain) + gain)[..., None]
+    exposed *= _vignette(frame.size_px) * (-optics.vignette * gain) + gain
     noise = rng.standard_normal(exposed.shape, dtype=np.float32)
-    noise *= cv2.sqrt(exposed * np.float32(optics.shot_noise) + np.float32(optics.read_noise**2))
-    return np.asarray(_display_from_linear(exposed + noise), np.uint8)
+    noise *= np.sqrt(exposed * optics.shot_noise + (optics.read_noise**2))
+    return np.ascontiguousarray(_display_from_linear(exposed + noise).transpose(1, 2, 0))
 
 
-def _gain(radiance: Float32Array, brightness: float) -> np.float32:
-    """Half of the way to the wanted mean, in stops; bright scenes stay a little brighter."""
+def _gain(radiance: Float32Array, brightness: float) -> float:
+    """Go three quarters of the way to the wanted mean, in stops; bright scenes stay brighter."""
     mean = float(radiance.mean())
-    return np.float32((brightness / max(mean, 1e-4)) ** 0.75)
+    return float((brightness / max(mean, 1e-4)) ** 0.75)
 
 
 @lru_cache(maxsize=8)
@@ -88,8 +88,8 @@ def _vignette(size_px: int) -> Float32Array:
 
 
 def _display_from_linear(linear: Float32Array) -> npt.NDArray[np.uint8]:
-    index = np.clip(linear * np.float32(LEVELS - 1), 0, LEVELS - 1).astype(np.uint16)
-    return _curve()[index]
+    index = np.clip(linear * (LEVELS - 1), 0, LEVELS - 1).astype(np.uint16)
+    return np.asarray(_curve()[index], np.uint8)
 
 
 @lru_cache(maxsize=1)
@@ -97,4 +97,4 @@ def _curve() -> npt.NDArray[np.uint8]:
     """The sRGB curve (IEC 61966-2-1), as a table."""
     linear = (np.arange(LEVELS) + 0.5) / LEVELS
     display = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.rint(display * 255).astype(np.uint8)
+    return np.asarray(np.rint(display * 255), np.uint8)

@@ -36,11 +36,12 @@ class Frame:
 
 def frame_from_size(size_px: int, angle: float = 0.0) -> Frame:
     """Return the frame of a picture that is turned by `angle` radians."""
-    ticks = (np.arange(size_px, dtype=np.float32) + np.float32(0.5)) / np.float32(size_px) - 0.5
-    x, y = ticks[None].astype(np.float32), ticks[:, None].astype(np.float32)
-    cosine, sine = np.float32(cos(angle)), np.float32(sin(angle))
-    half = np.float32(0.5)
-    return Frame(size_px, angle, cosine * x + sine * y + half, cosine * y - sine * x + half)
+    ticks = ((np.arange(size_px) + 0.5) / size_px - 0.5).astype(np.float32)
+    x, y = ticks[None], ticks[:, None]
+    cosine, sine = cos(angle), sin(angle)
+    u = np.asarray(cosine * x + sine * y + 0.5, np.float32)
+    v = np.asarray(cosine * y - sine * x + 0.5, np.float32)
+    return Frame(size_px, angle, u, v)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,9 @@ def grid_at(frame: Frame, base: tuple[float, float], unit: float, angle: float, 
     top = int(row + min(y for _, y in corners)) - 1
     right = ceil(column + max(x for x, _ in corners)) + 1
     bottom = ceil(row + max(y for _, y in corners)) + 1
-    dx = (np.arange(left, right, dtype=np.float32) + np.float32(0.5 - column))[None]
-    dy = (np.arange(top, bottom, dtype=np.float32) + np.float32(0.5 - row))[:, None]
-    cosine, sine = np.float32(cos(total) / unit_px), np.float32(sin(total) / unit_px)
+    dx = (np.arange(left, right, dtype=np.float32) + (0.5 - column))[None]
+    dy = (np.arange(top, bottom, dtype=np.float32) + (0.5 - row))[:, None]
+    cosine, sine = (cos(total) / unit_px), (sin(total) / unit_px)
     x = cosine * dx + sine * dy
     y = sine * dx - cosine * dy
     return Grid(-x if flip else x, y, unit_px, total, flip, left, top)

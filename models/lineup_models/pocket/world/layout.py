@@ -8,11 +8,23 @@ from math import radians
 
 import numpy as np
 
-from lineup_models.pocket.world.grammar import Camera, Relation, Size
+from lineup_models.pocket.world.grammar import Camera, Kind, Relation, Size
 from lineup_models.pocket.world.scene import Group, Scene
 
 SMALL = 0.55
 """Height of small things over that of large ones."""
+
+WIDTHS = {
+    Kind.CAR: 1.3,
+    Kind.FISH: 1.25,
+    Kind.CLOUD: 1.22,
+    Kind.BOAT: 1.15,
+    Kind.KITE: 0.75,
+    Kind.BOTTLE: 0.7,
+    Kind.CYLINDER: 0.85,
+    Kind.LAMP: 0.9,
+}
+"""Of things over their unit, where it is not 1."""
 
 ZOOM = {Camera.CLOSE_UP: 1.22, Camera.WIDE_SHOT: 0.62}
 
@@ -126,7 +138,8 @@ def _common_unit(groups: Sequence[Group], areas: Sequence[_Area]) -> float:
         slots = _slots(group, area)
         across = 1.1 + max(x for x, _ in slots) - min(x for x, _ in slots)
         factor = 1.0 if group.size is Size.LARGE else SMALL
-        fitting.append(min(area.height, area.width / across / factor))
+        room = area.width / across / factor / WIDTHS.get(group.kind, 1.0)
+        fitting.append(min(area.height, room))
     return min(fitting)
 
 
@@ -140,24 +153,25 @@ def _group_placements(
     size = unit * (1.0 if group.size is Size.LARGE else SMALL)
     flip = bool(rng.random() < 0.5)
     mirror = -1 if rng.random() < 0.5 else 1
+    width = WIDTHS.get(group.kind, 1.0)
     placed = []
     for across, back in _slots(group, area):
         own = size * float(rng.uniform(0.93, 1.03)) * (0.9 if back and not area.air else 1.0)
         jitter = rng.uniform(-0.04, 0.04, 2) * size
-        u = area.u + mirror * across * size + jitter[0]
-        v = area.v - back * size * (1.0 if area.air else 0.62) + jitter[1]
+        u = area.u + mirror * across * size * width + jitter[0]
+        v = area.v - back * size * (1.0 if area.air else 0.72) + jitter[1]
         turn = radians(float(rng.normal(0, 7 if area.air else 2)))
         floor = max(v, float(rng.uniform(0.86, 0.95))) if area.air else v
         placed.append(
             Placement(index, float(u), float(v), own, turn, flip, float(floor), area.depth + back)
         )
-    return _inside(placed, area)
+    return _inside(placed, width)
 
 
-def _inside(placed: list[Placement], area: _Area) -> list[Placement]:
+def _inside(placed: list[Placement], width: float) -> list[Placement]:
     """Move a group so that no thing leaves the picture at its top or sides."""
-    left = min(place.u - 0.56 * place.unit for place in placed)
-    right = max(place.u + 0.56 * place.unit for place in placed)
+    left = min(place.u - 0.56 * width * place.unit for place in placed)
+    right = max(place.u + 0.56 * width * place.unit for place in placed)
     top = min(place.v - place.unit for place in placed)
     du = max(0.02 - left, 0.0) + min(0.98 - right, 0.0)
     dv = max(0.03 - top, 0.0)

@@ -65,10 +65,10 @@ class Rig:
 
     Attributes:
         direction: Unit vector to the light: right, up, to the camera.
-        sun: float32 (3,), linear RGB.
-        ambient: float32 (3,), linear RGB.
-        zenith: float32 (3,), linear RGB.
-        horizon: float32 (3,), linear RGB.
+        sun: float32 (3, 1, 1), linear RGB.
+        ambient: float32 (3, 1, 1), linear RGB.
+        zenith: float32 (3, 1, 1), linear RGB.
+        horizon: float32 (3, 1, 1), linear RGB.
         brightness: Mean that the exposure aims at, linear.
         night: Whether windows and lamps glow.
     """
@@ -92,8 +92,11 @@ def rig_from_light(light: Light, rng: np.random.Generator) -> Rig:
     front = float(np.sqrt(max(1 - up**2 - across**2, 0.05)))
     norm = float(np.sqrt(up**2 + across**2 + front**2))
     return Rig(
-        (across / norm, up / norm, front / norm),
-        *(_jittered(colour, rng) for colour in (mood.sun, mood.ambient, mood.zenith, mood.horizon)),
+        direction=(across / norm, up / norm, front / norm),
+        sun=_jittered(mood.sun, rng),
+        ambient=_jittered(mood.ambient, rng),
+        zenith=_jittered(mood.zenith, rng),
+        horizon=_jittered(mood.horizon, rng),
         brightness=float(rng.uniform(*mood.brightness)),
         night=light is Light.NIGHT,
     )
@@ -101,4 +104,8 @@ def rig_from_light(light: Light, rng: np.random.Generator) -> Rig:
 
 def _jittered(colour: Rgb, rng: np.random.Generator) -> Float32Array:
     overall = rng.uniform(0.88, 1.12)
-    return (np.array(colour) * overall * rng.uniform(0.94, 1.06, 3)).astype(np.float32)
+    return (
+        (np.array(colour) * overall * rng.uniform(0.94, 1.06, 3))
+        .astype(np.float32)
+        .reshape(3, 1, 1)
+    )

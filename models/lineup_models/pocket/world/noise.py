@@ -37,7 +37,7 @@ def fractal_pair(
 
 def sampled(field: Float32Array, columns: Float32Array, rows: Float32Array) -> Float32Array:
     """Read a tiling field at any place; coordinates are float32, in tiles, of one shape."""
-    size_px = np.float32(field.shape[0])
+    size_px = field.shape[0]
     wrapped_columns = (columns - np.floor(columns)) * size_px
     wrapped_rows = (rows - np.floor(rows)) * size_px
     read = cv2.remap(

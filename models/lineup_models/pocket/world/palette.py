@@ -1,4 +1,7 @@
-"""Exact colours behind colour words, in linear light."""
+"""Exact colours behind colour words, in linear light.
+
+A colour is float32 (3, 1, 1): it spreads over planes (3, rows, columns).
+"""
 
 from __future__ import annotations
 
@@ -35,14 +38,14 @@ def linear_from_srgb(display: Float32Array) -> Float32Array:
 
 
 def linear_from_hsv(hue: float, saturation: float, value: float) -> Float32Array:
-    """Return linear RGB, float32 (3,), of a display colour with hue in degrees."""
+    """Return linear RGB, float32 (3, 1, 1), of a display colour with hue in degrees."""
     sector = (np.array([5.0, 3.0, 1.0]) + hue / 60) % 6
     ramp = np.clip(np.minimum(sector, 4 - sector), 0, 1)
-    return linear_from_srgb((value - value * saturation * ramp).astype(np.float32))
+    return linear_from_srgb((value - value * saturation * ramp).astype(np.float32)).reshape(3, 1, 1)
 
 
 def colour_from_word(rng: np.random.Generator, colour: Colour) -> Float32Array:
-    """Draw one linear RGB, float32 (3,), that the word fits."""
+    """Draw one linear RGB, float32 (3, 1, 1), that the word fits."""
     hue, saturation, value = (float(rng.uniform(*ends)) for ends in HSV_RANGES[colour])
     return linear_from_hsv(hue, saturation, value)
 

@@ -17,6 +17,7 @@ from lineup_models.pocket.world.grammar import Background, Camera
 from lineup_models.pocket.world.layout import Placement, placements_from_scene
 from lineup_models.pocket.world.light import Rig, rig_from_light
 from lineup_models.pocket.world.noise import fractal_pair
+from lineup_models.pocket.world.planes import blurred
 from lineup_models.pocket.world.scene import Scene
 from lineup_models.pocket.world.shapes.catalogue import SHAPES
 from lineup_models.pocket.world.sprites import Sprite, sprite_from_parts, style_from_group
@@ -50,7 +51,7 @@ def _render(scene: Scene, seed: int, size_px: int) -> tuple[RgbImage, tuple[Floa
     placements = placements_from_scene(scene, rng)
     sprites = _sprites(scene, placements, frame, rig, fine, rng)
     shadows = _shadows(placements, sprites, frame, rig)
-    canvas *= (1 - shadows * np.float32(_shadow_depth(rig, scene)))[..., None]
+    canvas *= 1 - shadows * _shadow_depth(rig, scene)
     masks = tuple(np.zeros((size_px, size_px), np.float32) for _ in scene.groups)
     for placement, sprite in zip(placements, sprites, strict=True):
         _composite(canvas, sprite, masks, placement.group)
@@ -68,14 +69,14 @@ def _textures(rng: np.random.Generator, size_px: int) -> tuple[Float32Array, Flo
     """Tiling noise, one field of all frequencies and one without the lowest."""
     coarse, other = fractal_pair(rng, size_px, exponent=1.1)
     fine = other - cv2.GaussianBlur(other, (0, 0), size_px / 24)
-    return coarse, fine * np.float32(1.6)
+    return coarse, fine * 1.6
 
 
 def _out_of_focus(canvas: Float32Array, scene: Scene, rng: np.random.Generator) -> Float32Array:
     """Blur the place a little, more in close-ups."""
-    widest = 1.6 if scene.camera is Camera.CLOSE_UP else 0.8
-    sigma = float(rng.uniform(0, widest)) * canvas.shape[0] / 256
-    return cv2.GaussianBlur(canvas, (0, 0), sigma) if sigma > 0.3 else canvas
+    widest = 1.6 if scene.camera is Camera.CLOSE_UP else 0.6
+    sigma = float(rng.uniform(0, widest)) * canvas.shape[1] / 256
+    return blurred(canvas, sigma) if sigma > 0.3 else canvas
 
 
 def _sprites(
@@ -103,7 +104,7 @@ def _window(field: Float32Array, shape: tuple[int, ...], rng: np.random.Generato
     top, left = (int(start) for start in rng.integers(0, field.shape[0], 2))
     rows = np.arange(top, top + shape[0]) % field.shape[0]
     columns = np.arange(left, left + shape[1]) % field.shape[1]
-    return field[rows[:, None], columns[None]]
+    return np.asarray(field[rows[:, None], columns[None]], np.float32)
 
 
 def _shadow_depth(rig: Rig, scene: Scene) -> float:
@@ -135,8 +136,8 @@ def _shadows(
             sprite.coverage, matrix, (size_px, size_px), dst=touch,
             flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT,
         )  # fmt: skip
-        cast = np.maximum(cast, touch * np.float32(1.0 if place.v == place.ground_v else 0.6))
-    return cv2.GaussianBlur(cast, (0, 0), 2.0 * size_px / 256)
+        cast = np.maximum(cast, touch * (1.0 if place.v == place.ground_v else 0.6))
+    return np.asarray(cv2.GaussianBlur(cast, (0, 0), 2.0 * size_px / 256), np.float32)
 
 
 def _composite(
@@ -145,17 +146,18 @@ def _composite(
     """Put a sprite over the canvas and keep track of what it covers, in place."""
     rows, columns = sprite.coverage.shape
     top, left = max(sprite.top, 0), max(sprite.left, 0)
-    bottom = min(sprite.top + rows, canvas.shape[0])
-    right = min(sprite.left + columns, canvas.shape[1])
+    bottom = min(sprite.top + rows, canvas.shape[1])
+    right = min(sprite.left + columns, canvas.shape[2])
     if top >= bottom or left >= right:
         return
-    target = (slice(top, bottom), slice(left, right))
+    target = (..., slice(top, bottom), slice(left, right))
     source = (
+        ...,
         slice(top - sprite.top, bottom - sprite.top),
         slice(left - sprite.left, right - sprite.left),
     )
     open_ = 1 - sprite.coverage[source]
-    canvas[target] = canvas[target] * open_[..., None] + sprite.colour[source]
+    canvas[target] = canvas[target] * open_ + sprite.colour[source]
     for index, mask in enumerate(masks):
         mask[target] *= open_
         if index == group:

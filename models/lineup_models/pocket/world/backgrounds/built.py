@@ -13,7 +13,8 @@ from lineup_models.pocket.world.backgrounds.ground import (
     over_ground,
 )
 from lineup_models.pocket.world.backgrounds.outdoors import open_sky
-from lineup_models.pocket.world.backgrounds.sky import Setting, mixed
+from lineup_models.pocket.world.backgrounds.sky import Setting
+from lineup_models.pocket.world.planes import colour_from_rgb, coverage, mixed
 
 
 def forest(setting: Setting) -> Float32Array:
@@ -21,27 +22,25 @@ def forest(setting: Setting) -> Float32Array:
     rng, frame = setting.rng, setting.frame
     light = ground_light(setting)
     leaves = mixed(colour_near(rng, 110, 0.55, 0.25), colour_near(rng, 85, 0.6, 0.52),
-                   np.clip(np.float32(0.45) + np.float32(0.3) * setting.coarse
-                           + np.float32(0.25) * setting.fine, 0, 1))  # fmt: skip
-    gaps = np.clip((setting.coarse - np.float32(1.1)) * 2, 0, 1) * np.float32(0.6)
+                   np.clip(0.45 + 0.3 * setting.coarse
+                           + 0.25 * setting.fine, 0, 1))  # fmt: skip
+    gaps = np.clip((setting.coarse - 1.1) * 2, 0, 1) * 0.6
     backdrop = mixed(leaves * light, setting.rig.horizon, gaps)
     for depth in (0.45, 1.0):
         bark = colour_near(rng, 28, 0.35, 0.2 + 0.1 * depth) * light
         for _ in range(int(rng.integers(3, 6))):
             middle, half = float(rng.uniform(0, 1)), float(rng.uniform(0.012, 0.03)) * depth
             lean = float(rng.normal(0, 0.04))
-            across = frame.u - np.float32(middle) - np.float32(lean) * (frame.v - np.float32(0.5))
-            cover = np.clip((np.float32(half) - np.abs(across)) * np.float32(frame.size_px), 0, 1)
-            round_ = 1 + np.float32(0.5 * light_side(setting)) * across / np.float32(half)
-            shade = np.clip(
-                round_ + np.float32(0.25) * setting.fine, np.float32(0.3), np.float32(1.7)
-            )
-            backdrop = mixed(backdrop, bark * shade[..., None], cover)
+            across = frame.u - middle - lean * (frame.v - 0.5)
+            cover = np.clip((half - np.abs(across)) * frame.size_px, 0, 1)
+            round_ = 1 + (0.5 * light_side(setting)) * across / half
+            shade = np.clip(round_ + 0.25 * setting.fine, 0.3, 1.7)
+            backdrop = mixed(backdrop, bark * shade, cover)
     moss, soil = colour_near(rng, 80, 0.45, 0.36), colour_near(rng, 30, 0.5, 0.35)
-    bare = np.clip(np.float32(0.4) + np.float32(0.3) * ground_noise(setting), 0, 1)
+    bare = np.clip(0.4 + 0.3 * ground_noise(setting), 0, 1)
     floor = mixed(moss, soil, bare)
-    rough = np.maximum(1 + np.float32(0.25) * setting.fine, np.float32(0.2))
-    return over_ground(backdrop, floor * rough[..., None] * light, setting, haze=0.15)
+    rough = np.maximum(1 + 0.25 * setting.fine, 0.2)
+    return over_ground(backdrop, floor * rough * light, setting, haze=0.0)
 
 
 def light_side(setting: Setting) -> float:
@@ -55,8 +54,8 @@ def city(setting: Setting) -> Float32Array:
     for depth in (0.5, 1.0):
         backdrop = _skyline(backdrop, setting, depth)
     street = colour_near(setting.rng, 220, 0.06, 0.42)
-    rough = 1 + np.float32(0.14) * ground_noise(setting, zoom=1.0) + np.float32(0.1) * setting.fine
-    ground = street * np.maximum(rough, np.float32(0.2))[..., None] * ground_light(setting)
+    rough = 1 + 0.14 * ground_noise(setting, zoom=1.0) + 0.1 * setting.fine
+    ground = street * np.maximum(rough, 0.2) * ground_light(setting)
     return over_ground(backdrop, ground, setting, haze=0.25)
 
 
@@ -66,29 +65,33 @@ def _skyline(painted: Float32Array, setting: Setting, near: float) -> Float32Arr
     edges = np.cumsum(rng.uniform(0.6, 1.4, count))
     edges = ((edges / edges[-1]) * 1.5 - 0.25).astype(np.float32)
     number = np.minimum(np.searchsorted(edges, frame.u.ravel()), count - 1).reshape(frame.u.shape)
-    tall = rng.uniform(0.1, 0.42, count).astype(np.float32) * np.float32(1.25 - 0.5 * near)
-    walls = np.stack([
-        colour_near(rng, float(rng.choice([20, 40, 210])), 0.15, float(rng.uniform(0.4, 0.7)))
-        for _ in range(count)
-    ])  # fmt: skip
-    light = rig.ambient + rig.sun * np.float32(0.45)
-    lit = walls[number] * light * (1 + np.float32(0.06) * setting.coarse)[..., None]
-    up = np.float32(setting.horizon) - frame.v
-    pane = np.float32(0.03 + 0.015 * near)
-    x, y = frame.u / pane, up / (pane * np.float32(1.3))
-    sharp = pane * np.float32(frame.size_px)
+    tall = rng.uniform(0.1, 0.42, count).astype(np.float32) * (1.25 - 0.5 * near)
+    hues, values = rng.choice([20, 40, 210], count), rng.uniform(0.4, 0.7, count)
+    walls = np.concatenate(
+        [
+            colour_near(rng, float(hue), 0.15, float(value))
+            for hue, value in zip(hues, values, strict=True)
+        ],
+        axis=1,
+    )[..., 0]
+    light = rig.ambient + rig.sun * 0.45
+    lit = walls[:, number] * light * (1 + 0.06 * setting.coarse)
+    up = setting.horizon - frame.v
+    pane = 0.03 + 0.015 * near
+    x, y = frame.u / pane, up / (pane * 1.3)
+    sharp = pane * frame.size_px
     inside = np.minimum(
-        np.float32(0.28) - np.abs(x - np.floor(x) - np.float32(0.5)),
-        np.float32(0.28) - np.abs(y - np.floor(y) - np.float32(0.5)),
+        0.28 - np.abs(x - np.floor(x) - 0.5),
+        0.28 - np.abs(y - np.floor(y) - 0.5),
     )
-    window = np.clip(inside * sharp + np.float32(0.5), 0, 1)
+    window = coverage(inside * sharp)
     lamps = rng.random((64, 64)) < (0.35 if rig.night else 0.03)
     cell = lamps[np.floor(y).astype(int) % 64, np.floor(x).astype(int) % 64]
-    glow = np.array([1.0, 0.72, 0.35], np.float32) * np.float32(0.45 if rig.night else 0.8)
-    panes = np.where(cell[..., None], glow, rig.zenith * np.float32(0.4) + light * np.float32(0.05))
-    lit = mixed(lit, panes, window * np.float32(0.85))
-    lit = rig.horizon + np.float32(0.45 + 0.5 * near) * (lit - rig.horizon)
-    cover = np.clip((tall[number] - up) * np.float32(frame.size_px) + np.float32(0.5), 0, 1)
+    glow = colour_from_rgb(1.0, 0.72, 0.35) * (0.45 if rig.night else 0.8)
+    panes = np.where(cell, glow, rig.zenith * 0.4 + light * 0.05)
+    lit = mixed(lit, panes, window * 0.85)
+    lit = rig.horizon + (0.45 + 0.5 * near) * (lit - rig.horizon)
+    cover = coverage((tall[number] - up) * frame.size_px)
     return mixed(painted, lit, cover)
 
 
@@ -96,57 +99,47 @@ def table(setting: Setting) -> Float32Array:
     """Planks in perspective before a dim room."""
     rng, frame, rig = setting.rng, setting.frame, setting.rig
     room = colour_near(rng, float(rng.choice([25, 45, 160, 210])), 0.25, 0.42)
-    side = 1 + np.float32(0.5 * light_side(setting)) * (frame.u - np.float32(0.5))
-    dim = side + np.float32(0.16) * setting.coarse + np.float32(0.02) * setting.fine
-    backdrop = (
-        room
-        * np.maximum(dim, np.float32(0.1))[..., None]
-        * (rig.ambient + rig.sun * np.float32(0.25))
-    )
+    side = 1 + (0.5 * light_side(setting)) * (frame.u - 0.5)
+    dim = side + 0.16 * setting.coarse + 0.02 * setting.fine
+    backdrop = room * np.maximum(dim, 0.1) * (rig.ambient + rig.sun * 0.25)
     far = distance_on_ground(setting)
-    across = (frame.u - np.float32(0.5)) * far * np.float32(rng.uniform(2, 4)) + np.float32(
-        rng.uniform(0, 1)
-    )
+    across = (frame.u - 0.5) * far * rng.uniform(2, 4) + rng.uniform(0, 1)
     plank = np.floor(across)
     tone = np.take(rng.uniform(0.75, 1.2, 32).astype(np.float32), plank.astype(int) % 32)
-    gap = np.abs(across - plank - np.float32(0.5)) - np.float32(0.485)
-    seam = np.clip(gap * np.float32(40), 0, 1)
+    gap = np.abs(across - plank - 0.5) - 0.485
+    seam = np.clip(gap * 40, 0, 1)
     veins = ground_noise(setting, squeeze=0.12, zoom=0.25)
     wood = colour_near(rng, 27, 0.52, 0.55)
-    tone = (
-        tone
-        * (1 + np.float32(0.2) * veins + np.float32(0.05) * setting.fine)
-        * (1 - np.float32(0.6) * seam)
-    )
-    surface = wood * np.maximum(tone, np.float32(0.1))[..., None] * ground_light(setting)
+    tone = tone * (1 + 0.2 * veins + 0.05 * setting.fine) * (1 - 0.6 * seam)
+    surface = wood * np.maximum(tone, 0.1) * ground_light(setting)
     return over_ground(backdrop, surface, setting, haze=0.0)
 
 
 def wall(setting: Setting) -> Float32Array:
     """Bricks in running bond above a pavement."""
     rng, frame, rig = setting.rng, setting.frame, setting.rig
-    tall = np.float32(rng.uniform(0.045, 0.065))
-    y = (frame.v + np.float32(rng.uniform(0, 1))) / tall
+    tall = rng.uniform(0.045, 0.065)
+    y = (frame.v + rng.uniform(0, 1)) / tall
     row = np.floor(y)
-    x = (frame.u + np.float32(rng.uniform(0, 1))) / (tall * np.float32(2.6)) + row * np.float32(0.5)
+    x = (frame.u + rng.uniform(0, 1)) / (tall * 2.6) + row * 0.5
     column = np.floor(x)
     tones = rng.uniform(0.72, 1.22, (64, 64)).astype(np.float32)
     tone = tones[row.astype(int) % 64, column.astype(int) % 64]
-    px = tall * np.float32(frame.size_px)
+    px = tall * frame.size_px
     edge = np.minimum(
-        np.float32(0.5) - np.abs(x - column - np.float32(0.5)) - np.float32(0.02),
-        (np.float32(0.5) - np.abs(y - row - np.float32(0.5)) - np.float32(0.05)) / np.float32(2.6),
+        0.5 - np.abs(x - column - 0.5) - 0.02,
+        (0.5 - np.abs(y - row - 0.5) - 0.05) / 2.6,
     )
-    brick = np.clip(edge * px * np.float32(2.6) + np.float32(0.5), 0, 1)
-    rough = 1 + np.float32(0.1) * setting.coarse + np.float32(0.12) * setting.fine
+    brick = coverage(edge * px * 2.6)
+    rough = 1 + 0.1 * setting.coarse + 0.12 * setting.fine
     clay = colour_near(rng, float(rng.choice([12, 20, 30])), 0.5, 0.52)
     mortar = colour_near(rng, 40, 0.1, 0.62)
-    falloff = 1 + np.float32(0.6 * light_side(setting)) * (frame.u - np.float32(0.5))
-    light = (rig.ambient + rig.sun * np.float32(0.55)) * falloff[..., None]
-    bricks = mixed(mortar, clay * tone[..., None], brick) * rough[..., None] * light
+    falloff = 1 + (0.6 * light_side(setting)) * (frame.u - 0.5)
+    light = (rig.ambient + rig.sun * 0.55) * falloff
+    bricks = mixed(mortar, clay * tone, brick) * rough * light
     pavement = colour_near(rng, 40, 0.06, 0.5)
-    stones = 1 + np.float32(0.12) * ground_noise(setting) + np.float32(0.1) * setting.fine
-    floor = pavement * np.maximum(stones, np.float32(0.2))[..., None] * ground_light(setting)
+    stones = 1 + 0.12 * ground_noise(setting) + 0.1 * setting.fine
+    floor = pavement * np.maximum(stones, 0.2) * ground_light(setting)
     return over_ground(bricks, floor, setting, haze=0.0)
 
 
@@ -154,10 +147,8 @@ def studio(setting: Setting) -> Float32Array:
     """A seamless backdrop with a soft fall of light."""
     rng, frame, rig = setting.rng, setting.frame, setting.rig
     paper = colour_near(rng, float(rng.uniform(0, 360)), float(rng.uniform(0.05, 0.3)), 0.66)
-    bend = np.clip((frame.v - np.float32(setting.horizon)) * 4 + np.float32(0.5), 0, 1)
-    fall = 1 + np.float32(0.7 * light_side(setting)) * (frame.u - np.float32(0.5))
-    level = fall * (np.float32(0.75) + np.float32(0.3) * bend)
-    level *= 1 + np.float32(0.03) * setting.coarse + np.float32(0.015) * setting.fine
-    return np.asarray(
-        paper * level[..., None] * (rig.ambient + rig.sun * np.float32(0.6)), np.float32
-    )
+    bend = coverage((frame.v - setting.horizon) * 4)
+    fall = 1 + (0.7 * light_side(setting)) * (frame.u - 0.5)
+    level = fall * (0.75 + 0.3 * bend)
+    level *= 1 + 0.03 * setting.coarse + 0.015 * setting.fine
+    return np.asarray(paper * level * (rig.ambient + rig.sun * 0.6), np.float32)

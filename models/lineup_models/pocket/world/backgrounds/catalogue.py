@@ -10,7 +10,7 @@ from lineup_models.pocket.world.backgrounds.sky import Setting
 from lineup_models.pocket.world.grammar import Background
 
 Painter = Callable[[Setting], Float32Array]
-"""Paints a place, float32 (size, size, 3), linear RGB."""
+"""Paints a place, float32 (3, size, size), linear RGB."""
 
 PLACES: Mapping[Background, tuple[Painter, tuple[float, float]]] = {
     Background.MEADOW: (outdoors.meadow, (0.4, 0.56)),

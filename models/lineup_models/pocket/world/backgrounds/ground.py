@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from lineup.types import Float32Array
-from lineup_models.pocket.world.backgrounds.sky import Setting, mixed
+from lineup_models.pocket.world.backgrounds.sky import Setting
 from lineup_models.pocket.world.noise import sampled
 from lineup_models.pocket.world.palette import linear_from_hsv
+from lineup_models.pocket.world.planes import coverage, mixed
 
 
 def colour_near(
@@ -24,8 +25,8 @@ def colour_near(
 
 def distance_on_ground(setting: Setting) -> Float32Array:
     """Return how far the ground is: 1 at the bottom of the picture, large at the horizon."""
-    below = np.maximum(setting.frame.v - np.float32(setting.horizon), np.float32(0.006))
-    return np.float32(1 - setting.horizon) / below
+    below = np.maximum(setting.frame.v - setting.horizon, 0.006)
+    return np.asarray((1 - setting.horizon) / below, np.float32)
 
 
 def ground_noise(setting: Setting, squeeze: float = 1.0, zoom: float = 0.5) -> Float32Array:
@@ -35,15 +36,15 @@ def ground_noise(setting: Setting, squeeze: float = 1.0, zoom: float = 0.5) -> F
     """
     far = distance_on_ground(setting)
     shift = setting.rng.uniform(0, 1, 2).astype(np.float32)
-    across = (setting.frame.u - np.float32(0.5)) * far * np.float32(zoom / squeeze) + shift[0]
-    field = sampled(setting.coarse, across, far * np.float32(zoom) + shift[1])
-    return field / (1 + (far * np.float32(0.12)) ** 2)
+    across = (setting.frame.u - 0.5) * far * (zoom / squeeze) + shift[0]
+    field = sampled(setting.coarse, across, far * zoom + shift[1])
+    return field / (1 + (far * 0.12) ** 2)
 
 
 def ground_light(setting: Setting) -> Float32Array:
-    """Return the light on level ground, linear RGB (3,)."""
+    """Return the light on level ground, linear RGB (3, 1, 1)."""
     rig = setting.rig
-    return rig.ambient + rig.sun * np.float32(max(rig.direction[1], 0.25))
+    return rig.ambient + rig.sun * max(rig.direction[1], 0.25)
 
 
 def over_ground(
@@ -51,7 +52,7 @@ def over_ground(
 ) -> Float32Array:
     """Put a ground under a sky; `haze` of it takes the horizon's colour with distance."""
     far = distance_on_ground(setting)
-    veil = np.float32(haze) * np.clip((far - 1) / np.float32(9), 0, 1)
+    veil = haze * np.clip((far - 1) / 9, 0, 1)
     hazy = mixed(ground, setting.rig.horizon, veil)
-    edge = (setting.frame.v - np.float32(setting.horizon)) * np.float32(setting.frame.size_px)
-    return mixed(sky, hazy, np.clip(edge + np.float32(0.5), 0, 1))
+    edge = (setting.frame.v - setting.horizon) * setting.frame.size_px
+    return mixed(sky, hazy, coverage(edge))

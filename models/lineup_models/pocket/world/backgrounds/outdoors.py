@@ -11,8 +11,9 @@ from lineup_models.pocket.world.backgrounds.ground import (
     ground_noise,
     over_ground,
 )
-from lineup_models.pocket.world.backgrounds.sky import Setting, mixed, sky, with_stars
+from lineup_models.pocket.world.backgrounds.sky import Setting, sky, with_stars
 from lineup_models.pocket.world.noise import ridge
+from lineup_models.pocket.world.planes import colour_from_rgb, coverage, mixed
 
 
 def open_sky(setting: Setting) -> Float32Array:
@@ -27,11 +28,11 @@ def meadow(setting: Setting) -> Float32Array:
     grass = colour_near(rng, 92, 0.58, 0.46)
     dry = colour_near(rng, 68, 0.52, 0.55)
     patches = ground_noise(setting)
-    blend = np.clip(np.float32(0.35) + np.float32(0.25) * patches, 0, 1)
-    blades = 1 + np.float32(0.2) * setting.fine + np.float32(0.12) * patches
-    ground = mixed(grass, dry, blend) * np.maximum(blades, 0.15)[..., None] * ground_light(setting)
+    blend = np.clip(0.35 + 0.25 * patches, 0, 1)
+    blades = 1 + 0.2 * setting.fine + 0.12 * patches
+    ground = mixed(grass, dry, blend) * np.maximum(blades, 0.15) * ground_light(setting)
     backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 110, 0.45, 0.34), 1, 0.05)
-    return over_ground(backdrop, ground, setting, haze=0.5)
+    return over_ground(backdrop, ground, setting, haze=0.3)
 
 
 def desert(setting: Setting) -> Float32Array:
@@ -39,10 +40,10 @@ def desert(setting: Setting) -> Float32Array:
     rng = setting.rng
     sand = colour_near(rng, 36, 0.45, 0.82)
     waves = ground_noise(setting, squeeze=3.0, zoom=0.4)
-    grains = 1 + np.float32(0.16) * waves + np.float32(0.07) * setting.fine
-    ground = sand * np.maximum(grains, 0.2)[..., None] * ground_light(setting)
+    grains = 1 + 0.16 * waves + 0.07 * setting.fine
+    ground = sand * np.maximum(grains, 0.2) * ground_light(setting)
     backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 32, 0.45, 0.7), 2, 0.06)
-    return over_ground(backdrop, ground, setting, haze=0.6)
+    return over_ground(backdrop, ground, setting, haze=0.4)
 
 
 def sea(setting: Setting) -> Float32Array:
@@ -50,12 +51,12 @@ def sea(setting: Setting) -> Float32Array:
     rng, rig = setting.rng, setting.rig
     deep = colour_near(rng, 205, 0.65, 0.42) * ground_light(setting)
     waves = ground_noise(setting, squeeze=4.0, zoom=0.8)
-    mirror = np.clip(np.float32(0.35) + np.float32(0.22) * waves, 0, 1)
-    water = mixed(deep, (rig.horizon + rig.zenith) * np.float32(0.5), mirror)
-    glints = np.maximum(waves + np.float32(0.3) * setting.fine - np.float32(1.6), 0)
-    water += glints[..., None] * rig.sun * np.float32(0.5)
-    water *= (1 + np.float32(0.06) * setting.fine)[..., None]
-    return over_ground(open_sky(setting), water, setting, haze=0.6)
+    mirror = np.clip(0.35 + 0.22 * waves, 0, 1)
+    water = mixed(deep, (rig.horizon + rig.zenith) * 0.5, mirror)
+    glints = np.maximum(waves + 0.3 * setting.fine - 1.6, 0)
+    water += glints * rig.sun * 0.5
+    water *= 1 + 0.06 * setting.fine
+    return over_ground(open_sky(setting), water, setting, haze=0.4)
 
 
 def snow(setting: Setting) -> Float32Array:
@@ -63,10 +64,10 @@ def snow(setting: Setting) -> Float32Array:
     rng = setting.rng
     white = colour_near(rng, 215, 0.07, 0.94)
     drifts = ground_noise(setting, squeeze=2.0, zoom=0.35)
-    relief = 1 + np.float32(0.09) * drifts + np.float32(0.035) * setting.fine
-    ground = white * np.maximum(relief, 0.3)[..., None] * ground_light(setting)
+    relief = 1 + 0.09 * drifts + 0.035 * setting.fine
+    ground = white * np.maximum(relief, 0.3) * ground_light(setting)
     backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 215, 0.25, 0.45), 1, 0.04)
-    return over_ground(backdrop, ground, setting, haze=0.5)
+    return over_ground(backdrop, ground, setting, haze=0.3)
 
 
 def mountains(setting: Setting) -> Float32Array:
@@ -75,9 +76,9 @@ def mountains(setting: Setting) -> Float32Array:
     backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 218, 0.3, 0.42), 3, 0.2)
     stone = colour_near(rng, 50, 0.22, 0.44)
     noise = ground_noise(setting, zoom=0.9)
-    rough = 1 + np.float32(0.25) * noise + np.float32(0.16) * setting.fine
-    ground = stone * np.maximum(rough, 0.15)[..., None] * ground_light(setting)
-    return over_ground(backdrop, ground, setting, haze=0.5)
+    rough = 1 + 0.25 * noise + 0.16 * setting.fine
+    ground = stone * np.maximum(rough, 0.15) * ground_light(setting)
+    return over_ground(backdrop, ground, setting, haze=0.3)
 
 
 def night_sky(setting: Setting) -> Float32Array:
@@ -85,17 +86,13 @@ def night_sky(setting: Setting) -> Float32Array:
     rng = setting.rng
     painted = with_stars(sky(setting, clouds=0.0), setting, 220)
     slope = float(rng.uniform(-1, 1))
-    off = (
-        setting.frame.v - np.float32(0.3) - np.float32(slope) * (setting.frame.u - np.float32(0.5))
-    )
-    band = np.exp(-((off / np.float32(0.12)) ** 2)) * np.maximum(
-        1 + np.float32(0.5) * setting.coarse, 0
-    )
-    painted += band[..., None] * np.array([0.05, 0.05, 0.085], np.float32)
+    off = setting.frame.v - 0.3 - slope * (setting.frame.u - 0.5)
+    band = np.exp(-((off / 0.12) ** 2)) * np.maximum(1 + 0.5 * setting.coarse, 0)
+    painted += band * colour_from_rgb(0.05, 0.05, 0.085)
     earth = colour_near(rng, 130, 0.3, 0.3)
-    rough = 1 + np.float32(0.25) * ground_noise(setting) + np.float32(0.12) * setting.fine
-    ground = earth * np.maximum(rough, 0.15)[..., None] * ground_light(setting)
-    backdrop = _ridges(painted, setting, earth * np.float32(0.5), 1, 0.06)
+    rough = 1 + 0.25 * ground_noise(setting) + 0.12 * setting.fine
+    ground = earth * np.maximum(rough, 0.15) * ground_light(setting)
+    backdrop = _ridges(painted, setting, earth * 0.5, 1, 0.06)
     return over_ground(backdrop, ground, setting, haze=0.2)
 
 
@@ -104,17 +101,15 @@ def _ridges(
 ) -> Float32Array:
     """Put `count` ridges at the horizon, far ones first; `height` in parts of the picture."""
     rng, frame = setting.rng, setting.frame
-    light = ground_light(setting) * np.float32(0.9)
-    texture = (1 + np.float32(0.12) * setting.coarse + np.float32(0.08) * setting.fine)[..., None]
-    lit = colour * light * np.maximum(texture, np.float32(0.2))
+    light = ground_light(setting) * 0.9
+    texture = 1 + 0.12 * setting.coarse + 0.08 * setting.fine
+    lit = colour * light * np.maximum(texture, 0.2)
     for index in range(count):
-        near = np.float32((index + 1) / count)
+        near = (index + 1) / count
         top = height * (1.15 - 0.6 * index / count)
-        profile = ridge(rng, frame.u * np.float32(0.9) + np.float32(rng.uniform(0, 1)))
-        crest = np.float32(setting.horizon) - np.float32(top) * (
-            np.float32(0.6) + np.float32(0.3) * profile
-        )
-        cover = np.clip((frame.v - crest) * np.float32(frame.size_px) + np.float32(0.5), 0, 1)
-        hazy = setting.rig.horizon + near * np.float32(0.8) * (lit - setting.rig.horizon)
+        profile = ridge(rng, frame.u * 0.9 + rng.uniform(0, 1))
+        crest = setting.horizon - top * (0.6 + 0.3 * profile)
+        cover = coverage((frame.v - crest) * frame.size_px)
+        hazy = setting.rig.horizon + near * 0.8 * (lit - setting.rig.horizon)
         painted = mixed(painted, hazy, cover)
     return painted

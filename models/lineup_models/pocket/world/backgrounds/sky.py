@@ -11,6 +11,7 @@ from lineup.types import Float32Array
 from lineup_models.pocket.world.frame import Frame
 from lineup_models.pocket.world.light import Rig
 from lineup_models.pocket.world.noise import sampled
+from lineup_models.pocket.world.planes import colour_from_rgb, mixed
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,28 +35,23 @@ class Setting:
     rng: np.random.Generator
 
 
-def mixed(first: Float32Array, second: Float32Array, share: Float32Array) -> Float32Array:
-    """Return first + share (second - first); colours (..., 3), share (size, size)."""
-    return np.asarray(first + share[..., None] * (second - first), np.float32)
-
-
 def sky(setting: Setting, clouds: float) -> Float32Array:
-    """Paint a sky over the whole picture; float32 (size, size, 3), linear RGB.
+    """Paint a sky over the whole picture; float32 (3, size, size), linear RGB.
 
     `clouds` is about the share of the sky that they cover.
     """
     frame, rig, rng = setting.frame, setting.rig, setting.rng
-    height = np.clip((np.float32(setting.horizon) - frame.v) / np.float32(setting.horizon), 0, 1)
+    height = np.clip((setting.horizon - frame.v) / setting.horizon, 0, 1)
     painted = mixed(rig.horizon, rig.zenith, np.sqrt(height))
     if clouds > 0:
-        stretch = 1 / (height + np.float32(0.25))
+        stretch = 1 / (height + 0.25)
         shift = rng.uniform(0, 1, 2).astype(np.float32)
-        field = sampled(setting.coarse, frame.u * stretch * np.float32(0.35) + shift[0],
-                        stretch * np.float32(0.6) + shift[1])  # fmt: skip
-        cover = np.clip((field - np.float32(1.2 - 2.2 * clouds)) * np.float32(0.8), 0, 1)
-        lit = (rig.sun + rig.ambient) * np.float32(0.35 if rig.night else 0.85)
-        painted = mixed(painted, lit, cover * np.float32(0.85))
-    return painted * (1 + setting.fine * np.float32(0.012))[..., None]
+        field = sampled(setting.coarse, frame.u * stretch * 0.35 + shift[0],
+                        stretch * 0.6 + shift[1])  # fmt: skip
+        cover = np.clip((field - (1.2 - 2.2 * clouds)) * 0.8, 0, 1)
+        lit = (rig.sun + rig.ambient) * (0.35 if rig.night else 0.85)
+        painted = mixed(painted, lit, cover * 0.85)
+    return painted * (1 + setting.fine * 0.012)
 
 
 def with_stars(painted: Float32Array, setting: Setting, count: int) -> Float32Array:
@@ -67,7 +63,7 @@ def with_stars(painted: Float32Array, setting: Setting, count: int) -> Float32Ar
         column, row = setting.frame.pixel_from_place(float(place_u), float(place_v))
         if 0 <= column < size_px and 0 <= row < size_px:
             layer[int(row), int(column)] += 0.4 + power
-    layer = cv2.GaussianBlur(layer, (0, 0), 0.6) * 2
-    tint = np.array([0.9, 0.93, 1.0], np.float32)
-    painted += layer[..., None] * tint
+    glow = np.asarray(cv2.GaussianBlur(layer, (0, 0), 0.6), np.float32)
+    tint = colour_from_rgb(0.9, 0.93, 1.0)
+    painted += glow * tint * 2
     return painted

@@ -10,39 +10,37 @@ from math import hypot
 
 import numpy as np
 
-from lineup.types import Float32Array
+from lineup.types import AnyArray, Float32Array
 from lineup_models.pocket.world.frame import Grid
 
 Point = tuple[float, float]
 
 
-def length(x: Float32Array, y: Float32Array) -> Float32Array:
+def length(x: AnyArray, y: AnyArray) -> Float32Array:
     """Return the length of (x, y)."""
-    return np.sqrt(x * x + y * y)
+    return np.asarray(np.sqrt(x * x + y * y), np.float32)
 
 
 def circle(grid: Grid, centre: Point, radius: float) -> Float32Array:
     """Disc."""
-    return length(grid.x - np.float32(centre[0]), grid.y - np.float32(centre[1])) - np.float32(
-        radius
-    )
+    return length(grid.x - float(centre[0]), grid.y - float(centre[1])) - radius
 
 
 def ellipse(grid: Grid, centre: Point, radii: Point) -> Float32Array:
     """Ellipse along the axes; exact at the outline, first-order away from it."""
-    x, y = grid.x - np.float32(centre[0]), grid.y - np.float32(centre[1])
-    a, b = np.float32(radii[0]), np.float32(radii[1])
+    x, y = grid.x - centre[0], grid.y - centre[1]
+    a, b = radii
     scaled = length(x / a, y / b)
     slope = length(x / (a * a), y / (b * b))
-    return scaled * (scaled - 1) / np.maximum(slope, np.float32(1e-4))
+    return np.asarray(scaled * (scaled - 1) / np.maximum(slope, 1e-4), np.float32)
 
 
 def box(grid: Grid, centre: Point, half: Point, rounding: float = 0.0) -> Float32Array:
     """Rectangle along the axes, with rounded corners."""
-    x = np.abs(grid.x - np.float32(centre[0])) - np.float32(half[0] - rounding)
-    y = np.abs(grid.y - np.float32(centre[1])) - np.float32(half[1] - rounding)
+    x = np.abs(grid.x - centre[0]) - (half[0] - rounding)
+    y = np.abs(grid.y - centre[1]) - (half[1] - rounding)
     outside = length(np.maximum(x, 0), np.maximum(y, 0))
-    return outside + np.minimum(np.maximum(x, y), 0) - np.float32(rounding)
+    return np.asarray(outside + np.minimum(np.maximum(x, y), 0) - rounding, np.float32)
 
 
 def convex(grid: Grid, corners: Sequence[Point]) -> Float32Array:
@@ -51,7 +49,7 @@ def convex(grid: Grid, corners: Sequence[Point]) -> Float32Array:
     for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
         side = hypot(x1 - x0, y1 - y0)
         nx, ny = (y1 - y0) / side, (x0 - x1) / side
-        plane = grid.x * np.float32(nx) + grid.y * np.float32(ny) - np.float32(nx * x0 + ny * y0)
+        plane = np.asarray(grid.x * nx + grid.y * ny - (nx * x0 + ny * y0), np.float32)
         distance = plane if distance is None else np.maximum(distance, plane)
     assert distance is not None
     return distance
@@ -59,22 +57,23 @@ def convex(grid: Grid, corners: Sequence[Point]) -> Float32Array:
 
 def stroke(grid: Grid, start: Point, end: Point, radius: float) -> Float32Array:
     """Segment with round ends."""
-    x, y = grid.x - np.float32(start[0]), grid.y - np.float32(start[1])
-    dx, dy = np.float32(end[0] - start[0]), np.float32(end[1] - start[1])
+    x, y = grid.x - start[0], grid.y - start[1]
+    dx, dy = (end[0] - start[0]), (end[1] - start[1])
     along = np.clip((x * dx + y * dy) / (dx * dx + dy * dy), 0, 1)
-    return length(x - along * dx, y - along * dy) - np.float32(radius)
+    return length(x - along * dx, y - along * dy) - radius
 
 
 def star(grid: Grid, centre: Point, radius: float, depth: float) -> Float32Array:
     """Five-pointed star; `depth` is the inner radius over the outer."""
-    x, y = np.abs(grid.x - np.float32(centre[0])), grid.y - np.float32(centre[1])
+    x, y = np.abs(grid.x - centre[0]), grid.y - centre[1]
     for cx, cy in ((0.809017, -0.587785), (-0.809017, -0.587785)):
-        twice = 2 * np.maximum(np.float32(cx) * x + np.float32(cy) * y, 0)
-        x, y = x - twice * np.float32(cx), y - twice * np.float32(cy)
-    x, y = np.abs(x), y - np.float32(radius)
-    ex, ey = np.float32(0.587785 * depth), np.float32(0.809017 * depth - 1)
-    along = np.clip((x * ex + y * ey) / (ex * ex + ey * ey), 0, np.float32(radius))
-    return length(x - ex * along, y - ey * along) * np.sign(y * ex - x * ey)
+        twice = 2 * np.maximum(cx * x + cy * y, 0)
+        x, y = x - twice * cx, y - twice * cy
+    x, y = np.abs(x), y - radius
+    ex, ey = (0.587785 * depth), (0.809017 * depth - 1)
+    along = np.clip((x * ex + y * ey) / (ex * ex + ey * ey), 0, radius)
+    side = np.sign(y * ex - x * ey)
+    return np.asarray(length(x - ex * along, y - ey * along) * side, np.float32)
 
 
 def union(*distances: Float32Array, blend: float = 0.0) -> Float32Array:
@@ -82,8 +81,13 @@ def union(*distances: Float32Array, blend: float = 0.0) -> Float32Array:
     joined = distances[0]
     for distance in distances[1:]:
         if blend:
-            share = np.maximum(blend - np.abs(joined - distance), 0) / np.float32(blend)
-            joined = np.minimum(joined, distance) - share * share * np.float32(blend / 4)
+            share = np.maximum(blend - np.abs(joined - distance), 0) / blend
+            joined = np.minimum(joined, distance) - share * share * (blend / 4)
         else:
             joined = np.minimum(joined, distance)
     return joined
+
+
+def hollow(distance: Float32Array, half_width: float) -> Float32Array:
+    """Band of twice this width along an outline."""
+    return np.asarray(np.abs(distance) - half_width, np.float32)

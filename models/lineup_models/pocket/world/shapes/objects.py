@@ -13,6 +13,7 @@ from lineup_models.pocket.world.shapes.distances import (
     circle,
     convex,
     ellipse,
+    hollow,
     stroke,
     union,
 )
@@ -46,7 +47,7 @@ def house(grid: Grid, rng: np.random.Generator) -> list[Part]:
 def tree(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """A trunk and a crown in the caption's colour, round or pointed."""
     trunk = convex(grid, [(-0.07, 0), (0.07, 0), (0.045, 0.5), (-0.045, 0.5)])
-    barrel = np.clip(grid.x / np.float32(0.07), -1, 1)
+    barrel = np.clip(grid.x / 0.07, -1, 1)
     parts = [Part(trunk, Paint.WOOD, barrel=barrel)]
     if rng.random() < 0.4:
         for foot, wide in ((0.22, 0.4), (0.45, 0.32), (0.66, 0.23)):
@@ -106,7 +107,7 @@ def mushroom(grid: Grid, rng: np.random.Generator) -> list[Part]:
         Part(
             convex(grid, [(-stem - 0.04, 0), (stem + 0.04, 0), (stem, 0.6), (-stem, 0.6)]),
             Paint.CREAM,
-            barrel=np.clip(grid.x / np.float32(stem + 0.04), -1, 1),
+            barrel=np.clip(grid.x / (stem + 0.04), -1, 1),
         ),
         Part(ellipse(grid, (0, 0.52), (0.42, 0.09)), Paint.CREAM, tilt=(0.0, -0.8)),
         Part(cap, bevel=0.34, tilt=(0.0, 0.1)),
@@ -133,12 +134,12 @@ def fish(grid: Grid, rng: np.random.Generator) -> list[Part]:
 def cup(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """A cup with its handle to the right."""
     top, foot = float(rng.uniform(0.32, 0.38)), float(rng.uniform(0.22, 0.3))
-    handle = np.abs(ellipse(grid, (top - 0.02, 0.42), (0.2, 0.21))) - np.float32(0.045)
+    handle = hollow(ellipse(grid, (top - 0.02, 0.42), (0.2, 0.21)), 0.045)
     sides = convex(grid, [(-foot, 0.06), (foot, 0.06), (top, 0.78), (-top, 0.78)])
     body = union(
         sides, ellipse(grid, (0, 0.06), (foot, 0.06)), ellipse(grid, (0, 0.78), (top, 0.1))
     )
-    width = foot + (top - foot) * np.clip(grid.y, 0, 0.8) / np.float32(0.8)
+    width = foot + (top - foot) * np.clip(grid.y, 0, 0.8) / 0.8
     return [
         Part(handle, bevel=0.045),
         Part(body, barrel=np.clip(grid.x / width, -1, 1)),
@@ -151,13 +152,13 @@ def lamp(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """A standing lamp whose shade has the caption's colour."""
     top, low = float(rng.uniform(0.16, 0.24)), float(rng.uniform(0.34, 0.42))
     shade = convex(grid, [(-low, 0.52), (low, 0.52), (top, 0.98), (-top, 0.98)])
-    width = low + (top - low) * np.clip(grid.y - 0.52, 0, 0.46) / np.float32(0.46)
+    width = low + (top - low) * np.clip(grid.y - 0.52, 0, 0.46) / 0.46
     return [
         Part(ellipse(grid, (0, 0.05), (0.24, 0.06)), Paint.METAL, bevel=0.05, tilt=(0.0, 0.3)),
         Part(
             stroke(grid, (0, 0.06), (0, 0.6), 0.03),
             Paint.METAL,
-            barrel=np.clip(grid.x / np.float32(0.03), -1, 1),
+            barrel=np.clip(grid.x / 0.03, -1, 1),
         ),
         Part(ellipse(grid, (0, 0.525), (low * 0.9, 0.05)), Paint.GLOW),
         Part(shade, barrel=np.clip(grid.x / width, -1, 1)),
@@ -207,12 +208,12 @@ def bottle(grid: Grid, rng: np.random.Generator) -> list[Part]:
         box(grid, (0, 0.68), (neck, 0.24), 0.02),
         blend=0.3,
     )
-    width = np.where(grid.y < shoulder, np.float32(half), np.float32(neck * 1.3))
+    width = np.where(grid.y < shoulder, half, neck * 1.3).astype(np.float32)
     parts = [
         Part(box(grid, (0, 0.94), (neck * 0.8, 0.06), 0.02), Paint.WOOD, bevel=0.03),
-        Part(body, barrel=np.clip(grid.x / width, -1, 1) * np.float32(0.9)),
+        Part(body, barrel=np.clip(grid.x / width, -0.9, 0.9)),
     ]
     if rng.random() < 0.5:
         label = box(grid, (0, shoulder * 0.45), (half * 0.98, 0.09))
-        parts.append(Part(label, Paint.CREAM, barrel=np.clip(grid.x / np.float32(half), -1, 1)))
+        parts.append(Part(label, Paint.CREAM, barrel=np.clip(grid.x / half, -1, 1)))
     return parts

@@ -32,6 +32,7 @@ class Part:
         bevel: Width over which the edge is rounded, in units; 0 leaves it flat.
         barrel: x over the half width of an upright round body, float32 -1..1; None if flat.
         tilt: x and y of the normal of a flat face.
+        texture: x and y that patterns follow, float32, shape of the grid; None for the grid's.
     """
 
     distance: Float32Array
@@ -39,3 +40,4 @@ class Part:
     bevel: float = 0.0
     barrel: Float32Array | None = None
     tilt: tuple[float, float] = (0.0, 0.0)
+    texture: tuple[Float32Array, Float32Array] | None = None

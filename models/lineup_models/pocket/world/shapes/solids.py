@@ -10,6 +10,7 @@ from lineup_models.pocket.world.shapes.distances import (
     circle,
     convex,
     ellipse,
+    hollow,
     star,
     union,
 )
@@ -35,9 +36,12 @@ def cube(grid: Grid, rng: np.random.Generator) -> list[Part]:
     top = convex(
         grid, [(low, side), (high, side), (high + shift, side + lift), (low + shift, side + lift)]
     )
+    # The patterns of the slanted faces are slanted with them.
+    beside = ((grid.x - high) / shift * side + high, grid.y - (grid.x - high) * (lift / shift))
+    above = (grid.x - (grid.y - side) * (shift / lift), (grid.y - side) / lift * side + side)
     return [
-        Part(right, tilt=(0.85, 0.0)),
-        Part(top, tilt=(0.0, 0.85)),
+        Part(right, tilt=(0.85, 0.0), texture=beside),
+        Part(top, tilt=(0.0, 0.85), texture=above),
         Part(front, bevel=0.02, tilt=(-0.1, 0.0)),
     ]
 
@@ -47,7 +51,7 @@ def cone(grid: Grid, rng: np.random.Generator) -> list[Part]:
     half, tall = float(rng.uniform(0.34, 0.46)), float(rng.uniform(0.85, 1.0))
     sides = convex(grid, [(-half, 0.08), (half, 0.08), (0, tall)])
     foot = ellipse(grid, (0, 0.08), (half, 0.08))
-    barrel = grid.x / np.maximum((tall - grid.y) * np.float32(half / tall), np.float32(0.02))
+    barrel = grid.x / np.maximum((tall - grid.y) * (half / tall), 0.02)
     return [Part(union(sides, foot), barrel=np.clip(barrel, -1, 1), tilt=(0.0, 0.25))]
 
 
@@ -59,7 +63,7 @@ def cylinder(grid: Grid, rng: np.random.Generator) -> list[Part]:
     body = union(
         wall, ellipse(grid, (0, flat), (half, flat)), ellipse(grid, (0, tall), (half, flat))
     )
-    barrel = np.clip(grid.x / np.float32(half), -1, 1)
+    barrel = np.clip(grid.x / half, -1, 1)
     return [
         Part(body, barrel=barrel),
         Part(ellipse(grid, (0, tall), (half * 0.99, flat)), tilt=(0.0, 0.9)),
@@ -69,8 +73,7 @@ def cylinder(grid: Grid, rng: np.random.Generator) -> list[Part]:
 def ring(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """An upright torus."""
     tube = float(rng.uniform(0.09, 0.15))
-    around = np.abs(circle(grid, (0, 0.5), 0.5 - tube)) - np.float32(tube)
-    return [Part(around, bevel=tube)]
+    return [Part(hollow(circle(grid, (0, 0.5), 0.5 - tube), tube), bevel=tube)]
 
 
 def star_shape(grid: Grid, rng: np.random.Generator) -> list[Part]:
@@ -82,8 +85,8 @@ def moon(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """A crescent."""
     bite = float(rng.uniform(0.18, 0.28))
     body = circle(grid, (0, 0.5), 0.48)
-    hollow = circle(grid, (bite, 0.5 + bite / 2), 0.42)
-    return [Part(np.maximum(body, -hollow), bevel=0.16)]
+    bitten = circle(grid, (bite, 0.5 + bite / 2), 0.42)
+    return [Part(np.maximum(body, -bitten), bevel=0.16)]
 
 
 def cloud(grid: Grid, rng: np.random.Generator) -> list[Part]:
@@ -105,4 +108,4 @@ def heart(grid: Grid, rng: np.random.Generator) -> list[Part]:
     lobes = [circle(grid, (side * wide, 0.66), 0.27) for side in (-1, 1)]
     edge = wide + 0.195
     tip = convex(grid, [(0, 0.04), (edge, 0.475), (0, 0.85), (-edge, 0.475)])
-    return [Part(union(*lobes, tip, blend=0.05), bevel=0.22)]
+    return [Part(union(*lobes, tip, blend=0.12), bevel=0.24)]
