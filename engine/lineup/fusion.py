@@ -1,7 +1,8 @@
-"""From log likelihood ratios to one posterior.
+"""From log likelihood ratios to one posterior, and from the posterior to an answer.
 
 Evidence about different aspects of an image is taken as independent, so log likelihood ratios
-add. Missing evidence adds nothing: it is absent, never negative.
+add. Missing evidence adds nothing: it is absent, never negative. Where a calibration knows how far
+evidences depend on each other, `lineup.calibration.verdict` weighs them first.
 """
 
 from __future__ import annotations
@@ -36,26 +37,73 @@ def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence
         "none of them" (unknown and real together), else the likelier of those two. On a tie it is
         unknown: a photograph is claimed only on evidence for it.
     """
-    prior = prior_from_candidates(candidates)
-    logs = {
-        name: math.log(weight) + sum(one.llr.get(name, 0.0) for one in evidence)
-        for name, weight in prior.items()
+    fused = {
+        name: sum(one.llr.get(name, 0.0) for one in evidence)
+        for name in (*candidates, UNKNOWN, REAL)
     }
-    posterior = _normalised(logs)
-    label = _label_from_posterior(posterior, candidates)
-    return Verdict(label=label, posterior=posterior, evidence=tuple(evidence))
+    posterior = posterior_from_ratios(candidates, fused)
+    group = decisive_group(posterior, candidates)
+    return Verdict(
+        label=none_label(posterior) if group is None else group[0],
+        posterior=posterior,
+        evidence=tuple(evidence),
+    )
 
 
-def _label_from_posterior(posterior: Mapping[str, float], candidates: Sequence[str]) -> str:
+def posterior_from_ratios(
+    candidates: Sequence[str], ratios: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the posterior by Bayes' rule.
+
+    Args:
+        candidates: Every source that may be named.
+        ratios: Natural-log likelihood ratio per label; an absent one is 0.
+    """
+    logs = log_posterior_from_ratios(candidates, ratios)
+    return {name: math.exp(value) for name, value in logs.items()}
+
+
+def log_posterior_from_ratios(
+    candidates: Sequence[str], ratios: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the logarithm of the posterior, which tells apart what the posterior rounds to 0."""
+    logs = {
+        name: math.log(weight) + ratios.get(name, 0.0)
+        for name, weight in prior_from_candidates(candidates).items()
+    }
+    peak = max(logs.values())  # subtracted so that exp cannot overflow
+    total = peak + math.log(sum(math.exp(value - peak) for value in logs.values()))
+    return {name: value - total for name, value in logs.items()}
+
+
+def decisive_group(
+    posterior: Mapping[str, float],
+    candidates: Sequence[str],
+    families: Sequence[tuple[str, ...]] = (),
+) -> tuple[str, ...] | None:
+    """Return the candidate or family that outweighs every other one and "none of them".
+
+    Args:
+        posterior: Probability per label.
+        candidates: Every source that may be named.
+        families: Candidates that are weighed together; no candidate is in two of them.
+
+    Returns:
+        Its members, most probable first; None where "none of them" is at least as probable.
+    """
+    in_family = {name for members in families for name in members}
+    groups = [*families, *((name,) for name in candidates if name not in in_family)]
     none_of_them = posterior[UNKNOWN] + posterior[REAL]
-    best = max(candidates, key=posterior.__getitem__, default=UNKNOWN)
-    if candidates and posterior[best] > none_of_them:
-        return best
+    best = max(groups, key=lambda group: _mass(posterior, group), default=None)
+    if best is None or _mass(posterior, best) <= none_of_them:
+        return None
+    return tuple(sorted(best, key=lambda name: -posterior[name]))
+
+
+def none_label(posterior: Mapping[str, float]) -> str:
+    """Return which "none of them" it is; on a tie unknown: a photograph needs evidence for it."""
     return REAL if posterior[REAL] > posterior[UNKNOWN] else UNKNOWN
 
 
-def _normalised(logs: Mapping[str, float]) -> dict[str, float]:
-    peak = max(logs.values())  # subtracted so that exp cannot overflow
-    weights = {name: math.exp(value - peak) for name, value in logs.items()}
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
+def _mass(posterior: Mapping[str, float], group: Sequence[str]) -> float:
+    return sum(posterior[name] for name in group)

@@ -1,0 +1,214 @@
+"""From raw evidence to a calibrated verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lineup.calibration.calibration import Calibration, CalibrationVariant, Options
+from lineup.calibration.combination import EvidenceSet, fused_ratios
+from lineup.calibration.conformal import conformal_set
+from lineup.calibration.family import FamilyRule, inseparable_members
+from lineup.calibration.ratios import EvidenceCalibration
+from lineup.calibration.table import EvidenceKind, scores_from_evidence
+from lineup.fusion import decisive_group, log_posterior_from_ratios, none_label
+from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+
+NOT_CALIBRATED = "not calibrated; `lineup calibrate` fits what its scores mean"
+OTHER_OPTIONS = "not calibrated for these options; `lineup calibrate` fits what its scores mean"
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Evidences with their ratios.
+
+    Attributes:
+        evidence: All of them, with log likelihood ratios.
+        uncalibrated: Names of those with ratios by another rule.
+        weighed: Names of those that the calibration weighs.
+        variant: The calibration that applies; None when there is none.
+    """
+
+    evidence: tuple[Evidence, ...]
+    uncalibrated: frozenset[str]
+    weighed: EvidenceSet
+    variant: CalibrationVariant | None
+
+
+def verdict_from_scores(
+    candidates: Sequence[str],
+    evidence: Sequence[Evidence],
+    *,
+    calibration: Calibration | None = None,
+    options: Mapping[str, Options] | None = None,
+    families: Mapping[str, str] | None = None,
+    caption: str | None = None,
+    notes: Sequence[str] = (),
+) -> Verdict:
+    """Calibrate evidences, weigh them, and answer.
+
+    Evidence that the calibration does not know, or knows with other options, keeps the ratios of
+    its own rule, and a note in it says so; see `default_ratios` for one without a rule.
+
+    Args:
+        candidates: Every source that may be named.
+        evidence: Raw scores; an evidence without any is absent, which never counts against a
+            candidate.
+        calibration: How scores become ratios; None when there is none.
+        options: What each evidence was computed with.
+        families: Name of the family per candidate as it is now; a rule of the calibration for
+            candidates that share a VAE no longer is not applied. None trusts the calibration.
+        caption: Kept in the verdict.
+        notes: Kept in the verdict.
+    """
+    names = tuple(candidates)
+    variant = None if calibration is None else calibration.variant(options or {})
+    reading = _read(names, evidence, variant, options or {})
+    fused = _fused(names, reading)
+    logs = log_posterior_from_ratios(names, fused)
+    posterior = {label: math.exp(value) for label, value in logs.items()}
+    rules = _rules(names, reading, families)
+    group = decisive_group(posterior, names, tuple(rules))
+    label = none_label(posterior) if group is None else group[0]
+    family = () if group is None else inseparable_members(posterior, group, _rule(rules, group))
+    return Verdict(
+        label=label,
+        posterior=posterior,
+        evidence=reading.evidence,
+        family=family,
+        candidates_set=_conformal_set(logs, reading, label),
+        fused_llr={name: value for name, value in fused.items() if name != UNKNOWN or value},
+        caption=caption,
+        notes=(*notes, *_notes(names, reading, calibration)),
+    )
+
+
+def default_ratios(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the ratios of an evidence that has neither a calibration nor a rule of its own.
+
+    The published resynthesis methods report the softmax of their scores over the candidates, at
+    unit temperature; here it is compared with an even chance. It ranks the candidates and says
+    next to nothing on whether any of them made the image.
+    """
+    peak = max(scores.values())
+    mean = sum(math.exp(value - peak) for value in scores.values()) / len(scores)
+    return {name: value - peak - math.log(mean) for name, value in scores.items()}
+
+
+def _read(
+    candidates: tuple[str, ...],
+    evidence: Sequence[Evidence],
+    variant: CalibrationVariant | None,
+    options: Mapping[str, Options],
+) -> _Reading:
+    fitting = frozenset() if variant is None else variant.fitting(options)
+    read: list[Evidence] = []
+    calibrated, uncalibrated = set(), set()
+    for one in evidence:
+        keys = [key for key, value in scores_from_evidence(one).items() if math.isfinite(value)]
+        if variant is not None and one.name in fitting:
+            read.append(_calibrated(one, variant.evidence[one.name], candidates))
+            if read[-1].llr:
+                calibrated.add(one.name)
+        elif keys:
+            other = variant is not None and one.name in variant.evidence
+            note = OTHER_OPTIONS if other else NOT_CALIBRATED
+            ratios = one.llr or default_ratios({key: one.scores[key] for key in keys})
+            read.append(replace(one, llr=dict(ratios), notes=(*one.notes, note)))
+            uncalibrated.add(one.name)
+        else:
+            read.append(one)
+    weighed = frozenset(calibrated) if variant is None else _known_set(variant, calibrated)
+    return _Reading(tuple(read), frozenset(uncalibrated), weighed, variant)
+
+
+def _calibrated(
+    evidence: Evidence, calibration: EvidenceCalibration, candidates: tuple[str, ...]
+) -> Evidence:
+    """Return the evidence with the calibration's ratios."""
+    keys = candidates if calibration.kind is EvidenceKind.CANDIDATES else (REAL,)
+    raw = scores_from_evidence(evidence)
+    values = np.array([[raw.get(key, np.nan) for key in keys]], np.float64)
+    values[~np.isfinite(values)] = np.nan
+    ratios = calibration.llrs(values, keys)[0].tolist()
+    present = {key: ratio for key, ratio in zip(keys, ratios, strict=True) if not math.isnan(ratio)}
+    return replace(evidence, llr=present)
+
+
+def _known_set(variant: CalibrationVariant, calibrated: set[str]) -> EvidenceSet:
+    """Return the evidences at hand or, where no weights exist for them together, the most of them.
+
+    That happens when no calibration query had them all.
+    """
+    usable = [one for one in variant.sets if one <= calibrated]
+    return max(usable, key=lambda one: (len(one), sorted(one)), default=frozenset())
+
+
+def _fused(candidates: tuple[str, ...], reading: _Reading) -> dict[str, float]:
+    """Return the log likelihood ratio per label: weighed where calibrated, else added."""
+    labels = (*candidates, UNKNOWN, REAL)
+    fused = dict.fromkeys(labels, 0.0)
+    ratios, kinds = {}, {}
+    for one in reading.evidence:
+        if one.name in reading.uncalibrated:
+            for label in labels:
+                fused[label] += one.llr.get(label, 0.0)
+        elif one.name in reading.weighed and reading.variant is not None:
+            kinds[one.name] = reading.variant.evidence[one.name].kind
+            keys = candidates if kinds[one.name] is EvidenceKind.CANDIDATES else (REAL,)
+            ratios[one.name] = np.array([[one.llr.get(key, np.nan) for key in keys]])
+    if ratios and reading.variant is not None:
+        combinations = {chosen: one.combination for chosen, one in reading.variant.sets.items()}
+        weighed = fused_ratios(kinds, ratios, combinations, len(candidates))[0].tolist()
+        for label, value in zip(labels, weighed, strict=True):
+            fused[label] += value
+    return fused
+
+
+def _rules(
+    candidates: tuple[str, ...], reading: _Reading, families: Mapping[str, str] | None
+) -> dict[tuple[str, ...], FamilyRule]:
+    """Return the rule per family, by its members; none without a calibration."""
+    if reading.variant is None or not reading.weighed:
+        return {}
+    rules = reading.variant.sets[reading.weighed].families.values()
+    return {
+        rule.members: rule
+        for rule in rules
+        if set(rule.members) <= set(candidates)
+        and (families is None or len({families.get(name, name) for name in rule.members}) == 1)
+    }
+
+
+def _rule(rules: Mapping[tuple[str, ...], FamilyRule], group: Sequence[str]) -> FamilyRule | None:
+    return next((rule for members, rule in rules.items() if set(members) == set(group)), None)
+
+
+def _conformal_set(logs: Mapping[str, float], reading: _Reading, label: str) -> tuple[str, ...]:
+    """Return the set; empty where the posterior is not the one that it was calibrated for."""
+    if reading.variant is None or not reading.weighed or reading.uncalibrated:
+        return ()
+    return conformal_set(logs, reading.variant.sets[reading.weighed].thresholds, label)
+
+
+def _notes(
+    candidates: tuple[str, ...], reading: _Reading, calibration: Calibration | None
+) -> list[str]:
+    notes = []
+    if reading.uncalibrated:
+        notes.append(f"not calibrated: {', '.join(sorted(reading.uncalibrated))}")
+    unused = {one.name for one in reading.evidence if one.llr}
+    unused -= reading.uncalibrated | reading.weighed
+    if unused:
+        notes.append(
+            f"left out, as the calibration never saw it together with the others: "
+            f"{', '.join(sorted(unused))}"
+        )
+    if calibration is not None and reading.weighed:
+        new = [name for name in candidates if not calibration.counts.get(name)]
+        if new:
+            notes.append(f"no calibration images of: {', '.join(new)}")
+    return notes

@@ -1,0 +1,122 @@
+import json
+import math
+
+import pytest
+
+from lineup.calibration.calibration import Calibration, CalibrationVariant, SetCalibration
+from lineup.calibration.combination import Combination
+from lineup.calibration.conformal import ConformalThresholds
+from lineup.calibration.family import FamilyRule
+from lineup.calibration.io import (
+    calibration_from_dict,
+    dict_from_calibration,
+    read_calibration,
+    write_calibration,
+)
+from lineup.calibration.ratios import EvidenceCalibration, Sharing, Spread
+from lineup.calibration.table import EvidenceKind
+from lineup.errors import CalibrationError
+
+
+@pytest.fixture
+def calibration():
+    evidence = EvidenceCalibration(
+        kind=EvidenceKind.CANDIDATES,
+        sharing=Sharing.PER_CANDIDATE,
+        shared=Spread(0.5, 0.1),
+        spreads={"ash": Spread(0.4, 0.2)},
+        coefficients={"level": 1.0, "above_mean": 2.0, "above_best": 0.0},
+        intercept=-1.5,
+        limit=5.5,
+        counts={"ash": 20, "unknown": 20, "real": 0},
+    )
+    known = SetCalibration(
+        combination=Combination({"resynthesis": 0.9}, 0.1, 0.0),
+        thresholds=ConformalThresholds(-1.0, -2.0, -math.inf),
+        families={"vae-1": FamilyRule(("ash", "birch"), 0.8, 40, 0.9)},
+        figures={"accuracy": 0.95, "ece": 0.02},
+    )
+    variant = CalibrationVariant(
+        options={"resynthesis": {"gamma": 4, "distance": "cosine", "layer": None}},
+        evidence={"resynthesis": evidence},
+        sets={frozenset({"resynthesis"}): known},
+    )
+    return Calibration(
+        lineup="pocket",
+        candidates=("ash", "birch"),
+        level=0.9,
+        family_level=0.85,
+        created="2026-01-31",
+        version="0.1.0",
+        seed=3,
+        folds=5,
+        counts={"ash": 20, "birch": 20, "unknown": 20, "real": 0},
+        variants=(variant,),
+    )
+
+
+def test_what_is_written_is_read(calibration, tmp_path):
+    path = tmp_path / "new" / "calibration.json"
+
+    write_calibration(path, calibration)
+
+    assert read_calibration(path) == calibration
+    assert "NaN" not in path.read_text()
+    assert "Infinity" not in path.read_text()
+
+
+def damaged(raw, path, value):
+    *parents, last = path
+    for key in parents:
+        raw = raw[key]
+    if value is None:
+        del raw[last]
+    else:
+        raw[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (["level"], 1.5, "level"),
+        (["counts"], None, "counts: missing"),
+        (["extra"], 1, "extra: unknown field"),
+        (["variants", 0, "evidence", "resynthesis", "method"], "magic", "method"),
+        (["variants", 0, "evidence", "resynthesis", "shared", "scale"], 0, "shared.scale"),
+        (["variants", 0, "evidence", "resynthesis", "coefficients", "level"], -1, "level"),
+        (["variants", 0, "evidence", "resynthesis", "coefficients"], {"level": 1}, "above_mean"),
+        (["variants", 0, "sets", 0, "weights"], {"other": 1}, "'other' is not among evidence"),
+        (["variants", 0, "sets", 0, "thresholds", "real"], "low", "real"),
+    ],
+)
+def test_a_wrong_field_is_named(calibration, path, value, problem):
+    raw = json.loads(json.dumps(dict_from_calibration(calibration)))
+    damaged(raw, path, value)
+
+    with pytest.raises(CalibrationError, match=problem):
+        calibration_from_dict(raw, where="calibration.json")
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", '{"schema_version": NaN}'])
+def test_a_foreign_file_is_refused(tmp_path, text):
+    path = tmp_path / "calibration.json"
+    path.write_text(text)
+
+    with pytest.raises(CalibrationError, match=r"calibration\.json"):
+        read_calibration(path)
+
+
+def test_a_newer_and_an_absent_file_say_what_to_do(calibration, tmp_path):
+    raw = dict_from_calibration(calibration) | {"schema_version": 99, "news": True}
+
+    with pytest.raises(CalibrationError, match="newer lineup"):
+        calibration_from_dict(raw)
+    with pytest.raises(CalibrationError, match="cannot be read"):
+        read_calibration(tmp_path / "absent.json")
+
+
+def test_a_folder_that_cannot_be_written_is_named(calibration, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(CalibrationError, match="Cannot write"):
+        write_calibration(tmp_path / "file" / "calibration.json", calibration)
