@@ -26,6 +26,7 @@ _TYPE_WORDS = {
     "integer": "an integer",
     "number": "a number",
     "boolean": "true or false",
+    "null": "null",
 }
 
 
