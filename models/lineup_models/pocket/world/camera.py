@@ -69,9 +69,11 @@ def photograph(
     exposed = blurred(radiance, optics.blur_px * scale)
     gain = _gain(exposed, brightness)
     exposed *= _vignette(frame.size_px) * (-optics.vignette * gain) + gain
+    np.maximum(exposed, 0, out=exposed)
     noise = rng.standard_normal(exposed.shape, dtype=np.float32)
-    noise *= np.sqrt(exposed * optics.shot_noise + (optics.read_noise**2))
-    return np.ascontiguousarray(_display_from_linear(exposed + noise).transpose(1, 2, 0))
+    noise *= np.sqrt(exposed * optics.shot_noise + optics.read_noise**2)
+    noise += exposed
+    return np.ascontiguousarray(_display_from_linear(noise).transpose(1, 2, 0))
 
 
 def _gain(radiance: Float32Array, brightness: float) -> float:

@@ -19,7 +19,7 @@ WIDTHS = {
     Kind.FISH: 1.25,
     Kind.CLOUD: 1.22,
     Kind.BOAT: 1.15,
-    Kind.KITE: 0.75,
+    Kind.KITE: 0.85,
     Kind.BOTTLE: 0.7,
     Kind.CYLINDER: 0.85,
     Kind.LAMP: 0.9,

@@ -10,7 +10,9 @@ from lineup.types import AnyArray, Float32Array
 
 def mixed(first: Float32Array, second: Float32Array, share: AnyArray) -> Float32Array:
     """Return first + share (second - first): planes or colours, share (rows, columns)."""
-    return np.asarray(first + share * (second - first), np.float32)
+    blend = np.asarray(share * (second - first), np.float32)
+    blend += first
+    return blend
 
 
 def blurred(planes: Float32Array, sigma_px: float) -> Float32Array:

@@ -68,7 +68,8 @@ def _tilt(camera: Camera, rng: np.random.Generator) -> float:
 def _textures(rng: np.random.Generator, size_px: int) -> tuple[Float32Array, Float32Array]:
     """Tiling noise, one field of all frequencies and one without the lowest."""
     coarse, other = fractal_pair(rng, size_px, exponent=1.1)
-    fine = other - cv2.GaussianBlur(other, (0, 0), size_px / 24)
+    side = size_px // 8
+    fine = other - cv2.blur(cv2.blur(other, (side, side)), (side, side))
     return coarse, fine * 1.6
 
 

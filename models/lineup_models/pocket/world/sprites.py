@@ -143,10 +143,11 @@ def _normals(part: Part, grid: Grid) -> tuple[Float32Array, Float32Array, Float3
     nx = np.zeros_like(grid.x) + (cosine * across + sine * y)
     ny = np.zeros_like(grid.x) + (cosine * y - sine * across)
     if part.bevel:
-        edge = np.clip(1 + part.distance / part.bevel, 0, STEEP)
+        relief = part.distance if part.relief is None else part.relief
+        edge = np.clip(1 + relief / part.bevel, 0, STEEP)
         scale = grid.unit_px / 8
-        nx = nx + edge * cv2.Sobel(part.distance, cv2.CV_32F, 1, 0, scale=scale)
-        ny = ny - edge * cv2.Sobel(part.distance, cv2.CV_32F, 0, 1, scale=scale)
+        nx = nx + edge * cv2.Sobel(relief, cv2.CV_32F, 1, 0, scale=scale)
+        ny = ny - edge * cv2.Sobel(relief, cv2.CV_32F, 0, 1, scale=scale)
     square = nx * nx + ny * ny
     nz = np.sqrt(np.maximum(1 - square, 0.04))
     norm = 1 / np.sqrt(square + nz * nz)
@@ -181,9 +182,9 @@ def _body_albedo(
         return colour
     # The pattern follows the bulge of the surface.
     flat_x, flat_y = (grid.x, grid.y) if part.texture is None else part.texture
-    x, y = flat_x + 0.1 * nx, flat_y + 0.1 * ny
+    x, y = flat_x + 0.07 * nx, flat_y + 0.07 * ny
     cosine, sine = cos(style.turn), sin(style.turn)
-    along, across = (cosine * x + sine * y), (cosine * y - sine * x)
+    along, across = cosine * x + sine * y, cosine * y - sine * x
     share = _pattern(style, along, across, grid.unit_px)
     return np.asarray(colour + share * (style.partner - colour), np.float32)
 
@@ -193,14 +194,13 @@ def _pattern(style: Style, x: AnyArray, y: AnyArray, unit_px: float) -> Float32A
     period = max(style.period, 5 / unit_px)
     sharpness = period * unit_px / np.pi
     wave = 2 * np.pi / period
-    half = 0.5
     if style.material is Material.STRIPED:
-        return coverage(sharpness * half * (np.sin(wave * x) - 0.15))
+        return coverage(sharpness / 2 * (np.sin(wave * x) - 0.15))
     if style.material is Material.CHECKERED:
-        steps = np.sin(wave * half * x) * np.sin(wave * half * y)
+        steps = np.sin(wave / 2 * x) * np.sin(wave / 2 * y)
         return coverage(sharpness * 2 * steps)
     rows = np.floor(y / period)
-    columns = x / period + rows * half
-    dx, dy = columns - np.floor(columns) - half, y / period - rows - half
+    columns = x / period + rows / 2
+    dx, dy = columns - np.floor(columns) - 0.5, y / period - rows - 0.5
     radius = np.sqrt(dx * dx + dy * dy) * (period * unit_px)
     return coverage(0.3 * period * unit_px - radius)

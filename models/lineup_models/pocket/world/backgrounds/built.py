@@ -33,7 +33,7 @@ def forest(setting: Setting) -> Float32Array:
             lean = float(rng.normal(0, 0.04))
             across = frame.u - middle - lean * (frame.v - 0.5)
             cover = np.clip((half - np.abs(across)) * frame.size_px, 0, 1)
-            round_ = 1 + (0.5 * light_side(setting)) * across / half
+            round_ = 1 + 0.5 * light_side(setting) * across / half
             shade = np.clip(round_ + 0.25 * setting.fine, 0.3, 1.7)
             backdrop = mixed(backdrop, bark * shade, cover)
     moss, soil = colour_near(rng, 80, 0.45, 0.36), colour_near(rng, 30, 0.5, 0.35)
@@ -99,7 +99,7 @@ def table(setting: Setting) -> Float32Array:
     """Planks in perspective before a dim room."""
     rng, frame, rig = setting.rng, setting.frame, setting.rig
     room = colour_near(rng, float(rng.choice([25, 45, 160, 210])), 0.25, 0.42)
-    side = 1 + (0.5 * light_side(setting)) * (frame.u - 0.5)
+    side = 1 + 0.5 * light_side(setting) * (frame.u - 0.5)
     dim = side + 0.16 * setting.coarse + 0.02 * setting.fine
     backdrop = room * np.maximum(dim, 0.1) * (rig.ambient + rig.sun * 0.25)
     far = distance_on_ground(setting)
@@ -134,7 +134,7 @@ def wall(setting: Setting) -> Float32Array:
     rough = 1 + 0.1 * setting.coarse + 0.12 * setting.fine
     clay = colour_near(rng, float(rng.choice([12, 20, 30])), 0.5, 0.52)
     mortar = colour_near(rng, 40, 0.1, 0.62)
-    falloff = 1 + (0.6 * light_side(setting)) * (frame.u - 0.5)
+    falloff = 1 + 0.6 * light_side(setting) * (frame.u - 0.5)
     light = (rig.ambient + rig.sun * 0.55) * falloff
     bricks = mixed(mortar, clay * tone, brick) * rough * light
     pavement = colour_near(rng, 40, 0.06, 0.5)
@@ -148,7 +148,7 @@ def studio(setting: Setting) -> Float32Array:
     rng, frame, rig = setting.rng, setting.frame, setting.rig
     paper = colour_near(rng, float(rng.uniform(0, 360)), float(rng.uniform(0.05, 0.3)), 0.66)
     bend = coverage((frame.v - setting.horizon) * 4)
-    fall = 1 + (0.7 * light_side(setting)) * (frame.u - 0.5)
+    fall = 1 + 0.7 * light_side(setting) * (frame.u - 0.5)
     level = fall * (0.75 + 0.3 * bend)
     level *= 1 + 0.03 * setting.coarse + 0.015 * setting.fine
     return np.asarray(paper * level * (rig.ambient + rig.sun * 0.6), np.float32)

@@ -41,8 +41,8 @@ def sky(setting: Setting, clouds: float) -> Float32Array:
     `clouds` is about the share of the sky that they cover.
     """
     frame, rig, rng = setting.frame, setting.rig, setting.rng
-    height = np.clip((setting.horizon - frame.v) / setting.horizon, 0, 1)
-    painted = mixed(rig.horizon, rig.zenith, np.sqrt(height))
+    height = np.maximum((setting.horizon - frame.v) / setting.horizon, 0)
+    painted = mixed(rig.horizon, rig.zenith, np.sqrt(np.minimum(height, 1)))
     if clouds > 0:
         stretch = 1 / (height + 0.25)
         shift = rng.uniform(0, 1, 2).astype(np.float32)

@@ -110,7 +110,7 @@ def mushroom(grid: Grid, rng: np.random.Generator) -> list[Part]:
             barrel=np.clip(grid.x / (stem + 0.04), -1, 1),
         ),
         Part(ellipse(grid, (0, 0.52), (0.42, 0.09)), Paint.CREAM, tilt=(0.0, -0.8)),
-        Part(cap, bevel=0.34, tilt=(0.0, 0.1)),
+        Part(cap, bevel=0.42, relief=dome, tilt=(0.0, 0.1)),
     ]
 
 
@@ -184,18 +184,18 @@ def flower(grid: Grid, rng: np.random.Generator) -> list[Part]:
 
 def kite(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """A diamond with a tail of bows."""
-    half = float(rng.uniform(0.28, 0.34))
-    sail = convex(grid, [(0, 0.28), (half, 0.7), (0, 1.0), (-half, 0.7)])
+    half = float(rng.uniform(0.33, 0.4))
+    sail = convex(grid, [(0, 0.12), (half, 0.66), (0, 1.0), (-half, 0.66)])
     swing = float(rng.uniform(0.08, 0.16))
-    knots = [(0.0, 0.28), (swing, 0.14), (-swing / 2, 0.0), (swing / 2, -0.14)]
+    knots = [(0.0, 0.12), (swing, 0.0), (-swing / 2, -0.11), (swing / 2, -0.23)]
     tail = [stroke(grid, a, b, 0.012) for a, b in pairwise(knots)]
     bows = [ellipse(grid, knot, (0.055, 0.03)) for knot in knots[1:]]
     return [
         Part(union(*tail), Paint.DARK),
         Part(union(*bows), Paint.TRIM, bevel=0.03),
         Part(sail, bevel=0.05),
-        Part(stroke(grid, (0, 0.3), (0, 0.98), 0.01), Paint.WOOD),
-        Part(stroke(grid, (-half + 0.02, 0.7), (half - 0.02, 0.7), 0.01), Paint.WOOD),
+        Part(stroke(grid, (0, 0.14), (0, 0.98), 0.01), Paint.WOOD),
+        Part(stroke(grid, (-half + 0.02, 0.66), (half - 0.02, 0.66), 0.01), Paint.WOOD),
     ]
 
 

@@ -99,7 +99,7 @@ def cloud(grid: Grid, rng: np.random.Generator) -> list[Part]:
         circle(grid, (0.42, 0.34 + shifts[4]), 0.18),
         box(grid, (0, 0.28), (0.5, 0.12), 0.12),
     ]
-    return [Part(union(*puffs, blend=0.06), bevel=0.22)]
+    return [Part(union(*puffs, blend=0.12), bevel=0.24)]
 
 
 def heart(grid: Grid, rng: np.random.Generator) -> list[Part]:
