@@ -1,0 +1,198 @@
+"""Building blocks that the pocket models differ in: normalisation, resizing, residual blocks."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+EPSILON = 1e-5
+
+
+class NormKind(str, Enum):
+    """How features are normalised."""
+
+    GROUP = "group"
+    INSTANCE = "instance"
+    BATCH = "batch"
+    """Statistics of the training set: folds into the convolution when exported."""
+    RMS = "rms"
+    """Root mean square over the channels of each pixel."""
+    NONE = "none"
+
+
+class UpKind(str, Enum):
+    """How features are enlarged by two."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    PIXEL_SHUFFLE = "pixel-shuffle"
+    TRANSPOSED = "transposed"
+
+
+class DownKind(str, Enum):
+    """How features are reduced by two."""
+
+    STRIDED = "strided"
+    AVERAGE = "average"
+    PIXEL_UNSHUFFLE = "pixel-unshuffle"
+
+
+class BlockKind(str, Enum):
+    """What a residual block consists of."""
+
+    PLAIN = "plain"
+    """Two 3x3 convolutions (ResNet v2, He et al. 2016)."""
+    DEPTHWISE = "depthwise"
+    """7x7 depthwise convolution and a pointwise MLP (ConvNeXt, Liu et al. 2022)."""
+
+
+class Activation(str, Enum):
+    """Non-linearity."""
+
+    SILU = "silu"
+    GELU = "gelu"
+    RELU = "relu"
+    LEAKY = "leaky"
+
+
+class RmsNorm(nn.Module):
+    """Divides each pixel by the root mean square of its channels; float (N, C, H, W)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `features` normalised."""
+        # Squares of half-precision numbers overflow from 256 on.
+        mean = features.float().square().mean(dim=1, keepdim=True)
+        return features * torch.rsqrt(mean + EPSILON).to(features.dtype) * self.scale
+
+
+def norm_from_kind(kind: NormKind, channels: int) -> nn.Module:
+    """Return the normalisation of (N, `channels`, H, W) features."""
+    if kind is NormKind.GROUP:
+        return nn.GroupNorm(4, channels, eps=EPSILON)
+    if kind is NormKind.INSTANCE:
+        return nn.GroupNorm(channels, channels, eps=EPSILON)
+    if kind is NormKind.BATCH:
+        return nn.BatchNorm2d(channels, eps=EPSILON)
+    return RmsNorm(channels) if kind is NormKind.RMS else nn.Identity()
+
+
+def activation_from_kind(kind: Activation) -> nn.Module:
+    """Return the non-linearity."""
+    return {
+        Activation.SILU: nn.SiLU(),
+        Activation.GELU: nn.GELU(),
+        Activation.RELU: nn.ReLU(),
+        Activation.LEAKY: nn.LeakyReLU(0.2),
+    }[kind]
+
+
+class Upsample(nn.Module):
+    """Enlarges (N, `inputs`, H, W) to (N, `outputs`, 2 H, 2 W)."""
+
+    def __init__(self, kind: UpKind, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind is UpKind.TRANSPOSED:
+            self.layer: nn.Module = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+        elif kind is UpKind.PIXEL_SHUFFLE:
+            self.layer = nn.Conv2d(inputs, 4 * outputs, 3, padding=1)
+        else:
+            self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `features` enlarged."""
+        if self.kind is UpKind.NEAREST:
+            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
+        elif self.kind is UpKind.BILINEAR:
+            features = F.interpolate(
+                features, scale_factor=2.0, mode="bilinear", align_corners=False
+            )
+        found: Tensor = self.layer(features)
+        return F.pixel_shuffle(found, 2) if self.kind is UpKind.PIXEL_SHUFFLE else found
+
+
+class Downsample(nn.Module):
+    """Reduces (N, `inputs`, 2 H, 2 W) to (N, `outputs`, H, W)."""
+
+    def __init__(self, kind: DownKind, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.kind = kind
+        if kind is DownKind.STRIDED:
+            self.layer = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
+        elif kind is DownKind.PIXEL_UNSHUFFLE:
+            self.layer = nn.Conv2d(4 * inputs, outputs, 1)
+        else:
+            self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `features` reduced."""
+        if self.kind is DownKind.AVERAGE:
+            features = F.avg_pool2d(features, 2)
+        elif self.kind is DownKind.PIXEL_UNSHUFFLE:
+            features = F.pixel_unshuffle(features, 2)
+        found: Tensor = self.layer(features)
+        return found
+
+
+class ResidualBlock(nn.Module):
+    """A residual block; (N, `inputs`, H, W) to (N, `outputs`, H, W).
+
+    Args:
+        kind: What it consists of.
+        inputs: Channels.
+        outputs: Channels.
+        norm: Normalisation before each convolution.
+        activation: Non-linearity.
+        embedding: Length of a vector that is added to the channels half way (the time of a
+            denoiser); 0 for none.
+    """
+
+    def __init__(
+        self,
+        kind: BlockKind,
+        inputs: int,
+        outputs: int,
+        norm: NormKind,
+        activation: Activation,
+        embedding: int = 0,
+    ) -> None:
+        super().__init__()
+        plain = kind is BlockKind.PLAIN
+        middle = outputs if plain else 2 * outputs
+        self.norm1 = norm_from_kind(norm, inputs)
+        self.norm2 = norm_from_kind(norm, outputs if plain else middle)
+        self.activation = activation_from_kind(activation)
+        self.plain = plain
+        if plain:
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        else:
+            self.depthwise = nn.Conv2d(inputs, inputs, 7, padding=3, groups=inputs)
+            self.conv1 = nn.Conv2d(inputs, middle, 1)
+            self.conv2 = nn.Conv2d(middle, outputs, 1)
+        # The block starts as the identity, which deep and unnormalised networks need.
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        self.embedded = (
+            nn.Linear(embedding, middle if not plain else outputs) if embedding else None
+        )
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, features: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Return the sum of the skip and the block; `embedding` is (N, length)."""
+        if self.plain:
+            found = self.conv1(self.activation(self.norm1(features)))
+        else:
+            found = self.conv1(self.norm1(self.depthwise(features)))
+        if self.embedded is not None and embedding is not None:
+            found = found + self.embedded(embedding)[:, :, None, None]
+        found = self.conv2(self.activation(self.norm2(found)))
+        total: Tensor = self.skip(features) + found
+        return total

@@ -1,0 +1,170 @@
+"""Rendered pictures of the pocket world with their captions, kept on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from numpy.lib.format import open_memmap
+from torch import Tensor
+
+from lineup.errors import UsageError
+from lineup.files import write_atomic
+from lineup_models.oneforall.loop import Watch
+from lineup_models.pocket.architectures import SIZE_PX
+from lineup_models.pocket.world import pixels_from_scene, scene_from_seed
+
+UINT8 = npt.NDArray[np.uint8]
+
+SHARD = 64
+"""Pictures between two notes of how far the rendering has come."""
+
+SEEDS_PER_RUN = 100_000_000
+HELD_OUT_FIRST, PROMPTS_FIRST = 50_000_000, 60_000_000
+"""Scenes of a run: its training pictures, from here its held-out ones, from here its prompts."""
+
+FULL_CAPTION_SHARE = 0.5
+SHIFT_PX = 10
+DEGRADED_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Pictures and captions.
+
+    Attributes:
+        pictures: uint8 (N, 256, 256, 3), sRGB.
+        captions: True captions of each picture, the most detailed first.
+    """
+
+    pictures: UINT8
+    captions: tuple[tuple[str, ...], ...]
+
+
+def scene_captions(seed: int) -> tuple[str, ...]:
+    """Return the captions of the scene with this seed, the most detailed first."""
+    return scene_from_seed(seed).captions()
+
+
+def fill_world(
+    folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch | None = None
+) -> None:
+    """Render pictures into `folder`; go on where an interrupted rendering stopped.
+
+    Args:
+        folder: For `pictures.npy`, `captions.json` and the number of pictures done.
+        first_seed: Of the first scene; the others follow.
+        pictures: How many.
+        workers: Processes.
+        watch: Wraps the shards.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    progress, shape = folder / "done.txt", (pictures, SIZE_PX, SIZE_PX, 3)
+    done = int(progress.read_text()) if progress.exists() else 0
+    mode: Any = "r+" if done else "w+"
+    array = open_memmap(folder / "pictures.npy", mode=mode, dtype=np.uint8, shape=shape)
+    starts = range(done, pictures, SHARD)
+    # A forked process would inherit locked libraries; the spawned ones draw the same pixels.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for start in watch(folder.name, starts) if watch else starts:
+            stop = min(start + SHARD, pictures)
+            seeds = range(first_seed + start, first_seed + stop)
+            for number, picture in zip(range(start, stop), pool.map(_rendered, seeds), strict=True):
+                array[number] = picture
+            array.flush()
+            write_atomic(progress, str(stop).encode())
+    captions = [scene_captions(first_seed + number) for number in range(pictures)]
+    write_atomic(folder / "captions.json", json.dumps(captions).encode())
+
+
+def _rendered(seed: int) -> UINT8:
+    return pixels_from_scene(scene_from_seed(seed), seed, SIZE_PX)
+
+
+def read_world(folder: Path) -> World:
+    """Return what `fill_world` left in `folder`; the pictures stay on disk.
+
+    Raises:
+        UsageError: It has not come to its end.
+    """
+    path = folder / "captions.json"
+    if not path.exists():
+        raise UsageError(
+            f"{folder} has no rendered pictures.", hint="Go through stage world first."
+        )
+    captions = tuple(tuple(several) for several in json.loads(path.read_text()))
+    return World(np.load(folder / "pictures.npy", mmap_mode="r"), captions)
+
+
+def images_from_pixels(pixels: UINT8, device: torch.device) -> Tensor:
+    """Return float32 (N, 3, H, W), -1..1, of uint8 (N, H, W, 3)."""
+    planes = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
+    return planes.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def pixels_from_images(images: Tensor) -> UINT8:
+    """Return uint8 (N, H, W, 3) of float (N, 3, H, W), -1..1."""
+    grey = ((images.float() + 1.0) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    pixels: UINT8 = grey.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return pixels
+
+
+def random_crops(pictures: UINT8, count: int, size_px: int, random: np.random.Generator) -> UINT8:
+    """Return `count` crops of random pictures at random places, uint8 (count, size, size, 3)."""
+    room = pictures.shape[1] - size_px
+    crops = np.empty((count, size_px, size_px, 3), np.uint8)
+    for row in range(count):
+        number = random.integers(len(pictures))
+        top, left = random.integers(0, room, 2, endpoint=True)
+        crops[row] = pictures[number, top : top + size_px, left : left + size_px]
+    return crops
+
+
+def drawn_caption(
+    captions: Sequence[str], random: np.random.Generator, full_share: float = FULL_CAPTION_SHARE
+) -> str:
+    """Return the most detailed caption with probability `full_share`, else another one."""
+    if len(captions) == 1 or random.random() < full_share:
+        return captions[0]
+    return captions[int(random.integers(1, len(captions)))]
+
+
+def varied(picture: UINT8, random: np.random.Generator) -> UINT8:
+    """Return a picture moved by some pixels and, at times, with less quality.
+
+    What the captions say stays true. The pictures of generators are softer than rendered ones,
+    and a model that has seen no such picture fails on them.
+    """
+    right, down = random.integers(-SHIFT_PX, SHIFT_PX, 2, endpoint=True)
+    matrix = np.float32([[1, 0, right], [0, 1, down]])  # type: ignore[arg-type]
+    side = picture.shape[0]
+    moved = cv2.warpAffine(
+        picture, matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
+    )
+    if random.random() < DEGRADED_SHARE:
+        moved = _degraded(np.asarray(moved, np.uint8), random)
+    return np.asarray(moved, np.uint8)
+
+
+def _degraded(picture: UINT8, random: np.random.Generator) -> UINT8:
+    kind, strength = random.integers(3), random.random()
+    if kind == 0:
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.4 + 2.0 * strength), np.uint8)
+    if kind == 1:
+        side = picture.shape[0]
+        small = round(side / (1.2 + 3.0 * strength))
+        way = (cv2.INTER_LINEAR, cv2.INTER_CUBIC)[int(random.integers(2))]
+        fewer = cv2.resize(picture, (small, small), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.resize(fewer, (side, side), interpolation=way), np.uint8)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(95 - 55 * strength)]
+    _, coded = cv2.imencode(".jpg", picture, quality)
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)

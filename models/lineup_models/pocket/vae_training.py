@@ -1,0 +1,120 @@
+"""Training the autoencoders on crops of the rendered pictures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from lineup_models.oneforall.loop import LoopOptions, Task
+from lineup_models.pocket.data import UINT8, images_from_pixels, random_crops
+from lineup_models.pocket.precision import mixed_precision
+from lineup_models.pocket.vae import Vae
+from lineup_models.simulator.losses import LocalSpectrumDistance
+
+STATISTICS_PICTURES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class VaeOptions:
+    """How an autoencoder is trained.
+
+    Attributes:
+        loop: Steps and learning rate.
+        crop_px: Side of the training crops.
+        crops: Crops of a step.
+        late_share: Share of the steps, at the end, on crops of twice the side, a fourth as many:
+            normalisations that look at the whole picture see more of it.
+        kl_weight: Weight of the mean divergence of a latent from the unit normal.
+        gradient_weight: Weight of the error of the differences between neighbours.
+        spectrum_weight: Weight of the distance of local spectra, which asks for texture.
+        bfloat16: Compute in bfloat16 where that is exact enough.
+    """
+
+    loop: LoopOptions = field(default_factory=lambda: LoopOptions(2000, 2e-3))
+    crop_px: int = 64
+    crops: int = 24
+    late_share: float = 0.25
+    kl_weight: float = 1e-3
+    gradient_weight: float = 0.5
+    spectrum_weight: float = 0.25
+    bfloat16: bool = False
+
+
+class VaeTask(Task):
+    """Trains an autoencoder: L1, gradients, local spectra, a little KL (Kingma, Welling 2014).
+
+    Args:
+        name: Of the stage.
+        vae: Changed in place.
+        pictures: uint8 (N, H, W, 3).
+        options: How.
+        seed: Of crops and noise.
+        device: Where to compute.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        vae: Vae,
+        pictures: UINT8,
+        options: VaeOptions,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        vae.to(device).train().requires_grad_(True)
+        super().__init__(name, vae, {"vae": asdict(vae.spec), "options": asdict(options)})
+        self.vae, self.pictures, self.options = vae, pictures, options
+        self.seed, self.device = seed, device
+        self.spectrum = LocalSpectrumDistance().to(device)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the weighted sum of the parts."""
+        options = self.options
+        random = np.random.default_rng([self.seed, step])
+        late = step >= (1.0 - options.late_share) * options.loop.steps
+        size, count = options.crop_px, options.crops
+        if late:
+            size, count = 2 * size, max(count // 4, 1)
+        images = images_from_pixels(random_crops(self.pictures, count, size, random), self.device)
+        generator = torch.Generator().manual_seed(int(random.integers(2**62)))
+        with mixed_precision(self.device, bfloat16=options.bfloat16):
+            mean, log_variance = (part.float() for part in self.vae.encoder.posterior(images))
+            noise = torch.randn(mean.shape, generator=generator).to(self.device)
+            found = self.vae.decoder(mean + noise * torch.exp(0.5 * log_variance)).float()
+        kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
+        absolute, gradient = (found - images).abs().mean(), gradient_error(found, images)
+        top, left = (int(shift) for shift in random.integers(0, 4, 2))
+        spectrum = self.spectrum(found, images, (top, left))
+        total = absolute + options.gradient_weight * gradient + options.kl_weight * kl
+        total = total + options.spectrum_weight * spectrum
+        parts = {"absolute": absolute, "gradient": gradient, "spectrum": spectrum, "kl": kl}
+        return total, {name: part.item() for name, part in parts.items()}
+
+
+def gradient_error(images: Tensor, reference: Tensor) -> Tensor:
+    """Return the mean absolute error of differences between neighbours, at two scales."""
+    errors = []
+    for scale in (1, 2):
+        difference = images - reference
+        if scale > 1:
+            difference = F.avg_pool2d(difference, scale)
+        errors.append(difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean())
+    return torch.stack(errors).mean()
+
+
+@torch.no_grad()
+def note_latent_statistics(vae: Vae, pictures: UINT8, device: torch.device) -> None:
+    """Let the autoencoder know mean and variance of the latents of some pictures."""
+    vae.eval()
+    latents = torch.cat(
+        [
+            vae.encoder(images_from_pixels(pictures[start : start + 8], device))
+            for start in range(0, min(len(pictures), STATISTICS_PICTURES), 8)
+        ]
+    )
+    vae.set_statistics(latents.mean().item(), latents.var().item())
