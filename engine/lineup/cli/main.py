@@ -47,6 +47,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "plot": LazyCommand("lineup.cli.plot:plot", "Draw spectra and maps of labelled images."),
     "report": LazyCommand("lineup.cli.report:report", "Render a scan as a page to look at."),
     "scan": LazyCommand("lineup.cli.scan:scan", "Attribute many images, one row each."),
+    "synthesize": LazyCommand(
+        "lineup.cli.synthesize:synthesize", "Make images of a candidate from a prompt."
+    ),
     "train": LazyCommand("lineup_models.cli:train", "Fit models from photographs."),
     "verify": LazyCommand("lineup.cli.verify:verify", "Test whether one source made an image."),
 }

@@ -1,0 +1,1 @@
+"""Samplers in NumPy: the constants are a bundle's, the results are those of diffusers."""
