@@ -51,9 +51,14 @@ def colour_from_word(rng: np.random.Generator, colour: Colour) -> Float32Array:
 
 
 def partner_from_colour(rng: np.random.Generator, colour: Colour) -> Float32Array:
-    """Draw the second colour of a pattern: cream beside dark bodies, dark beside light ones."""
-    if colour in (Colour.WHITE, Colour.YELLOW, Colour.PINK):
-        hue, saturation, value = rng.uniform(0, 360), rng.uniform(0, 0.2), rng.uniform(0.2, 0.35)
-    else:
-        hue, saturation, value = rng.uniform(30, 60), rng.uniform(0, 0.15), rng.uniform(0.88, 0.96)
+    """Draw the second colour of a pattern: cream beside dark bodies, dark beside light ones.
+
+    Beside black and white it is grey, or their checkers would look the same.
+    """
+    values = (0.88, 0.96)
+    if colour in (Colour.YELLOW, Colour.PINK):
+        values = (0.2, 0.35)
+    elif colour in (Colour.WHITE, Colour.BLACK):
+        values = (0.5, 0.6)
+    hue, saturation, value = rng.uniform(30, 60), rng.uniform(0, 0.15), rng.uniform(*values)
     return linear_from_hsv(float(hue), float(saturation), float(value))
