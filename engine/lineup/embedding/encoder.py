@@ -1,0 +1,189 @@
+"""Image features: the CLS token of a block of a CLIP image tower, or its projected embedding.
+
+A block in the middle tells generators apart far better than the last one, which is mostly about
+what is in the picture (RefPrint, arXiv 2607.12052).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lineup.backends.base import Runner
+from lineup.backends.device import Device, DeviceKind, resolve_device
+from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.manifest import BundleKind
+from lineup.bundles.store import BundleStore
+from lineup.closing import ClosesOnExit
+from lineup.errors import BackendError, BundleFormatError, UsageError
+from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
+from lineup.paths import home_dir
+from lineup.types import Float32Array, RgbImage
+
+DEFAULT_BUNDLE = "pocket-clip"
+"""The bundle that is used when none is named."""
+
+CPU_IMAGES_PER_RUN = 8
+GPU_IMAGES_PER_RUN = 32
+
+WHOLE_TOWER = "image_tower"
+CUT_TOWER = "image_tower_cut"
+
+Layer = int | Literal["final"] | None
+"""A block counted from 1, "final" for the projected embedding, None for the default block."""
+
+
+class ImageEncoder(ClosesOnExit):
+    """Computes image features with one loaded bundle; a context manager that owns the sessions.
+
+    A graph is loaded when it is first needed: as long as only the default layer is asked for,
+    that is the tower that ends there, if the bundle has one.
+
+    Attributes:
+        name: Name of the bundle.
+        digest: Identity of the bundle's content; features of different digests cannot be compared.
+        layers: Blocks that can be asked for, rising.
+        default_layer: The block that is taken when none is named.
+        device: Where the graphs run.
+    """
+
+    def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+        manifest = bundle.manifest
+        if manifest.kind is not BundleKind.ENCODER or manifest.encoder is None:
+            raise BundleFormatError(
+                f"{bundle.path} holds a model of kind {manifest.kind.value}, expected encoder.",
+                hint="`lineup models list` shows the kind of every bundle.",
+            )
+        self.name = manifest.name
+        self.digest = bundle.digest
+        self.layers = manifest.encoder.layers
+        self.default_layer = manifest.encoder.default_layer
+        self.device = device
+        self._info = manifest.encoder
+        self._bundle = bundle
+        self._options = options
+        self._preprocess = preprocess_from_bundle(bundle)
+        self._runners: dict[str, Runner] = {}
+        self._is_closed = False
+        # Read, not run: a bundle without it is of no use, whatever is asked for.
+        bundle.graph_path(WHOLE_TOWER)
+
+    def dimension(self, layer: Layer = None) -> int:
+        """Return the length of a feature.
+
+        Raises:
+            UsageError: The bundle does not have the layer; names those it has.
+        """
+        self.check_layer(layer)
+        if layer != "final":
+            return self._info.dimension
+        assert self._info.embedding_dimension is not None
+        return self._info.embedding_dimension
+
+    def check_layer(self, layer: Layer) -> None:
+        """Check that a layer can be asked for, without computing anything.
+
+        Raises:
+            UsageError: The bundle does not have the layer; names those it has.
+        """
+        offered: list[Layer] = [None, *self.layers]
+        if self._info.embedding_dimension is not None:
+            offered.append("final")
+        if layer not in offered:
+            names = ", ".join(str(one) for one in offered if one is not None)
+            raise UsageError(
+                f"Layer {layer} was asked for; {self.name} has the layers {names}.",
+                hint="Choose one of them, or another encoder.",
+            )
+
+    def features(self, images: Sequence[RgbImage], layer: Layer = None) -> Float32Array:
+        """Compute one feature per image.
+
+        Args:
+            images: Shape (height, width, 3), uint8 RGB; sizes may differ.
+            layer: A block counted from 1, "final" for the projected embedding, None for the
+                default block.
+
+        Returns:
+            Shape (images, dimension), float32; every row has length 1.
+
+        Raises:
+            UsageError: The bundle does not have the layer; names those it has.
+            BackendError: A graph failed to run, or put out what is no feature.
+        """
+        rows = np.empty((len(images), self.dimension(layer)), np.float32)
+        per_run = CPU_IMAGES_PER_RUN if self.device.kind is DeviceKind.CPU else GPU_IMAGES_PER_RUN
+        for start in range(0, len(images), per_run):
+            run = slice(start, start + per_run)
+            rows[run] = self._normalised(self._raw_features(images[run], layer))
+        return rows
+
+    def close(self) -> None:
+        """Release the sessions."""
+        self._is_closed = True
+        for runner in self._runners.values():
+            runner.close()
+
+    def _raw_features(self, images: Sequence[RgbImage], layer: Layer) -> Float32Array:
+        is_default = layer is None or layer == self.default_layer
+        role = CUT_TOWER if is_default and self._has_cut_tower else WHOLE_TOWER
+        pixel_values = pixel_values_from_images(images, self._preprocess)
+        outputs = self._runner(role).run({"pixel_values": pixel_values})
+        if layer == "final":
+            return outputs["embedding"]
+        wanted = self.default_layer if layer is None else layer
+        layers = (self.default_layer,) if role == CUT_TOWER else self.layers
+        cls = outputs["cls"]
+        expected = (len(images), len(layers), self._info.dimension)
+        if cls.shape != expected:
+            raise BackendError(
+                f"The graph {role} of {self.name} put out the shape {list(cls.shape)}, "
+                f"expected {list(expected)}."
+            )
+        return cls[:, layers.index(wanted)]
+
+    @property
+    def _has_cut_tower(self) -> bool:
+        return CUT_TOWER in self._bundle.manifest.graphs
+
+    def _runner(self, role: str) -> Runner:
+        if self._is_closed:
+            raise BackendError(f"{self.name} was closed; open it again before using it.")
+        if role not in self._runners:
+            path = self._bundle.graph_path(role)
+            self._runners[role] = runner_from_onnx(path, self.device, self._options)
+        return self._runners[role]
+
+    def _normalised(self, rows: Float32Array) -> Float32Array:
+        # In float64: the squares of large activations overflow nothing there.
+        lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+        if not (np.isfinite(lengths) & (lengths > 0)).all():
+            raise BackendError(
+                f"{self.name} put out a feature of length {lengths.min():g} to {lengths.max():g}, "
+                "which has no direction."
+            )
+        return np.asarray(rows / lengths, np.float32)
+
+
+def open_encoder(
+    bundle: str | Path | None = None, *, device: str = "auto", threads: int = 0
+) -> ImageEncoder:
+    """Verify and load an encoder bundle.
+
+    Args:
+        bundle: Name in the store or path of a folder; None takes `DEFAULT_BUNDLE`.
+        device: See `lineup.backends.device.device_from_text`.
+        threads: Threads on the CPU; 0 takes every core.
+
+    Raises:
+        BundleError: The bundle is absent, altered or of another kind.
+        DeviceUnavailableError: The device was asked for and is not usable.
+    """
+    resolved = resolve_device(device, probe_device)
+    opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
+    options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
+    return ImageEncoder(opened, resolved, options)
