@@ -127,6 +127,20 @@ def examine() -> DoctorReport:
     )
 
 
+def environment() -> dict[str, str | int | dict[str, str] | list[str] | None]:
+    """Return what a measurement depends on, as JSON values; tries no device."""
+    return {
+        "lineup": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor_name(),
+        "cores": usable_cores(),
+        "memory_total_mib": _memory_mib().get("MemTotal"),
+        "packages": _package_versions(_PACKAGES),
+        "gpus": list(_gpus()),
+    }
+
+
 def _device_report(kind: DeviceKind) -> DeviceReport:
     result: Probe = probe(Device(kind))
     return DeviceReport(name=kind.value, usable=result.usable, reason=result.reason)
