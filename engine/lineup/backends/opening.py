@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, Probe
-from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
+from lineup.backends.onnxrt import (
+    RuntimeOptions,
+    policy_from_size,
+    probe_device,
+    runner_from_onnx,
+)
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
 from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.backends.tensorrt.engines import EngineCache
@@ -54,7 +60,7 @@ def runner_from_bundle(
     path = bundle.graph_path(role)
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
-        return runner_from_onnx(path, device, options)
+        return runner_from_onnx(path, device, _with_policy(bundle, role, options))
     api = api_from_flavour(flavour)
     cuda, scratch = _gpu(device.index)
     capability = cuda.compute_capability(device.index)
@@ -73,6 +79,14 @@ def runner_from_bundle(
         scratch,
         weights=path if engine.key.refittable else None,
     )
+
+
+def _with_policy(bundle: Bundle, role: str, options: RuntimeOptions | None) -> RuntimeOptions:
+    options = options or RuntimeOptions()
+    if options.weights is not None:
+        return options
+    weights = bundle.manifest.graphs[role].weights
+    return replace(options, weights=policy_from_size(sum(one.size_bytes for one in weights)))
 
 
 @cache
