@@ -19,32 +19,41 @@ from typing import TYPE_CHECKING, Any
 from lineup._version import __version__
 
 if TYPE_CHECKING:
+    from lineup.attribution import Attribution, AttributionOptions, LineupEngine, open_lineup_engine
     from lineup.engine import Engine, Verification, open_engine
     from lineup.errors import LineupError
     from lineup.imaging.decode import DecodedImage, image_from_path
     from lineup.results import Evidence, Verdict
 
 __all__ = [
+    "Attribution",
+    "AttributionOptions",
     "DecodedImage",
     "Engine",
     "Evidence",
+    "LineupEngine",
     "LineupError",
     "Verdict",
     "Verification",
     "__version__",
     "image_from_path",
     "open_engine",
+    "open_lineup_engine",
 ]
 
 _MODULE_FROM_NAME = {
+    "Attribution": "lineup.attribution",
+    "AttributionOptions": "lineup.attribution",
     "DecodedImage": "lineup.imaging.decode",
     "Engine": "lineup.engine",
     "Evidence": "lineup.results",
+    "LineupEngine": "lineup.attribution",
     "LineupError": "lineup.errors",
     "Verdict": "lineup.results",
     "Verification": "lineup.engine",
     "image_from_path": "lineup.imaging.decode",
     "open_engine": "lineup.engine",
+    "open_lineup_engine": "lineup.attribution",
 }
 
 

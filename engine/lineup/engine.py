@@ -5,7 +5,7 @@
     with open_engine() as engine:
         verdict = engine.attribute(pixels)
 
-It answers from fingerprints alone; further evidence joins in `verdicts`.
+It answers from fingerprints alone; `lineup.attribution` adds the evidence of a lineup.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class Engine(ClosesOnExit):
         self.gallery = gallery
         self._scorer = SourceScorer(gallery)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The gallery's candidates."""
+        return self._scorer.names
+
     def attribute(self, pixels: RgbImage) -> Verdict:
         """Tell which source made an image.
 
@@ -100,20 +105,35 @@ class Engine(ClosesOnExit):
             notes: One tuple of remarks per query, kept in its evidence.
             costs_ms: What each fingerprint cost, kept in its evidence.
         """
-        names = self._scorer.names
+        found = self.fingerprint_evidence(fingerprints, notes=notes, costs_ms=costs_ms)
+        return [verdict_from_evidence(self.names, [evidence]) for evidence in found]
+
+    def fingerprint_evidence(
+        self,
+        fingerprints: Float32Array,
+        *,
+        notes: Sequence[tuple[str, ...]] | None = None,
+        costs_ms: Sequence[float] | None = None,
+    ) -> list[Evidence]:
+        """Turn fingerprints into evidence, with ratios calibrated on the gallery itself.
+
+        Args:
+            fingerprints: Shape (queries, dimension), float32, rows of length 1.
+            notes: One tuple of remarks per query.
+            costs_ms: What each fingerprint cost.
+        """
         scores = self._scorer.scores(fingerprints)
         llrs = self._scorer.llrs(scores)
-        verdicts = []
-        for row in range(len(fingerprints)):
-            evidence = Evidence(
+        return [
+            Evidence(
                 name=FINGERPRINT_EVIDENCE,
-                scores=dict(zip(names, scores[row].tolist(), strict=True)),
-                llr=dict(zip(names, llrs[row].tolist(), strict=True)),
+                scores=dict(zip(self.names, scores[row].tolist(), strict=True)),
+                llr=dict(zip(self.names, llrs[row].tolist(), strict=True)),
                 cost_ms=costs_ms[row] if costs_ms is not None else 0.0,
                 notes=notes[row] if notes is not None else (),
             )
-            verdicts.append(verdict_from_evidence(names, [evidence]))
-        return verdicts
+            for row in range(len(fingerprints))
+        ]
 
     def verify(self, pixels: RgbImage, source: str) -> Verification:
         """Test whether one source made an image.

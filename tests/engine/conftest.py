@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lineup.closing import ClosesOnExit
+from lineup.synthesis.clock import StageClock
 
 SIZE_PX = 32
 
@@ -62,21 +63,20 @@ class ToyGenerator(ClosesOnExit):
         self.digest = f"digest-of-{name}"
         self.text_digest = text_digest
         self.vae_family = vae_family or name
-        self.graph_runs = {"text_encoder": 0, "unet": 0, "vae_decoder": 0}
+        self.clock = StageClock()
         self.seeds = []
         self.closed = False
         self._colour = np.array(colour, float)
 
     def text_states(self, prompts):
-        self.graph_runs["text_encoder"] += len(prompts)
-        return tuple(prompts)
+        with self.clock.measure("text_encoder"):
+            return tuple(prompts)
 
     def images(self, prompt, seeds):
         assert isinstance(prompt, tuple)
         self.seeds += seeds
-        self.graph_runs["unet"] += len(seeds)
-        self.graph_runs["vae_decoder"] += len(seeds)
-        return [self._image(seed) for seed in seeds]
+        with self.clock.measure("unet"):
+            return [self._image(seed) for seed in seeds]
 
     def close(self):
         self.closed = True
@@ -89,7 +89,11 @@ class ToyGenerator(ClosesOnExit):
 
 @pytest.fixture
 def toy_generators():
-    return [ToyGenerator("reds", (230, 40, 40)), ToyGenerator("blues", (40, 40, 230))]
+    """Candidates by name; the bundles' names are others."""
+    return {
+        "reds": ToyGenerator("bundle-of-reds", (230, 40, 40)),
+        "blues": ToyGenerator("bundle-of-blues", (40, 40, 230)),
+    }
 
 
 @pytest.fixture

@@ -43,6 +43,13 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
     metavar="N",
     help="Images per run of the model; each batch is stored as soon as it is done.",
 )
+@click.option(
+    "--resyntheses-of",
+    "query",
+    metavar="IMAGE",
+    help="PATHS are what NAME made of this one image's caption, elsewhere: they are compared with "
+    "it (or with the image of this SHA-256) alone and do not join the gallery.",
+)
 @gallery_option
 @fingerprint_option
 @device_option
@@ -51,6 +58,7 @@ def enroll(
     *,
     name: str,
     paths: tuple[Path, ...],
+    query: str | None,
     role: str | None,
     provenance: str,
     batch_size: int,
@@ -71,6 +79,9 @@ def enroll(
     from lineup.gallery.store import user_store
     from lineup.imaging.find import find_images
 
+    if query is not None:
+        _enroll_resyntheses(name, paths, query)
+        return
     options = EnrollOptions(
         role=None if role is None else SourceRole(role),
         provenance=provenance,
@@ -96,6 +107,34 @@ def enroll(
     click.echo(
         f"enrolled {report.added} new, {report.present} already there, "
         f"{len(report.failed)} failed; {name} now has {report.total} images"
+    )
+    if report.failed:
+        raise click.exceptions.Exit(1)
+
+
+def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
+    """Store resyntheses made elsewhere under the hash of their query."""
+    import re
+
+    from lineup.evidence.provided import open_provided
+    from lineup.files import sha256_from_bytes
+    from lineup.gallery.gallery import SourceRole, check_source_name
+    from lineup.imaging.decode import bytes_from_path
+    from lineup.imaging.find import find_images
+
+    check_source_name(name, SourceRole.CANDIDATE)
+    is_digest = re.fullmatch(r"[0-9a-f]{64}", query) is not None
+    sha256 = query if is_digest else sha256_from_bytes(bytes_from_path(Path(query)))
+    images = list(find_images(paths))
+    if not images:
+        raise UsageError("found no image in the given paths", hint="Name images or their folder.")
+    report = open_provided().add(sha256, name, images)
+    for path, message in report.failed:
+        click.echo(message if message.startswith(str(path)) else f"{path}: {message}", err=True)
+    click.echo(
+        f"stored {report.added} new resyntheses by {name}, {report.present} already there, "
+        f"{len(report.failed)} failed; "
+        f"they count when the image {sha256[:DIGEST_DIGITS]} is attributed"
     )
     if report.failed:
         raise click.exceptions.Exit(1)

@@ -33,7 +33,12 @@ COMMANDS: dict[str, LazyCommand] = {
     "attribute": LazyCommand(
         "lineup.cli.attribute:attribute", "Tell which known source made an image."
     ),
+    "bench": LazyCommand("lineup.cli.bench:bench", "Measure latency, throughput and memory."),
     "build": LazyCommand("lineup.cli.build:build", "Compile a bundle with TensorRT."),
+    "calibrate": LazyCommand(
+        "lineup.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
+    ),
+    "caption": LazyCommand("lineup.cli.caption:caption", "Describe images in words."),
     "demo": LazyCommand("lineup.cli.demo:demo", "Scan the sample images that come with lineup."),
     "doctor": LazyCommand("lineup.cli.doctor:doctor", "Show versions, usable devices and folders."),
     "enroll": LazyCommand("lineup.cli.gallery:enroll", "Add images of a source to the gallery."),
@@ -43,6 +48,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "lineup.cli.fit_open_set:fit_open_set", "Fit a classifier of known sources and the unknown."
     ),
     "gallery": LazyCommand("lineup.cli.gallery:gallery", "List and manage known sources."),
+    "lineups": LazyCommand(
+        "lineup.cli.lineups:lineups", "List and make sets of models that answer together."
+    ),
     "models": LazyCommand("lineup.cli.models:models", "List and manage model bundles."),
     "plot": LazyCommand("lineup.cli.plot:plot", "Draw spectra and maps of labelled images."),
     "report": LazyCommand("lineup.cli.report:report", "Render a scan as a page to look at."),

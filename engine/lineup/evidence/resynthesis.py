@@ -79,7 +79,7 @@ class Resynthesizer:
     """Redraws queries with the candidates of a lineup and compares; owns none of the models.
 
     Args:
-        generators: The candidates that can redraw.
+        generators: Per candidate that can redraw.
         captioner: Describes queries; None when prompts are always given.
         encoder: Gives image features; None leaves `RESYNTHESIS` out.
         fingerprinter: Gives fingerprints; None leaves `RESYNTHESIS_FINGERPRINT` out.
@@ -88,14 +88,14 @@ class Resynthesizer:
 
     def __init__(
         self,
-        generators: Sequence[Redrawer[Any]],
+        generators: Mapping[str, Redrawer[Any]],
         *,
         captioner: QueryCaptioner | None = None,
         encoder: FeatureEncoder | None = None,
         fingerprinter: FingerprintModel | None = None,
         cache: ResultCache | None = None,
     ) -> None:
-        self.names = tuple(generator.name for generator in generators)
+        self.names = tuple(generators)
         self._captioner = captioner
         self._encoder = encoder
         self._fingerprinter = fingerprinter
@@ -154,6 +154,21 @@ class Resynthesizer:
             evidence=tuple(_evidence(name, groups, options, meter) for name in wanted),
             cost=meter.cost(),
         )
+
+    def evidence_options(self, options: ResynthesisOptions) -> dict[str, dict[str, str | int]]:
+        """Return, per signal, what its scores depend on: a calibration holds for these only."""
+        gamma: dict[str, str | int] = {"gamma": options.gamma}
+        settings = gamma | {
+            "mode": options.mode.value,
+            "distance": options.distance.value,
+            "aggregate": options.aggregate.value,
+        }
+        if options.aggregate is Aggregate.KNN:
+            settings["neighbours"] = options.neighbours
+        if options.distance.needs_features and self._encoder is not None:
+            layer = options.encoder_layer
+            settings["encoder_layer"] = self._encoder.default_layer if layer is None else layer
+        return {RESYNTHESIS: settings, RESYNTHESIS_FINGERPRINT: gamma}
 
     def _wanted(self, signals: Sequence[str], options: ResynthesisOptions) -> list[str]:
         """Return the signals to give, the one that decides which picture is best first."""

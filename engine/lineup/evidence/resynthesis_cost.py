@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from lineup.synthesis.clock import StageClock
+
 CAPTION = "caption"
 TEXT = "text encoder"
 GENERATE = "generate"
 ENCODE = "encoder"
 FINGERPRINT = "fingerprint"
 PIXELS = "structural similarity"
+
+LOAD = "load"
+"""A generator's clock calls loading its graphs so."""
 
 STAGES = (CAPTION, TEXT, GENERATE, ENCODE, FINGERPRINT, PIXELS)
 """In the order of the work."""
@@ -38,18 +43,38 @@ class StageCost:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphCost:
+    """What one graph of the generators cost, all candidates together.
+
+    Attributes:
+        graph: Its role, e.g. "unet"; `LOAD` for loading graphs.
+        runs: How often it ran.
+        seconds: Time spent; part of the stage that ran it.
+    """
+
+    graph: str
+    runs: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ResynthesisCost:
     """What resynthesis cost for one query.
 
     Attributes:
         stages: One per stage that had anything to do, in the order of the work.
-        graph_runs: Runs per graph inside of the generators, e.g. "unet" and "vae_decoder".
+        graphs: One per graph of the generators that ran.
         seconds: Time from start to end, the cache and all bookkeeping included.
     """
 
     stages: tuple[StageCost, ...]
-    graph_runs: tuple[tuple[str, int], ...]
+    graphs: tuple[GraphCost, ...]
     seconds: float
+
+    @property
+    def graph_runs(self) -> dict[str, int]:
+        """Runs per graph, loading left out."""
+        return {one.graph: one.runs for one in self.graphs if one.graph != LOAD}
 
     def stage(self, name: str) -> StageCost:
         """Return one stage; zeros when it had nothing to do."""
@@ -62,7 +87,7 @@ class CostMeter:
     def __init__(self) -> None:
         self._start = time.perf_counter()
         self._stages: dict[str, StageCost] = {}
-        self._graph_runs: dict[str, int] = {}
+        self._graphs: dict[str, GraphCost] = {}
 
     @contextmanager
     def call(self, stage: str, items: int) -> Iterator[None]:
@@ -76,15 +101,23 @@ class CostMeter:
         if items:
             self._add(stage, cached=items)
 
-    def add_graph_runs(self, graph: str, runs: int) -> None:
-        """Count runs of a graph inside of a generator."""
-        self._graph_runs[graph] = self._graph_runs.get(graph, 0) + runs
+    @contextmanager
+    def graphs_of(self, clock: StageClock) -> Iterator[None]:
+        """Count what a generator's graphs do inside of the block."""
+        runs, ms = dict(clock.calls), dict(clock.ms)
+        yield
+        for graph, total in clock.calls.items():
+            new = total - runs.get(graph, 0)
+            if new:
+                old = self._graphs.get(graph, GraphCost(graph, 0, 0.0))
+                seconds = (clock.ms[graph] - ms.get(graph, 0.0)) / 1e3
+                self._graphs[graph] = GraphCost(graph, old.runs + new, old.seconds + seconds)
 
     def cost(self) -> ResynthesisCost:
         """Return what was collected until now."""
         return ResynthesisCost(
             stages=tuple(self._stages[name] for name in STAGES if name in self._stages),
-            graph_runs=tuple(sorted(self._graph_runs.items())),
+            graphs=tuple(self._graphs.values()),
             seconds=time.perf_counter() - self._start,
         )
 

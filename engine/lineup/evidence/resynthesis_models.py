@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from lineup.evidence.resynthesis_options import EncoderLayer
+from lineup.synthesis.clock import StageClock
 from lineup.types import Float32Array, RgbImage
 
 States = TypeVar("States")
@@ -63,11 +64,6 @@ class Redrawer(Protocol[States]):
     """A candidate generator (`lineup.synthesis.generator`)."""
 
     @property
-    def name(self) -> str:
-        """The candidate's name."""
-        ...
-
-    @property
     def digest(self) -> str:
         """Identity of what it computes."""
         ...
@@ -78,8 +74,8 @@ class Redrawer(Protocol[States]):
         ...
 
     @property
-    def graph_runs(self) -> Mapping[str, int]:
-        """Runs of each graph since the generator was opened."""
+    def clock(self) -> StageClock:
+        """Time and runs per graph since the generator was opened."""
         ...
 
     def text_states(self, prompts: Sequence[str]) -> States:

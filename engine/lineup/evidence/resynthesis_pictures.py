@@ -35,12 +35,12 @@ class PictureMaker:
     """Draws prompts with every candidate.
 
     Args:
-        generators: The candidates; owned by the caller.
+        generators: Per candidate; owned by the caller.
         cache: Keeps pictures; None keeps nothing.
     """
 
-    def __init__(self, generators: Sequence[Redrawer[Any]], cache: ResultCache | None) -> None:
-        self._generators = tuple(generators)
+    def __init__(self, generators: Mapping[str, Redrawer[Any]], cache: ResultCache | None) -> None:
+        self._generators = dict(generators)
         self._cache = cache
 
     def pictures(self, prompt: str | None, seeds: Sequence[int], meter: CostMeter) -> list[Picture]:
@@ -53,7 +53,7 @@ class PictureMaker:
             return []
         states: dict[str, Any] = {}
         made = []
-        for generator in self._generators:
+        for name, generator in self._generators.items():
             parts = [_parts(generator, prompt, seed) for seed in seeds]
             found = [None if self._cache is None else self._cache.image(one) for one in parts]
             missing = [row for row, image in enumerate(found) if image is None]
@@ -69,7 +69,7 @@ class PictureMaker:
                     if self._cache is not None:
                         self._cache.write_image(parts[row], image)
             made += [
-                Picture(generator.name, image, one)
+                Picture(name, image, one)
                 for image, one in zip(found, parts, strict=True)
                 if image is not None
             ]
@@ -86,24 +86,12 @@ def _parts(generator: Redrawer[Any], prompt: str, seed: int) -> Mapping[str, Any
 
 
 def _text_states(generator: Redrawer[Any], prompt: str, meter: CostMeter) -> Any:
-    before = dict(generator.graph_runs)
-    with meter.call(cost.TEXT, 1):
-        states = generator.text_states([prompt])
-    _count_runs(generator, before, meter)
-    return states
+    with meter.call(cost.TEXT, 1), meter.graphs_of(generator.clock):
+        return generator.text_states([prompt])
 
 
 def _drawn(
     generator: Redrawer[Any], states: Any, seeds: Sequence[int], meter: CostMeter
 ) -> Sequence[RgbImage]:
-    before = dict(generator.graph_runs)
-    with meter.call(cost.GENERATE, len(seeds)):
-        images = generator.images(states, seeds)
-    _count_runs(generator, before, meter)
-    return images
-
-
-def _count_runs(generator: Redrawer[Any], before: Mapping[str, int], meter: CostMeter) -> None:
-    for graph, runs in generator.graph_runs.items():
-        if runs > before.get(graph, 0):
-            meter.add_graph_runs(graph, runs - before.get(graph, 0))
+    with meter.call(cost.GENERATE, len(seeds)), meter.graphs_of(generator.clock):
+        return generator.images(states, seeds)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lineup import attribution as attribution_module
 from lineup import engine as engine_module
 from lineup.closing import ClosesOnExit
 from lineup.engine import Engine
@@ -72,9 +73,12 @@ def colour_gallery():
 @pytest.fixture
 def colour_engine(monkeypatch, colour_gallery):
     """Make `open_engine` return the toy engine, whatever it is asked for."""
-    monkeypatch.setattr(
-        engine_module, "open_engine", lambda **options: Engine(ColourExtractor(), colour_gallery)
-    )
+
+    def open_engine(**options):
+        return Engine(ColourExtractor(), colour_gallery)
+
+    for module in (engine_module, attribution_module):
+        monkeypatch.setattr(module, "open_engine", open_engine)
 
 
 @pytest.fixture

@@ -5,14 +5,44 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lineup import attribution as attribution_module
 from lineup.cli.attribute import attribute
-from lineup.errors import UnreadableImageError, UnsupportedImageError
+from lineup.errors import UsageError
+from lineup.evidence.resynthesis import Resynthesizer
+from lineup.lineups.models import ResynthesisModels
+from lineup.lineups.spec import CandidateSpec, LineupSpec
+from lineup.lineups.store import create_lineup
 
 pytestmark = pytest.mark.usefixtures("colour_engine")
 
 
+@pytest.fixture
+def toy_lineup(monkeypatch, toy_generators, toy_captioner, toy_encoder):
+    """The lineup "toy", whose models are opened without any bundle."""
+    candidates = (CandidateSpec("reds", "bundle-of-reds"), CandidateSpec("blues", "b"))
+    create_lineup(LineupSpec("toy", captioner="c", encoder="e", candidates=candidates))
+    opened = []
+
+    def models(lineup, engine, evidence, **options):
+        opened.append(options | {"evidence": evidence})
+        resynthesizer = Resynthesizer(
+            toy_generators,
+            captioner=toy_captioner,
+            encoder=toy_encoder,
+            fingerprinter=engine.extractor,
+        )
+        return ResynthesisModels(resynthesizer, families={"reds": "r", "blues": "b"})
+
+    monkeypatch.setattr(attribution_module, "_models", models)
+    return opened
+
+
+def run(*arguments):
+    return CliRunner().invoke(attribute, [str(one) for one in arguments])
+
+
 def test_a_readable_verdict(red_image):
-    result = CliRunner().invoke(attribute, [str(red_image)])
+    result = run(red_image)
 
     assert result.exit_code == 0
     assert "Verdict: reds" in result.stdout
@@ -20,13 +50,15 @@ def test_a_readable_verdict(red_image):
         assert name in result.stdout
 
 
-def test_json_is_the_row_of_a_scan(red_image):
-    record = json.loads(CliRunner().invoke(attribute, [str(red_image), "--json"]).stdout)
+def test_json_is_the_row_of_a_scan_and_more(red_image):
+    record = json.loads(run(red_image, "--json").stdout)
 
     assert record["verdict"] == "reds"
     assert record["path"] == str(red_image)
     assert sum(record["posterior"].values()) == pytest.approx(1)
     assert record["error"] is None
+    assert record["caption"] is None
+    assert record["costs_ms"]["fingerprint"] > 0
 
 
 def test_an_image_of_no_known_source_may_be_a_photograph(tmp_path):
@@ -34,30 +66,150 @@ def test_an_image_of_no_known_source_may_be_a_photograph(tmp_path):
     pixels = np.full((40, 40, 3), (0, 255, 0), np.uint8)
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
 
-    output = " ".join(CliRunner().invoke(attribute, [str(path)]).stdout.split())
+    output = " ".join(run(path).stdout.split())
 
     assert "Verdict: unknown" in output
     assert "another generator, or a photograph" in output
 
 
-@pytest.mark.parametrize(
-    ("content", "error"), [(b"", UnreadableImageError), (b"text", UnsupportedImageError)]
-)
-def test_what_is_no_image_is_an_error_that_names_the_file(tmp_path, content, error):
+@pytest.mark.parametrize("content", [b"", b"text"])
+def test_what_is_no_image_is_an_error_that_names_the_file(tmp_path, content):
     path = tmp_path / "query.png"
     path.write_bytes(content)
 
-    result = CliRunner().invoke(attribute, [str(path)])
+    result = run(path)
 
     assert result.exit_code == 1
-    assert str(path) in str(result.exception)
+    assert result.stderr.count(str(path)) == 1
 
 
 def test_json_of_a_failure_is_an_error_row(tmp_path):
     path = tmp_path / "query.png"
     path.write_bytes(b"text")
 
-    result = CliRunner().invoke(attribute, [str(path), "--json"])
+    result = run(path, "--json")
 
-    assert json.loads(result.stdout)["error"]["type"] == "UnsupportedImageError"
+    record = json.loads(result.stdout)
+    assert record["error"]["type"] == "UnsupportedImageError"
+    assert record["caption"] is None
     assert result.exit_code == 1
+
+
+def test_one_bad_image_does_not_stop_the_others(tmp_path, red_image):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"text")
+
+    result = run(bad, red_image, "--json")
+
+    assert [json.loads(line)["verdict"] for line in result.stdout.splitlines()] == [None, "reds"]
+    assert result.exit_code == 1
+
+
+def test_all_evidence_of_a_lineup_is_explained(toy_lineup, red_image):
+    output = run(red_image, "--lineup", "toy", "--explain", "--gamma", 2).stdout
+
+    assert "Verdict: reds" in output
+    assert "Caption: a plain colour" in output
+    for text in ("fingerprint", "resynthesis", "resynthesis-fingerprint", "LLR", "unet", "caption"):
+        assert text in output
+    lines = [line.split() for line in output.splitlines()]
+    (generate,) = [words for words in lines if words[:1] == ["generate"]]
+    assert generate[1:4] == ["2", "4", "0"]  # calls, images, from the cache
+
+
+def test_json_tells_what_was_spent(toy_lineup, red_image):
+    record = json.loads(run(red_image, "--lineup", "toy", "--json", "--gamma", 3).stdout)
+
+    assert record["caption"] == "a plain colour"
+    assert set(record["evidence"]) == {
+        "fingerprint",
+        "resynthesis",
+        "resynthesis-fingerprint",
+    }
+    stages = {one["stage"]: one for one in record["resynthesis"]["stages"]}
+    assert stages["generate"]["items"] == 6
+    assert stages["text encoder"]["calls"] == 1
+    assert len(record["resynthesis"]["samples"]["resynthesis"]["reds"]) == 3
+
+
+def test_options_reach_the_models(toy_lineup, toy_generators, toy_encoder, red_image):
+    run(
+        red_image,
+        *("--lineup", "toy", "--seed", 5, "--gamma", 1, "--encoder-layer", 1),
+        *("--prompt", "red", "--evidence", "resynthesis", "--no-cache", "--json"),
+    )
+
+    assert toy_generators["reds"].seeds == [5]
+    assert toy_encoder.calls == [(3, 1)]
+    assert toy_lineup[0]["cache"] is False
+    assert toy_lineup[0]["evidence"] == ("resynthesis", "resynthesis-fingerprint")
+
+
+def test_fingerprints_alone_draw_nothing(toy_lineup, toy_generators, red_image):
+    record = json.loads(
+        run(red_image, "--lineup", "toy", "--evidence", "fingerprint", "--json").stdout
+    )
+
+    assert set(record["evidence"]) == {"fingerprint"}
+    assert toy_generators["reds"].seeds == []
+
+
+def test_a_papers_mode_reports_the_softmax_of_its_scores(toy_lineup, red_image):
+    record = json.loads(run(red_image, "--lineup", "toy", "--mode", "paper-a", "--json").stdout)
+
+    scores = np.array(list(record["evidence"]["resynthesis"]["scores"].values()))
+    shares = np.exp(scores) / np.exp(scores).sum()
+    names = list(record["evidence"]["resynthesis"]["scores"])
+    assert [record["posterior"][name] for name in names] == pytest.approx(shares, abs=1e-6)
+    assert record["posterior"]["unknown"] == record["posterior"]["real"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--evidence", "aura"], "aura"),
+        (["--mode", "paper-a", "--gamma", "4"], "gamma 1, not 4"),
+        (["--mode", "paper-a", "--evidence", "fingerprint"], "fingerprint"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_a_usage_error(toy_lineup, red_image, arguments, message):
+    result = run(red_image, "--lineup", "toy", *arguments)
+
+    assert isinstance(result.exception, UsageError)
+    assert message in result.exception.message
+
+
+@pytest.mark.parametrize("layer", ["last", "0", "-1"])
+def test_a_layer_is_a_number_or_final(red_image, layer):
+    result = run(red_image, "--encoder-layer", layer)
+
+    assert result.exit_code == 2
+    assert "final" in result.stderr
+
+
+def test_the_picture_is_written(toy_lineup, red_image, tmp_path):
+    result = run(red_image, "--lineup", "toy", "--picture", tmp_path / "out" / "picture.png")
+
+    assert result.exit_code == 0
+    assert cv2.imread(str(tmp_path / "out" / "picture.png")).shape[0] > 300
+
+
+def test_without_a_generator_there_is_no_picture_and_lineup_says_so(red_image, tmp_path):
+    result = run(red_image, "--picture", tmp_path / "picture.png")
+
+    assert result.exit_code == 0
+    assert "no picture" in result.stderr
+    assert not (tmp_path / "picture.png").exists()
+
+
+def test_a_picture_is_of_one_image(red_image, tmp_path):
+    result = run(red_image, red_image, "--picture", tmp_path / "picture.png")
+
+    assert result.exit_code == 2
+
+
+def test_a_lineup_that_is_not_there(red_image):
+    result = run(red_image, "--lineup", "nobody")
+
+    assert "nobody" in result.exception.message
+    assert result.exception.exit_code == 2

@@ -1,0 +1,146 @@
+"""Verdicts for people: the answer in words, and tables of what it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lineup.attribution import Attribution
+    from lineup.evidence.resynthesis_cost import ResynthesisCost
+    from lineup.results import Verdict
+    from lineup.scan.rows import Row
+
+
+def print_attribution(row: Row, answer: Attribution, *, explain: bool) -> None:
+    """Print a verdict on stdout.
+
+    Args:
+        row: The image.
+        answer: The verdict and what led to it.
+        explain: Whether everything is shown, or the verdict and the scores.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, 160)  # a table in a pipe has no width to fit into
+    verdict = answer.verdict
+    console.print(row.path, style="bold", markup=False)
+    console.print(f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}", style="dim")
+    console.print(f"\nVerdict: [bold]{verdict.title}[/bold], {_meaning(verdict)}")
+    if explain:
+        _print_sets(console, verdict)
+    console.print(_evidence_table(verdict))
+    if explain:
+        _print_costs(console, answer)
+    notes = [note for one in verdict.evidence for note in one.notes]
+    for note in dict.fromkeys((*row.notes, *verdict.notes, *notes)):
+        console.print(f"note: {note}", markup=False)
+    console.print()
+
+
+def record_from_attribution(answer: Attribution | None) -> dict[str, Any]:
+    """Return what a row does not have, as JSON values; None where there is nothing.
+
+    Keys: family, candidates_set, caption, verdict_notes, costs_ms {evidence: ms}, and resynthesis
+    {seconds, stages [...], graphs [...], samples {evidence: {candidate: [score, ...]}}}.
+    """
+    if answer is None:
+        keys = ("family", "candidates_set", "caption", "verdict_notes", "costs_ms", "resynthesis")
+        return dict.fromkeys(keys)
+    verdict = answer.verdict
+    cost = None if answer.resynthesis is None else asdict(answer.resynthesis.cost)
+    samples = {one.name: dict(one.samples) for one in verdict.evidence if one.samples}
+    return {
+        "family": list(verdict.family),
+        "candidates_set": list(verdict.candidates_set),
+        "caption": verdict.caption,
+        "verdict_notes": list(verdict.notes),
+        "costs_ms": {one.name: round(one.cost_ms, 3) for one in verdict.evidence},
+        "resynthesis": None if cost is None else {**cost, "samples": samples},
+    }
+
+
+def _meaning(verdict: Verdict) -> str:
+    """Put the verdict's probability in words."""
+    from lineup.results import REAL, UNKNOWN
+
+    if verdict.label != UNKNOWN:
+        return f"{100 * verdict.title_probability:.1f} %"
+    none_of_them = verdict.posterior[UNKNOWN] + verdict.posterior[REAL]
+    return (
+        f"{100 * none_of_them:.1f} % that no known source made it: "
+        "another generator, or a photograph"
+    )
+
+
+def _print_sets(console: Console, verdict: Verdict) -> None:
+    if verdict.family:
+        members = ", ".join(verdict.family)
+        console.print(f"Family: {members} share their decoder and cannot be told apart here")
+    if verdict.candidates_set:
+        console.print(f"Conformal set: {', '.join(verdict.candidates_set)}")
+    if verdict.caption is not None:
+        console.print(f"Caption: {verdict.caption}", markup=False)
+
+
+def _evidence_table(verdict: Verdict) -> Table:
+    """Return one row per source, with score and log likelihood ratio (LLR) of each evidence."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("source", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("posterior", justify="right")
+    for one in verdict.evidence:
+        table.add_column(f"{one.name}\nscore", justify="right")
+        table.add_column("\nLLR", justify="right")
+    ranked = sorted(verdict.posterior.items(), key=lambda item: -item[1])
+    for name, share in ranked:
+        cells = [f"{100 * share:.1f} %"]
+        for one in verdict.evidence:
+            score, ratio = one.scores.get(name), one.llr.get(name)
+            cells += [
+                "" if score is None else f"{score:.4f}",
+                "" if ratio is None else f"{ratio:+.2f}",
+            ]
+        style = "bold" if name == verdict.label or name in verdict.family else None
+        table.add_row(name, *cells, style=style)
+    return table
+
+
+def _print_costs(console: Console, answer: Attribution) -> None:
+    costs = ", ".join(f"{one.name} {one.cost_ms:.0f} ms" for one in answer.verdict.evidence)
+    total_ms = answer.preprocess_ms + answer.inference_ms + answer.fuse_ms
+    console.print(f"Cost: {total_ms:.0f} ms ({costs})")
+    if answer.resynthesis is not None:
+        console.print(_cost_table(answer.resynthesis.cost))
+
+
+def _cost_table(cost: ResynthesisCost) -> Table:
+    """Return one row per stage of resynthesis, and below it its graphs."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("stage", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("calls", "results", "from the cache", "ms", "share"):
+        table.add_column(column, justify="right")
+    for stage in cost.stages:
+        table.add_row(
+            stage.stage,
+            str(stage.calls),
+            str(stage.items),
+            str(stage.cached),
+            *_time_cells(stage.seconds, cost.seconds),
+        )
+    for graph in cost.graphs:
+        cells = _time_cells(graph.seconds, cost.seconds)
+        table.add_row(f"  {graph.graph}", str(graph.runs), "", "", *cells, style="dim")
+    return table
+
+
+def _time_cells(seconds: float, total: float) -> tuple[str, str]:
+    return f"{1e3 * seconds:.1f}", f"{100 * seconds / max(total, 1e-9):.0f} %"

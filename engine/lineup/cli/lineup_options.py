@@ -1,0 +1,121 @@
+"""Options of the commands that attribute by a lineup, and what they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from lineup.attribution import AttributionOptions
+    from lineup.lineups.store import Lineup
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+RESYNTHESIS_CHOICES = ("gamma", "seed", "encoder_layer", "distance", "aggregate", "mode", "prompt")
+"""What `resynthesis_options` adds; None where the user said nothing."""
+
+
+def lineup_option(command: Command) -> Command:
+    """Add `--lineup`; the command receives `lineup: str | None`."""
+    return click.option(
+        "--lineup",
+        metavar="NAME",
+        default=None,
+        help="Lineup, by name or path; `lineup lineups list` shows them.  "
+        "[default: pocket, or fingerprints alone where it is not installed]",
+    )(command)
+
+
+def no_cache_option(command: Command) -> Command:
+    """Add `--no-cache`; the command receives `no_cache: bool`."""
+    return click.option(
+        "--no-cache", is_flag=True, help="Draw everything anew and keep nothing on disk."
+    )(command)
+
+
+def resynthesis_options(command: Command) -> Command:
+    """Add the options of `RESYNTHESIS_CHOICES`; the command receives one value or None of each."""
+    options = (
+        click.option("--gamma", type=click.IntRange(min=1), help="Redrawn images per candidate."),
+        click.option("--seed", type=click.IntRange(min=0), help="Seed of the first redrawn image."),
+        click.option(
+            "--encoder-layer",
+            metavar="N|final",
+            callback=_layer_from_text,
+            help="Layer of the image features.",
+        ),
+        click.option(
+            "--distance",
+            type=click.Choice(
+                ["euclidean", "manhattan", "cosine", "correlation", "ssim", "hybrid"]
+            ),
+            help="What redrawn images are compared by.",
+        ),
+        click.option(
+            "--aggregate",
+            type=click.Choice(["max", "mean", "knn"]),
+            help="How the redrawn images of a candidate become one score.",
+        ),
+        click.option(
+            "--mode",
+            type=click.Choice(["default", "paper-a", "paper-b"]),
+            help="Follow a paper exactly: 2510.24278 (a) or 2403.01489 (b).",
+        ),
+        click.option(
+            "--prompt", metavar="TEXT", help="The image's true prompt; no caption is made."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def attribution_options_from_choices(
+    lineup: Lineup, evidence: str | None, choices: Mapping[str, Any]
+) -> AttributionOptions:
+    """Return the options of an attribution.
+
+    Args:
+        lineup: Has the defaults.
+        evidence: Names with commas between; "resynthesis" is both of its signals.
+        choices: Of `RESYNTHESIS_CHOICES`.
+
+    Raises:
+        UsageError: A name or a combination is not possible.
+    """
+    from lineup.attribution import AttributionOptions
+    from lineup.evidence.distances import Aggregate, Distance
+    from lineup.evidence.resynthesis_options import Mode, options_from_mode
+
+    changes = {key: choices[key] for key in RESYNTHESIS_CHOICES if choices[key] is not None}
+    mode = Mode(changes.pop("mode", Mode.DEFAULT.value))
+    for key, kind in (("distance", Distance), ("aggregate", Aggregate)):
+        if key in changes:
+            changes[key] = kind(changes[key])
+    return AttributionOptions(
+        evidence=None if evidence is None else evidence_from_text(evidence, mode.value),
+        resynthesis=options_from_mode(mode, lineup.spec.resynthesis, changes),
+    )
+
+
+def evidence_from_text(text: str, mode: str = "default") -> tuple[str, ...]:
+    """Return the evidence that a list with commas names; the papers have features alone."""
+    from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
+
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if RESYNTHESIS in names and mode == "default":
+        names.append(RESYNTHESIS_FINGERPRINT)
+    return tuple(dict.fromkeys(names))
+
+
+def _layer_from_text(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> int | str | None:
+    """Return a block's number, or "final"."""
+    if text is None or text == "final":
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise click.BadParameter(f"{text!r} is neither a number from 1 up nor 'final'.")

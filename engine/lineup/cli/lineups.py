@@ -1,0 +1,228 @@
+"""`lineup lineups`: list, show and create lineups."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lineup.lineups.spec import CandidateSpec
+    from lineup.lineups.store import StoredLineup
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(short_help="List and make sets of models that answer together.")
+def lineups() -> None:
+    """List and make lineups: sets of models that answer together."""
+
+
+@lineups.command("list", short_help="List the lineups.")
+@json_option
+def list_command(as_json: bool) -> None:
+    """List the lineups that come with lineup and your own."""
+    from lineup.lineups.store import list_lineups
+
+    stored = list_lineups()
+    if as_json:
+        _echo_json([_line(one) for one in stored])
+        return
+    table = _table("lineup", "candidates", "captioner", "encoder", "fingerprint", "from")
+    for one in stored:
+        if one.spec is None:
+            table.add_row(one.name, "unreadable")
+            continue
+        names = ", ".join(candidate.name for candidate in one.spec.candidates)
+        table.add_row(
+            one.name,
+            names or "the gallery's sources",
+            one.spec.captioner or "",
+            one.spec.encoder or "",
+            one.spec.fingerprint or "the shipped one",
+            "lineup" if one.shipped else "yours",
+        )
+    _print(table)
+    for one in stored:
+        if one.problem is not None:
+            click.echo(one.problem, err=True)
+
+
+@lineups.command(short_help="Describe one lineup.")
+@click.argument("lineup", metavar="NAME")
+@json_option
+def show(lineup: str, as_json: bool) -> None:
+    """Describe the lineup NAME; a folder or lineup.toml does as well.
+
+    Bundles are not verified: `lineup models verify` does that.
+    """
+    from lineup.lineups.store import open_lineup
+    from lineup.lineups.summary import record_from_lineup
+
+    record = record_from_lineup(open_lineup(lineup))
+    if as_json:
+        _echo_json(record)
+        return
+    for label in ("name", "path", "captioner", "encoder", "fingerprint", "gallery", "calibration"):
+        value = record[label]
+        if isinstance(value, dict):
+            value = f"{value['bundle']}, {_size_text(value['size_bytes'])}"
+        click.echo(f"{label:<12} {value or _absent(label)}")
+    settings = ", ".join(f"{key} {value}" for key, value in record["resynthesis"].items())
+    click.echo(f"{'resynthesis':<12} {settings}")
+    _print(_candidate_table(record))
+    problems = [one["problem"] for one in record["candidates"] if one["problem"]]
+    models = [record[kind] for kind in ("captioner", "encoder", "fingerprint")]
+    problems += [model["problem"] for model in models if model is not None and model["problem"]]
+    for problem in problems:
+        click.echo(problem, err=True)
+
+
+@lineups.command(short_help="Make a lineup of your own.")
+@click.argument("name")
+@click.option("--captioner", metavar="BUNDLE", help="Describes images to be redrawn.")
+@click.option("--encoder", metavar="BUNDLE", help="Image features, to compare redrawn images.")
+@click.option("--fingerprint", metavar="BUNDLE", help="Fingerprints.  [default: the shipped ones]")
+@click.option(
+    "--candidate",
+    "candidates",
+    multiple=True,
+    metavar="NAME=BUNDLE",
+    help="A generator; can be repeated. NAME is its name in verdicts and in the gallery.",
+)
+@click.option(
+    "--gallery-candidate",
+    "gallery_candidates",
+    multiple=True,
+    metavar="NAME",
+    help="A generator that is not run here, known by its images alone; can be repeated.",
+)
+@click.option(
+    "--gallery",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Gallery folder.  [default: the shipped gallery and your own enrolments]",
+)
+@click.option("--gamma", type=click.IntRange(min=1), help="Redrawn images per candidate.")
+@click.option("--force", is_flag=True, help="Replace a lineup of the same name.")
+def create(
+    *,
+    name: str,
+    captioner: str | None,
+    encoder: str | None,
+    fingerprint: str | None,
+    candidates: tuple[str, ...],
+    gallery_candidates: tuple[str, ...],
+    gallery: Path | None,
+    gamma: int | None,
+    force: bool,
+) -> None:
+    """Make the lineup NAME of installed bundles (`lineup models list`) or bundle folders."""
+    from lineup.lineups.making import check_bundles
+    from lineup.lineups.spec import spec_from_dict
+    from lineup.lineups.store import create_lineup
+
+    raw: dict[str, Any] = {
+        "schema_version": 1,
+        "name": name,
+        "captioner": _reference(captioner),
+        "encoder": _reference(encoder),
+        "fingerprint": _reference(fingerprint),
+        "gallery": None if gallery is None else str(gallery.resolve()),
+        "candidates": [_candidate(text) for text in candidates]
+        + [{"name": one} for one in gallery_candidates],
+        "resynthesis": {} if gamma is None else {"gamma": gamma},
+    }
+    present = {key: value for key, value in raw.items() if value is not None}
+    spec = spec_from_dict(present, where=f"lineup {name}")
+    check_bundles(spec)
+    folder = create_lineup(spec, force=force)
+    click.echo(f"made {name} in {folder}")
+
+
+def _candidate(text: str) -> dict[str, str | None]:
+    name, separator, bundle = text.partition("=")
+    if not separator or not bundle:
+        raise click.UsageError(
+            f"--candidate {text}: expected NAME=BUNDLE; --gallery-candidate takes a name alone."
+        )
+    return {"name": name, "bundle": _reference(bundle)}
+
+
+def _reference(text: str | None) -> str | None:
+    """Return a bundle as lineup.toml has it: a name, or an absolute path for a folder."""
+    import os
+
+    from lineup.bundles.manifest import MANIFEST_NAME
+
+    if text is None:
+        return None
+    is_path = "/" in text or os.sep in text or (Path(text) / MANIFEST_NAME).is_file()
+    return Path(text).expanduser().resolve().as_posix() if is_path else text
+
+
+def _line(one: StoredLineup) -> dict[str, Any]:
+    """Return a lineup's line of `list --json`; what an unreadable one holds is null."""
+    spec = one.spec
+    candidates: tuple[CandidateSpec, ...] = () if spec is None else spec.candidates
+    return {
+        "name": one.name,
+        "path": None if one.path is None else str(one.path),
+        "shipped": one.shipped,
+        "candidates": None if spec is None else [candidate.name for candidate in candidates],
+        "problem": one.problem,
+    }
+
+
+def _candidate_table(record: dict[str, Any]) -> Table:
+    table = _table("candidate", "bundle", "VAE family", "size", "images in the gallery")
+    for one in record["candidates"]:
+        table.add_row(
+            one["name"],
+            one["bundle"] or "",
+            one["vae_family"] or "",
+            "" if one["size_bytes"] is None else _size_text(one["size_bytes"]),
+            str(one["gallery_images"]),
+        )
+    for source in record["gallery_sources"]:
+        table.add_row(source["name"], "", "", "", str(source["images"]), style="dim")
+    return table
+
+
+def _absent(label: str) -> str:
+    defaults = {
+        "path": "built in",
+        "fingerprint": "the shipped one",
+        "gallery": "the shipped one and your own enrolments",
+    }
+    return defaults.get(label, "none")
+
+
+def _size_text(size_bytes: int | None) -> str:
+    return "size unknown" if size_bytes is None else f"{size_bytes / 1e6:.1f} MB"
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 1000  # a pipe has no width to fit into
+    console.print(table)
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))

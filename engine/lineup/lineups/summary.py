@@ -1,0 +1,90 @@
+"""What a lineup consists of, as JSON values; nothing is verified or loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lineup.bundles.bundle import read_bundle
+from lineup.bundles.manifest import Manifest
+from lineup.bundles.store import BundleStore
+from lineup.errors import BundleError
+from lineup.evidence.fingerprint import DEFAULT_BUNDLE
+from lineup.gallery.gallery import SourceRole
+from lineup.gallery.summary import source_entries
+from lineup.lineups.spec import RESYNTHESIS_FIELDS, CandidateSpec
+from lineup.lineups.store import Lineup
+from lineup.paths import home_dir
+
+
+def record_from_lineup(lineup: Lineup) -> dict[str, Any]:
+    """Describe a lineup.
+
+    Returns:
+        Keys: name, path, captioner, encoder and fingerprint {bundle, size_bytes, problem} or None,
+        candidates [{name, bundle, vae_family, size_bytes, gallery_images, problem}],
+        gallery_sources [{name, images}] (the gallery's other generators, which can be named too),
+        gallery, calibration, resynthesis {setting: value}, size_bytes of all bundles. What a
+        bundle that cannot be read would say is None.
+
+    Raises:
+        GalleryError: The gallery cannot be read.
+    """
+    spec = lineup.spec
+    images: dict[str, int] = {}
+    for entry in source_entries(lineup.gallery):
+        if entry.role is SourceRole.CANDIDATE:
+            images[entry.name] = images.get(entry.name, 0) + entry.count
+    listed = {one.name for one in spec.candidates}
+    models = {
+        "captioner": _model(lineup, spec.captioner),
+        "encoder": _model(lineup, spec.encoder),
+        "fingerprint": _model(lineup, spec.fingerprint or DEFAULT_BUNDLE),
+    }
+    candidates = [_candidate(lineup, one, images.get(one.name, 0)) for one in spec.candidates]
+    sizes = [one["size_bytes"] for one in (*models.values(), *candidates) if one is not None]
+    settings = {key: getattr(spec.resynthesis, key) for key in RESYNTHESIS_FIELDS}
+    return {
+        "name": spec.name,
+        "path": None if lineup.folder is None else str(lineup.folder),
+        **models,
+        "candidates": candidates,
+        "gallery_sources": [
+            {"name": name, "images": count} for name, count in images.items() if name not in listed
+        ],
+        "gallery": None if lineup.gallery is None else str(lineup.gallery),
+        "calibration": None if lineup.calibration is None else str(lineup.calibration),
+        "resynthesis": {key: value for key, value in settings.items() if value is not None},
+        "size_bytes": sum(size for size in sizes if size is not None),
+    }
+
+
+def _candidate(lineup: Lineup, candidate: CandidateSpec, images: int) -> dict[str, Any]:
+    manifest, problem = _manifest(lineup, candidate.bundle)
+    generation = None if manifest is None else manifest.generation
+    return {
+        "name": candidate.name,
+        "bundle": candidate.bundle,
+        "vae_family": None if generation is None else generation.vae_family,
+        "size_bytes": None if manifest is None else manifest.size_bytes,
+        "gallery_images": images,
+        "problem": problem,
+    }
+
+
+def _model(lineup: Lineup, reference: str | None) -> dict[str, Any] | None:
+    if reference is None:
+        return None
+    manifest, problem = _manifest(lineup, reference)
+    size_bytes = None if manifest is None else manifest.size_bytes
+    return {"bundle": reference, "size_bytes": size_bytes, "problem": problem}
+
+
+def _manifest(lineup: Lineup, reference: str | None) -> tuple[Manifest | None, str | None]:
+    """Return a bundle's manifest, or why it cannot be read; neither for no bundle."""
+    if reference is None:
+        return None, None
+    try:
+        path = BundleStore(home_dir()).path(lineup.bundle(reference))
+        return read_bundle(path)[1], None
+    except BundleError as error:
+        return None, error.message

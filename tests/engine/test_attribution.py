@@ -1,0 +1,277 @@
+"""Attribution by a lineup, with toy models: which evidence runs, and what becomes of it."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lineup import attribution as attribution_module
+from lineup.attribution import (
+    EVIDENCE_NAMES,
+    AttributionOptions,
+    LineupEngine,
+    open_lineup_engine,
+)
+from lineup.engine import Engine
+from lineup.errors import UsageError
+from lineup.evidence.provided import ProvidedStore
+from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT, Resynthesizer
+from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions, options_from_mode
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.imaging.tiles import TileSpec, tiles_from_image
+from lineup.lineups.models import ResynthesisModels
+from lineup.lineups.spec import CandidateSpec, LineupSpec
+from lineup.lineups.store import Lineup
+from lineup.paths import shipped_dir
+
+SAMPLE = shipped_dir() / "samples" / "nearest-0.png"
+QUERY = "ab" * 32
+
+
+class ColourExtractor:
+    """The mean colour, normalised, stands for a fingerprint."""
+
+    name = digest = "colour"
+    dimension = 3
+
+    def __init__(self):
+        self.closed = False
+        self.images = 0
+
+    def tiles(self, pixels):
+        return tiles_from_image(pixels, TileSpec(32, 4))
+
+    def fingerprints_from_tiles(self, tiles):
+        self.images += len(tiles)
+        means = np.stack([one.reshape(-1, 3).mean(axis=0) for one in tiles]) + 1e-3
+        return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+    def fingerprints(self, images):
+        return self.fingerprints_from_tiles([self.tiles(image) for image in images])
+
+    def notes(self, pixels):
+        return ("toy",)
+
+    def close(self):
+        self.closed = True
+
+
+def support(name, colour):
+    rows = np.abs(np.array(colour) + np.random.default_rng(1).normal(0, 0.05, (9, 3)))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    ids = tuple(f"{name.encode().hex():0>32}{i:0>32}" for i in range(9))
+    return SupportSet(name, SourceRole.CANDIDATE, rows.astype(np.float32), ids)
+
+
+@pytest.fixture
+def extractor():
+    return ColourExtractor()
+
+
+@pytest.fixture
+def make(toy_generators, toy_captioner, toy_encoder, extractor, tmp_path):
+    gallery = Gallery("colour", {one.name: one for one in (support("greens", (0, 1, 0)),)})
+    spec = LineupSpec(
+        "toy",
+        encoder="e",
+        candidates=(CandidateSpec("reds", "r"), CandidateSpec("blues", "b")),
+        resynthesis=ResynthesisOptions(gamma=2),
+    )
+
+    def build(generators=toy_generators, **changes):
+        resynthesizer = Resynthesizer(
+            generators, captioner=toy_captioner, encoder=toy_encoder, fingerprinter=extractor
+        )
+        families = {name: one.vae_family for name, one in generators.items()}
+        digests = tuple(one.digest for one in generators.values())
+        return LineupEngine(
+            Engine(extractor, gallery),
+            Lineup(spec),
+            models=ResynthesisModels(resynthesizer, families=families, digests=digests),
+            provided=ProvidedStore(tmp_path / "provided"),
+            **changes,
+        )
+
+    return build
+
+
+def names(verdict):
+    return [one.name for one in verdict.evidence]
+
+
+def nearest(verdict):
+    """The candidate that uncalibrated evidence ranks first."""
+    return max(set(verdict.posterior) - {"unknown", "real"}, key=verdict.posterior.__getitem__)
+
+
+def test_all_evidence_runs_and_the_right_candidate_comes_first(make, red_pixels):
+    verdict = make().attribute(red_pixels)
+
+    assert names(verdict) == list(EVIDENCE_NAMES)
+    assert nearest(verdict) == "reds"
+    assert verdict.caption == "a plain colour"
+    assert set(verdict.posterior) == {"reds", "blues", "greens", "unknown", "real"}
+    assert sum(verdict.posterior.values()) == pytest.approx(1)
+
+
+def test_the_query_is_fingerprinted_once(make, extractor, red_pixels):
+    make().attribute(red_pixels)
+
+    assert extractor.images == 1 + 2 * 2
+
+
+def test_candidates_are_those_of_the_lineup_and_of_the_gallery(make):
+    assert make().candidates == ("reds", "blues", "greens")
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [("fingerprint",), (RESYNTHESIS,), (RESYNTHESIS_FINGERPRINT,), ("fingerprint", RESYNTHESIS)],
+)
+def test_only_what_was_asked_for_runs(make, toy_encoder, red_pixels, evidence):
+    verdict = make().attribute(red_pixels, options=AttributionOptions(evidence=evidence))
+
+    assert tuple(names(verdict)) == evidence
+    assert bool(toy_encoder.calls) == (RESYNTHESIS in evidence)
+
+
+def test_evidence_that_does_not_exist_is_named():
+    with pytest.raises(UsageError, match="'aura'"):
+        AttributionOptions(evidence=("fingerprint", "aura"))
+
+
+def test_evidence_that_the_lineup_lacks_is_named(make, red_pixels):
+    engine = make(generators={})
+
+    assert engine.evidence == ("fingerprint",)
+    with pytest.raises(UsageError, match="'toy' does not give the evidence resynthesis"):
+        engine.attribute(red_pixels, options=AttributionOptions(evidence=(RESYNTHESIS,)))
+
+
+@pytest.mark.parametrize("mode", [Mode.PAPER_A, Mode.PAPER_B])
+def test_a_papers_verdict_is_the_closest_candidate(make, red_pixels, mode):
+    settings = options_from_mode(mode, ResynthesisOptions(gamma=2), {})
+
+    verdict = make().attribute(red_pixels, options=AttributionOptions(resynthesis=settings))
+
+    scores = verdict.evidence[0].scores
+    assert names(verdict) == [RESYNTHESIS]
+    assert verdict.label == max(scores, key=scores.get)
+    assert verdict.posterior["reds"] / verdict.posterior["blues"] == pytest.approx(
+        np.exp(scores["reds"] - scores["blues"])
+    )
+    assert verdict.posterior["unknown"] == verdict.posterior["greens"] == 0
+    assert mode.value in verdict.notes[0]
+
+
+def test_resyntheses_made_elsewhere_count_for_their_query_alone(make, red_pixels, tmp_path):
+    import cv2
+
+    engine = make()
+    path = tmp_path / "bought.png"
+    path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
+    ProvidedStore(tmp_path / "provided").add(QUERY, "bought", [path])
+
+    with_it = engine.attribution(red_pixels, query_sha256=QUERY)
+    without = engine.attribution(red_pixels, query_sha256="cd" * 32)
+
+    assert with_it.resynthesis is not None
+    assert nearest(with_it.verdict) == "bought"
+    assert "bought" not in without.verdict.posterior
+
+
+def test_resyntheses_made_elsewhere_need_no_generator(make, red_pixels, tmp_path, toy_captioner):
+    import cv2
+
+    path = tmp_path / "bought.png"
+    path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
+    ProvidedStore(tmp_path / "provided").add(QUERY, "bought", [path])
+
+    verdict = make(generators={}).attribute(red_pixels, query_sha256=QUERY)
+
+    assert RESYNTHESIS in names(verdict)
+    assert toy_captioner.calls == 0
+
+
+def test_times_add_up(make, red_pixels):
+    answer = make().attribution(red_pixels)
+
+    costs = sum(one.cost_ms for one in answer.verdict.evidence)
+    assert 0 < costs <= answer.preprocess_ms + answer.inference_ms
+
+
+def test_the_run_id_follows_the_question_and_the_models(make, make_toy_generator):
+    engine = make()
+    other = make(generators={"reds": make_toy_generator("another", (1, 1, 1))})
+    fingerprint = AttributionOptions(evidence=("fingerprint",))
+    seeded = AttributionOptions(resynthesis=ResynthesisOptions(seed=9))
+
+    ids = [
+        engine.run_id(),
+        engine.run_id(fingerprint),
+        engine.run_id(seeded),
+        other.run_id(),
+    ]
+
+    assert len(set(ids)) == 4
+    assert other.run_id(fingerprint) == engine.run_id(fingerprint)
+
+
+def test_closing_closes_everything(make, extractor):
+    with make():
+        pass
+
+    assert extractor.closed
+
+
+def test_without_a_pocket_lineup_the_fingerprint_answers(monkeypatch):
+    from lineup import image_from_path
+
+    with open_lineup_engine("fingerprint", device="cpu", threads=1) as engine:
+        verdict = engine.attribute(image_from_path(SAMPLE).pixels)
+        plain = engine.engine.attribute(image_from_path(SAMPLE).pixels)
+
+    assert verdict.posterior == plain.posterior
+    assert names(verdict) == ["fingerprint"]
+
+
+def test_models_of_resynthesis_are_not_loaded_for_fingerprints(monkeypatch):
+    lineup = Lineup(LineupSpec("toy", encoder="nowhere", candidates=(CandidateSpec("a", "no"),)))
+
+    with open_lineup_engine(lineup, evidence=["fingerprint"], device="cpu", threads=1) as engine:
+        assert engine.evidence == ("fingerprint",)
+
+
+def test_a_lineup_whose_bundles_are_missing_closes_what_it_opened(monkeypatch):
+    closed = []
+    original = attribution_module.open_engine
+
+    def open_engine(**options):
+        engine = original(**options)
+        monkeypatch.setattr(engine, "close", lambda: closed.append(True))
+        return engine
+
+    monkeypatch.setattr(attribution_module, "open_engine", open_engine)
+    lineup = Lineup(LineupSpec("toy", encoder="nowhere"))
+
+    with pytest.raises(Exception, match="nowhere"):
+        open_lineup_engine(lineup, device="cpu", threads=1)
+    assert closed == [True]
+
+
+def test_a_fingerprint_verdict_imports_no_captioner_and_no_generator():
+    code = (
+        "import sys\n"
+        "from lineup.attribution import open_lineup_engine\n"
+        "open_lineup_engine('fingerprint', device='cpu', threads=1).close()\n"
+        "heavy = ['lineup.captioning.captioner', 'lineup.embedding.encoder',\n"
+        "         'lineup.synthesis.generator', 'tokenizers', 'PIL.ImageDraw']\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
+    )
+
+    assert result.stdout.strip() == "[]"
