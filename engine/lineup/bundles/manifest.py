@@ -102,6 +102,29 @@ class Parity:
 
 
 @dataclass(frozen=True, slots=True)
+class GraphCost:
+    """What one run of a graph costs on a CPU, as measured when it was exported.
+
+    A run of n images, prompts or sequences costs the first figure and n - 1 times the second.
+
+    Attributes:
+        activation_bytes: Peak of private memory in a run of one, beside that of the loaded graph.
+        activation_bytes_per_item: What each further item adds.
+        loaded_bytes: Private memory of the loaded graph; mapped weights are none.
+        run_ms: Time of a run of one, with `threads`.
+        run_ms_per_item: What each further item adds.
+        threads: Threads of the measurement.
+    """
+
+    activation_bytes: int
+    activation_bytes_per_item: int
+    loaded_bytes: int
+    run_ms: float
+    run_ms_per_item: float
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
     """One ONNX graph of the bundle.
 
@@ -112,6 +135,7 @@ class Graph:
         inputs: In the order of the graph.
         outputs: In the order of the graph.
         parity: The comparison that the export ended with.
+        cost: What a run costs; None when it was not measured.
     """
 
     file: FileRecord
@@ -120,6 +144,7 @@ class Graph:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     parity: Parity
+    cost: GraphCost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +365,9 @@ def manifest_to_dict(manifest: Manifest) -> dict[str, Any]:
     """
     ordered = {"schema_version": manifest.schema_version, **asdict(manifest)}
     present = {key: value for key, value in ordered.items() if value is not None}
+    for graph in present["graphs"].values():
+        if graph["cost"] is None:
+            del graph["cost"]
     try:
         plain: dict[str, Any] = json.loads(json.dumps(present, allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -477,6 +505,7 @@ def _graph_from_checked(raw: Mapping[str, Any]) -> Graph:
         inputs=_tensors_from_checked(raw["inputs"]),
         outputs=_tensors_from_checked(raw["outputs"]),
         parity=Parity(**raw["parity"]),
+        cost=None if raw.get("cost") is None else GraphCost(**raw["cost"]),
     )
 
 

@@ -23,6 +23,7 @@ from lineup.bundles.manifest import (
     FingerprintInfo,
     GenerationInfo,
     Graph,
+    GraphCost,
     Manifest,
     Parity,
     Precision,
@@ -128,6 +129,7 @@ class BundleWriter:
         opset: int,
         parity: Parity,
         weights: Mapping[str, bytes | Path] | None = None,
+        cost: GraphCost | None = None,
     ) -> None:
         """Add a graph and its external data.
 
@@ -139,6 +141,7 @@ class BundleWriter:
             opset: Version of the default ONNX operator set.
             parity: The comparison with the reference.
             weights: Content, or a file to copy, per location that the graph refers to.
+            cost: What a run was measured to cost.
 
         Raises:
             ParityError: The graph did not reproduce its reference.
@@ -159,6 +162,7 @@ class BundleWriter:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             parity=parity,
+            cost=cost,
         )
 
     def add_file(self, path: str, content: bytes | Path) -> None:

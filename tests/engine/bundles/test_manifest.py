@@ -19,6 +19,7 @@ from lineup.bundles.manifest import (
     FingerprintInfo,
     GenerationInfo,
     Graph,
+    GraphCost,
     Manifest,
     Origin,
     Parity,
@@ -70,6 +71,7 @@ def test_the_schema_is_valid_and_says_what_every_field_means() -> None:
         ("graph", Graph),
         ("tensor", TensorSpec),
         ("parity", Parity),
+        ("cost", GraphCost),
         ("fingerprint", FingerprintInfo),
         ("encoder", EncoderInfo),
         ("captioner", CaptionerInfo),
@@ -132,6 +134,10 @@ def test_a_manifest_survives_writing_and_reading(raw: dict[str, Any]) -> None:
         },
         "scheduler": {"type": "euler", "sigmas": [14.6]},
         "tokenizer": "extra/notes.txt",
+    }  # fmt: skip
+    raw["graphs"]["fingerprint"]["cost"] = {
+        "activation_bytes": 5, "activation_bytes_per_item": 4, "loaded_bytes": 3, "run_ms": 2.5,
+        "run_ms_per_item": 1.5, "threads": 1,
     }  # fmt: skip
     manifest = manifest_from_dict(raw)
     assert manifest_to_dict(manifest) == raw
