@@ -138,9 +138,19 @@ def toml_from_spec(spec: LineupSpec) -> str:
         fields = asdict(candidate).items()
         lines += [f"{key} = {_toml_value(value)}" for key, value in fields if value is not None]
     lines += ["", "[resynthesis]"]
-    settings = ((key, getattr(spec.resynthesis, key)) for key in RESYNTHESIS_FIELDS)
-    lines += [f"{key} = {_toml_value(value)}" for key, value in settings if value is not None]
+    settings = settings_from_spec(spec).items()
+    lines += [f"{key} = {_toml_value(value)}" for key, value in settings]
     return "\n".join(lines) + "\n"
+
+
+def settings_from_spec(spec: LineupSpec) -> dict[str, str | int]:
+    """Return the defaults of resynthesis as lineup.toml has them; what is not set is left out."""
+    values = {key: getattr(spec.resynthesis, key) for key in RESYNTHESIS_FIELDS}
+    return {
+        key: value.value if isinstance(value, Enum) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def _spec_from_checked(raw: Mapping[str, Any]) -> LineupSpec:
@@ -178,7 +188,5 @@ def _contradictions(spec: LineupSpec) -> Iterator[str]:
 
 
 def _toml_value(value: object) -> str:
-    if isinstance(value, Enum):
-        value = value.value
     # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped too.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

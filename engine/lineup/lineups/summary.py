@@ -11,7 +11,7 @@ from lineup.errors import BundleError
 from lineup.evidence.fingerprint import DEFAULT_BUNDLE
 from lineup.gallery.gallery import SourceRole
 from lineup.gallery.summary import source_entries
-from lineup.lineups.spec import RESYNTHESIS_FIELDS, CandidateSpec
+from lineup.lineups.spec import CandidateSpec, settings_from_spec
 from lineup.lineups.store import Lineup
 from lineup.paths import home_dir
 
@@ -42,7 +42,6 @@ def record_from_lineup(lineup: Lineup) -> dict[str, Any]:
     }
     candidates = [_candidate(lineup, one, images.get(one.name, 0)) for one in spec.candidates]
     sizes = [one["size_bytes"] for one in (*models.values(), *candidates) if one is not None]
-    settings = {key: getattr(spec.resynthesis, key) for key in RESYNTHESIS_FIELDS}
     return {
         "name": spec.name,
         "path": None if lineup.folder is None else str(lineup.folder),
@@ -53,7 +52,7 @@ def record_from_lineup(lineup: Lineup) -> dict[str, Any]:
         ],
         "gallery": None if lineup.gallery is None else str(lineup.gallery),
         "calibration": None if lineup.calibration is None else str(lineup.calibration),
-        "resynthesis": {key: value for key, value in settings.items() if value is not None},
+        "resynthesis": settings_from_spec(spec),
         "size_bytes": sum(size for size in sizes if size is not None),
     }
 

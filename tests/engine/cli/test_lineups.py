@@ -103,7 +103,7 @@ def test_a_lineup_is_made_and_shown(bundles):
     assert record["fingerprint"]["bundle"] == SHIPPED_FINGERPRINT
     text = run("show", "mine").stdout
     assert "vae-of-ash" in text
-    assert "gamma 2" in text
+    assert "gamma 2, seed 0, distance cosine, aggregate max" in text
 
 
 def test_a_shipped_bundle_can_be_named(bundles):
