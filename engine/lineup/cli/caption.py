@@ -1,0 +1,126 @@
+"""`lineup caption`: what a captioner says about images, one line each."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lineup.cli.options import device_option, threads_option
+from lineup.errors import UsageError
+
+if TYPE_CHECKING:
+    from lineup.captioning.captioner import Caption
+    from lineup.types import RgbImage
+
+SOME_FAILED = 1
+
+
+@click.command(short_help="Describe images in words.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "--captioner",
+    metavar="BUNDLE",
+    help="Captioner bundle, by name or path.  [default: pocket-captioner]",
+)
+@click.option(
+    "--beams",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Captions followed at a time; 1 takes the likeliest word each time.",
+)
+@click.option("--prompt", help="Text that every caption continues.  [default: the captioner's own]")
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    help="Longest caption.  [default: what the captioner can make]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image.")
+@device_option
+@threads_option
+def caption(
+    images: tuple[str, ...],
+    captioner: str | None,
+    beams: int,
+    prompt: str | None,
+    max_tokens: int | None,
+    as_json: bool,
+    device: str,
+    threads: int,
+) -> None:
+    """Describe each IMAGE in words, one line each.
+
+    IMAGE is an image, a folder (searched through) or a glob. A caption is the prompt from which
+    candidates draw the image again. An image that cannot be read is named on standard error; the
+    others go on.
+
+    Exit code: 0 every image has a caption, 1 some could not be read, 2 wrong usage.
+    """
+    from lineup.captioning.captioner import CaptionOptions, open_captioner
+    from lineup.imaging.find import find_images
+
+    options = CaptionOptions(beams=beams, max_tokens=max_tokens, prompt=prompt)
+    paths = list(find_images(images))
+    if not paths:
+        raise UsageError(
+            f"No images in {', '.join(images)}.",
+            hint="Folders are searched for files with the suffix of an image format.",
+        )
+    failures: list[Path] = []
+    with open_captioner(captioner, device=device, threads=threads) as opened:
+        # An unfit prompt or length ends the command before an image is read.
+        opened.captions([], options)
+        for batch in _batches(paths, opened.images_per_run(beams), failures):
+            captions = opened.captions([pixels for _, pixels in batch], options)
+            for (path, _), found in zip(batch, captions, strict=True):
+                click.echo(_line(path, found, as_json=as_json))
+    if failures:
+        sys.exit(SOME_FAILED)
+
+
+def _batches(
+    paths: Sequence[Path], size: int, failures: list[Path]
+) -> Iterator[list[tuple[Path, RgbImage]]]:
+    """Yield decoded images in batches; what cannot be decoded is reported and collected."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from lineup.errors import ImageError
+    from lineup.imaging.decode import image_from_path
+
+    messages = Console(stderr=True)
+    # Captions on the same screen show well enough how far it is.
+    shows_bar = messages.is_terminal and not sys.stdout.isatty() and len(paths) > 1
+    batch: list[tuple[Path, RgbImage]] = []
+    # Not redirected: the captions would end up on standard error with the bar.
+    with Progress(
+        console=messages, transient=True, redirect_stdout=False, disable=not shows_bar
+    ) as progress:
+        for path in progress.track(paths, description="caption"):
+            try:
+                batch.append((path, image_from_path(path).pixels))
+            except ImageError as error:
+                failures.append(path)
+                click.echo(f"Error: {error.message}", err=True)
+            if len(batch) == size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+def _line(path: Path, found: Caption, *, as_json: bool) -> str:
+    if not as_json:
+        return f"{path}: {found.text}"
+    record = {
+        "path": str(path),
+        "caption": found.text,
+        "token_ids": list(found.token_ids),
+        "log_probability": round(found.log_probability, 6),
+    }
+    return json.dumps(record)
