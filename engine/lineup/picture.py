@@ -95,7 +95,7 @@ def picture_from_attribution(query: RgbImage, answer: Attribution, *, title: str
     verdict = answer.verdict
     ranked = sorted(answer.resynthesis.pictures, key=lambda name: -verdict.posterior[name])
     tiles = [_query_tile(query, answer, title), *(_candidate_tile(name, answer) for name in ranked)]
-    return _Sheet(tiles, _headline(verdict), _subtitle(verdict)).drawn()
+    return _Sheet(tiles, _headline(verdict), _paragraphs(verdict)).drawn()
 
 
 def _query_tile(query: RgbImage, answer: Attribution, title: str) -> Tile:
@@ -139,10 +139,11 @@ def _headline(verdict: Verdict) -> str:
     return f"made by {verdict.title}, {share}"
 
 
-def _subtitle(verdict: Verdict) -> str:
-    caption = "" if verdict.caption is None else f"“{verdict.caption}”"
-    others = f"unknown {100 * verdict.posterior[UNKNOWN]:.1f} %, real "
-    return f"{caption}   {others}{100 * verdict.posterior[REAL]:.1f} %".strip()
+def _paragraphs(verdict: Verdict) -> list[str]:
+    """Return what stands below the headline: caption, and what is left for no candidate."""
+    caption = [] if verdict.caption is None else [f"“{verdict.caption}”"]
+    unknown, real = (100 * verdict.posterior[name] for name in (UNKNOWN, REAL))
+    return [*caption, f"unknown {unknown:.1f} %, real {real:.1f} %"]
 
 
 class _Sheet:
@@ -151,17 +152,18 @@ class _Sheet:
     Args:
         tiles: At least one.
         headline: Large line.
-        subtitle: Smaller text, broken into as many lines as it needs.
+        paragraphs: Smaller text, each broken into as many lines as it needs.
     """
 
-    def __init__(self, tiles: Sequence[Tile], headline: str, subtitle: str) -> None:
+    def __init__(self, tiles: Sequence[Tile], headline: str, paragraphs: Sequence[str]) -> None:
         self._tiles = tiles
         self._headline = headline
         self._fonts = {size: _font(size) for size in (TEXT_PX - 2, TEXT_PX + 3, TITLE_PX)}
         self._columns = _columns(len(tiles))
         self._cell = TILE_PX + 2 * FRAME_PX
         self._width = 2 * MARGIN_PX + self._columns * (self._cell + GAP_PX) - GAP_PX
-        self._subtitle = self._wrapped(subtitle, self._width - 2 * MARGIN_PX)
+        room = self._width - 2 * MARGIN_PX
+        self._subtitle = [line for one in paragraphs for line in self._wrapped(one, room)]
 
     def drawn(self) -> RgbImage:
         """Return the sheet, shape (H, W, 3), uint8 RGB."""
