@@ -49,11 +49,11 @@ class CalibrationVariant:
     sets: Mapping[EvidenceSet, SetCalibration]
 
     def fitting(self, options: Mapping[str, Options]) -> frozenset[str]:
-        """Return the evidences that were computed with the options of this variant."""
+        """Return the evidences that this variant holds for; one without options has none."""
         return frozenset(
             name
             for name in self.evidence
-            if name in options and dict(options[name]) == dict(self.options[name])
+            if dict(options.get(name, {})) == dict(self.options.get(name, {}))
         )
 
 

@@ -56,7 +56,10 @@ def read_calibration(path: Path) -> Calibration:
             )
         raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
-        raise CalibrationError(f"{path}: cannot be read: {error.strerror or error}") from error
+        hint = "`lineup calibrate` makes it." if isinstance(error, FileNotFoundError) else None
+        raise CalibrationError(
+            f"{path}: cannot be read: {error.strerror or error}", hint=hint
+        ) from error
     except (ValueError, RecursionError) as error:
         raise CalibrationError(f"{path}: not JSON: {error}", hint=_HINT) from error
     return calibration_from_dict(raw, where=str(path))

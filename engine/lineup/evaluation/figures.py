@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,73 @@ def write_map(
     axis.grid(color="#e6e6e6", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    _write(path, figure)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepLine:
+    """One line of a plot of accuracy against time.
+
+    Attributes:
+        label: For the legend.
+        seconds: Per image, shape (points,).
+        accuracy: In percent, shape (points,).
+        marks: Text at each point.
+        is_level: Whether the accuracy does not depend on the time: a dashed level.
+    """
+
+    label: str
+    seconds: Sequence[float]
+    accuracy: Sequence[float]
+    marks: Sequence[str]
+    is_level: bool = False
+
+
+def write_sweep(path: Path, lines: Sequence[SweepLine], *, chance: float) -> None:
+    """Write accuracy against seconds per image, one line per evidence.
+
+    Args:
+        path: The PNG file.
+        lines: The last one is drawn on top, with its points labelled; it is no level.
+        chance: Accuracy of guessing, in percent.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        UsageError: The file cannot be written.
+    """
+    require_extra("plot", ["matplotlib"])
+    figure = _figure(8.6, 4.8)
+    axis = figure.subplots()
+    for index, line in enumerate(lines):
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": line.label}
+        if line.is_level:
+            axis.axhline(line.accuracy[0], linestyle="--", linewidth=1.4, **style)
+            continue
+        width = 2.2 if index == len(lines) - 1 else 1.4
+        marker = MARKERS[index % len(MARKERS)]
+        axis.plot(
+            line.seconds, line.accuracy, marker=marker, markersize=6, linewidth=width, **style
+        )
+    for seconds, accuracy, mark in zip(
+        lines[-1].seconds, lines[-1].accuracy, lines[-1].marks, strict=True
+    ):
+        axis.annotate(
+            mark, (seconds, accuracy), (0, 8), textcoords="offset points", ha="center", fontsize=8
+        )
+    if chance > min(min(line.accuracy) for line in lines) - 15:
+        axis.axhline(chance, color=PHOTOGRAPHS_GREY, linewidth=1, linestyle="--", label="chance")
+    axis.set_title("Accuracy against time, by resyntheses per candidate", fontsize=12)
+    axis.set_xlabel("seconds per image", fontsize=9)
+    axis.set_ylabel("accuracy among the candidates in %", fontsize=9)
+    axis.set_xscale("log")
+    axis.set_xticks(lines[-1].seconds, [f"{one:.2g}" for one in lines[-1].seconds], minor=False)
+    axis.set_xticks([], minor=True)
+    axis.tick_params(labelsize=8)
+    axis.margins(x=0.08, y=0.12)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(color="#e6e6e6", linewidth=0.6)
+    axis.set_axisbelow(True)
+    axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _write(path, figure)
 
 

@@ -1,0 +1,331 @@
+"""`lineup eval attribution`: a lineup measured on labelled images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lineup.cli.evaluation import write_json
+from lineup.cli.raw_scores import (
+    collected_scores,
+    gammas_from_text,
+    labelled_options,
+    limited_folders,
+    open_for,
+    settings_with_gamma,
+)
+from lineup.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lineup.attribution import LineupEngine
+    from lineup.evaluation.attribution import Judge
+    from lineup.evaluation.attribution_report import Report, SweepPoint
+    from lineup.evaluation.attribution_scores import RawScores, ScoreFile
+    from lineup.evaluation.dataset import SourceFolder
+
+DEFAULT_MODE = "default"
+
+
+@click.command("attribution", short_help="Attribution by all evidence of a lineup.")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--unknown",
+    default="",
+    metavar="NAME,...",
+    help="Folders of generators that are not in the lineup.",
+)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice([DEFAULT_MODE, "paper-a", "paper-b"]),
+    default=[DEFAULT_MODE],
+    show_default=True,
+    help="Procedure; the papers' are without rejection. Repeatable.",
+)
+@click.option(
+    "--gamma",
+    "gamma_text",
+    metavar="N,...",
+    help="Resyntheses per candidate; several numbers are compared.  [default: the lineup's]",
+)
+@click.option(
+    "--plot",
+    "plot_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw accuracy against time for the numbers of --gamma, a PNG file.",
+)
+@click.option(
+    "--bootstrap",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Resamples for the 95 % interval.",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option(
+    "--calibration",
+    "calibration_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Use this calibration.  [default: the lineup's]",
+)
+@click.option(
+    "--json",
+    "json_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the figures to this file; raw scores are kept beside it.",
+)
+@labelled_options
+def attribution(directory: Path, **settings: Any) -> None:
+    """Attribute the images of DIR, one folder per source, by a lineup.
+
+    A folder with the name of a candidate holds its images; "real" holds photographs. Figures are
+    in percent, the calibration error is 0 to 1. Time is taken on images that no cache helped with.
+    Exit code 1 when an image could not be read.
+    """
+    from rich.console import Console
+
+    from lineup.calibration.io import read_calibration
+    from lineup.cli.lineup_options import evidence_from_text
+    from lineup.extras import require_extra
+
+    if settings["plot_path"] is not None:
+        require_extra("plot", ["matplotlib"])
+    text = settings["gamma_text"]
+    gammas = None if text is None else gammas_from_text(text)
+    if settings["plot_path"] is not None and (gammas is None or len(gammas) < 2):
+        raise UsageError(
+            "--plot compares numbers of resyntheses.", hint="Give them, e.g. --gamma 1,2,4,8."
+        )
+    names = None if settings["evidence"] is None else evidence_from_text(settings["evidence"])
+    messages = Console(stderr=True)
+    other = settings["calibration_path"]
+    with open_for(settings, names, calibrated=other is None) as engine:
+        if other is not None:
+            engine.calibration = read_calibration(other)
+        outcome = _evaluated(directory, engine, names, gammas, settings, messages)
+        lineup, calibration = engine.lineup.spec.name, engine.calibration is not None
+    _print(outcome)
+    if settings["plot_path"] is not None:
+        _plot(settings["plot_path"], outcome)
+    if settings["json_path"] is not None:
+        details = {"lineup": lineup, "calibrated": calibration, "directory": directory.name}
+        write_json(settings["json_path"], _document(outcome, details, settings))
+    if outcome.failed:
+        sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What was found.
+
+    Attributes:
+        reports: Per mode, in the order asked for.
+        sweep: Over the numbers of resyntheses; empty for a single one.
+        gamma: The largest number.
+        failed: Files that could not be read.
+    """
+
+    reports: Mapping[str, Report]
+    sweep: Sequence[SweepPoint]
+    gamma: int
+    failed: int
+
+
+def _evaluated(
+    directory: Path,
+    engine: LineupEngine,
+    names: tuple[str, ...] | None,
+    gammas: tuple[int, ...] | None,
+    settings: dict[str, Any],
+    messages: Console,
+) -> _Outcome:
+    """Score every image by every procedure, and evaluate."""
+    from lineup.evaluation.attribution import roles_from_sources
+    from lineup.evaluation.attribution_report import report_from_rows, sweep_from_rows
+    from lineup.evaluation.attribution_scores import ScoreFile, prompts_from_dir
+
+    folders = limited_folders(directory, settings["limit"])
+    unknown = [name.strip() for name in settings["unknown"].split(",") if name.strip()]
+    sources = [folder.name for folder in folders]
+    roles = roles_from_sources(sources, engine.candidates, unknown, settings["real"])
+    prompts = prompts_from_dir(directory) if settings["known_prompts"] else {}
+    store = ScoreFile(_scores_path(settings))
+    most = engine.lineup.spec.resynthesis.gamma if gammas is None else max(gammas)
+    reports: dict[str, Report] = {}
+    sweep: Sequence[SweepPoint] = ()
+    failed = 0
+    for mode in dict.fromkeys(settings["modes"]):
+        judge = _judge(engine, mode, most)
+        rows, unreadable = _rows(folders, engine, names, judge, store, prompts, messages)
+        failed = max(failed, unreadable)
+        _check_known(rows, roles, engine.candidates)
+        reports[mode] = report_from_rows(
+            rows, roles, judge, resamples=settings["bootstrap"], seed=settings["seed"]
+        )
+        if mode == DEFAULT_MODE and gammas is not None and len(gammas) > 1:
+            sweep = sweep_from_rows(rows, roles, judge, gammas)
+    return _Outcome(reports, sweep, most, failed)
+
+
+def _judge(engine: LineupEngine, mode: str, gamma: int) -> Judge:
+    from lineup.evaluation.attribution import Judge
+
+    changes = {} if mode == "paper-a" else {"gamma": gamma}  # paper A draws one picture
+    return Judge(
+        candidates=engine.candidates,
+        settings=settings_with_gamma(engine, changes, mode),
+        evidence_options=engine.evidence_options,
+        calibration=engine.calibration,
+        families=engine.families,
+        redrawing=tuple(one.name for one in engine.lineup.spec.generators),
+    )
+
+
+def _rows(
+    folders: Sequence[SourceFolder],
+    engine: LineupEngine,
+    names: tuple[str, ...] | None,
+    judge: Judge,
+    store: ScoreFile,
+    prompts: Mapping[str, str],
+    messages: Console,
+) -> tuple[list[RawScores], int]:
+    from lineup.attribution import AttributionOptions
+    from lineup.evidence.resynthesis import RESYNTHESIS
+
+    mode = judge.settings.mode.value
+    wanted = names if mode == DEFAULT_MODE else (RESYNTHESIS,)
+    calibration, engine.calibration = engine.calibration, None  # raw scores do not depend on it
+    try:
+        return collected_scores(
+            folders,
+            engine,
+            AttributionOptions(evidence=wanted, resynthesis=judge.settings),
+            store,
+            prompts=prompts,
+            messages=messages,
+            label=mode,
+        )
+    finally:
+        engine.calibration = calibration
+
+
+def _check_known(
+    rows: Sequence[RawScores], roles: Mapping[str, str], candidates: Sequence[str]
+) -> None:
+    if not any(roles[row.source] in candidates for row in rows):
+        raise UsageError("No image of a candidate could be used.")
+
+
+def _scores_path(settings: Mapping[str, Any]) -> Path | None:
+    if settings["scores_path"] is not None:
+        path: Path = settings["scores_path"]
+        return path
+    json_path: Path | None = settings["json_path"]
+    return None if json_path is None else json_path.with_suffix(".scores.jsonl")
+
+
+def _print(outcome: _Outcome) -> None:
+    from rich.console import Console
+
+    from lineup.evaluation.attribution_output import (
+        table_from_cost,
+        table_from_report,
+        table_from_reports,
+        table_from_sets,
+        table_from_sweep,
+    )
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 160)  # a table in a pipe has no width to fit into
+    for mode, report in outcome.reports.items():
+        name = "all evidence" if mode == DEFAULT_MODE else mode
+        console.print(table_from_report(report, f"Attribution by {name}: figures in %"))
+    main = next(iter(outcome.reports.values()))
+    if len(main.sets) > 1:
+        console.print(table_from_sets(main))
+    if len(outcome.reports) > 1:
+        console.print(table_from_reports(outcome.reports))
+    if outcome.sweep:
+        console.print(table_from_sweep(outcome.sweep))
+    if main.cost.images:
+        console.print(table_from_cost(main.cost))
+
+
+def _document(
+    outcome: _Outcome, details: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the JSON document: the first mode's figures on top, all of them under `modes`."""
+    from lineup.evaluation.attribution_output import (
+        document_from_report,
+        document_from_sweep,
+        run_details,
+    )
+
+    documents = {mode: document_from_report(one) for mode, one in outcome.reports.items()}
+    first = next(iter(documents))
+    return {
+        **documents[first],
+        "mode": first,
+        "modes": documents,
+        "sweep": document_from_sweep(outcome.sweep),
+        **run_details(
+            **details,
+            gamma=outcome.gamma,
+            seed=settings["seed"],
+            bootstrap=settings["bootstrap"],
+            known_prompts=settings["known_prompts"],
+            failed=outcome.failed,
+        ),
+    }
+
+
+def _plot(path: Path, outcome: _Outcome) -> None:
+    from lineup.engine import FINGERPRINT_EVIDENCE
+    from lineup.evaluation.figures import SweepLine, write_sweep
+
+    seconds = [one.seconds for one in outcome.sweep if one.seconds is not None]
+    if not outcome.sweep or len(seconds) < len(outcome.sweep):
+        raise UsageError(
+            "There is no time to draw: every image came from a cache, or the default mode was not "
+            "asked for.",
+            hint="Use --no-cache, and a new file for --scores.",
+        )
+    points = outcome.sweep
+    marks = [f"gamma {one.gamma}" for one in points]
+    alone = [name for name in points[0].sets if " + " not in name]
+    fused = points[0].fused
+    lines = [
+        SweepLine(
+            label=f"{name} alone",
+            seconds=seconds,
+            accuracy=[one.sets[name].accuracy or 0.0 for one in points],
+            marks=marks,
+            is_level=name == FINGERPRINT_EVIDENCE,
+        )
+        for name in alone
+        if name != fused
+    ]
+    lines.append(
+        SweepLine(
+            label="all evidence",
+            seconds=seconds,
+            accuracy=[one.sets[fused].accuracy or 0.0 for one in points],
+            marks=marks,
+        )
+    )
+    candidates = len(next(iter(outcome.reports.values())).judged.candidates)
+    write_sweep(path, lines, chance=100 / candidates)
+    click.echo(path)
