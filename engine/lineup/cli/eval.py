@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.eval_attribution import attribution
 from lineup.cli.eval_classes import closed_set, open_set
 from lineup.cli.evaluation import (
     labelled_sources,
@@ -34,6 +35,7 @@ def evaluate() -> None:
     """Measure accuracy on labelled images."""
 
 
+evaluate.add_command(attribution)
 evaluate.add_command(closed_set)
 evaluate.add_command(open_set)
 
