@@ -82,7 +82,7 @@ def verdict_from_scores(
         candidates_set=_conformal_set(logs, reading, label),
         fused_llr={name: value for name, value in fused.items() if name != UNKNOWN or value},
         caption=caption,
-        notes=(*notes, *_notes(names, reading, calibration)),
+        notes=(*notes, *_notes(names, reading, calibration, label)),
     )
 
 
@@ -195,7 +195,7 @@ def _conformal_set(logs: Mapping[str, float], reading: _Reading, label: str) -> 
 
 
 def _notes(
-    candidates: tuple[str, ...], reading: _Reading, calibration: Calibration | None
+    candidates: tuple[str, ...], reading: _Reading, calibration: Calibration | None, label: str
 ) -> list[str]:
     notes = []
     if reading.uncalibrated:
@@ -207,8 +207,7 @@ def _notes(
             f"left out, as the calibration never saw it together with the others: "
             f"{', '.join(sorted(unused))}"
         )
-    if calibration is not None and reading.weighed:
-        new = [name for name in candidates if not calibration.counts.get(name)]
-        if new:
-            notes.append(f"no calibration images of: {', '.join(new)}")
+    new = calibration is not None and not calibration.counts.get(label)
+    if new and reading.weighed and label in candidates:
+        notes.append(f"no calibration images of {label}: judged as the other candidates are")
     return notes

@@ -186,7 +186,16 @@ def test_a_new_candidate_is_judged_by_the_shared_part_and_noted(world, calibrati
     )
 
     assert answer.label == "elm"
-    assert answer.notes == ("no calibration images of: elm",)
+    assert answer.notes == ("no calibration images of elm: judged as the other candidates are",)
+    scores["ash"], scores["elm"] = 9.0, 0.0
+    known = verdict_from_scores(
+        (*CANDIDATES, "elm"),
+        evidence({"fingerprint": scores}),
+        calibration=calibration,
+        options=OPTIONS,
+    )
+    assert known.label in ("ash", "birch")
+    assert known.notes == ()
 
 
 def test_sets_that_were_never_seen_together_use_the_most_that_were(world):
