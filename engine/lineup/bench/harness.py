@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from lineup.bench.memory import MemoryWatch, PeakMemory
 from lineup.bench.power import Power, PowerWatch, Sensor
 from lineup.bench.statistics import Summary, summary_from_ms
 from lineup.bench.workloads import Workload
+from lineup.memory import MemoryWatch, PeakMemory
 
 
 class BenchMode(str, Enum):

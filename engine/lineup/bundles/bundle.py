@@ -165,6 +165,9 @@ def content_digest(manifest: Manifest) -> str:
         "generation": None if manifest.generation is None else asdict(manifest.generation),
         "scheduler": manifest.scheduler,
     }
+    sections = {"captioner": manifest.captioner, "encoder": manifest.encoder}
+    # Only where they are: the digest of other kinds is older than these sections.
+    content |= {name: asdict(one) for name, one in sections.items() if one is not None}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return sha256_from_bytes(canonical.encode("ascii"))
 

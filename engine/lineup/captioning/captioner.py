@@ -15,7 +15,8 @@ from tokenizers import Tokenizer
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, resolve_device
-from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.backends.opening import probe, runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
@@ -117,10 +118,8 @@ class Captioner(ClosesOnExit):
         self._info = manifest.captioner
         self._preprocess = preprocess_from_bundle(bundle)
         self._tokenizer = _tokenizer_from_bundle(bundle)
-        self._vision: Runner = runner_from_onnx(
-            bundle.graph_path("vision_encoder"), device, options
-        )
-        self._decoder: Runner = runner_from_onnx(bundle.graph_path("text_decoder"), device, options)
+        self._vision: Runner = runner_from_bundle(bundle, "vision_encoder", device, options)
+        self._decoder: Runner = runner_from_bundle(bundle, "text_decoder", device, options)
 
     def images_per_run(self, beams: int = 1) -> int:
         """Return how many images are captioned at a time."""
@@ -224,7 +223,7 @@ def open_captioner(
         BundleError: The bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
-    resolved = resolve_device(device, probe_device)
+    resolved = resolve_device(device, probe)
     opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
     options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
     return Captioner(opened, resolved, options)

@@ -52,6 +52,7 @@ COMMANDS: dict[str, LazyCommand] = {
         "lineup.cli.lineups:lineups", "List and make sets of models that answer together."
     ),
     "models": LazyCommand("lineup.cli.models:models", "List and manage model bundles."),
+    "plan": LazyCommand("lineup.cli.plan:plan", "Show what a scan needs in memory and time."),
     "plot": LazyCommand("lineup.cli.plot:plot", "Draw spectra and maps of labelled images."),
     "report": LazyCommand("lineup.cli.report:report", "Render a scan as a page to look at."),
     "scan": LazyCommand("lineup.cli.scan:scan", "Attribute many images, one row each."),

@@ -14,7 +14,8 @@ import numpy as np
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, resolve_device
-from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.backends.opening import probe, runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
@@ -154,8 +155,7 @@ class ImageEncoder(ClosesOnExit):
         if self._is_closed:
             raise BackendError(f"{self.name} was closed; open it again before using it.")
         if role not in self._runners:
-            path = self._bundle.graph_path(role)
-            self._runners[role] = runner_from_onnx(path, self.device, self._options)
+            self._runners[role] = runner_from_bundle(self._bundle, role, self.device, self._options)
         return self._runners[role]
 
     def _normalised(self, rows: Float32Array) -> Float32Array:
@@ -183,7 +183,7 @@ def open_encoder(
         BundleError: The bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
-    resolved = resolve_device(device, probe_device)
+    resolved = resolve_device(device, probe)
     opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
     options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
     return ImageEncoder(opened, resolved, options)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from lineup.bundles.bundle import Bundle, open_bundle
+from lineup.bundles.bundle import Bundle, content_digest, open_bundle
+from lineup.bundles.manifest import manifest_from_dict
 from lineup.errors import (
     BundleFormatError,
     BundleIntegrityError,
@@ -236,3 +237,20 @@ def test_the_digest_does_not_depend_on_the_order_of_fields(toy: Bundle) -> None:
     raw = json.loads(path.read_text())
     path.write_text(json.dumps(dict(reversed(raw.items()))))
     assert open_bundle(toy.path).digest == toy.digest
+
+
+@pytest.mark.parametrize("field", ["prompt", "max_tokens"])
+def test_how_a_captioner_is_driven_belongs_to_its_identity(toy: Bundle, field: str) -> None:
+    raw = json.loads((toy.path / "manifest.json").read_text())
+    raw.pop("fingerprint")
+    raw |= {
+        "kind": "captioner",
+        "tokenizer": raw["files"][0]["path"],
+        "captioner": {
+            "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "max_tokens": 8,
+            "layers": 1, "heads": 1, "head_dimension": 4, "prompt": "a",
+        },
+    }  # fmt: skip
+    before = content_digest(manifest_from_dict(raw))
+    raw["captioner"][field] = {"prompt": "b", "max_tokens": 9}[field]
+    assert content_digest(manifest_from_dict(raw)) != before

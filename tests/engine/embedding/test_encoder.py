@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lineup.backends import onnxrt
+from lineup.backends import opening
 from lineup.bundles.manifest import (
     BundleKind,
     EncoderInfo,
@@ -98,11 +98,11 @@ def loaded(monkeypatch):
     """Names of the graphs that are loaded, in order."""
     names = []
 
-    def runner_from_onnx(path, device, options):
-        names.append(path.stem)
-        return onnxrt.runner_from_onnx(path, device, options)
+    def runner_from_bundle(bundle, role, device, options):
+        names.append(role)
+        return opening.runner_from_bundle(bundle, role, device, options)
 
-    monkeypatch.setattr(module, "runner_from_onnx", runner_from_onnx)
+    monkeypatch.setattr(module, "runner_from_bundle", runner_from_bundle)
     return names
 
 

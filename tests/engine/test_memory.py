@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from lineup.bench.memory import MemoryWatch
+from lineup.memory import MemoryWatch
 
 MIB = 2**20
 

@@ -1,0 +1,68 @@
+"""`lineup plan`: what a scan by resynthesis will need."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(short_help="Show what a scan needs in memory and time.")
+@click.argument("lineup", required=False)
+@click.option("--images", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--gamma", type=click.IntRange(min=1), help="Pictures per candidate.")
+@click.option(
+    "--memory-budget",
+    metavar="SIZE",
+    help="Most memory to use, e.g. 900MiB or 2GiB.  [default: no limit]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(
+    *, lineup: str | None, images: int, gamma: int | None, memory_budget: str | None, as_json: bool
+) -> None:
+    """Show how LINEUP would scan so many images within a budget.
+
+    Private memory has to fit; mapped weights are wanted in memory and may be read again. Times
+    are those of the machine that exported the bundles.
+    """
+    import json
+    from dataclasses import asdict
+
+    from lineup.lineups.store import open_lineup
+    from lineup.planning.budget import bytes_from_text, plan_for_lineup
+
+    budget = None if memory_budget is None else bytes_from_text(memory_budget)
+    made = plan_for_lineup(open_lineup(lineup), images=images, gamma=gamma, budget_bytes=budget)
+    if as_json:
+        click.echo(json.dumps(asdict(made), indent=1))
+        return
+    _print_plan(made)
+
+
+def _print_plan(made: object) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lineup.planning.plan import MIB, MemoryPlan
+
+    assert isinstance(made, MemoryPlan)
+    table = Table("model", "stage", "loads", "runs", "private MiB", "weights MiB", "seconds")
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for stage in made.stages:
+        table.add_row(
+            stage.model,
+            stage.stage.value,
+            str(stage.loads),
+            str(stage.runs),
+            f"{stage.peak_bytes / MIB:.0f}",
+            f"{stage.mapped_bytes / MIB:.0f}",
+            f"{stage.seconds:.1f}",
+        )
+    console = Console()
+    console.print(f"{made.order.value}, {made.chunk} images at a time")
+    console.print(table)
+    console.print(
+        f"predicted peak: {made.peak_bytes / MIB:.0f} MiB private, beside up to "
+        f"{made.mapped_bytes / MIB:.0f} MiB of mapped weights; {made.seconds:.1f} s"
+    )
+    for note in made.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)

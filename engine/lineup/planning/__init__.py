@@ -1,0 +1,1 @@
+"""Which models are in memory when: from a budget to an order of work."""

@@ -1,0 +1,77 @@
+"""From what a user types to a plan for a lineup."""
+
+from __future__ import annotations
+
+import re
+
+from lineup.bundles.store import BundleStore
+from lineup.errors import UsageError
+from lineup.lineups.store import Lineup
+from lineup.memory import resident_kib
+from lineup.paths import home_dir
+from lineup.planning.costs import costs_from_lineup
+from lineup.planning.plan import MemoryPlan, Work, plan_from_budget
+
+_UNITS = {
+    "": 1, "b": 1,
+    "k": 10**3, "kb": 10**3, "kib": 2**10,
+    "m": 10**6, "mb": 10**6, "mib": 2**20,
+    "g": 10**9, "gb": 10**9, "gib": 2**30,
+}  # fmt: skip
+
+
+def bytes_from_text(text: str) -> int:
+    """Parse a size, e.g. "900MiB", "2 GiB", "1.5GB".
+
+    Raises:
+        UsageError: The text is no size, or not above 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    unit = _UNITS.get(match[2].lower()) if match else None
+    size = int(float(match[1]) * unit) if match and unit else 0
+    if size <= 0:
+        raise UsageError(
+            f"{text!r} is not a size.", hint="Write a number and a unit, e.g. 900MiB or 2GiB."
+        )
+    return size
+
+
+def plan_for_lineup(
+    lineup: Lineup, *, images: int, gamma: int | None, budget_bytes: int | None
+) -> MemoryPlan:
+    """Return the plan of a scan by resynthesis.
+
+    Args:
+        lineup: The lineup.
+        images: Queries.
+        gamma: Resyntheses per candidate; None takes the lineup's default.
+        budget_bytes: Most memory to use; None is no limit.
+
+    Raises:
+        UsageError: No plan fits the budget.
+        BundleError: A bundle is absent or altered, or tells no costs.
+    """
+    models = costs_from_lineup(lineup)
+    work = Work(
+        images=images,
+        gamma=gamma or lineup.spec.resynthesis.gamma,
+        picture_pixels=_picture_pixels(lineup),
+    )
+    return plan_from_budget(models, work, base_bytes=base_bytes(), budget_bytes=budget_bytes)
+
+
+def base_bytes() -> int:
+    """Return the private memory of this process, which has loaded no model yet (Linux)."""
+    return resident_kib()[0] * 2**10
+
+
+def _picture_pixels(lineup: Lineup) -> int:
+    """Return the pixels of the largest picture that a candidate draws."""
+    store = BundleStore(home_dir())
+    sizes = [0]
+    for candidate in lineup.spec.candidates:
+        if candidate.bundle is not None:
+            info = store.open(lineup.bundle(candidate.bundle)).manifest.generation
+            assert info is not None
+            sizes.append(info.native_width_px * info.native_height_px)
+    return max(sizes)

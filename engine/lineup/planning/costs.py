@@ -1,0 +1,131 @@
+"""What the models of a lineup cost, read from their manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.manifest import BundleKind, Graph
+from lineup.bundles.store import BundleStore
+from lineup.embedding.encoder import CUT_TOWER, WHOLE_TOWER
+from lineup.errors import BundleFormatError
+from lineup.evidence.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
+from lineup.lineups.store import Lineup
+from lineup.paths import home_dir
+
+CAPTION_STEPS = 16
+"""Tokens of a typical caption; the decoder runs once per token."""
+
+
+class Stage(str, Enum):
+    """What a model does for a query, in the order of the work."""
+
+    FINGERPRINT = "fingerprint"
+    CAPTION = "caption"
+    REDRAW = "redraw"
+    ENCODE = "encode"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """What one model costs.
+
+    Attributes:
+        name: Name of its bundle.
+        stage: What it does for a query.
+        mapped_bytes: Weights that stay in their files.
+        loaded_bytes: Private memory of its loaded graphs.
+        activation_bytes: Largest private memory of one run.
+        run_ms: Time for one item: a caption, a picture, a feature.
+        blobs: Names of its weight files; models that share one share its pages.
+    """
+
+    name: str
+    stage: Stage
+    mapped_bytes: int
+    loaded_bytes: int
+    activation_bytes: int
+    run_ms: float
+    blobs: frozenset[tuple[str, int]]
+
+
+_STAGE_FROM_KIND = {
+    BundleKind.FINGERPRINT: Stage.FINGERPRINT,
+    BundleKind.CAPTIONER: Stage.CAPTION,
+    BundleKind.GENERATOR: Stage.REDRAW,
+    BundleKind.ENCODER: Stage.ENCODE,
+}
+
+
+def cost_from_bundle(bundle: Bundle) -> ModelCost:
+    """Return what a model costs in the way a verdict uses it.
+
+    Raises:
+        BundleFormatError: A graph was exported without measuring its cost.
+    """
+    manifest = bundle.manifest
+    runs = _runs_per_item(bundle)
+    loaded = activation = 0
+    run_ms = 0.0
+    blobs: set[tuple[str, int]] = set()
+    for role, count in runs.items():
+        graph = manifest.graphs[role]
+        if graph.cost is None:
+            raise BundleFormatError(
+                f"{bundle.path}: graphs.{role}.cost is absent; memory cannot be planned.",
+                hint="Export the bundle again; costs are measured at the end.",
+            )
+        loaded += graph.cost.loaded_bytes
+        activation = max(activation, graph.cost.activation_bytes)
+        run_ms += count * graph.cost.run_ms
+        blobs |= {(record.sha256, record.size_bytes) for record in graph.weights}
+    return ModelCost(
+        name=manifest.name,
+        stage=_STAGE_FROM_KIND[manifest.kind],
+        mapped_bytes=sum(size for _, size in blobs),
+        loaded_bytes=loaded,
+        activation_bytes=activation,
+        run_ms=run_ms,
+        blobs=frozenset(blobs),
+    )
+
+
+def costs_from_lineup(lineup: Lineup) -> tuple[ModelCost, ...]:
+    """Return the models of a lineup, in the order of the work.
+
+    Raises:
+        BundleError: A bundle is absent or altered, or tells no costs.
+    """
+    store = BundleStore(home_dir())
+    return tuple(cost_from_bundle(store.open(reference)) for reference in _references(lineup))
+
+
+def _references(lineup: Lineup) -> Iterator[str]:
+    spec = lineup.spec
+    yield str(DEFAULT_FINGERPRINT if spec.fingerprint is None else lineup.bundle(spec.fingerprint))
+    if spec.captioner is not None:
+        yield str(lineup.bundle(spec.captioner))
+    for candidate in spec.candidates:
+        if candidate.bundle is not None:
+            yield str(lineup.bundle(candidate.bundle))
+    if spec.encoder is not None:
+        yield str(lineup.bundle(spec.encoder))
+
+
+def _runs_per_item(bundle: Bundle) -> dict[str, float]:
+    """Return how often each graph that a verdict needs runs for one item."""
+    manifest = bundle.manifest
+    graphs: dict[str, Graph] = dict(manifest.graphs)
+    if manifest.kind is BundleKind.ENCODER:
+        return {CUT_TOWER if CUT_TOWER in graphs else WHOLE_TOWER: 1}
+    if manifest.kind is BundleKind.CAPTIONER:
+        return {"vision_encoder": 1, "text_decoder": CAPTION_STEPS}
+    if manifest.kind is BundleKind.GENERATOR:
+        assert manifest.generation is not None
+        steps = manifest.generation.steps
+        halves = 2 if manifest.generation.guidance > 1 else 1
+        text = {encoder.role: 0.0 for encoder in manifest.generation.text_encoders}
+        return {**text, "unet": steps * halves, "vae_decoder": 1}
+    return dict.fromkeys(graphs, 1)

@@ -1,0 +1,219 @@
+"""From costs and a budget to a plan, or to the smallest budget that has one.
+
+Two kinds of memory are told apart. Private memory (loaded graphs, activations, the process
+itself) has to fit the budget. Mapped weights may be dropped by the system and read again, so they
+are wanted in memory, not needed: a plan that keeps them there is preferred, and one that cannot
+says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from lineup.errors import UsageError
+from lineup.planning.costs import ModelCost, Stage
+
+MIB = 2**20
+
+PICTURE_BYTES = 3
+"""Per pixel of a resynthesis that waits for its features."""
+
+MAX_CHUNK = 64
+"""Most images whose captions and pictures wait at a time; more saves no further loading."""
+
+
+class Order(str, Enum):
+    """Which loop is the outer one.
+
+    `IMAGE_MAJOR` keeps every model loaded and finishes one image after the other: lowest latency.
+    `STAGE_MAJOR` keeps one model loaded and passes a whole chunk of images through it: smallest
+    memory, and every model is loaded once per chunk.
+    """
+
+    IMAGE_MAJOR = "image-major"
+    STAGE_MAJOR = "stage-major"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done.
+
+    Attributes:
+        images: Queries.
+        gamma: Resyntheses per candidate.
+        picture_pixels: Pixels of a resynthesis.
+    """
+
+    images: int
+    gamma: int
+    picture_pixels: int = 256 * 256
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One model's part of a plan.
+
+    Attributes:
+        model: Name of its bundle.
+        stage: What it does.
+        loads: How often it is loaded.
+        runs: Items it makes in all.
+        peak_bytes: Private memory while it works.
+        mapped_bytes: Weights that are wanted in memory while it works.
+        seconds: Time of its runs.
+    """
+
+    model: str
+    stage: Stage
+    loads: int
+    runs: int
+    peak_bytes: int
+    mapped_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """An order of work and what it is expected to cost.
+
+    Attributes:
+        order: Which loop is the outer one.
+        chunk: Images that are worked on together; 1 when images are finished one by one.
+        peak_bytes: Private memory at its highest.
+        mapped_bytes: Weights that are wanted in memory at the same time.
+        seconds: Time of all runs, by the figures of the machine that exported the bundles.
+        stages: One per model, in the order of the work.
+        notes: What a user should know.
+    """
+
+    order: Order
+    chunk: int
+    peak_bytes: int
+    mapped_bytes: int
+    seconds: float
+    stages: tuple[StagePlan, ...]
+    notes: tuple[str, ...] = ()
+
+
+def plan_from_budget(
+    models: Sequence[ModelCost], work: Work, *, base_bytes: int, budget_bytes: int | None
+) -> MemoryPlan:
+    """Return the plan with the lowest latency that the budget allows.
+
+    Args:
+        models: In the order of the work; see `costs_from_lineup`.
+        work: What is to be done.
+        base_bytes: Private memory of the process before any model is loaded.
+        budget_bytes: Most memory to use; None is no limit.
+
+    Raises:
+        UsageError: No plan fits; names the smallest budget that has one.
+    """
+    together = _image_major(models, work, base_bytes)
+    if budget_bytes is None or together.peak_bytes + together.mapped_bytes <= budget_bytes:
+        return together
+    apart = _stage_major(models, work, base_bytes, budget_bytes)
+    if apart.peak_bytes > budget_bytes:
+        smallest = smallest_budget(models, work, base_bytes=base_bytes)
+        raise UsageError(
+            f"A budget of {budget_bytes / MIB:.0f} MiB is too small for this lineup.",
+            hint=f"The smallest that works is {-(-smallest // MIB)} MiB.",
+        )
+    return apart
+
+
+def smallest_budget(models: Sequence[ModelCost], work: Work, *, base_bytes: int) -> int:
+    """Return the private memory of the leanest plan, in bytes."""
+    return _stage_major(models, work, base_bytes, 0).peak_bytes
+
+
+def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> MemoryPlan:
+    loaded = sum(model.loaded_bytes for model in models)
+    pictures = _pictures_bytes(models, work)
+    stages = tuple(
+        StagePlan(
+            model=model.name,
+            stage=model.stage,
+            loads=1,
+            runs=_runs(model, models, work),
+            peak_bytes=base_bytes + loaded + pictures + model.activation_bytes,
+            mapped_bytes=model.mapped_bytes,
+            seconds=_runs(model, models, work) * model.run_ms / 1e3,
+        )
+        for model in models
+    )
+    return MemoryPlan(
+        order=Order.IMAGE_MAJOR,
+        chunk=1,
+        peak_bytes=max(stage.peak_bytes for stage in stages),
+        mapped_bytes=_mapped_bytes(models),
+        seconds=sum(stage.seconds for stage in stages),
+        stages=stages,
+    )
+
+
+def _stage_major(
+    models: Sequence[ModelCost], work: Work, base_bytes: int, budget_bytes: int
+) -> MemoryPlan:
+    busiest = max(model.loaded_bytes + model.activation_bytes for model in models)
+    per_image = _pictures_bytes(models, work)
+    spare = budget_bytes - base_bytes - busiest
+    chunk = max(1, min(MAX_CHUNK, work.images, spare // per_image if per_image else MAX_CHUNK))
+    chunks = -(-work.images // chunk)
+    stages = tuple(
+        StagePlan(
+            model=model.name,
+            stage=model.stage,
+            loads=chunks,
+            runs=_runs(model, models, work),
+            peak_bytes=(
+                base_bytes + chunk * per_image + model.loaded_bytes + model.activation_bytes
+            ),
+            mapped_bytes=model.mapped_bytes,
+            seconds=_runs(model, models, work) * model.run_ms / 1e3,
+        )
+        for model in models
+    )
+    return MemoryPlan(
+        order=Order.STAGE_MAJOR,
+        chunk=chunk,
+        peak_bytes=max(stage.peak_bytes for stage in stages),
+        mapped_bytes=max(model.mapped_bytes for model in models),
+        seconds=sum(stage.seconds for stage in stages),
+        stages=stages,
+        notes=_notes(stages, budget_bytes),
+    )
+
+
+def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:
+    return tuple(
+        f"the weights of {stage.model} ({stage.mapped_bytes / MIB:.0f} MiB) do not fit beside its "
+        "private memory; under a hard limit they are read again in every run"
+        for stage in stages
+        if stage.peak_bytes + stage.mapped_bytes > budget_bytes
+    )
+
+
+def _runs(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
+    """Return how many items a model makes: it also looks at every resynthesis."""
+    pictures = work.gamma * sum(one.stage is Stage.REDRAW for one in models)
+    per_image = {
+        Stage.CAPTION: 1,
+        Stage.REDRAW: work.gamma,
+        Stage.ENCODE: 1 + pictures,
+        Stage.FINGERPRINT: 1 + pictures,
+    }
+    return work.images * per_image[model.stage]
+
+
+def _pictures_bytes(models: Sequence[ModelCost], work: Work) -> int:
+    """Return the memory of one image's resyntheses while they wait for their features."""
+    candidates = sum(model.stage is Stage.REDRAW for model in models)
+    return candidates * work.gamma * work.picture_pixels * PICTURE_BYTES
+
+
+def _mapped_bytes(models: Iterable[ModelCost]) -> int:
+    """Return the size of all weights, those that models share counted once."""
+    return sum(size for _, size in frozenset().union(*(model.blobs for model in models)))

@@ -1,0 +1,96 @@
+import pytest
+
+from lineup.errors import UsageError
+from lineup.planning.costs import ModelCost, Stage
+from lineup.planning.plan import MAX_CHUNK, Order, Work, plan_from_budget, smallest_budget
+
+MIB = 2**20
+
+
+def model(name, stage, *, mapped, loaded, activation, run_ms, blob=None):
+    return ModelCost(
+        name=name,
+        stage=stage,
+        mapped_bytes=mapped * MIB,
+        loaded_bytes=loaded * MIB,
+        activation_bytes=activation * MIB,
+        run_ms=run_ms,
+        blobs=frozenset({(blob or name, mapped * MIB)}),
+    )
+
+
+MODELS = (
+    model("finger", Stage.FINGERPRINT, mapped=3, loaded=10, activation=20, run_ms=4),
+    model("blip", Stage.CAPTION, mapped=900, loaded=30, activation=200, run_ms=500),
+    model("turbo", Stage.REDRAW, mapped=3300, loaded=40, activation=400, run_ms=6000),
+    model(
+        "turbo2", Stage.REDRAW, mapped=3300, loaded=40, activation=400, run_ms=6000, blob="turbo"
+    ),
+    model("clip", Stage.ENCODE, mapped=600, loaded=20, activation=100, run_ms=300),
+)
+BASE = 100 * MIB
+WORK = Work(images=10, gamma=2, picture_pixels=512 * 512)
+PICTURES = 2 * 2 * 512 * 512 * 3
+"""Bytes of one image's resyntheses: two candidates, gamma 2."""
+
+
+def plan(budget_mib, work=WORK):
+    budget = None if budget_mib is None else budget_mib * MIB
+    return plan_from_budget(MODELS, work, base_bytes=BASE, budget_bytes=budget)
+
+
+def test_without_a_limit_everything_is_loaded_once_and_stays():
+    made = plan(None)
+    assert (made.order, made.chunk) == (Order.IMAGE_MAJOR, 1)
+    assert made.peak_bytes == BASE + 140 * MIB + PICTURES + 400 * MIB
+    assert made.mapped_bytes == (3 + 900 + 3300 + 600) * MIB  # the shared weights once
+    assert all(stage.loads == 1 for stage in made.stages)
+    assert not made.notes
+
+
+def test_runs_and_seconds_count_every_resynthesis():
+    made = plan(None)
+    runs = {stage.model: stage.runs for stage in made.stages}
+    assert runs == {"finger": 50, "blip": 10, "turbo": 20, "turbo2": 20, "clip": 50}
+    assert made.seconds == pytest.approx(50 * 0.004 + 10 * 0.5 + 40 * 6 + 50 * 0.3)
+
+
+def test_a_smaller_budget_takes_one_model_at_a_time():
+    made = plan(4096)
+    assert made.order is Order.STAGE_MAJOR
+    assert made.chunk == 10
+    assert made.peak_bytes == BASE + 10 * PICTURES + 440 * MIB
+    assert made.mapped_bytes == 3300 * MIB
+    assert made.peak_bytes + made.mapped_bytes <= 4096 * MIB
+    assert not made.notes
+    assert all(stage.loads == 1 for stage in made.stages)
+
+
+def test_weights_beyond_the_budget_are_told():
+    made = plan(2048)
+    assert made.peak_bytes <= 2048 * MIB
+    assert [note for note in made.notes if "turbo " in note]
+    assert not [note for note in made.notes if "clip" in note]
+
+
+def test_little_room_makes_small_chunks_and_more_loading():
+    smallest = smallest_budget(MODELS, WORK, base_bytes=BASE)
+    made = plan_from_budget(MODELS, WORK, base_bytes=BASE, budget_bytes=smallest + 2 * PICTURES)
+    assert made.chunk == 3
+    assert {stage.loads for stage in made.stages} == {4}  # 10 images in chunks of 3
+    assert made.peak_bytes <= smallest + 2 * PICTURES
+
+
+def test_a_chunk_is_bounded():
+    assert plan(5000, Work(images=10_000, gamma=1, picture_pixels=1)).chunk == MAX_CHUNK
+
+
+def test_an_impossible_budget_names_the_smallest_that_works():
+    smallest = smallest_budget(MODELS, WORK, base_bytes=BASE)
+    with pytest.raises(UsageError, match="500 MiB is too small") as caught:
+        plan(500)
+    needed_mib = -(-smallest // MIB)
+    assert caught.value.hint == f"The smallest that works is {needed_mib} MiB."
+    assert plan(needed_mib).peak_bytes <= needed_mib * MIB
+    with pytest.raises(UsageError):
+        plan_from_budget(MODELS, WORK, base_bytes=BASE, budget_bytes=smallest - 1)
