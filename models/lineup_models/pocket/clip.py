@@ -85,7 +85,7 @@ class ImageTower(nn.Module):
         patches = self.stem(pixel_values).flatten(2).transpose(1, 2) + self.position
         if kept is not None:
             patches = patches[:, kept]
-        features = torch.cat([self.cls.expand(len(patches), -1, -1), patches], dim=1)
+        features = torch.cat([self.cls.expand(patches.shape[0], -1, -1), patches], dim=1)
         tokens = []
         for block in self.blocks:
             features = block(features)
@@ -109,7 +109,7 @@ class ImageTowerCut(nn.Module):
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return the CLS token after the last of the blocks."""
         patches = self.stem(pixel_values).flatten(2).transpose(1, 2) + self.position
-        features = torch.cat([self.cls.expand(len(patches), -1, -1), patches], dim=1)
+        features = torch.cat([self.cls.expand(patches.shape[0], -1, -1), patches], dim=1)
         for block in self.blocks:
             features = block(features)
         return features[:, :1]
