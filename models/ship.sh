@@ -16,6 +16,7 @@ if [ ! -d "$checkpoint" ]; then # half an hour on one core
     simulator train --crop 80 --steps 1000 --output "$work/simulator"
     simulator bank --weights "$work/simulator/simulator.safetensors" --models 400 --output "$work/bank"
     lineup train whitening --photos "$shared/photos" --cohort "$work/bank" --output "$checkpoint"
+    lineup train real "$checkpoint" --photos "$shared/photos" --bank "$work/bank"
 fi
 mkdir -p "$data/bundles"
 lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite

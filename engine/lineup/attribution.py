@@ -22,8 +22,9 @@ from lineup.calibration.calibration import Calibration
 from lineup.calibration.io import read_calibration
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.closing import ClosesOnExit
-from lineup.engine import FINGERPRINT_EVIDENCE, RUN_ID_DIGITS, Engine, open_engine
+from lineup.engine import FINGERPRINT_EVIDENCE, RUN_ID_DIGITS, Engine, open_engine, real_evidence
 from lineup.errors import UsageError
+from lineup.evidence.batch import Signals
 from lineup.evidence.distances import softmax
 from lineup.evidence.provided import ProvidedImage, ProvidedStore, open_provided
 from lineup.evidence.resynthesis import (
@@ -39,7 +40,7 @@ from lineup.fusion import verdict_from_evidence
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.store import Lineup, open_lineup
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
-from lineup.types import Float32Array, RgbImage
+from lineup.types import RgbImage
 
 EVIDENCE_NAMES = (FINGERPRINT_EVIDENCE, *SIGNALS)
 """Every evidence there is, cheapest first."""
@@ -160,15 +161,21 @@ class LineupEngine(ClosesOnExit):
         laps = [time.perf_counter()]
         tiles = self.engine.extractor.tiles(pixels)
         laps.append(time.perf_counter())
-        evidence, fingerprint, resynthesis = [], None, None
+        evidence, signals, resynthesis = [], None, None
         if {FINGERPRINT_EVIDENCE, RESYNTHESIS_FINGERPRINT} & set(wanted):
-            fingerprint = self.engine.extractor.fingerprints_from_tiles([tiles])[0]
-        if FINGERPRINT_EVIDENCE in wanted and fingerprint is not None:
+            signals = self.engine.extractor.signals_from_tiles([tiles])
+        if FINGERPRINT_EVIDENCE in wanted and signals is not None:
             cost_ms = (time.perf_counter() - laps[0]) * 1e3
-            evidence.append(self._fingerprint_evidence(pixels, fingerprint, cost_ms))
+            evidence.append(self._fingerprint_evidence(pixels, signals, cost_ms))
+            if signals.real_llrs is not None:
+                evidence.append(real_evidence(float(signals.real_llrs[0])))
         if set(wanted) & set(SIGNALS):
             resynthesis = self._models.resynthesizer.resynthesis(
-                pixels, settings, signals=wanted, query_fingerprint=fingerprint, provided=provided
+                pixels,
+                settings,
+                signals=wanted,
+                query_fingerprint=None if signals is None else signals.fingerprints[0],
+                provided=provided,
             )
             evidence += resynthesis.evidence
         laps.append(time.perf_counter())
@@ -235,11 +242,9 @@ class LineupEngine(ClosesOnExit):
             )
         return wanted
 
-    def _fingerprint_evidence(
-        self, pixels: RgbImage, fingerprint: Float32Array, cost_ms: float
-    ) -> Evidence:
+    def _fingerprint_evidence(self, pixels: RgbImage, signals: Signals, cost_ms: float) -> Evidence:
         return self.engine.fingerprint_evidence(
-            fingerprint[None],
+            signals.fingerprints,
             notes=[self.engine.extractor.notes(pixels)],
             costs_ms=[cost_ms],
         )[0]

@@ -24,10 +24,11 @@ from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.scoring import SourceScorer
 from lineup.gallery.store import open_gallery
-from lineup.results import Evidence, Verdict
+from lineup.results import REAL, Evidence, Verdict
 from lineup.types import Float32Array, RgbImage
 
 FINGERPRINT_EVIDENCE = "fingerprint"
+REAL_EVIDENCE = "real"
 RUN_ID_DIGITS = 12
 
 
@@ -85,16 +86,20 @@ class Engine(ClosesOnExit):
             pixels: Shape (height, width, 3), uint8 RGB, as decoded: never resized.
         """
         start = time.perf_counter()
-        fingerprints = self.extractor.fingerprints([pixels])
+        signals = self.extractor.signals_from_tiles([self.extractor.tiles(pixels)])
         cost_ms = (time.perf_counter() - start) * 1e3
         return self.verdicts(
-            fingerprints, notes=[self.extractor.notes(pixels)], costs_ms=[cost_ms]
+            signals.fingerprints,
+            real_llrs=signals.real_llrs,
+            notes=[self.extractor.notes(pixels)],
+            costs_ms=[cost_ms],
         )[0]
 
     def verdicts(
         self,
         fingerprints: Float32Array,
         *,
+        real_llrs: Float32Array | None = None,
         notes: Sequence[tuple[str, ...]] | None = None,
         costs_ms: Sequence[float] | None = None,
     ) -> list[Verdict]:
@@ -102,10 +107,17 @@ class Engine(ClosesOnExit):
 
         Args:
             fingerprints: Shape (queries, dimension), float32, rows of length 1.
+            real_llrs: Log likelihood ratio of each query being a photograph, shape (queries,);
+                None where the bundle does not tell.
             notes: One tuple of remarks per query, kept in its evidence.
             costs_ms: What each fingerprint cost, kept in its evidence.
         """
         found = self.fingerprint_evidence(fingerprints, notes=notes, costs_ms=costs_ms)
+        if real_llrs is not None:
+            return [
+                verdict_from_evidence(self.names, [evidence, real_evidence(llr)])
+                for evidence, llr in zip(found, real_llrs.tolist(), strict=True)
+            ]
         return [verdict_from_evidence(self.names, [evidence]) for evidence in found]
 
     def fingerprint_evidence(
@@ -184,6 +196,14 @@ class Engine(ClosesOnExit):
     def close(self) -> None:
         """Release the models."""
         self.extractor.close()
+
+
+def real_evidence(llr: float) -> Evidence:
+    """Return what the fingerprint bundle says about a query being a photograph.
+
+    It comes out of the same run of the model as the fingerprint, whose cost includes it.
+    """
+    return Evidence(name=REAL_EVIDENCE, scores={}, llr={REAL: llr}, cost_ms=0.0)
 
 
 def open_engine(

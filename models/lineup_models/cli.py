@@ -11,10 +11,12 @@ import click
 from lineup.extras import require_extra
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.oneforall.cli import fingerprint
+from lineup_models.pocket.cli import pocket
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lineup.types import RgbImage
     from lineup_models.fingerprint.whitening import Watch
 
 DEFAULTS = SpectrumSpec()
@@ -27,6 +29,7 @@ def train() -> None:
 
 
 train.add_command(fingerprint)
+train.add_command(pocket)
 
 
 @train.command()
@@ -152,6 +155,60 @@ def whitening(
         f"{output}: {kept} axes from {record['samples']} samples of {record['photographs']} "
         f"photographs in {record['seconds']} s"
         f" ({record['photographs_held_out']} held out, {len(fit.skipped)} skipped)"
+    )
+
+
+@train.command()
+@click.argument(
+    "checkpoint",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="CHECKPOINT",
+)
+@click.option(
+    "--photos",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of photographs, searched recursively. None may come from a generator.",
+)
+@click.option(
+    "--bank",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Bank of reconstructions by simulated generators, with its images.",
+)
+@click.option(
+    "--hold-out",
+    type=click.IntRange(min=0),
+    default=150,
+    show_default=True,
+    help="Photographs kept apart for evaluation: the lowest by SHA-256 of the file name.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def real(*, checkpoint: Path, photos: Path, bank: Path, hold_out: int, seed: int) -> None:
+    """Fit what tells photographs from generated images, into CHECKPOINT.
+
+    CHECKPOINT is what `lineup train whitening` wrote; the fingerprint stays as it is.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from lineup_models.fingerprint.checkpoint import add_real_head, read_checkpoint
+    from lineup_models.fingerprint.real_training import RealOptions, fit_real_head
+
+    console = Console(stderr=True)
+
+    def watch(tiles: Iterable[RgbImage]) -> Iterable[RgbImage]:
+        return track(tiles, "tiles", console=console, disable=not console.is_terminal)
+
+    options = RealOptions(hold_out=hold_out, seed=seed)
+    head, record = fit_real_head(
+        photos, bank, read_checkpoint(checkpoint).spec, options, watch=watch
+    )
+    add_real_head(checkpoint, head, record)
+    click.echo(
+        f"{checkpoint}: {record['tiles_of_photographs']} tiles of {record['photographs']} "
+        f"photographs ({record['photographs_held_out']} held out), "
+        f"{record['tiles_of_reconstructions']} of reconstructions, {record['seconds']} s"
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup.evidence.batch import Signals
 from lineup.results import Evidence, Verdict
 
 
@@ -37,6 +38,9 @@ class FakeEngine:
     def fingerprints_from_tiles(self, tiles):
         self.batches.append(len(tiles))
         return np.tile(np.float32([1, 0]), (len(tiles), 1))
+
+    def signals_from_tiles(self, tiles):
+        return Signals(self.fingerprints_from_tiles(tiles))
 
     def verdicts(self, fingerprints, **_):
         evidence = Evidence("fingerprint", scores={"a": 1.0}, llr={"a": 2.0}, cost_ms=0.1)

@@ -16,6 +16,7 @@ from lineup.attribution import (
 )
 from lineup.engine import Engine
 from lineup.errors import UsageError
+from lineup.evidence.batch import Signals
 from lineup.evidence.provided import ProvidedStore
 from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT, Resynthesizer
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions, options_from_mode
@@ -35,6 +36,7 @@ class ColourExtractor:
 
     name = digest = "colour"
     dimension = 3
+    real_llrs = None
 
     def __init__(self):
         self.closed = False
@@ -47,6 +49,9 @@ class ColourExtractor:
         self.images += len(tiles)
         means = np.stack([one.reshape(-1, 3).mean(axis=0) for one in tiles]) + 1e-3
         return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+    def signals_from_tiles(self, tiles):
+        return Signals(self.fingerprints_from_tiles(tiles), self.real_llrs)
 
     def fingerprints(self, images):
         return self.fingerprints_from_tiles([self.tiles(image) for image in images])
@@ -234,7 +239,7 @@ def test_without_a_pocket_lineup_the_fingerprint_answers(monkeypatch):
         plain = engine.engine.attribute(image_from_path(SAMPLE).pixels)
 
     assert verdict.posterior == plain.posterior
-    assert names(verdict) == ["fingerprint"]
+    assert names(verdict) == ["fingerprint", "real"]
 
 
 def test_models_of_resynthesis_are_not_loaded_for_fingerprints(monkeypatch):

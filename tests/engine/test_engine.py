@@ -1,6 +1,7 @@
 """The engine on what ships: bundle, gallery and samples fit each other and give right answers."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def test_samples_are_attributed_to_what_drew_them(engine, stem, source):
         assert verdict.label == source
         assert verification.accepted
         assert verification.false_accept_rate == 0
+
+
+def test_what_the_bundle_says_of_photographs_is_evidence(engine):
+    pixels = image_from_path(SAMPLES / "nearest-0.png").pixels
+    signals = engine.extractor.signals_from_tiles([engine.extractor.tiles(pixels)])
+    with_it = engine.attribute(pixels)
+    without = engine.verdicts(signals.fingerprints)[0]
+
+    assert with_it.evidence[1].name == "real"
+    assert with_it.evidence[1].llr == {"real": pytest.approx(float(signals.real_llrs[0]))}
+    odds = with_it.posterior["real"] / with_it.posterior["unknown"]
+    assert math.log(odds) == pytest.approx(with_it.evidence[1].llr["real"])
+    assert without.posterior["real"] == pytest.approx(without.posterior["unknown"])
 
 
 def test_an_evidence_tells_its_cost(engine):

@@ -12,6 +12,7 @@ import click
 
 from lineup.cli.eval_attribution import attribution
 from lineup.cli.eval_classes import closed_set, open_set
+from lineup.cli.eval_real import real
 from lineup.cli.evaluation import (
     labelled_sources,
     progress_of_files,
@@ -38,6 +39,7 @@ def evaluate() -> None:
 evaluate.add_command(attribution)
 evaluate.add_command(closed_set)
 evaluate.add_command(open_set)
+evaluate.add_command(real)
 
 
 @evaluate.command(short_help="AUC of each source against every other source.")

@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lineup.evaluation.dataset import LabelledSource, SourceFolder
-    from lineup.evidence.batch import FailedFile, FingerprintedFile, TileFingerprinter
+    from lineup.evidence.batch import (
+        AnsweredFile,
+        FailedFile,
+        FingerprintedFile,
+        TileFingerprinter,
+    )
 
-    OnFile = Callable[[FingerprintedFile | FailedFile], None]
+    OnFile = Callable[[FingerprintedFile | AnsweredFile | FailedFile], None]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -84,7 +89,7 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task(label, total=total)
 
-        def on_file(file: FingerprintedFile | FailedFile) -> None:
+        def on_file(file: FingerprintedFile | AnsweredFile | FailedFile) -> None:
             progress.advance(task)
             if isinstance(file, FailedFile):
                 say(messages, f"{file.path}: {file.error.message}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,20 +28,60 @@ ENOUGH_TILES = 64
 NORM_TOLERANCE = 1e-3
 
 
-class TileFingerprinter(Protocol):
-    """What is needed of a fingerprint extractor (`lineup.evidence.fingerprint`)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Signals:
+    """What a fingerprint bundle says about images.
+
+    Attributes:
+        fingerprints: Shape (images, dimension), float32; every row has length 1.
+        real_llrs: Natural-log likelihood ratio of each image being a photograph against being
+            generated, shape (images,), float32; None where the bundle does not tell.
+    """
+
+    fingerprints: Float32Array
+    real_llrs: Float32Array | None = None
+
+
+class TileCutter(Protocol):
+    """What an image becomes before the model (`lineup.evidence.fingerprint`)."""
 
     def tiles(self, pixels: RgbImage) -> RgbTiles:
         """Cut an image, (H, W, 3) uint8 RGB, into tiles, (T, S, S, 3)."""
         ...
 
+    def notes(self, pixels: RgbImage) -> tuple[str, ...]:
+        """Return remarks on how far the model's answer about this image can be trusted."""
+        ...
+
+
+class TileFingerprinter(TileCutter, Protocol):
+    """What is needed of a fingerprint extractor (`lineup.evidence.fingerprint`)."""
+
     def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
         """Return one L2-normalised row per image, shape (images, dimension)."""
         ...
 
-    def notes(self, pixels: RgbImage) -> tuple[str, ...]:
-        """Return remarks on how far the fingerprint of this image can be trusted."""
-        ...
+
+RowFunction = Callable[[Sequence[RgbTiles]], Float32Array]
+"""Tiles of images to one row (or number) each, shape (images, ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredFile:
+    """A file and the model's answer.
+
+    Attributes:
+        path: The file, as it was given.
+        sha256: Hex SHA-256 of the file's bytes.
+        row: The answer, float32.
+        notes: What the decoder did to the image, e.g. "first of 12 frames", then the
+            extractor's remarks.
+    """
+
+    path: Path
+    sha256: str
+    row: Float32Array
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +135,40 @@ def fingerprints_from_paths(
 ) -> Iterator[FingerprintedFile | FailedFile]:
     """Yield one answer per path, in the order given.
 
-    The extractor is used in the calling thread only. At most two batches of decoded tiles (plus
-    one image per worker) are in memory at once.
-
     Args:
         paths: Image files; consumed lazily.
         extractor: Cuts tiles (called from several threads) and turns them into fingerprints.
+        batch: Images per call of the model, at most; at least 1.
+        workers: Decoding threads, at least 1.
+        limits: Pixel and byte limits of the decoder.
+
+    Raises:
+        BackendError: The model failed; that is not the fault of one file.
+    """
+    compute = extractor.fingerprints_from_tiles
+    for file in rows_from_paths(
+        paths, extractor, compute, batch=batch, workers=workers, limits=limits
+    ):
+        yield file if isinstance(file, FailedFile) else _fingerprinted(file)
+
+
+def rows_from_paths(
+    paths: Iterable[Path],
+    cutter: TileCutter,
+    compute: RowFunction,
+    *,
+    batch: int = DEFAULT_BATCH,
+    workers: int = DEFAULT_WORKERS,
+    limits: DecodeLimits = DEFAULT_LIMITS,
+) -> Iterator[AnsweredFile | FailedFile]:
+    """Yield the model's answer per path, in the order given.
+
+    At most two batches of decoded tiles (plus one image per worker) are in memory at once.
+
+    Args:
+        paths: Image files; consumed lazily.
+        cutter: Cuts tiles; called from several threads.
+        compute: The model; called in the calling thread only.
         batch: Images per call of the model, at most; at least 1.
         workers: Decoding threads, at least 1.
         limits: Pixel and byte limits of the decoder.
@@ -114,10 +182,10 @@ def fingerprints_from_paths(
         try:
             while True:
                 for path in itertools.islice(remaining, 2 * batch - len(pending)):
-                    pending.append(pool.submit(_tiled_file, path, extractor, limits))
+                    pending.append(pool.submit(_tiled_file, path, cutter, limits))
                 if not pending:
                     return
-                yield from _fingerprinted(_next_batch(pending, batch), extractor)
+                yield from _answered(_next_batch(pending, batch), compute)
         finally:
             for future in pending:
                 future.cancel()
@@ -136,35 +204,36 @@ def _next_batch(
     return ready
 
 
-def _tiled_file(
-    path: Path, extractor: TileFingerprinter, limits: DecodeLimits
-) -> _TiledFile | FailedFile:
+def _tiled_file(path: Path, cutter: TileCutter, limits: DecodeLimits) -> _TiledFile | FailedFile:
     """Read, hash, decode and cut one file."""
     sha256 = None
     try:
         data = bytes_from_path(path, limits=limits)
         sha256 = sha256_from_bytes(data)
         image = image_from_bytes(data, limits=limits)
-        tiles = extractor.tiles(image.pixels)
+        tiles = cutter.tiles(image.pixels)
     except ImageError as error:
         return FailedFile(path, sha256, error)
-    return _TiledFile(path, sha256, tiles, (*image.notes, *extractor.notes(image.pixels)))
+    return _TiledFile(path, sha256, tiles, (*image.notes, *cutter.notes(image.pixels)))
 
 
-def _fingerprinted(
-    ready: Sequence[_TiledFile | FailedFile], extractor: TileFingerprinter
-) -> Iterator[FingerprintedFile | FailedFile]:
+def _answered(
+    ready: Sequence[_TiledFile | FailedFile], compute: RowFunction
+) -> Iterator[AnsweredFile | FailedFile]:
     """Run the model once over the files that could be decoded."""
     tiled = [file for file in ready if isinstance(file, _TiledFile)]
-    rows = iter(extractor.fingerprints_from_tiles([file.tiles for file in tiled]) if tiled else ())
+    rows = iter(compute([file.tiles for file in tiled]) if tiled else ())
     for file in ready:
-        yield file if isinstance(file, FailedFile) else _file_from_row(file, next(rows))
+        if isinstance(file, FailedFile):
+            yield file
+        else:
+            yield AnsweredFile(file.path, file.sha256, next(rows), file.notes)
 
 
-def _file_from_row(file: _TiledFile, row: Float32Array) -> FingerprintedFile | FailedFile:
-    """Pair a file with the model's answer, if the answer is a fingerprint."""
+def _fingerprinted(file: AnsweredFile) -> FingerprintedFile | FailedFile:
+    """Return the model's answer as a fingerprint, if it is one."""
     # "not <=" because a row with NaN has no norm to compare.
-    if not abs(float(np.linalg.norm(row.astype(np.float64))) - 1.0) <= NORM_TOLERANCE:
+    if not abs(float(np.linalg.norm(file.row.astype(np.float64))) - 1.0) <= NORM_TOLERANCE:
         error = ImageError("The model gave no usable fingerprint for this image.")
         return FailedFile(file.path, file.sha256, error)
-    return FingerprintedFile(file.path, file.sha256, row, file.notes)
+    return FingerprintedFile(file.path, file.sha256, file.row, file.notes)

@@ -21,7 +21,8 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
-from lineup.errors import BundleFormatError
+from lineup.errors import BundleFormatError, UsageError
+from lineup.evidence.batch import Signals
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.machine import usable_cores
 from lineup.paths import home_dir
@@ -37,6 +38,8 @@ per tile.
 DEFAULT_BUNDLE = "whitened-spectrum"
 """The bundle that is used when none is named; it ships inside the package."""
 
+GRAPH, REAL_OUTPUT = "fingerprint", "real"
+
 
 class FingerprintExtractor(ClosesOnExit):
     """Computes fingerprints with one loaded bundle; a context manager that owns the session.
@@ -46,6 +49,7 @@ class FingerprintExtractor(ClosesOnExit):
         digest: Identity of the bundle's content; fingerprints of different digests
             cannot be compared.
         dimension: Length of a fingerprint.
+        tells_real: Whether the bundle also tells photographs from generated images.
         tile_spec: How an image is cut into tiles.
         device: Where the graph runs.
     """
@@ -60,6 +64,7 @@ class FingerprintExtractor(ClosesOnExit):
         self.name = manifest.name
         self.digest = bundle.digest
         self.dimension = manifest.fingerprint.dimension
+        self.tells_real = any(one.name == REAL_OUTPUT for one in manifest.graphs[GRAPH].outputs)
         self.device = device
         self.tile_spec = TileSpec(
             size_px=int(bundle.preprocess("tile_size_px")),
@@ -70,7 +75,7 @@ class FingerprintExtractor(ClosesOnExit):
             # Operators on one tile are too short to share between threads; images are not.
             runs_at_once, self._tiles_per_run = options.threads or usable_cores(), 1
             options = replace(options, threads=1)
-        self._runner: Runner = runner_from_onnx(bundle.graph_path("fingerprint"), device, options)
+        self._runner: Runner = runner_from_onnx(bundle.graph_path(GRAPH), device, options)
         self._pool = ThreadPoolExecutor(runs_at_once, thread_name_prefix="fingerprint")
 
     def tiles(self, pixels: RgbImage) -> RgbTiles:
@@ -89,10 +94,49 @@ class FingerprintExtractor(ClosesOnExit):
         Raises:
             BackendError: The graph failed to run.
         """
+        return self.signals_from_tiles(tiles).fingerprints
+
+    def signals_from_tiles(self, tiles: Sequence[RgbTiles]) -> Signals:
+        """Compute everything the bundle says about images.
+
+        Args:
+            tiles: One array per image, shape (tiles, size, size, 3), uint8 RGB.
+
+        Raises:
+            BackendError: The graph failed to run.
+        """
         if not tiles:
-            return np.empty((0, self.dimension), np.float32)
+            none = np.empty(0, np.float32)
+            return Signals(none.reshape(0, self.dimension), none if self.tells_real else None)
         groups = _groups_of_images(tiles, self._tiles_per_run)
-        return np.concatenate(list(self._pool.map(self._run_group, groups)))
+        outputs = list(self._pool.map(self._run_group, groups))
+        real_llrs = [one[REAL_OUTPUT] for one in outputs] if self.tells_real else None
+        return Signals(
+            np.concatenate([one[GRAPH] for one in outputs]),
+            None if real_llrs is None else np.concatenate(real_llrs),
+        )
+
+    def real_llrs_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
+        """Compute how much likelier a photograph than a generated image each image is.
+
+        Args:
+            tiles: One array per image, shape (tiles, size, size, 3), uint8 RGB.
+
+        Returns:
+            Natural-log likelihood ratios, shape (images,), float32.
+
+        Raises:
+            UsageError: The bundle does not tell photographs from generated images.
+            BackendError: The graph failed to run.
+        """
+        llrs = self.signals_from_tiles(tiles).real_llrs
+        if llrs is None:
+            raise UsageError(
+                f"The fingerprint bundle {self.name!r} does not tell photographs from generated "
+                "images.",
+                hint="Use one whose graph has the output `real`, such as the shipped one.",
+            )
+        return llrs
 
     def fingerprints(self, images: Sequence[RgbImage]) -> Float32Array:
         """Compute one fingerprint per image, straight from pixels.
@@ -118,12 +162,12 @@ class FingerprintExtractor(ClosesOnExit):
         self._pool.shutdown()
         self._runner.close()
 
-    def _run_group(self, tiles: Sequence[RgbTiles]) -> Float32Array:
+    def _run_group(self, tiles: Sequence[RgbTiles]) -> dict[str, Float32Array]:
         feeds: dict[str, AnyArray] = {
             "tiles": np.concatenate(tiles),
             "tile_weights": _tile_weights([len(image) for image in tiles]),
         }
-        return self._runner.run(feeds)["fingerprint"]
+        return self._runner.run(feeds)
 
 
 def open_extractor(

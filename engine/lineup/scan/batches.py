@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from lineup.errors import BackendError
+from lineup.evidence.batch import Signals
 from lineup.results import Verdict
 from lineup.scan.ahead import Signal
 from lineup.scan.prepare import Prepared, TileCutter
@@ -28,8 +29,13 @@ class TileFingerprinter(TileCutter, Protocol):
         """Length of a fingerprint."""
         ...
 
-    def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
-        """Return one L2-normalised row per image, shape (images, dimension)."""
+    @property
+    def tells_real(self) -> bool:
+        """Whether it also tells photographs from generated images."""
+        ...
+
+    def signals_from_tiles(self, tiles: Sequence[RgbTiles]) -> Signals:
+        """Return everything it says about each image."""
         ...
 
 
@@ -45,6 +51,7 @@ class ScanEngine(Protocol):
         self,
         fingerprints: Float32Array,
         *,
+        real_llrs: Float32Array | None,
         notes: Sequence[tuple[str, ...]],
         costs_ms: Sequence[float],
     ) -> list[Verdict]:
@@ -140,7 +147,8 @@ def _answers(usable: Sequence[Prepared], engine: ScanEngine) -> list[_Answer]:
 def _answers_at_once(usable: Sequence[Prepared], engine: ScanEngine) -> list[_Answer]:
     tiles = [item.tiles for item in usable if item.tiles is not None]
     started = time.perf_counter()
-    fingerprints = engine.extractor.fingerprints_from_tiles(tiles)
+    signals = engine.extractor.signals_from_tiles(tiles)
+    fingerprints = signals.fingerprints
     inferred = time.perf_counter()
     if fingerprints.shape[0] != len(usable) or not np.isfinite(fingerprints).all():
         raise BackendError(
@@ -150,7 +158,10 @@ def _answers_at_once(usable: Sequence[Prepared], engine: ScanEngine) -> list[_An
     tile_ms = (inferred - started) * 1e3 / sum(len(image) for image in tiles)
     inference_ms = [tile_ms * len(image) for image in tiles]
     verdicts = engine.verdicts(
-        fingerprints, notes=[item.trust_notes for item in usable], costs_ms=inference_ms
+        fingerprints,
+        real_llrs=signals.real_llrs,
+        notes=[item.trust_notes for item in usable],
+        costs_ms=inference_ms,
     )
     fuse_ms = (time.perf_counter() - inferred) * 1e3 / len(usable)
     return [

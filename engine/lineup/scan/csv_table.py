@@ -50,7 +50,8 @@ def columns_from_engine(engine: ScanEngine) -> tuple[str, ...]:
     """
     unit = np.zeros((1, engine.extractor.dimension), np.float32)
     unit[0, 0] = 1.0
-    verdict = engine.verdicts(unit, notes=[()], costs_ms=[0.0])[0]
+    real_llrs = np.zeros(1, np.float32) if engine.extractor.tells_real else None
+    verdict = engine.verdicts(unit, real_llrs=real_llrs, notes=[()], costs_ms=[0.0])[0]
     return (*LEADING_COLUMNS, *_columns_from_verdict(verdict), *TRAILING_COLUMNS)
 
 

@@ -6,6 +6,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,6 +28,7 @@ from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.files import sha256_from_file
 from lineup.types import AnyArray
 from lineup_export.fingerprint.probes import probe_tiles
+from lineup_export.fingerprint.real_reference import real_llrs_reference
 from lineup_export.fingerprint.reference import fingerprints_reference
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.parity import checked_parity, outputs_from_graph
@@ -35,7 +37,7 @@ from lineup_models.fingerprint.spec import spec_to_dict
 from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 
 METHOD = "whitened-residual-spectrum"
-GRAPH = "fingerprint"
+GRAPH, REAL = "fingerprint", "real"
 TOLERANCES: Mapping[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 1e-2}
 """Largest error per precision; the graph keeps the spectrum in fp32 whatever else is narrowed."""
 
@@ -93,10 +95,12 @@ def bundle_from_checkpoint(folder: Path, target: Path, options: FingerprintExpor
 def graph_from_checkpoint(
     checkpoint: Checkpoint, *, opset: int, precision: Precision = Precision.FP32
 ) -> OnnxGraph:
-    """Return the graph: `tiles` and `tile_weights` in, `fingerprint` out."""
+    """Return the graph: `tiles` and `tile_weights` in, `fingerprint` out, and `real` if fitted."""
     size = checkpoint.spec.tile_size_px
     axes_dtype = torch.float16 if precision is Precision.FP16 else torch.float32
-    module = WhitenedSpectrum(checkpoint.spec, checkpoint.whitening, axes_dtype=axes_dtype)
+    module = WhitenedSpectrum(
+        checkpoint.spec, checkpoint.whitening, real=checkpoint.real, axes_dtype=axes_dtype
+    )
     inputs = (
         InputSpec("tiles", torch.zeros(3, size, size, 3, dtype=torch.uint8), {0: "tiles"}),
         InputSpec("tile_weights", torch.full((2, 3), 1 / 3), {0: "images", 1: "tiles"}),
@@ -104,7 +108,7 @@ def graph_from_checkpoint(
     return graph_from_module(
         module,
         inputs,
-        ["fingerprint"],
+        [GRAPH] if checkpoint.real is None else [GRAPH, REAL],
         opset=opset,
         mixed_precision=precision is Precision.FP16,
     )
@@ -119,14 +123,15 @@ def parity_of_graph(graph: OnnxGraph, checkpoint: Checkpoint, *, tolerance: floa
     tiles = probe_tiles(checkpoint.spec.tile_size_px)
     weights = _grouped_weights(len(tiles))
     feeds: dict[str, AnyArray] = {"tiles": tiles, "tile_weights": weights}
-    output = outputs_from_graph(graph, [feeds])[0]["fingerprint"]
+    outputs = outputs_from_graph(graph, [feeds])[0]
     expected = fingerprints_reference(tiles, weights, checkpoint.spec, checkpoint.whitening)
+    found, wanted = list(outputs[GRAPH]), list(expected)
+    if checkpoint.real is not None:
+        # One sample for all images: a single ratio may be 0, against which no error is small.
+        found.append(outputs[REAL])
+        wanted.append(real_llrs_reference(tiles, weights, checkpoint.spec, checkpoint.real))
     return checked_parity(
-        GRAPH,
-        list(output),
-        list(expected),
-        reference="numpy float64 on drawn tiles",
-        tolerance=tolerance,
+        GRAPH, found, wanted, reference="numpy float64 on drawn tiles", tolerance=tolerance
     )
 
 
@@ -136,6 +141,10 @@ def _grouped_weights(count: int) -> AnyArray:
     pair[0, :2] = 1 / 2
     rest = np.where(pair > 0, 0.0, 1 / (count - 2))
     return np.concatenate([np.eye(count), pair, rest]).astype(np.float32)
+
+
+def _real_details(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    return {} if checkpoint.real is None else {REAL: dict(checkpoint.real_record)}
 
 
 def _description(
@@ -150,7 +159,7 @@ def _description(
             origin=Origin.TRAINED,
             id="lineup train whitening",
             revision=f"sha256:{sha256}",
-            details=dict(checkpoint.record),
+            details={**checkpoint.record, **_real_details(checkpoint)},
         ),
         tools={
             "lineup": __version__,

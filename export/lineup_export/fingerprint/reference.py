@@ -51,12 +51,17 @@ def _unit(rows: Float64Array) -> Float64Array:
     return unit
 
 
-def log_spectrum(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
-    """Return the full log-spectrum of one tile, (size, size), frequency 0 first on both axes."""
+def residuals(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
+    """Return the residual of each channel of one tile, (size, size, channels)."""
     pixels = tile.astype(np.float64)
     if spec.channel_mean is ChannelMean.PIXELS:
         pixels = pixels.mean(axis=2, keepdims=True)
-    noise = _FILTERS[spec.residual](pixels, spec)
+    return _FILTERS[spec.residual](pixels, spec)
+
+
+def log_spectrum(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
+    """Return the full log-spectrum of one tile, (size, size), frequency 0 first on both axes."""
+    noise = residuals(tile, spec)
     if spec.channel_mean is ChannelMean.RESIDUALS:
         noise = noise.mean(axis=2, keepdims=True)
     transform = np.fft.fft2(noise, axes=(0, 1), norm="ortho")

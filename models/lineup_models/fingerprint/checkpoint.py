@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,21 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
-from lineup.files import staged_directory
+from lineup.files import staged_directory, write_atomic
 from lineup.types import AnyArray, Float32Array
+from lineup_models.fingerprint.real_head import RealWeights
 from lineup_models.fingerprint.spec import (
     LATTICE_DIMENSION,
     SpectrumSpec,
     spec_from_dict,
     spec_to_dict,
 )
+from lineup_models.fingerprint.statistics import STATISTICS
 
 WEIGHTS_NAME = "whitening.safetensors"
 RECORD_NAME = "training.json"
+REAL_WEIGHTS_NAME = "real.safetensors"
+REAL_RECORD_NAME = "real.json"
 FORMAT = 2
 
 Float64Array = npt.NDArray[np.float64]
@@ -59,11 +63,15 @@ class Checkpoint:
         spec: Constants it was fitted with.
         whitening: What was fitted.
         record: How: data, counts, seed, tool versions, seconds (plain JSON values).
+        real: The head that tells photographs from generated images; None where none was fitted.
+        real_record: How it was fitted.
     """
 
     spec: SpectrumSpec
     whitening: Whitening
     record: Mapping[str, Any] = field(default_factory=dict)
+    real: RealWeights | None = None
+    real_record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
@@ -87,6 +95,14 @@ def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
         (staging / WEIGHTS_NAME).write_bytes(save(tensors))
         text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
         (staging / RECORD_NAME).write_text(text, encoding="utf-8")
+
+
+def add_real_head(folder: Path, real: RealWeights, record: Mapping[str, Any]) -> None:
+    """Put the real head into a checkpoint folder, in place of one that is there."""
+    tensors = {name: np.atleast_1d(np.asarray(value)) for name, value in asdict(real).items()}
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(folder / REAL_WEIGHTS_NAME, save(tensors))
+    write_atomic(folder / REAL_RECORD_NAME, text.encode())
 
 
 def refuse_existing(target: Path) -> None:
@@ -122,6 +138,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
             lattice_mean=tensors["lattice_mean"],
             lattice_deviation=tensors["lattice_deviation"],
         )
+        real, real_record = _real_head(folder)
     except OSError as error:
         raise BundleNotFoundError(
             f"{folder} is no checkpoint: {error.strerror or error} ({error.filename}).",
@@ -130,7 +147,25 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise BundleFormatError(f"{folder} is no readable checkpoint: {error}") from error
     _check_shapes(folder, spec, whitening)
-    return Checkpoint(spec=spec, whitening=whitening, record=record)
+    return Checkpoint(spec, whitening, record, real, real_record)
+
+
+def _real_head(folder: Path) -> tuple[RealWeights | None, Mapping[str, Any]]:
+    path = folder / REAL_WEIGHTS_NAME
+    if not path.exists():
+        return None, {}
+    tensors = load(path.read_bytes())
+    real = RealWeights(
+        mean=tensors["mean"],
+        deviation=tensors["deviation"],
+        weights=tensors["weights"],
+        bias=float(tensors["bias"][0]),
+        traceless=float(tensors["traceless"][0]),
+        odd=float(tensors["odd"][0]),
+    )
+    if any(one.shape != (STATISTICS,) for one in (real.mean, real.deviation, real.weights)):
+        raise ValueError(f"{REAL_WEIGHTS_NAME} holds vectors of another length than {STATISTICS}")
+    return real, json.loads((folder / REAL_RECORD_NAME).read_text(encoding="utf-8"))
 
 
 def _check_shapes(folder: Path, spec: SpectrumSpec, whitening: Whitening) -> None:

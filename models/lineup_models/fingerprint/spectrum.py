@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -13,8 +14,10 @@ from lineup_models.fingerprint.checkpoint import Whitening
 from lineup_models.fingerprint.dft import HalfPlaneMagnitude
 from lineup_models.fingerprint.lattice import LatticeContrast
 from lineup_models.fingerprint.pooling import SpectrumPool
+from lineup_models.fingerprint.real_head import RealHead, RealWeights
 from lineup_models.fingerprint.residual import RESIDUAL_FILTERS
 from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
+from lineup_models.fingerprint.statistics import TileStatistics, check_spec
 
 SQUASH = 4.0
 """Deviations at which a lattice contrast saturates: one strong peak must not outshout the rest."""
@@ -39,8 +42,24 @@ class PooledSpectrum(nn.Module):
 
     def levels(self, tiles: Tensor) -> Tensor:
         """Return each tile's full log-spectrum, ordered as by `HalfPlaneMagnitude`."""
+        return self.levels_from_residuals(self.residuals(tiles))
+
+    def residuals(self, tiles: Tensor) -> list[Tensor]:
+        """Return each channel's residual, (tiles, 1, size, size); of the grey image, just one."""
+        pixels = tiles.to(torch.float32)  # (tiles, size, size, 3)
+        if self.spec.channel_mean is ChannelMean.PIXELS:
+            return [self._filtered(pixels.mean(3).unsqueeze(1))]
+        planes = pixels.permute(0, 3, 1, 2)  # (tiles, 3, size, size)
+        # One channel at a time: temporaries of a third of the size stay in the processor's cache.
+        return [self._filtered(planes[:, channel : channel + 1]) for channel in range(3)]
+
+    def levels_from_residuals(self, residuals: Sequence[Tensor]) -> Tensor:
+        """Return each tile's full log-spectrum, from what `residuals` gave."""
         size = self.spec.tile_size_px
-        noise = self._residual(tiles)  # (tiles, channels, size, size)
+        if self.spec.channel_mean is ChannelMean.RESIDUALS:
+            noise = (residuals[0] + residuals[1] + residuals[2]) * (1.0 / 3.0)
+        else:
+            noise = torch.cat(list(residuals), dim=1)  # (tiles, channels, size, size)
         channels = noise.shape[1]
         magnitude: Tensor = self.magnitude(noise.reshape(-1, size, size))
         level = torch.log(magnitude + 1.0)
@@ -52,17 +71,6 @@ class PooledSpectrum(nn.Module):
         """Return full log-spectra pooled, (tiles, dimension)."""
         pooled: Tensor = self.pool(level)
         return pooled.reshape(-1, self.spec.dimension)
-
-    def _residual(self, tiles: Tensor) -> Tensor:
-        pixels = tiles.to(torch.float32)  # (tiles, size, size, 3)
-        if self.spec.channel_mean is ChannelMean.PIXELS:
-            return self._filtered(pixels.mean(3).unsqueeze(1))
-        planes = pixels.permute(0, 3, 1, 2)  # (tiles, 3, size, size)
-        # One channel at a time: temporaries of a third of the size stay in the processor's cache.
-        noise = [self._filtered(planes[:, channel : channel + 1]) for channel in range(3)]
-        if self.spec.channel_mean is ChannelMean.RESIDUALS:
-            return (noise[0] + noise[1] + noise[2]) * (1.0 / 3.0)
-        return torch.cat(noise, dim=1)
 
     def _filtered(self, image: Tensor) -> Tensor:
         noise: Tensor = self.residual(image)
@@ -83,7 +91,8 @@ class WhitenedSpectrum(nn.Module):
 
     Inputs: `tiles` uint8 (tiles, size, size, 3), RGB, and `tile_weights` float32 (images, tiles),
     whose row i holds 1/T_i at image i's tiles and 0 elsewhere.
-    Output: float32 (images, dimension), rows of length 1.
+    Outputs: float32 (images, dimension), rows of length 1; with weights of the real head also its
+    log likelihood ratios, float32 (images,), photograph against generated.
     """
 
     mean: Tensor
@@ -92,7 +101,12 @@ class WhitenedSpectrum(nn.Module):
     lattice_scale: Tensor
 
     def __init__(
-        self, spec: SpectrumSpec, whitening: Whitening, *, axes_dtype: torch.dtype = torch.float32
+        self,
+        spec: SpectrumSpec,
+        whitening: Whitening,
+        *,
+        real: RealWeights | None = None,
+        axes_dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.spectrum = PooledSpectrum(spec)
@@ -107,15 +121,29 @@ class WhitenedSpectrum(nn.Module):
         )
         self.register_buffer("lattice_scale", torch.from_numpy(scale.astype(np.float32)))
         self.register_buffer("axes", torch.from_numpy(axes).to(axes_dtype))
+        if real is not None:
+            check_spec(spec)
+        self.statistics = None if real is None else TileStatistics()
+        self.real = None if real is None else RealHead(real)
 
-    def forward(self, tiles: Tensor, tile_weights: Tensor) -> Tensor:
-        """Return one fingerprint per row of `tile_weights`."""
-        level = self.spectrum.levels(tiles)
+    def forward(self, tiles: Tensor, tile_weights: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Return one fingerprint, and what the real head says, per row of `tile_weights`."""
+        residuals = self.spectrum.residuals(tiles)
+        level = self.spectrum.levels_from_residuals(residuals)
+        contrasts = self.lattice(level)
+        fingerprints = self._fingerprints(level, contrasts, tile_weights)
+        if self.real is None or self.statistics is None:
+            return fingerprints
+        pixels = tiles.permute(0, 3, 1, 2).to(torch.float32)
+        statistics = torch.cat([contrasts, self.statistics(pixels, residuals)], 1)
+        return fingerprints, self.real(statistics, tile_weights)
+
+    def _fingerprints(self, level: Tensor, contrasts: Tensor, tile_weights: Tensor) -> Tensor:
         deviation = torch.matmul(tile_weights, self.spectrum.pooled(level)) - self.mean
         narrow = deviation.to(self.axes.dtype)
         content = torch.matmul(F.linear(narrow, self.axes), self.axes)
         whitened = deviation - content.to(torch.float32)
-        contrast = torch.matmul(tile_weights, self.lattice(level)) - self.lattice_mean
+        contrast = torch.matmul(tile_weights, contrasts) - self.lattice_mean
         peaks = torch.tanh(contrast * self.lattice_scale)
         parts = [unit_rows(whitened), unit_rows(peaks) * self.lattice_weight]
         return torch.cat(parts, 1) / math.sqrt(1.0 + self.lattice_weight**2)

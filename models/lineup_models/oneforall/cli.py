@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lineup_models.oneforall.presets import Stage
 
 STAGES = ("denoiser", "simulator", "extractor", "heads")
-PRESETS = ("cpu", "gpu")
+PRESETS = ("cpu", "gpu", "published")
 
 
 @click.command()
@@ -41,7 +41,7 @@ PRESETS = ("cpu", "gpu")
     metavar="STAGE,...",
     help=f"Which of {', '.join(STAGES)} to go through. Default: all the preset needs.",
 )
-@click.option("--device", default=None, help="cpu or cuda. Default: what the preset is named for.")
+@click.option("--device", default=None, help="cpu or cuda; cuda for the gpu preset.")
 @click.option("--lpips", is_flag=True, help="Judge the simulator by the published LPIPS.")
 @click.option(
     "--simulator",

@@ -68,7 +68,8 @@ class BankOptions:
         textured: Whether generators may add noise to their features.
         space: Name of the search space the architectures are drawn from.
         hold_out: Photographs that are never used, for evaluation.
-        photograph_crops: Crops of each photograph kept as photographs.
+        photographs: Photographs kept as such, evenly spread over the names; None for all.
+        photograph_crops: Crops of each that are kept.
         degraded_versions: Degraded versions of each image among the features.
         keep_images: Keep the pixels, so that other features can be had later.
     """
@@ -83,6 +84,7 @@ class BankOptions:
     textured: bool = True
     space: str = "extended"
     hold_out: int = 150
+    photographs: int | None = None
     photograph_crops: int = 2
     degraded_versions: int = 1
     keep_images: bool = True
@@ -162,6 +164,9 @@ class BankFiller:
         self.simulators: dict[str, Simulator] = {
             name: read_simulator(path).simulator for name, path in weights.items()
         }
+        count = len(self.paths) if options.photographs is None else options.photographs
+        kept = np.linspace(0, len(self.paths), min(count, len(self.paths)), endpoint=False)
+        self.kept = kept.astype(int).tolist()
         random = np.random.default_rng([options.seed, 0])
         self.shared = random.choice(len(self.paths), options.shared_images, replace=False)
         drawn = random.integers(len(self.paths), size=CALIBRATION_IMAGES)
@@ -183,7 +188,7 @@ class BankFiller:
         """Return all shards of the bank, those of photographs first."""
         options = self.options
         per_shard = options.models_per_shard * (options.own_images + options.shared_images)
-        crops = len(self.paths) * options.photograph_crops
+        crops = len(self.kept) * options.photograph_crops
         return [("photographs", number) for number in range(-(-crops // per_shard))] + [
             ("models", number) for number in range(-(-options.models // options.models_per_shard))
         ]
@@ -217,10 +222,11 @@ class BankFiller:
     def _photograph_shard(self, number: int) -> tuple[Samples, list[str]]:
         options = self.options
         per_shard = options.models_per_shard * (options.own_images + options.shared_images)
-        crops = len(self.paths) * options.photograph_crops
+        crops = len(self.kept) * options.photograph_crops
         positions = range(number * per_shard, min((number + 1) * per_shard, crops))
         which = [
-            (position % len(self.paths), position // len(self.paths)) for position in positions
+            (self.kept[position % len(self.kept)], position // len(self.kept))
+            for position in positions
         ]
         images = np.stack([self.crop(photograph, k, options.size_px) for photograph, k in which])
         table = _table(PHOTOGRAPH, which, shared=0, psnr=np.full(len(which), np.nan, np.float32))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.errors import UsageError
-from lineup.types import AnyArray
+from lineup.types import AnyArray, RgbImage
 from lineup_models.simulator.bank import BANK_NAME, PHOTOGRAPH
 from lineup_models.simulator.features import (
     FeatureFunction,
@@ -113,6 +113,24 @@ def add_features(
         arrays = features_of_images(np.load(images), options["seed"], stream, count, features)
         write_arrays(target, arrays)
         yield shard
+
+
+def bank_images(folder: Path) -> Iterator[RgbImage]:
+    """Yield the reconstructions of a bank, (size, size, 3), generator by generator.
+
+    Raises:
+        UsageError: There is no bank, or it did not keep its images.
+    """
+    _header(folder)
+    for shard in _shards(folder):
+        if not shard.name.startswith("models-"):
+            continue
+        images = shard / "images.npy"
+        if not images.exists():
+            raise UsageError(
+                f"{shard} did not keep its images.", hint="Fill a bank that keeps its images."
+            )
+        yield from np.load(images)
 
 
 def _header(folder: Path) -> dict[str, Any]:

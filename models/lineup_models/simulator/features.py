@@ -88,6 +88,8 @@ def features_of_images(
     parameters = np.empty((len(images), versions, len(astuple(Degradation()))), np.float32)
     for position, image in enumerate(images):
         drawn = degradations_of_sample([seed, shard, position], versions)
+        if not drawn:
+            continue
         degraded[position] = features([degraded_image(image, one) for one in drawn])
         parameters[position] = [astuple(one) for one in drawn]
     return {"clean": clean, "degraded": degraded, "degradations": parameters}

@@ -8,6 +8,7 @@ from lineup import attribution as attribution_module
 from lineup import engine as engine_module
 from lineup.closing import ClosesOnExit
 from lineup.engine import Engine
+from lineup.evidence.batch import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 
@@ -20,6 +21,7 @@ class ColourExtractor(ClosesOnExit):
     name = "colour"
     digest = "colour"
     dimension = 3
+    tells_real = False
     tile_spec = TileSpec(SIZE_PX, 4)
 
     def tiles(self, pixels):
@@ -28,6 +30,12 @@ class ColourExtractor(ClosesOnExit):
     def fingerprints_from_tiles(self, tiles):
         means = np.stack([one.reshape(-1, 3).mean(axis=0) for one in tiles]) + 1e-3
         return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
+
+    def signals_from_tiles(self, tiles):
+        return Signals(self.fingerprints_from_tiles(tiles))
+
+    def real_llrs_from_tiles(self, tiles):
+        return np.array([one.mean() - 128 for one in tiles], np.float32)
 
     def fingerprints(self, images):
         return self.fingerprints_from_tiles([self.tiles(image) for image in images])

@@ -6,7 +6,7 @@ import pytest
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import open_bundle
-from lineup.errors import BundleFormatError, BundleNotFoundError
+from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.evidence import fingerprint as module
 from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
 from lineup.paths import shipped_dir
@@ -96,3 +96,23 @@ def test_another_kind_of_model_is_refused():
         FingerprintExtractor(
             module.replace(bundle, manifest=manifest), Device(DeviceKind.CPU), RuntimeOptions()
         )
+
+
+def test_the_shipped_bundle_tells_photographs_from_generated_images(extractor, images):
+    signals = extractor.signals_from_tiles([extractor.tiles(image) for image in images])
+
+    assert extractor.tells_real
+    assert (signals.fingerprints == extractor.fingerprints(images)).all()
+    assert signals.real_llrs.shape == (4,)
+    assert signals.real_llrs.dtype == np.float32
+    assert np.isfinite(signals.real_llrs).all()
+    assert extractor.signals_from_tiles([]).real_llrs.shape == (0,)
+
+
+def test_a_bundle_without_that_output_says_so(extractor, images, monkeypatch):
+    monkeypatch.setattr(extractor, "tells_real", False)
+    tiles = [extractor.tiles(image) for image in images]
+
+    assert extractor.signals_from_tiles(tiles).real_llrs is None
+    with pytest.raises(UsageError, match="does not tell photographs"):
+        extractor.real_llrs_from_tiles(tiles)

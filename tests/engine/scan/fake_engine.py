@@ -11,6 +11,7 @@ import types
 
 import numpy as np
 
+from lineup.evidence.batch import Signals
 from lineup.results import Evidence, Verdict
 
 SIZE = 16
@@ -21,6 +22,7 @@ class FakeExtractor:
     """Tiles of 16 px that cover the image; mean colours as fingerprints."""
 
     dimension = 3
+    tells_real = False
 
     def __init__(self, delay_ms=0.0):
         self.delay_ms = delay_ms
@@ -45,6 +47,9 @@ class FakeExtractor:
             raise RuntimeError("the model choked")
         return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
 
+    def signals_from_tiles(self, tiles):
+        return Signals(self.fingerprints_from_tiles(tiles))
+
 
 class FakeEngine:
     def __init__(self, delay_ms=0.0, sources=SOURCES):
@@ -52,7 +57,7 @@ class FakeEngine:
         self.sources = sources
         self.is_closed = False
 
-    def verdicts(self, fingerprints, *, notes, costs_ms):
+    def verdicts(self, fingerprints, *, real_llrs, notes, costs_ms):
         return [
             self._verdict(fingerprint, *given)
             for fingerprint, *given in zip(fingerprints, notes, costs_ms, strict=True)
