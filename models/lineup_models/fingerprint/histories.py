@@ -111,7 +111,7 @@ def _without_history(
 ) -> RgbImage:
     """Return the latest half, continued by reflection, or a mosaic of four of them."""
     if random.random() >= MOSAIC_SHARE:
-        return tiles_from_image(halves[-1], TileSpec(size_px, 1))[0]
+        return np.asarray(tiles_from_image(halves[-1], TileSpec(size_px, 1))[0])
     drawn = random.integers(len(halves), size=(2, 2))
     rows = [
         np.hstack([crop(halves[index], size_px // 2, random) for index in pair]) for pair in drawn
