@@ -7,12 +7,19 @@ from pathlib import Path
 import click
 
 from lineup.extras import require_extra
+from lineup_export.options import opset_option, overwrite_option
+from lineup_export.pocket.cli import pocket
+from lineup_export.public.cli import captioner, encoder, generator
 
 
 @click.group()
 def export() -> None:
     """Turn models into bundles for the runtime."""
     require_extra("export", ("torch", "onnx", "onnxscript"))
+
+
+for _command in (captioner, encoder, generator, pocket):
+    export.add_command(_command)
 
 
 @export.command()
@@ -34,13 +41,7 @@ def export() -> None:
     show_default=True,
     help="Number format of the whitening axes; the spectrum is always fp32.",
 )
-@click.option(
-    "--opset",
-    type=click.IntRange(18, 20),
-    default=18,
-    show_default=True,
-    help="ONNX operator set.",
-)
+@opset_option
 @click.option(
     "--max-tiles",
     type=click.IntRange(min=1),
@@ -48,7 +49,7 @@ def export() -> None:
     show_default=True,
     help="Most tiles that the runtime takes from one image.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@overwrite_option
 def fingerprint(
     *,
     checkpoint: Path,

@@ -1,30 +1,37 @@
-"""Torch module to ONNX graph: one clean, deterministic file and its content-addressed weights."""
+"""Torch module to ONNX graph: one clean, deterministic file and its content-addressed weights.
+
+Weights go from the module's own memory to their files one by one. What the export holds beyond the
+module is the graph without weights and one tensor, so a model of gigabytes needs little more than
+its own size.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
+import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import onnx
+import onnx_ir
 import torch
-from onnx import ModelProto, TensorProto, helper
+from onnx import ModelProto, helper
 from torch import Tensor, nn
 
-from lineup.bundles.bundle import weight_location
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
-from lineup.files import sha256_from_bytes
+from lineup_export.external import stream_weights
+from lineup_export.rules import check_rules
 
 OPSETS = range(18, 21)
 """TensorRT 10.3 takes up to 20; torch's exporter is written for 18 and later."""
 
-INLINE_BYTES = 1024
-"""Larger constants become external data."""
+GRAPH_NAME = "graph.onnx"
 
 PRODUCER = "lineup"
 
@@ -37,27 +44,30 @@ class InputSpec:
         name: Its name.
         example: A tensor of its dtype; free axes at least 2 long.
         free_axes: Name per axis whose length is free.
+        multiples: Per name in `free_axes`, what the length has to be a multiple of; 1 if absent.
     """
 
     name: str
     example: Tensor
     free_axes: Mapping[int, str]
+    multiples: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """An ONNX graph that has not been written yet.
+    """An ONNX graph that is not in a bundle yet.
 
     Attributes:
         onnx: The file; large constants point to `weights`.
-        weights: Raw little-endian bytes per location, "weights/sha256-<hex>".
+        weights: Raw little-endian bytes, or the file that holds them, per location
+            "weights/sha256-<hex>".
         opset: Version of the operator set.
         inputs: In the order of the graph.
         outputs: In the order of the graph.
     """
 
     onnx: bytes
-    weights: Mapping[str, bytes]
+    weights: Mapping[str, bytes | Path]
     opset: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -67,8 +77,11 @@ class OnnxGraph:
         for location, content in self.weights.items():
             path = folder / location
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(content)
-        path = folder / "graph.onnx"
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            elif not (path.exists() and path.samefile(content)):
+                shutil.copyfile(content, path)
+        path = folder / GRAPH_NAME
         path.write_bytes(self.onnx)
         return path
 
@@ -80,6 +93,7 @@ def graph_from_module(
     *,
     opset: int,
     mixed_precision: bool = False,
+    folder: Path | None = None,
 ) -> OnnxGraph:
     """Export a module. The same module gives the same bytes.
 
@@ -90,6 +104,8 @@ def graph_from_module(
         opset: One of `OPSETS`.
         mixed_precision: Whether the module changes between fp32 and fp16 on purpose; otherwise a
             cast inside the graph is an accident that costs precision, and refused.
+        folder: An existing folder that keeps the weights as files; without one they are held in
+            memory, which suits small models only.
 
     Raises:
         UsageError: The opset is not supported.
@@ -101,12 +117,37 @@ def graph_from_module(
             f"Operator set {opset} was asked for; {OPSETS[0]} to {OPSETS[-1]} can be written.",
             hint="Leave --opset away: 18 suits every backend.",
         )
-    model = _model_from_module(module, inputs, outputs, opset)
+    if folder is not None:
+        return _graph_in_folder(module, inputs, outputs, opset, mixed_precision, folder)
+    with tempfile.TemporaryDirectory(prefix="lineup-export-") as scratch:
+        graph = _graph_in_folder(module, inputs, outputs, opset, mixed_precision, Path(scratch))
+        weights = {
+            location: content if isinstance(content, bytes) else content.read_bytes()
+            for location, content in graph.weights.items()
+        }
+    return replace(graph, weights=weights)
+
+
+def _graph_in_folder(
+    module: nn.Module,
+    inputs: Sequence[InputSpec],
+    outputs: Sequence[str],
+    opset: int,
+    mixed_precision: bool,
+    folder: Path,
+) -> OnnxGraph:
+    intermediate = _model_from_module(module, inputs, outputs, opset)
+    _free_output_names(intermediate)
+    weights = stream_weights(intermediate, folder)
+    model = onnx_ir.to_proto(intermediate)
     _strip(model)
-    check_rules(model, opset, mixed_precision=mixed_precision)
-    weights = _externalise(model)
+    _name_free_axes(model, inputs)
+    content = model.SerializeToString(deterministic=True)
+    path = folder / GRAPH_NAME
+    path.write_bytes(content)
+    check_rules(model, opset, mixed_precision=mixed_precision, path=path)
     return OnnxGraph(
-        onnx=model.SerializeToString(deterministic=True),
+        onnx=content,
         weights=weights,
         opset=opset,
         inputs=tuple(_tensor_spec(value) for value in model.graph.input),
@@ -116,24 +157,52 @@ def graph_from_module(
 
 def _model_from_module(
     module: nn.Module, inputs: Sequence[InputSpec], outputs: Sequence[str], opset: int
-) -> ModelProto:
-    names = sorted({name for item in inputs for name in item.free_axes.values()})
-    free = {name: torch.export.Dim(name, min=1) for name in names}
+) -> onnx_ir.Model:
+    free = _free_dimensions(inputs)
     shapes = tuple({axis: free[name] for axis, name in item.free_axes.items()} for item in inputs)
+    # What a variadic parameter takes is one entry of the signature, and a tuple.
+    parameters = inspect.signature(module.forward).parameters.values()
+    named = [item for item in parameters if item.kind is not item.VAR_POSITIONAL]
+    rest = shapes[len(named) :]
+    nested = (*shapes[: len(named)], rest) if rest else shapes
     with _quiet():
         program = torch.onnx.export(
             module.eval(),
             tuple(item.example for item in inputs),
             dynamo=True,
             opset_version=opset,
-            dynamic_shapes=shapes,
+            dynamic_shapes=nested,
             input_names=[item.name for item in inputs],
             output_names=list(outputs),
             verbose=False,
         )
     assert program is not None
-    model: ModelProto = program.model_proto
+    model: onnx_ir.Model = program.model
     return model
+
+
+def _free_output_names(model: onnx_ir.Model) -> None:
+    """Rename values inside the graph that torch called as an output is called."""
+    ends = {id(value) for value in (*model.graph.inputs, *model.graph.outputs)}
+    taken = {value.name for value in (*model.graph.inputs, *model.graph.outputs)}
+    inside = [value for node in model.graph for value in node.outputs]
+    for value in (*inside, *model.graph.initializers.values()):
+        if value.name in taken and id(value) not in ends:
+            value.name = f"{value.name}_inside"
+
+
+def _free_dimensions(inputs: Sequence[InputSpec]) -> dict[str, Any]:
+    """Return a symbolic length per name; a multiple of n is n times another symbol."""
+    multiples: dict[str, int] = {}
+    for item in inputs:
+        for name in item.free_axes.values():
+            multiples[name] = max(item.multiples.get(name, 1), multiples.get(name, 1))
+    return {
+        name: torch.export.Dim(name, min=1)
+        if multiple == 1
+        else multiple * torch.export.Dim(f"{name}_per_{multiple}", min=1)
+        for name, multiple in sorted(multiples.items())
+    }
 
 
 @contextlib.contextmanager
@@ -163,43 +232,18 @@ def _strip(model: ModelProto) -> None:
         node.name, node.doc_string = f"{node.op_type}_{index}", ""
 
 
-def check_rules(model: ModelProto, opset: int, *, mixed_precision: bool = False) -> None:
-    """Check that every backend can take the graph.
-
-    Raises:
-        RuntimeError: The graph has another operator set, foreign operators, a DFT, or a cast
-            inside it without being of mixed precision.
-    """
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    if versions != {"": opset}:
-        raise RuntimeError(f"the graph uses the operator sets {versions}, expected {opset} only")
-    onnx.checker.check_model(model, full_check=True)
-    operators = {node.op_type for node in model.graph.node}
-    refused = operators & {"DFT", "STFT", "Resize", "Loop", "Scan", "If", "RandomNormal"}
-    if refused:
-        raise RuntimeError(f"the graph has operators that a backend lacks: {sorted(refused)}")
-    fed = {value.name for value in model.graph.input}
-    for node in model.graph.node:
-        if node.op_type == "Cast" and node.input[0] not in fed and not mixed_precision:
-            raise RuntimeError(f"the graph casts {node.input[0]!r}, which is not an input")
-
-
-def _externalise(model: ModelProto) -> dict[str, bytes]:
-    """Move large constants out of the graph; equal ones become one."""
-    weights: dict[str, bytes] = {}
-    for tensor in model.graph.initializer:
-        content = onnx.numpy_helper.to_array(tensor).tobytes()
-        if len(content) <= INLINE_BYTES:
-            continue
-        location = weight_location(sha256_from_bytes(content))
-        weights[location] = content
-        tensor.ClearField("raw_data")
-        tensor.ClearField("float_data")
-        tensor.data_location = TensorProto.EXTERNAL
-        del tensor.external_data[:]
-        for key, value in (("location", location), ("offset", "0"), ("length", str(len(content)))):
-            tensor.external_data.add(key=key, value=value)
-    return weights
+def _name_free_axes(model: ModelProto, inputs: Sequence[InputSpec]) -> None:
+    """Give free axes of inputs their names back, where torch wrote e.g. "8*rows_per_8"."""
+    names: dict[str, str] = {}
+    for item, value in zip(inputs, model.graph.input, strict=True):
+        for axis, name in item.free_axes.items():
+            dimension = value.type.tensor_type.shape.dim[axis]
+            names[dimension.dim_param] = name
+            dimension.dim_param = name
+    for value in model.graph.output:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param in names:
+                dimension.dim_param = names[dimension.dim_param]
 
 
 def _tensor_spec(value: Any) -> TensorSpec:

@@ -15,7 +15,8 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
-from lineup_export.graph import InputSpec, OnnxGraph, check_rules, graph_from_module
+from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
+from lineup_export.rules import check_rules
 
 
 class Affine(nn.Module):
@@ -86,6 +87,25 @@ def test_the_operator_set_is_the_one_asked_for(opset: int) -> None:
 def test_an_operator_set_out_of_range_is_refused() -> None:
     with pytest.raises(UsageError, match="18 to 20"):
         exported(21)
+
+
+class Named(nn.Module):
+    """A parameter, a value inside and an output of one name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.ones(3))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.nn.functional.embedding(tokens, torch.eye(5, 3)) + self.embedding
+
+
+def test_an_output_may_be_called_as_something_inside_is() -> None:
+    tokens = InputSpec("tokens", torch.zeros(2, 4, dtype=torch.int64), {0: "n"})
+
+    graph = graph_from_module(Named(), [tokens], ["embedding"], opset=18)
+
+    assert [spec.name for spec in graph.outputs] == ["embedding"]
 
 
 def model_of(*nodes: onnx.NodeProto, opset: int = 18) -> onnx.ModelProto:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,17 @@ def models() -> None:
 
 
 @models.command("list")
+@click.option("--recipes", "only_recipes", is_flag=True, help="List only what can be exported.")
 @json_option
-def list_models(as_json: bool) -> None:
-    """List the bundles that come with lineup and those installed."""
+def list_models(only_recipes: bool, as_json: bool) -> None:
+    """List the bundles of this machine, and the recipes that `lineup export` makes bundles from."""
+    if not only_recipes:
+        _list_bundles(as_json)
+    if only_recipes or not as_json:
+        _list_recipes(as_json)
+
+
+def _list_bundles(as_json: bool) -> None:
     stored = _store().list()
     if as_json:
         _echo_json([_summary(entry) for entry in stored])
@@ -54,6 +63,46 @@ def list_models(as_json: bool) -> None:
     for entry in stored:
         if entry.problem is not None:
             click.echo(f"{entry.name}: {_printable(entry.problem)}", err=True)
+
+
+def _list_recipes(as_json: bool) -> None:
+    # Training and export are looked up by name: the runtime does not depend on them.
+    recipes = importlib.import_module("lineup_models.recipes.read").all_recipes()
+    if as_json:
+        _echo_json([_recipe_summary(recipe) for recipe in recipes])
+        return
+    table = _table("recipe", "kind", "licence", "hub", "download", "size", "steps")
+    for recipe in recipes:
+        defaults = recipe.generation
+        width = recipe.preprocess.width_px if defaults is None else defaults.native_width_px
+        _add_row(
+            table,
+            recipe.name,
+            recipe.kind.value,
+            recipe.licence,
+            recipe.hub_id,
+            _size_text(recipe.download_mb * 1_000_000),
+            f"{width} px",
+            "" if defaults is None else str(defaults.steps),
+        )
+    _print(table)
+
+
+def _recipe_summary(recipe: Any) -> dict[str, Any]:
+    """Return a recipe's line of `list --recipes --json`."""
+    return {
+        "name": recipe.name,
+        "kind": recipe.kind.value,
+        "title": recipe.title,
+        "hub_id": recipe.hub_id,
+        "revision": recipe.revision,
+        "licence": recipe.licence,
+        "accept_licence": recipe.accept_licence,
+        "download_mb": recipe.download_mb,
+        "components": [component.part for component in recipe.components],
+        "hazards": list(recipe.hazards),
+        "recalled": list(recipe.recalled),
+    }
 
 
 @models.command()

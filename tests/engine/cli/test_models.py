@@ -106,9 +106,20 @@ def test_list_names_what_cannot_be_read_on_stderr(tmp_path: Path) -> None:
 
 def test_an_empty_list_says_so_beside_the_results() -> None:
     done = run("list")
-    assert done.stdout == ""
+    assert "bundle" not in done.stdout
     assert "No bundle is installed" in done.stderr
     assert run("list", "--json").stdout == "[]\n"
+
+
+def test_list_shows_what_can_be_exported() -> None:
+    assert "sd-turbo" in run("list").stdout
+    done = run("list", "--recipes")
+    assert "stabilityai/sd-turbo" in done.stdout
+    assert done.stderr == ""
+    rows = {row["name"]: row for row in json.loads(run("list", "--recipes", "--json").stdout)}
+    assert rows["sd-turbo"]["kind"] == "generator"
+    assert rows["sd-turbo"]["components"] == ["text_encoder", "unet", "vae"]
+    assert rows["sd-turbo"]["accept_licence"] is True
 
 
 def test_show_tells_what_the_manifest_holds(toy: Bundle) -> None:

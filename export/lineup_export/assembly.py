@@ -1,0 +1,121 @@
+"""Components to bundle: one at a time, and nothing is left when one of them fails."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import logging
+import platform
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lineup._version import __version__
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.manifest import Precision
+from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.errors import UsageError
+from lineup_export.component import Component, ComponentReport, add_component
+
+logger = logging.getLogger(__name__)
+
+TOOLS = ("diffusers", "numpy", "onnx", "onnxruntime", "onnxscript", "torch", "transformers")
+_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+
+Watch = Callable[[str, int, int], None]
+"""Called with a component's role, its number and the number of all before it is exported."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How components become a bundle.
+
+    Attributes:
+        precision: Of weights and computation.
+        opset: ONNX operator set.
+        overwrite: Replace a bundle that is there.
+    """
+
+    precision: Precision = Precision.FP32
+    opset: int = 18
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedBundle:
+    """A bundle and what its export measured."""
+
+    bundle: Bundle
+    reports: tuple[ComponentReport, ...]
+
+
+def write_bundle(
+    target: Path,
+    description: BundleDescription,
+    components: Sequence[Component],
+    files: Mapping[str, bytes],
+    options: ExportOptions,
+    watch: Watch = lambda *_: None,
+) -> ExportedBundle:
+    """Export components into a bundle; or leave nothing behind.
+
+    Args:
+        target: Folder that becomes the bundle.
+        description: What the manifest says about the model as a whole; the details of its source
+            gain an entry "components" with what was measured.
+        components: In the order of the manifest.
+        files: Further files by path inside the bundle, e.g. tokenizers.
+        options: How.
+        watch: Told before each component.
+
+    Raises:
+        ParityError: A graph does not compute what its module computes.
+        UsageError: The target exists or cannot be written, or the opset is not supported.
+    """
+    measured: dict[str, Any] = {}
+    source = replace(
+        description.source, details={**description.source.details, "components": measured}
+    )
+    reports: list[ComponentReport] = []
+    writer = BundleWriter(target, replace(description, source=source), overwrite=options.overwrite)
+    try:
+        with (
+            writer,
+            tempfile.TemporaryDirectory(
+                dir=target.absolute().parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
+            ) as scratch,
+        ):
+            for path, content in files.items():
+                writer.add_file(path, content)
+            for number, component in enumerate(components):
+                watch(component.role, number, len(components))
+                report = add_component(
+                    writer, component, options.precision, options.opset, Path(scratch)
+                )
+                logger.info("%s: %s", component.role, report)
+                measured[component.role] = report.details()
+                reports.append(report)
+            return ExportedBundle(writer.finish(), tuple(reports))
+    except OSError as error:
+        raise _write_error(target, error) from error
+
+
+def tool_versions(names: Iterable[str] = TOOLS) -> dict[str, str]:
+    """Return the version per tool that takes part in an export; absent ones are left out."""
+    found = {"lineup": __version__, "python": platform.python_version()}
+    for name in names:
+        for distribution in _DISTRIBUTIONS.get(name, (name,)):
+            try:
+                found[name] = importlib.metadata.version(distribution)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+def _write_error(target: Path, error: OSError) -> UsageError:
+    hint = "Nothing was left behind."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        hint += " An export needs room for twice the bundle: the graph, and its copy in the bundle."
+    return UsageError(f"{target} cannot be written: {error.strerror or error}.", hint=hint)

@@ -1,0 +1,221 @@
+"""One component of a bundle: module, graph, proof that they compute the same.
+
+A component is built, exported, compared and forgotten before the next one is built, so an export
+never holds more than its largest component.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lineup.bundles.manifest import Parity, Precision
+from lineup.bundles.writer import BundleWriter
+from lineup.errors import ParityError
+from lineup.types import AnyArray
+from lineup_export.graph import InputSpec, graph_from_module
+from lineup_export.parity import (
+    checked_parity,
+    lowest_cosine,
+    max_relative_error,
+    outputs_from_file,
+)
+from lineup_export.precision import (
+    LADDER,
+    HalfPrecision,
+    Islands,
+    widened_parameters,
+)
+
+DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16}
+TOLERANCES = {Precision.FP32: 2e-4, Precision.FP16: 2e-2}
+"""Largest error allowed where a component names none: max |difference| / max |reference|."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """What becomes one graph.
+
+    Attributes:
+        role: Name of the graph in the bundle.
+        module: Builds the module; its parameters are of the dtype given or wider.
+        inputs: In the order of its `forward`; inputs and outputs are float32 or int64.
+        outputs: Names, in order.
+        samples: What parity is measured on: one tensor per input each.
+        tolerances: Largest error per precision.
+        ladder: Islands to try in half precision, from fast to safe.
+    """
+
+    role: str
+    module: Callable[[torch.dtype], nn.Module]
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[str, ...]
+    samples: tuple[tuple[Tensor, ...], ...]
+    tolerances: tuple[tuple[Precision, float], ...] = tuple(TOLERANCES.items())
+    ladder: tuple[Islands, ...] = LADDER
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentReport:
+    """What an export of one component measured.
+
+    Attributes:
+        role: Name of the graph.
+        parameters: Number of parameters.
+        size_bytes: Of graph and weights.
+        islands: What computes in single precision in a half-precision graph.
+        parity: Of ONNX Runtime against torch in single precision.
+        cosine: The lowest cosine between an output and its reference.
+        export_seconds: Time of torch's exporter.
+    """
+
+    role: str
+    parameters: int
+    size_bytes: int
+    islands: tuple[str, ...]
+    parity: Parity
+    cosine: float
+    export_seconds: float
+
+    def details(self) -> dict[str, Any]:
+        """Return what a manifest records beside the parity."""
+        return {
+            "parameters": self.parameters,
+            "fp32_islands": list(self.islands),
+            "cosine": self.cosine,
+        }
+
+
+def add_component(
+    writer: BundleWriter, component: Component, precision: Precision, opset: int, scratch: Path
+) -> ComponentReport:
+    """Export a component into a bundle.
+
+    Args:
+        writer: The bundle being written.
+        component: What to export.
+        precision: Of weights and computation.
+        opset: ONNX operator set.
+        scratch: Folder for the graph until it is in the bundle; on the bundle's file system.
+
+    Raises:
+        ParityError: The graph does not compute what the module computes.
+        UsageError: The opset is not supported.
+        RuntimeError: The module cannot be exported.
+    """
+    tolerance = dict(component.tolerances)[precision]
+    module = component.module(DTYPES[precision]).eval().requires_grad_(False)
+    parameters = sum(parameter.numel() for parameter in module.parameters())
+    references = _references(module, component.samples)
+    islands: Islands = frozenset()
+    if precision is Precision.FP16:
+        module, islands = _half_module(module, component, references, tolerance)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=f".{component.role}.") as name:
+        folder = Path(name)
+        start = time.perf_counter()
+        graph = graph_from_module(
+            module,
+            component.inputs,
+            component.outputs,
+            opset=opset,
+            mixed_precision=precision is Precision.FP16,
+            folder=folder,
+        )
+        export_seconds = time.perf_counter() - start
+        # The runtime gets the memory that the module had.
+        del module
+        gc.collect()
+        feeds = [
+            {item.name: value.numpy() for item, value in zip(component.inputs, sample, strict=True)}
+            for sample in component.samples
+        ]
+        ran = outputs_from_file(graph.write(folder), feeds)
+        found = [[outputs[key] for key in component.outputs] for outputs in ran]
+        parity = _parity(component.role, found, references, tolerance)
+        writer.add_graph(
+            component.role,
+            graph.onnx,
+            inputs=graph.inputs,
+            outputs=graph.outputs,
+            opset=graph.opset,
+            parity=parity,
+            weights=graph.weights,
+        )
+        size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return ComponentReport(
+        role=component.role,
+        parameters=parameters,
+        size_bytes=size_bytes,
+        islands=tuple(sorted(island.value for island in islands)),
+        parity=parity,
+        cosine=lowest_cosine(_joined(found), _joined(references)),
+        export_seconds=export_seconds,
+    )
+
+
+def _references(module: nn.Module, samples: Sequence[tuple[Tensor, ...]]) -> list[list[AnyArray]]:
+    """Return the module's outputs per sample, computed in single precision."""
+    with torch.no_grad(), widened_parameters(module):
+        return [_arrays(module(*sample)) for sample in samples]
+
+
+def _half_module(
+    module: nn.Module,
+    component: Component,
+    references: list[list[AnyArray]],
+    tolerance: float,
+) -> tuple[nn.Module, Islands]:
+    """Return the module in half precision with the fewest islands that keep to the tolerance.
+
+    torch rounds to half after every operation, as a GPU does. ONNX Runtime on a CPU does not: it
+    runs chains of operations in single precision, and would pass what overflows on a GPU.
+    """
+    errors = []
+    for islands in component.ladder:
+        half = HalfPrecision(module, islands)
+        with torch.no_grad():
+            found = [_arrays(half(*sample)) for sample in component.samples]
+        error = _worst(found, references)
+        if error <= tolerance:
+            return half, islands
+        errors.append(f"{' and '.join(sorted(islands))} in single precision: {error:.3g}")
+    raise ParityError(
+        f"Component {component.role!r} differs from itself in single precision by more than "
+        f"{tolerance:.3g} ({'; '.join(errors)}). No bundle was written.",
+        hint="Export it with --precision fp32.",
+    )
+
+
+def _arrays(outputs: Any) -> list[AnyArray]:
+    items = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    return [item.detach().numpy() for item in items]
+
+
+def _joined(outputs: list[list[AnyArray]]) -> list[AnyArray]:
+    return [array for sample in outputs for array in sample]
+
+
+def _worst(found: list[list[AnyArray]], references: list[list[AnyArray]]) -> float:
+    pairs = zip(_joined(found), _joined(references), strict=True)
+    return max(max_relative_error(output, expected) for output, expected in pairs)
+
+
+def _parity(
+    role: str, found: list[list[AnyArray]], references: list[list[AnyArray]], tolerance: float
+) -> Parity:
+    return checked_parity(
+        role,
+        _joined(found),
+        _joined(references),
+        reference=f"torch {torch.__version__} float32",
+        tolerance=tolerance,
+        samples=len(references),
+    )

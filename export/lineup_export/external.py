@@ -1,0 +1,57 @@
+"""Large constants go from a model's memory to files at the address of their content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx_ir
+
+from lineup.bundles.bundle import WEIGHTS_FOLDER, weight_location
+from lineup.files import CHUNK_BYTES
+from lineup.types import AnyArray
+
+INLINE_BYTES = 1024
+"""Larger constants become external data."""
+
+
+def stream_weights(model: onnx_ir.Model, folder: Path) -> dict[str, bytes | Path]:
+    """Move large constants from the model into files of the folder; equal ones become one."""
+    (folder / WEIGHTS_FOLDER).mkdir(exist_ok=True)
+    weights: dict[str, bytes | Path] = {}
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes <= INLINE_BYTES:
+            continue
+        location = _write_weight(tensor.numpy(), folder)
+        weights[location] = folder / location
+        value.const_value = onnx_ir.ExternalTensor(
+            location,
+            0,
+            tensor.nbytes,
+            tensor.dtype,
+            shape=onnx_ir.Shape(tensor.shape.numpy()),
+            name=value.name or "",
+            base_dir=folder,
+        )
+    return weights
+
+
+def _write_weight(array: AnyArray, folder: Path) -> str:
+    """Write an array to the address of its content, hashing on the way; return the location."""
+    # One tensor's copy where it is a transposed view; otherwise the module's own memory.
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    digest = hashlib.sha256()
+    handle, incoming = tempfile.mkstemp(dir=folder / WEIGHTS_FOLDER)
+    with os.fdopen(handle, "wb") as stream:
+        for start in range(0, len(content), CHUNK_BYTES):
+            chunk = content[start : start + CHUNK_BYTES]
+            digest.update(chunk.data)
+            stream.write(chunk.data)
+    location = weight_location(digest.hexdigest())
+    target = Path(incoming).replace(folder / location)
+    target.chmod(0o644)
+    return location

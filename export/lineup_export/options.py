@@ -1,0 +1,65 @@
+"""Options that the export commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from lineup.bundles.manifest import Precision
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Precisions(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """One or several number formats, separated by commas."""
+
+    name = "fp32,fp16"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[Precision, ...]:
+        """Return the formats in the order given, each once."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(dict.fromkeys(Precision(word.strip()) for word in value.split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not one or several of fp32, fp16", param, ctx)
+
+
+def precision_option(command: Command) -> Command:
+    """Add `--precision`; the command receives `precision: tuple[Precision, ...]`."""
+    return click.option(
+        "--precision",
+        type=Precisions(),
+        default="fp32",
+        show_default=True,
+        help="Number format of weights and computation: fp32 for CPUs, fp16 for GPUs. With "
+        "several, each gets a folder of its own inside the output.",
+    )(command)
+
+
+def opset_option(command: Command) -> Command:
+    """Add `--opset`; the command receives `opset: int`."""
+    return click.option(
+        "--opset",
+        type=click.IntRange(18, 20),
+        default=18,
+        show_default=True,
+        help="ONNX operator set.",
+    )(command)
+
+
+def overwrite_option(command: Command) -> Command:
+    """Add `--overwrite`; the command receives `overwrite: bool`."""
+    return click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")(
+        command
+    )
+
+
+def folder_for_precision(output: Path, precision: Precision, all_of: int) -> Path:
+    """Return where bundles of a precision go: `output`, or a folder in it when it is not alone."""
+    return output if all_of == 1 else output / precision.value

@@ -1,0 +1,1 @@
+"""Exports the pocket lineup: the output of its training becomes bundles."""

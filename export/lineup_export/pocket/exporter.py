@@ -1,0 +1,246 @@
+"""Output of `lineup train pocket` to bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lineup.bundles.manifest import (
+    BundleKind,
+    CaptionerInfo,
+    EncoderInfo,
+    GenerationInfo,
+    Origin,
+    Source,
+    TextEncoderInfo,
+)
+from lineup.bundles.writer import BundleDescription
+from lineup.files import sha256_from_file
+from lineup_export import contracts
+from lineup_export.assembly import (
+    ExportedBundle,
+    ExportOptions,
+    Watch,
+    tool_versions,
+    write_bundle,
+)
+from lineup_export.component import Component
+from lineup_models.pocket import registry
+from lineup_models.pocket.text import BOS, EOS, LENGTH, PAD
+
+NAMES = tuple(registry.COMPONENTS)
+LICENCE = "Apache-2.0"
+
+SCHEDULER: Mapping[str, Any] = {
+    "type": "one-step",
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "prediction_type": registry.PREDICTION_TYPE,
+    "timestep_spacing": "trailing",
+}
+"""The noise that the students are distilled at."""
+
+
+def bundle_from_pocket(
+    folder: Path | None,
+    name: str,
+    target: Path,
+    options: ExportOptions,
+    watch: Watch = lambda *_: None,
+) -> ExportedBundle:
+    """Export one model of the pocket lineup.
+
+    Args:
+        folder: Output of `lineup train pocket`; None for random weights.
+        name: One of `NAMES`.
+        target: Folder that becomes the bundle.
+        options: How.
+        watch: Told before each component.
+
+    Raises:
+        BundleNotFoundError: The folder has no weights of the model.
+        ParityError: A graph does not compute what its module computes.
+        UsageError: The target exists, or the opset is not supported.
+    """
+    if name == registry.CLIP:
+        description, components = _clip(folder, options)
+    elif name == registry.CAPTIONER:
+        description, components = _captioner(folder, options)
+    else:
+        description, components = _generator(folder, name, options)
+    tokenizer = registry.load_tokenizer(folder).to_str().encode("utf-8")
+    files = {} if name == registry.CLIP else {registry.TOKENIZER_NAME: tokenizer}
+    return write_bundle(target, description, components, files, options, watch)
+
+
+def _builder(folder: Path | None, bundle: str, component: str) -> contracts.ModuleBuilder:
+    def module(_: torch.dtype) -> nn.Module:
+        return registry.load_component(folder, bundle, component)
+
+    return module
+
+
+def _clip(folder: Path | None, options: ExportOptions) -> tuple[BundleDescription, list[Component]]:
+    spec = registry.load_clip(folder).spec
+    size_px = (spec.size_px, spec.size_px)
+    components = [
+        contracts.image_tower(_builder(folder, registry.CLIP, "image_tower"), size_px),
+        contracts.image_tower(
+            _builder(folder, registry.CLIP, "image_tower_cut"),
+            size_px,
+            role="image_tower_cut",
+            has_embedding=False,
+        ),
+    ]
+    encoder = EncoderInfo(
+        layers=tuple(range(1, spec.blocks + 1)),
+        default_layer=spec.middle,
+        dimension=spec.dimension,
+        embedding_dimension=spec.embedding,
+    )
+    about = _description(
+        BundleKind.ENCODER, registry.CLIP, ("clip",), folder, options, spec.size_px
+    )
+    return BundleDescription(**about, encoder=encoder), components
+
+
+def _captioner(
+    folder: Path | None, options: ExportOptions
+) -> tuple[BundleDescription, list[Component]]:
+    model = registry.load_captioner(folder)
+    spec = model.spec
+    cache = contracts.Cache(
+        vocabulary=model.embedding.num_embeddings,
+        layers=spec.layers,
+        heads=spec.heads,
+        head_dimension=spec.head_dimension,
+        max_tokens=spec.max_tokens,
+        image_tokens=spec.image_tokens,
+    )
+    name = registry.CAPTIONER
+    components = [
+        contracts.vision_encoder(
+            _builder(folder, name, "vision_encoder"), (spec.size_px, spec.size_px)
+        ),
+        contracts.text_decoder(_builder(folder, name, "text_decoder"), cache),
+    ]
+    info = CaptionerInfo(
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        max_tokens=cache.max_tokens,
+        layers=cache.layers,
+        heads=cache.heads,
+        head_dimension=cache.head_dimension,
+    )
+    about = _description(BundleKind.CAPTIONER, name, ("captioner",), folder, options, spec.size_px)
+    described = BundleDescription(**about, captioner=info, tokenizer=registry.TOKENIZER_NAME)
+    return described, components
+
+
+def _generator(
+    folder: Path | None, name: str, options: ExportOptions
+) -> tuple[BundleDescription, list[Component]]:
+    facts = registry.generator_facts(folder, name)
+    unet = registry.generator_spec(folder, name).unet
+    denoiser = contracts.Denoiser(
+        channels=facts.latent_channels,
+        text_length=LENGTH,
+        text_dimension=facts.text_dimension,
+        multiple=2 ** (len(unet.widths) - 1),
+    )
+    components = [
+        contracts.text_encoder(
+            _builder(folder, name, "text_encoder"),
+            length=LENGTH,
+            vocabulary=registry.words(),
+            eos_token_id=EOS,
+        ),
+        contracts.unet(_builder(folder, name, "unet"), denoiser),
+        contracts.vae_decoder(_builder(folder, name, "vae_decoder"), facts.latent_channels),
+        contracts.vae_encoder(_builder(folder, name, "vae_encoder"), facts.latent_factor),
+    ]
+    generation = GenerationInfo(
+        native_width_px=facts.size_px,
+        native_height_px=facts.size_px,
+        steps=1,
+        guidance=0.0,
+        latent_channels=facts.latent_channels,
+        latent_factor=facts.latent_factor,
+        latent_scaling=facts.latent_scaling,
+        latent_shift=facts.latent_shift,
+        vae_family=f"pocket-{facts.vae}",
+        text_encoders=(
+            TextEncoderInfo(
+                role="text_encoder",
+                tokenizer=registry.TOKENIZER_NAME,
+                length=LENGTH,
+                pad_token_id=PAD,
+            ),
+        ),
+    )
+    parts = (name, f"vae-{facts.vae}")
+    about = _description(
+        BundleKind.GENERATOR, name, parts, folder, options, facts.size_px, facts.record
+    )
+    described = BundleDescription(
+        **about,
+        generation=generation,
+        scheduler=dict(SCHEDULER),
+        tokenizer=registry.TOKENIZER_NAME,
+    )
+    return described, components
+
+
+def _description(
+    kind: BundleKind,
+    name: str,
+    parts: Sequence[str],
+    folder: Path | None,
+    options: ExportOptions,
+    size_px: int,
+    record: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the fields that every kind of bundle has."""
+    if folder is None:
+        source = Source(Origin.RANDOM, "random:0", "lineup_models.pocket")
+    else:
+        digests = {part: sha256_from_file(registry.weights_path(folder, part)) for part in parts}
+        source = Source(
+            Origin.TRAINED,
+            "lineup train pocket",
+            f"sha256:{digests[parts[0]]}",
+            {"weights": digests, **(record or {})},
+        )
+    return {
+        "kind": kind,
+        "name": name,
+        "licence": LICENCE,
+        "source": source,
+        "tools": tool_versions(("numpy", "onnx", "onnxruntime", "onnxscript", "torch")),
+        "precision": options.precision,
+        "preprocess": _preprocess(size_px),
+    }
+
+
+def _preprocess(size_px: int) -> dict[str, Any]:
+    """Return what the host does to an image: -1..1, the square in the centre."""
+    return {
+        "width_px": size_px,
+        "height_px": size_px,
+        "resize_mode": "shortest_edge_crop",
+        "interpolation": "bicubic",
+        "antialias": True,
+        "crop": "center",
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+        "value_range": [-1.0, 1.0],
+        "colour_order": "RGB",
+        "layout": "NCHW",
+    }

@@ -1,0 +1,1 @@
+"""Exports public models: recipes, hub repositories and local folders become bundles."""

@@ -1,0 +1,175 @@
+"""Local folders of diffusers and transformers; safetensors only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lineup.bundles.manifest import Origin, Source
+from lineup.errors import UsageError
+from lineup.files import sha256_from_file
+from lineup_export.public.source import class_from_name
+from lineup_export.public.tokenizer_files import tokenizer_from_folder
+
+INDEX_NAME = "model_index.json"
+CONFIG_NAME = "config.json"
+WHOLE = "model"
+"""The only part of a transformers folder."""
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
+_CLASSES = {
+    "blip": "transformers.BlipForConditionalGeneration",
+    "clip": "transformers.CLIPVisionModelWithProjection",
+    "clip_vision_model": "transformers.CLIPVisionModelWithProjection",
+    "vision-encoder-decoder": "transformers.VisionEncoderDecoderModel",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource:
+    """A folder that `save_pretrained` wrote, or a snapshot of a hub repository.
+
+    Attributes:
+        folder: Holds model_index.json (diffusers) or config.json (transformers).
+        origin: What the manifest says about where the weights come from.
+        variant: "fp16" to read the files with that word in their name.
+    """
+
+    folder: Path
+    origin: Source
+    variant: str | None = None
+
+    def has(self, part: str) -> bool:
+        """Return whether the model has such a component."""
+        if part == WHOLE:
+            return (self.folder / CONFIG_NAME).is_file()
+        entry = self.index().get(part)
+        return isinstance(entry, list) and len(entry) == 2 and None not in entry
+
+    def index(self) -> dict[str, Any]:
+        """Return the content of model_index.json; empty when there is none."""
+        path = self.folder / INDEX_NAME
+        return json_from_file(path) if path.is_file() else {}
+
+    def config(self, part: str) -> Mapping[str, Any]:
+        """Return the configuration of a component.
+
+        Raises:
+            UsageError: The folder has no such component.
+        """
+        path = self._folder(part) / CONFIG_NAME
+        if not path.is_file():
+            raise UsageError(
+                f"{self.folder} has no {path.relative_to(self.folder)}.",
+                hint="Expected a folder that `save_pretrained` of diffusers or transformers wrote.",
+            )
+        name = self.class_name(part)
+        if name.startswith("diffusers."):
+            return json_from_file(path)
+        # The file leaves out what is the default of its class.
+        full: dict[str, Any] = class_from_name(name).config_class.from_pretrained(path).to_dict()
+        return full
+
+    def class_name(self, part: str) -> str:
+        """Return library and class of a component.
+
+        Raises:
+            UsageError: The class is none that can be exported.
+        """
+        if part != WHOLE:
+            library, name = self.index()[part]
+            return f"{library}.{name}"
+        kind = json_from_file(self.folder / CONFIG_NAME).get("model_type")
+        if kind not in _CLASSES:
+            raise UsageError(
+                f"{self.folder} holds a model of type {kind!r}, which cannot be exported.",
+                hint=f"These can: {', '.join(_CLASSES)}.",
+            )
+        return _CLASSES[kind]
+
+    def module(self, part: str, dtype: torch.dtype) -> nn.Module:
+        """Read a component.
+
+        Raises:
+            UsageError: It holds pickled weights only, or weights of something else.
+        """
+        folder = self._folder(part)
+        self.check_safetensors(part)
+        named = {"variant": self.variant} if self.variant else {}
+        dtype_key = "torch_dtype" if self.class_name(part).startswith("diffusers.") else "dtype"
+        try:
+            module: nn.Module = class_from_name(self.class_name(part)).from_pretrained(
+                folder, use_safetensors=True, local_files_only=True, **named, **{dtype_key: dtype}
+            )
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UsageError(
+                f"{folder} cannot be loaded as {self.class_name(part)}: {error}",
+                hint="Expected a folder that `save_pretrained` wrote.",
+            ) from error
+        return module.eval()
+
+    def check_safetensors(self, part: str) -> None:
+        """Check that the weights of a component are safetensors.
+
+        Raises:
+            UsageError: They are pickled, or there are none.
+        """
+        folder = self._folder(part)
+        if any(folder.glob("*.safetensors")):
+            return
+        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+        if pickles:
+            raise UsageError(
+                f"{folder} holds pickled weights only ({pickles[0]}), which are refused: "
+                "reading them would run code that they carry.",
+                hint="Convert them on a machine that may run that code: "
+                "model.save_pretrained(DIR, safe_serialization=True)",
+            )
+        raise UsageError(f"{folder} holds no *.safetensors.")
+
+    def tokenizer(self, part: str) -> str:
+        """Return the tokenizer of a component."""
+        if part == WHOLE:
+            return tokenizer_from_folder(self.folder)
+        return tokenizer_from_folder(self.folder / part.replace("text_encoder", "tokenizer"))
+
+    def _folder(self, part: str) -> Path:
+        return self.folder if part == WHOLE else self.folder / part
+
+
+def local_origin(folder: Path) -> Source:
+    """Return what a manifest says about a local folder: its name, pinned by the hash of its index.
+
+    Raises:
+        UsageError: The folder is neither of diffusers nor of transformers.
+    """
+    for name in (INDEX_NAME, CONFIG_NAME):
+        path = folder / name
+        if path.is_file():
+            # The name is enough to recognise it; a path would tell about the machine.
+            return Source(Origin.HUB, folder.resolve().name, f"sha256:{sha256_from_file(path)}")
+    raise UsageError(
+        f"{folder} holds neither {INDEX_NAME} nor {CONFIG_NAME}.",
+        hint="Expected a folder that `save_pretrained` of diffusers or transformers wrote.",
+    )
+
+
+def json_from_file(path: Path) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        UsageError: The file holds none.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"{path} holds a {type(value).__name__}, expected a JSON object.")
+    return value

@@ -1,0 +1,101 @@
+"""Denoisers and autoencoders of diffusers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Denoiser(nn.Module):
+    """A UNet with its inputs in the order of a bundle's graph `unet`.
+
+    Args:
+        model: A diffusers UNet2DConditionModel.
+        has_pooled: Whether it takes pooled text embedding and time ids (SDXL).
+        has_guidance: Whether it takes an embedded guidance scale (LCM).
+    """
+
+    def __init__(self, model: Any, *, has_pooled: bool, has_guidance: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.has_pooled, self.has_guidance = has_pooled, has_guidance
+
+    def forward(
+        self, latents: Tensor, timestep: Tensor, text_states: Tensor, *others: Tensor
+    ) -> Tensor:
+        """Return the prediction; `others` are pooled and time_ids, then guidance_embedding."""
+        conditions: dict[str, Any] = {}
+        if self.has_pooled:
+            pooled, time_ids, *others = others  # type: ignore[assignment]
+            conditions["added_cond_kwargs"] = {"text_embeds": pooled, "time_ids": time_ids}
+        if self.has_guidance:
+            conditions["timestep_cond"] = others[0]
+        prediction: Tensor = self.model(
+            latents,
+            timestep,
+            encoder_hidden_states=text_states,
+            return_dict=False,
+            **conditions,
+        )[0]
+        return prediction
+
+
+class KlDecoder(nn.Module):
+    """The decoder of a diffusers AutoencoderKL, with its weights only."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.before, self.decoder = model.post_quant_conv or nn.Identity(), model.decoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the image, -1..1.
+
+        As the decoder's own forward, without its cast to the format of its weights, which would
+        overflow where only the weights are half.
+        """
+        decoder = self.decoder
+        features = decoder.mid_block(decoder.conv_in(self.before(latents)))
+        for block in decoder.up_blocks:
+            features = block(features)
+        image: Tensor = decoder.conv_out(decoder.conv_act(decoder.conv_norm_out(features)))
+        return image
+
+
+class KlEncoder(nn.Module):
+    """The encoder of a diffusers AutoencoderKL, with its weights only."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.encoder, self.after = model.encoder, model.quant_conv or nn.Identity()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the posterior mean."""
+        mean: Tensor = self.after(self.encoder(image)).chunk(2, dim=1)[0]
+        return mean
+
+
+class TinyDecoder(nn.Module):
+    """The decoder of a diffusers AutoencoderTiny."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.decoder = model.decoder
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Return the image, -1..1."""
+        image: Tensor = self.decoder(latents)
+        return image
+
+
+class TinyEncoder(nn.Module):
+    """The encoder of a diffusers AutoencoderTiny."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the latents."""
+        latents: Tensor = self.encoder(image)
+        return latents

@@ -1,0 +1,44 @@
+"""Rules that keep every backend open to a graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import ModelProto, TensorProto
+
+_ACCIDENTS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+"""No single-precision module means to compute in these."""
+
+
+def check_rules(
+    model: ModelProto, opset: int, *, mixed_precision: bool = False, path: Path | None = None
+) -> None:
+    """Check that every backend can take the graph.
+
+    Args:
+        model: The graph.
+        opset: The only operator set allowed.
+        mixed_precision: Whether casts inside the graph are on purpose.
+        path: Where the graph lies, when it has external data.
+
+    Raises:
+        RuntimeError: The graph has another operator set, operators that a backend lacks, a
+            Resize with antialiasing, or a cast inside it without being of mixed precision.
+    """
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    if versions != {"": opset}:
+        raise RuntimeError(f"the graph uses the operator sets {versions}, expected {opset} only")
+    onnx.checker.check_model(model if path is None else str(path), full_check=True)
+    operators = {node.op_type for node in model.graph.node}
+    refused = operators & {"DFT", "STFT", "Loop", "Scan", "If", "RandomNormal"}
+    if refused:
+        raise RuntimeError(f"the graph has operators that a backend lacks: {sorted(refused)}")
+    fed = {value.name for value in model.graph.input}
+    for node in model.graph.node:
+        if node.op_type == "Resize" and any(a.name == "antialias" and a.i for a in node.attribute):
+            raise RuntimeError(f"{node.name!r} resizes with antialiasing, which TensorRT lacks")
+        if mixed_precision or node.op_type != "Cast" or node.input[0] in fed:
+            continue
+        if any(attribute.i in _ACCIDENTS for attribute in node.attribute):
+            raise RuntimeError(f"the graph casts {node.input[0]!r}, which is not an input")

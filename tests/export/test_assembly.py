@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import errno
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lineup.bundles.bundle import open_bundle
+from lineup.bundles.manifest import BundleKind, EncoderInfo, Origin, Precision, Source
+from lineup.bundles.writer import BundleDescription
+from lineup.errors import ParityError, UsageError
+from lineup_export import assembly, component, contracts
+from lineup_export.assembly import ExportOptions, write_bundle
+
+
+class Tower(nn.Module):
+    """The smallest image tower; `gain` makes it overflow in half precision."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.linear = nn.Linear(12, 300)
+        self.gain = gain
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        found: Tensor = (self.linear(pixel_values.flatten(1)) * self.gain)[:, None] / self.gain
+        return found
+
+
+def description(precision: Precision) -> BundleDescription:
+    return BundleDescription(
+        kind=BundleKind.ENCODER,
+        name="tower",
+        licence="Apache-2.0",
+        source=Source(Origin.RANDOM, "random:0", "test"),
+        tools={"torch": "any"},
+        precision=precision,
+        preprocess={},
+        encoder=EncoderInfo((1,), 1, 300),
+    )
+
+
+def write(target: Path, precision: Precision = Precision.FP32, gain: float = 1.0):
+    tower = contracts.image_tower(lambda _: Tower(gain), (2, 2), has_embedding=False)
+    options = ExportOptions(precision=precision)
+    return write_bundle(target, description(precision), [tower], {"a.txt": b"a"}, options)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR, logger="torch")
+
+
+def test_a_component_becomes_a_graph_with_its_parity_on_record(tmp_path: Path) -> None:
+    exported = write(tmp_path / "bundle")
+
+    manifest = open_bundle(tmp_path / "bundle").manifest
+    graph = manifest.graphs["image_tower"]
+    assert graph.inputs[0].shape == ("images", 3, 2, 2)
+    assert graph.parity == exported.reports[0].parity
+    assert 0 < graph.parity.value <= 1e-5
+    recorded = manifest.source.details["components"]["image_tower"]
+    assert recorded["parameters"] == 12 * 300 + 300
+    assert recorded["cosine"] == pytest.approx(1)
+    assert [record.path for record in manifest.files] == ["a.txt"]
+
+
+def test_half_precision_halves_the_weights_and_keeps_float32_outside(tmp_path: Path) -> None:
+    wide, narrow = write(tmp_path / "a"), write(tmp_path / "b", Precision.FP16)
+
+    graph = narrow.bundle.manifest.graphs["image_tower"]
+    assert graph.inputs[0].dtype == graph.outputs[0].dtype == "float32"
+    assert graph.weights[0].size_bytes * 2 == 12 * 300 * 4
+    assert wide.bundle.manifest.size_bytes > 1.5 * narrow.bundle.manifest.size_bytes
+    assert narrow.reports[0].islands == ("norms",)
+
+
+def test_what_overflows_in_half_is_computed_in_single_precision(tmp_path: Path) -> None:
+    exported = write(tmp_path / "bundle", Precision.FP16, gain=1e5)
+
+    assert exported.reports[0].islands == ("everything",)
+    assert exported.reports[0].parity.value < 1e-3
+
+
+def test_a_graph_that_differs_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = component.outputs_from_file
+
+    def other(path: Path, feeds):
+        return [{"cls": outputs["cls"] * 1.01} for outputs in run(path, feeds)]
+
+    monkeypatch.setattr(component, "outputs_from_file", other)
+
+    with pytest.raises(ParityError, match=r"max_relative_error is 0\.01.*No bundle was written"):
+        write(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lineup_export.external.os.fdopen", full)
+
+    with pytest.raises(UsageError, match="cannot be written: No space left on device") as caught:
+        write(tmp_path / "bundle")
+    assert "room for twice the bundle" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(component, "outputs_from_file", interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_versions_of_the_tools_are_those_installed() -> None:
+    versions = assembly.tool_versions(("torch", "no-such-tool"))
+
+    assert versions["torch"] == torch.__version__
+    assert "no-such-tool" not in versions
