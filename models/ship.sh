@@ -17,6 +17,7 @@ if [ ! -d "$checkpoint" ]; then # half an hour on one core
     simulator bank --weights "$work/simulator/simulator.safetensors" --models 400 --output "$work/bank"
     lineup train whitening --photos "$shared/photos" --cohort "$work/bank" --output "$checkpoint"
     lineup train real "$checkpoint" --photos "$shared/photos" --bank "$work/bank"
+    python -m lineup_models.simulator pictures --bank "$work/bank" --output "$checkpoint/reject"
 fi
 mkdir -p "$data/bundles"
 lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
@@ -40,6 +41,11 @@ python "$(dirname "$0")/../benchmarks/verification_set.py" --shared "$shared" --
 enroll real "$work/set/photographs" \
     "Photographs that the fit held out, from ImageNet samples, pets, BSDS500 and Urban100" \
     --role real "${shipped[@]}"
+
+rm -rf "$data/reject"
+enroll simulated "$checkpoint/reject" \
+    "Photographs through simulated generators, one of each of 100: none of anybody's sources" \
+    --gallery "$data/reject"
 
 python -m lineup_models.samples --output "$data/samples"
 for source in nearest shuffle; do

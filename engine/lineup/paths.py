@@ -21,6 +21,11 @@ def home_dir() -> Path:
     return Path(platformdirs.user_cache_dir("lineup", appauthor=False))
 
 
+def shipped_reject_dir() -> Path:
+    """Return the shipped gallery of simulated generators, which is none of any sources."""
+    return shipped_dir() / "reject"
+
+
 def shipped_dir() -> Path:
     """Return the read-only folder of bundles, gallery and samples inside the package."""
     return Path(__file__).parent / "data"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.evaluation import labelled_sources, protocol_options, write_json
-from lineup.cli.fit_open_set import reject_fingerprints
+from lineup.cli.fit_open_set import NOTHING, reject_fingerprints, reject_path
 from lineup.cli.options import device_option, fingerprint_option, threads_option
 from lineup.errors import UsageError
 
@@ -35,9 +35,12 @@ def class_options(command: Command) -> Command:
         ),
         click.option(
             "--reject",
-            metavar="PATH",
-            type=click.Path(path_type=Path),
-            help="Gallery, or folder of images, of what is none of the sources: fits a class more.",
+            metavar="PATH|shipped|none",
+            default=NOTHING,
+            show_default=True,
+            callback=reject_path,
+            help="What is none of the sources and makes a class more: a gallery, a folder of "
+            "images, or the shipped fingerprints of simulated generators.",
         ),
         click.option(
             "--classifier",

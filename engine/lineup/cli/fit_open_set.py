@@ -15,9 +15,11 @@ from lineup.cli.evaluation import (
     batch_option,
     labelled_sources,
     progress_of_files,
+    say,
 )
 from lineup.cli.options import device_option, fingerprint_option, threads_option
 from lineup.errors import UsageError
+from lineup.paths import shipped_reject_dir
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     from lineup.evidence.fingerprint import FingerprintExtractor
     from lineup.openset.classifier import OpenSetClassifier
     from lineup.types import Float32Array
+
+
+SHIPPED, NOTHING = "shipped", "none"
+
+
+def reject_path(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
+    """Return what `--reject` means: the shipped fingerprints, none, or a path."""
+    if value is None or value == NOTHING:
+        return None
+    return shipped_reject_dir() if value == SHIPPED else Path(value)
 
 
 @click.command("fit-open-set", short_help="Fit a classifier of known sources and the unknown.")
@@ -45,9 +57,12 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--reject",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Gallery, or folder of images, of what is none of the sources: fits a class more.",
+    metavar="PATH|shipped|none",
+    default=SHIPPED,
+    show_default=True,
+    callback=reject_path,
+    help="What is none of the sources and makes a class more: a gallery, a folder of images, or "
+    "the shipped fingerprints of simulated generators.",
 )
 @click.option(
     "--ridge",
@@ -85,8 +100,9 @@ def fit_open_set(
 ) -> None:
     """Fit a classifier on the sources of DIR, one folder of images each, or of a gallery.
 
-    With --reject it has one class more, for images of none of the sources: reconstructions of
-    photographs by simulated generators serve well. Exit code 1 when an image could not be read.
+    One class more takes images of none of the sources; unless told otherwise it is fitted on
+    reconstructions of photographs by simulated generators, whose fingerprints ship. Exit code 1
+    when an image could not be read.
     """
     from rich.console import Console
 
@@ -172,7 +188,11 @@ def _classifier(
     """Collect classes and reject fingerprints, and fit."""
     from lineup._version import __version__
     from lineup.openset.classifier import classifier_from_fingerprints
-    from lineup.openset.material import holds_fingerprints, reject_from_gallery
+    from lineup.openset.material import (
+        holds_fingerprints,
+        reject_from_gallery,
+        shipped_reject,
+    )
 
     digest = None if extractor is None else extractor.digest
     if request.directory is not None:
@@ -183,7 +203,11 @@ def _classifier(
     assert digest is not None
     reject = None
     if request.reject is not None:
-        if holds_fingerprints(request.reject):
+        if request.reject == shipped_reject_dir():
+            reject = shipped_reject(fingerprint_digest=digest)
+            if reject is None:
+                say(messages, "The shipped fingerprints to reject are of another bundle: left out.")
+        elif holds_fingerprints(request.reject):
             reject = reject_from_gallery(request.reject, fingerprint_digest=digest)
         else:
             assert extractor is not None

@@ -19,6 +19,7 @@ from lineup.gallery.gallery import Gallery, fingerprint_mismatch
 from lineup.gallery.store import MANIFEST
 from lineup.gallery.transfer import gallery_from_path
 from lineup.imaging.find import find_images
+from lineup.paths import shipped_reject_dir
 from lineup.results import REAL
 from lineup.types import Float32Array
 
@@ -61,6 +62,18 @@ def reject_from_gallery(path: Path, *, fingerprint_digest: str) -> Float32Array:
         raise fingerprint_mismatch(str(path), gallery.fingerprint_digest, fingerprint_digest)
     sets = [support.fingerprints for support in gallery.sources.values()]
     return _checked_reject(sets, path)
+
+
+def shipped_reject(*, fingerprint_digest: str) -> Float32Array | None:
+    """Return the shipped fingerprints of simulated generators' reconstructions, shape (R, D).
+
+    None where they were made with another fingerprint bundle than the one in use.
+    """
+    path = shipped_reject_dir()
+    gallery = gallery_from_path(path)
+    if gallery.fingerprint_digest != fingerprint_digest:
+        return None
+    return _checked_reject([one.fingerprints for one in gallery.sources.values()], path)
 
 
 def reject_from_images(

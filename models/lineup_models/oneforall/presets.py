@@ -139,7 +139,7 @@ PUBLISHED = Preset(
     degraded_share=0.0,
     extractor=RESNET50,
     extractor_training=ExtractorOptions(
-        loop=LoopOptions(50, 3e-4, warmup_steps=5, checkpoint_steps=10),
+        loop=LoopOptions(25, 3e-4, warmup_steps=3, checkpoint_steps=5),
         batch=BatchShape(models=12, images_per_model=4, photographs=8, single_share=0.5),
         tau=0.02,
         joint_heads=True,
@@ -147,7 +147,7 @@ PUBLISHED = Preset(
 )
 """The published sizes in what time the shipped fingerprint takes, for comparison.
 
-About 45 minutes on one core after the simulator, whose training is that of the shipped one.
+About half an hour on one core after the simulator, whose training is that of the shipped one.
 """
 
 PRESETS = {preset.name: preset for preset in (CPU, GPU, PUBLISHED)}

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.errors import UsageError
-from lineup.types import AnyArray, RgbImage
+from lineup.types import AnyArray, RgbImage, RgbTiles
 from lineup_models.simulator.bank import BANK_NAME, PHOTOGRAPH
 from lineup_models.simulator.features import (
     FeatureFunction,
@@ -121,16 +121,46 @@ def bank_images(folder: Path) -> Iterator[RgbImage]:
     Raises:
         UsageError: There is no bank, or it did not keep its images.
     """
+    for shard in _shards_of_models(folder):
+        yield from _images(shard)
+
+
+def one_image_per_generator(folder: Path, count: int) -> Iterator[tuple[int, RgbImage]]:
+    """Yield number and one image of `count` generators, spread evenly over the bank.
+
+    The image is of a photograph that no other generator got.
+
+    Raises:
+        UsageError: There is no bank, it did not keep its images, or has fewer generators.
+    """
+    tables = [(shard, read_arrays(shard / "samples.npz")) for shard in _shards_of_models(folder)]
+    numbers = np.unique(np.concatenate([np.zeros(0, int), *(one["model"] for _, one in tables)]))
+    if len(numbers) < count:
+        raise UsageError(
+            f"{folder} has {len(numbers)} generators, fewer than {count}.",
+            hint="Ask for fewer, or fill a larger bank.",
+        )
+    wanted = set(numbers[np.arange(count) * len(numbers) // count].tolist())
+    for shard, table in tables:
+        images = _images(shard)
+        for number in sorted(wanted & set(table["model"].tolist())):
+            own = np.flatnonzero((table["model"] == number) & ~table["shared"])
+            yield number, images[own[0]]
+
+
+def _shards_of_models(folder: Path) -> list[Path]:
     _header(folder)
-    for shard in _shards(folder):
-        if not shard.name.startswith("models-"):
-            continue
-        images = shard / "images.npy"
-        if not images.exists():
-            raise UsageError(
-                f"{shard} did not keep its images.", hint="Fill a bank that keeps its images."
-            )
-        yield from np.load(images)
+    return [shard for shard in _shards(folder) if shard.name.startswith("models-")]
+
+
+def _images(shard: Path) -> RgbTiles:
+    path = shard / "images.npy"
+    if not path.exists():
+        raise UsageError(
+            f"{shard} did not keep its images.", hint="Fill a bank that keeps its images."
+        )
+    images: RgbTiles = np.load(path)
+    return images
 
 
 def _header(folder: Path) -> dict[str, Any]:

@@ -219,6 +219,28 @@ def bank(
     click.echo(f"{output}: {models} generators")
 
 
+@simulator.command()
+@click.option(
+    "--bank",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Bank that kept its images.",
+)
+@click.option("--models", type=click.IntRange(min=1), default=100, show_default=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder.")
+def pictures(bank: Path, models: int, output: Path) -> None:
+    """Write one picture of each of some generators of a bank, spread evenly over it."""
+    from lineup_models.simulator.bank_reader import one_image_per_generator
+    from lineup_models.simulator.sheet import write_png
+
+    output.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for number, image in one_image_per_generator(bank, models):
+        write_png(output / f"{number:05d}.png", image)
+        written += 1
+    click.echo(f"{output}: {written} pictures")
+
+
 def _named(weights: tuple[str, ...]) -> dict[str, Path]:
     """Name weight files by the run folder they lie in."""
     named = {Path(path).resolve().parent.name: Path(path) for path in weights}

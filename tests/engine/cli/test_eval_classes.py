@@ -13,6 +13,7 @@ from lineup.cli.fit_open_set import fit_open_set
 from lineup.errors import ClassifierError, GalleryError, UsageError
 from lineup.gallery.archive import write_archive
 from lineup.openset.io import read_classifier
+from lineup.paths import shipped_dir
 
 COLOURS = {"red": (5, 5, 200), "green": (5, 200, 5), "blue": (200, 5, 5), "grey": (120, 120, 120)}
 
@@ -140,6 +141,25 @@ def test_gallery_is_fitted_without_loading_a_model(colour_gallery, tmp_path, ope
     assert classifier.classes == ("blues", "reds", "real")
     assert classifier.fingerprint_digest == "colour"
     assert classifier.training.reject_count == 36
+
+
+def test_the_shipped_gallery_is_fitted_with_what_ships_to_reject(tmp_path, opened):
+    gallery = shipped_dir() / "gallery"
+    wary, plain = tmp_path / "wary.safetensors", tmp_path / "plain.safetensors"
+    assert fitted("--gallery", gallery, "-o", wary).exit_code == 0
+    assert fitted("--gallery", gallery, "--reject", "none", "-o", plain).exit_code == 0
+
+    assert read_classifier(wary).training.reject_count == 100
+    assert not read_classifier(plain).has_reject
+    assert opened == []
+
+
+def test_what_ships_to_reject_is_left_out_with_another_bundle(root, tmp_path):
+    result = fitted(root, "-o", tmp_path / "c.safetensors")
+
+    assert result.exit_code == 0
+    assert "of another bundle: left out" in result.stderr
+    assert not read_classifier(tmp_path / "c.safetensors").has_reject
 
 
 def test_unreadable_reject_image_gives_exit_code_1_and_a_classifier(root, tmp_path):

@@ -16,7 +16,9 @@ from lineup.openset.material import (
     holds_fingerprints,
     reject_from_gallery,
     reject_from_images,
+    shipped_reject,
 )
+from lineup.paths import shipped_dir
 
 
 class ColourExtractor:
@@ -86,3 +88,12 @@ def test_nothing_to_reject_is_refused(tmp_path):
         reject_from_images(tmp_path, ColourExtractor())
     with pytest.raises(UsageError, match="does not exist"):
         holds_fingerprints(tmp_path / "absent")
+
+
+def test_the_shipped_fingerprints_belong_to_the_shipped_bundle_and_to_no_other():
+    digest = GalleryStore(shipped_dir() / "gallery").read().fingerprint_digest
+    reject = shipped_reject(fingerprint_digest=digest)
+
+    assert reject is not None
+    assert len(reject) == 100
+    assert shipped_reject(fingerprint_digest="another") is None

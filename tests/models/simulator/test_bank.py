@@ -12,7 +12,12 @@ from lineup.errors import UsageError
 from lineup.types import Float32Array, RgbImage
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.simulator.bank import BankFiller, BankOptions, fill_bank
-from lineup_models.simulator.bank_reader import add_features, read_bank
+from lineup_models.simulator.bank_reader import (
+    add_features,
+    bank_images,
+    one_image_per_generator,
+    read_bank,
+)
 from lineup_models.simulator.features import spectrum_features
 from lineup_models.simulator.identity import SimulatedModel, identity_from_id
 from lineup_models.simulator.network import Simulator
@@ -131,3 +136,31 @@ def test_spectra_are_averaged_over_the_tiles_of_an_image() -> None:
     whole, left, right = features([image, image[:, :64], image[:, 64:]])
     assert whole.shape == (128,)
     assert np.allclose(whole, (left + right) / 2, atol=1e-5)
+
+
+def test_images_come_back_generator_by_generator(folder: Path) -> None:
+    images = list(bank_images(folder))
+    chosen = dict(one_image_per_generator(folder, 2))
+
+    assert len(images) == 5 * 3
+    assert sorted(chosen) == [0, 2]
+    own = read_bank(folder, "colour")
+    first = np.flatnonzero((own.model == 2) & ~own.shared)[0]
+    expected = own.clean[first].astype(np.float32)
+    np.testing.assert_allclose(chosen[2].mean(axis=(0, 1)), expected, atol=0.1)
+
+
+def test_more_generators_than_there_are_are_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="5 generators, fewer than 9"):
+        list(one_image_per_generator(folder, 9))
+
+
+def test_fewer_photographs_and_no_degraded_versions(
+    photos: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, photographs=2, photograph_crops=1, degraded_versions=0)
+    fill_bank(photos, weights, tmp_path / "small", options, {"colour": mean_colour})
+    bank = read_bank(tmp_path / "small", "colour")
+
+    assert bank.photograph[bank.is_photograph].tolist() == [0, 2]
+    assert bank.degraded.shape == (17, 0, 3)
