@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lineup_models.pocket.blocks import Activation, BlockKind, DownKind, NormKind, UpKind
 from lineup_models.pocket.text import TextEncoderSpec
@@ -38,7 +38,7 @@ VAES = {
         blocks=(1, 2, 1, 1, 0),
         up=UpKind.TRANSPOSED,
         down=DownKind.STRIDED,
-        norm=NormKind.BATCH,
+        norm=NormKind.LAYER,
         activation=Activation.RELU,
     ),
     "sedge": VaeSpec(
@@ -54,17 +54,6 @@ VAES = {
 }
 """Autoencoders: f8 c4, f16 c8, f16 c12, f8 c3."""
 
-TEACHER_VAE = "moss"
-
-TEACHER_TEXT = TextEncoderSpec(dimension=96, blocks=2)
-TEACHER_UNET = UNetSpec(
-    latent_channels=8,
-    widths=(96, 128),
-    blocks=(2, 1),
-    attention=(0, 1),
-    text_dimension=96,
-)
-
 
 @dataclass(frozen=True, slots=True)
 class GeneratorSpec:
@@ -73,22 +62,41 @@ class GeneratorSpec:
     Attributes:
         vae: Its autoencoder, one of `VAES`.
         unet: Its denoiser.
-        text: Its text encoder; None where it uses the teacher's as it is.
+        text: Its text encoder, which starts as the teacher's where it has the same sizes; None
+            where it is the teacher's and stays so.
+        from_teacher: Whether the denoiser, of the teacher's architecture, starts as the teacher's.
     """
 
     vae: str
     unet: UNetSpec
     text: TextEncoderSpec | None = None
+    from_teacher: bool = False
 
+
+TEACHER_TEXT = TextEncoderSpec(dimension=96, blocks=2)
+TEACHER = GeneratorSpec(
+    "reed",
+    UNetSpec(
+        latent_channels=12,
+        widths=(80, 128),
+        blocks=(1, 2),
+        attention=(0, 1),
+        self_attention=(1,),
+        text_dimension=96,
+    ),
+    TEACHER_TEXT,
+)
+"""The multi-step generator that the others are distilled from."""
 
 GENERATORS = {
     "pocket-ash": GeneratorSpec(
         "fern",
         UNetSpec(
             latent_channels=4,
-            widths=(36, 72, 96),
+            widths=(24, 64, 96),
             blocks=(1, 1, 1),
             attention=(1, 2),
+            self_attention=(2,),
             text_dimension=96,
         ),
     ),
@@ -96,9 +104,10 @@ GENERATORS = {
         "fern",
         UNetSpec(
             latent_channels=4,
-            widths=(40, 72, 104),
+            widths=(32, 72, 96),
             blocks=(1, 2, 1),
             attention=(1, 2),
+            self_attention=(2,),
             text_dimension=96,
             up=UpKind.PIXEL_SHUFFLE,
             down=DownKind.PIXEL_UNSHUFFLE,
@@ -111,44 +120,32 @@ GENERATORS = {
         "moss",
         UNetSpec(
             latent_channels=8,
-            widths=(80, 96),
+            widths=(72, 96),
             blocks=(1, 1),
             attention=(0, 1),
-            text_dimension=80,
+            self_attention=(1,),
+            text_dimension=96,
             up=UpKind.TRANSPOSED,
             norm=NormKind.GROUP,
         ),
-        TextEncoderSpec(dimension=80, blocks=2),
+        TEACHER_TEXT,
     ),
-    "pocket-dogwood": GeneratorSpec(
-        "reed",
-        UNetSpec(
-            latent_channels=12,
-            widths=(96, 112),
-            blocks=(2, 2),
-            attention=(0, 1),
-            text_dimension=64,
-            up=UpKind.NEAREST,
-            down=DownKind.AVERAGE,
-            norm=NormKind.RMS,
-            block=BlockKind.DEPTHWISE,
-        ),
-        TextEncoderSpec(dimension=64, blocks=3),
-    ),
+    "pocket-dogwood": replace(TEACHER, from_teacher=True),
     "pocket-elm": GeneratorSpec(
         "sedge",
         UNetSpec(
             latent_channels=3,
-            widths=(36, 64, 96),
+            widths=(24, 56, 96),
             blocks=(1, 1, 1),
             attention=(1, 2),
-            text_dimension=72,
+            self_attention=(2,),
+            text_dimension=96,
             up=UpKind.BILINEAR,
             down=DownKind.AVERAGE,
-            norm=NormKind.INSTANCE,
+            norm=NormKind.LAYER,
             activation=Activation.LEAKY,
         ),
-        TextEncoderSpec(dimension=72, blocks=2),
+        TEACHER_TEXT,
     ),
 }
 """The generators; the first two are siblings, the last is no candidate of the lineup."""

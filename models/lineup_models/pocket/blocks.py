@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 EPSILON = 1e-5
 
+EXPANSION = 3
+"""Channels of the depthwise convolution over those of the block."""
+
 
 class NormKind(str, Enum):
     """How features are normalised."""
 
     GROUP = "group"
-    INSTANCE = "instance"
-    BATCH = "batch"
-    """Statistics of the training set: folds into the convolution when exported."""
+    LAYER = "layer"
+    """Over all channels and pixels of a picture."""
     RMS = "rms"
     """Root mean square over the channels of each pixel."""
     NONE = "none"
@@ -46,7 +48,7 @@ class BlockKind(str, Enum):
     PLAIN = "plain"
     """Two 3x3 convolutions (ResNet v2, He et al. 2016)."""
     DEPTHWISE = "depthwise"
-    """7x7 depthwise convolution and a pointwise MLP (ConvNeXt, Liu et al. 2022)."""
+    """3x3 depthwise convolution between pointwise ones (MobileNet v2, Sandler et al. 2018)."""
 
 
 class Activation(str, Enum):
@@ -76,10 +78,8 @@ def norm_from_kind(kind: NormKind, channels: int) -> nn.Module:
     """Return the normalisation of (N, `channels`, H, W) features."""
     if kind is NormKind.GROUP:
         return nn.GroupNorm(4, channels, eps=EPSILON)
-    if kind is NormKind.INSTANCE:
-        return nn.GroupNorm(channels, channels, eps=EPSILON)
-    if kind is NormKind.BATCH:
-        return nn.BatchNorm2d(channels, eps=EPSILON)
+    if kind is NormKind.LAYER:
+        return nn.GroupNorm(1, channels, eps=EPSILON)
     return RmsNorm(channels) if kind is NormKind.RMS else nn.Identity()
 
 
@@ -165,7 +165,7 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         plain = kind is BlockKind.PLAIN
-        middle = outputs if plain else 2 * outputs
+        middle = outputs if plain else EXPANSION * outputs
         self.norm1 = norm_from_kind(norm, inputs)
         self.norm2 = norm_from_kind(norm, outputs if plain else middle)
         self.activation = activation_from_kind(activation)
@@ -174,7 +174,7 @@ class ResidualBlock(nn.Module):
             self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
             self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         else:
-            self.depthwise = nn.Conv2d(inputs, inputs, 7, padding=3, groups=inputs)
+            self.depthwise = nn.Conv2d(middle, middle, 3, padding=1, groups=middle)
             self.conv1 = nn.Conv2d(inputs, middle, 1)
             self.conv2 = nn.Conv2d(middle, outputs, 1)
         # The block starts as the identity, which deep and unnormalised networks need.
@@ -190,7 +190,7 @@ class ResidualBlock(nn.Module):
         if self.plain:
             found = self.conv1(self.activation(self.norm1(features)))
         else:
-            found = self.conv1(self.norm1(self.depthwise(features)))
+            found = self.depthwise(self.conv1(self.norm1(features)))
         if self.embedded is not None and embedding is not None:
             found = found + self.embedded(embedding)[:, :, None, None]
         found = self.conv2(self.activation(self.norm2(found)))

@@ -18,10 +18,10 @@ class CaptionerSpec:
     """Sizes of the captioner.
 
     Attributes:
-        size_px: Side of the pictures.
+        size_px: Side of the pictures; larger ones are reduced by averaging areas.
         stem: Channels of the convolutions, each of stride 2; the last is the tokens' dimension.
-        depthwise_blocks: Blocks of the encoder at 1/16 of the resolution.
-        vision_blocks: Transformer blocks over the image tokens, at 1/32.
+        depthwise_blocks: Blocks of the encoder at the resolution of the stem's end.
+        vision_blocks: Transformer blocks over the image tokens, at half of that.
         dimension: Of words and image tokens.
         layers: Decoder blocks.
         heads: Attention heads.
@@ -29,8 +29,8 @@ class CaptionerSpec:
         max_tokens: Length of the cache.
     """
 
-    size_px: int = 256
-    stem: tuple[int, ...] = (24, 48, 96, 128)
+    size_px: int = 128
+    stem: tuple[int, ...] = (32, 64, 128)
     depthwise_blocks: int = 3
     vision_blocks: int = 1
     dimension: int = 128

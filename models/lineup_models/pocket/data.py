@@ -107,8 +107,18 @@ def read_world(folder: Path) -> World:
 
 def images_from_pixels(pixels: UINT8, device: torch.device) -> Tensor:
     """Return float32 (N, 3, H, W), -1..1, of uint8 (N, H, W, 3)."""
-    planes = torch.from_numpy(np.ascontiguousarray(pixels)).to(device).permute(0, 3, 1, 2)
+    # A copy: pictures on disk are read-only, and torch has no such tensors.
+    planes = torch.from_numpy(np.array(pixels, order="C")).to(device).permute(0, 3, 1, 2)
     return planes.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def resized(pictures: UINT8, size_px: int) -> UINT8:
+    """Return uint8 (N, size, size, 3), reduced by averaging areas (Pillow's box filter)."""
+    if pictures.shape[1] == size_px:
+        return pictures
+    side = (size_px, size_px)
+    found = [cv2.resize(one, side, interpolation=cv2.INTER_AREA) for one in pictures]
+    return np.stack(found).astype(np.uint8)
 
 
 def pixels_from_images(images: Tensor) -> UINT8:

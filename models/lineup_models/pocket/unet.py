@@ -34,7 +34,8 @@ class UNetSpec:
         latent_channels: Channels of a latent.
         widths: Channels per level, at the latent's resolution first; each level halves.
         blocks: Residual blocks per level, on the way down and on the way up.
-        attention: Levels with attention to the caption (and to each other cell), by number.
+        attention: Levels with attention to the caption, by number.
+        self_attention: Levels, among those, whose cells attend to each other as well.
         text_dimension: Of a token's state.
         up: How the decoder enlarges.
         down: How the encoder reduces.
@@ -42,13 +43,13 @@ class UNetSpec:
         block: Kind of the residual blocks.
         activation: Non-linearity.
         heads: Attention heads.
-        self_attention: Whether cells attend to each other at the levels of `attention`.
     """
 
     latent_channels: int
     widths: tuple[int, ...]
     blocks: tuple[int, ...]
     attention: tuple[int, ...]
+    self_attention: tuple[int, ...]
     text_dimension: int
     up: UpKind = UpKind.NEAREST
     down: DownKind = DownKind.STRIDED
@@ -56,7 +57,6 @@ class UNetSpec:
     block: BlockKind = BlockKind.PLAIN
     activation: Activation = Activation.SILU
     heads: int = 4
-    self_attention: bool = True
 
 
 class TimeEmbedding(nn.Module):
@@ -85,10 +85,10 @@ class TimeEmbedding(nn.Module):
 class CaptionAttention(nn.Module):
     """Lets cells attend to each other and to the caption; (N, C, rows, columns) to the same."""
 
-    def __init__(self, channels: int, spec: UNetSpec) -> None:
+    def __init__(self, channels: int, spec: UNetSpec, *, itself: bool) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(channels)
-        self.itself = Attention(channels, spec.heads) if spec.self_attention else None
+        self.itself = Attention(channels, spec.heads) if itself else None
         self.norm2 = nn.LayerNorm(channels)
         self.caption = Attention(channels, spec.heads, spec.text_dimension)
         self.norm3 = nn.LayerNorm(channels)
@@ -117,7 +117,10 @@ class Level(nn.Module):
             ResidualBlock(spec.block, size, width, spec.norm, spec.activation, embedding)
             for size in sizes
         )
-        self.attention = CaptionAttention(width, spec) if level in spec.attention else None
+        itself = level in spec.self_attention
+        self.attention = (
+            CaptionAttention(width, spec, itself=itself) if level in spec.attention else None
+        )
 
     def forward(self, features: Tensor, embedding: Tensor, text_states: Tensor) -> Tensor:
         """Return the features after the level."""

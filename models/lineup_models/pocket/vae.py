@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from lineup_models.pocket.blocks import (
@@ -23,6 +24,11 @@ from lineup_models.pocket.blocks import (
 )
 
 LOG_VARIANCE_MIN, LOG_VARIANCE_MAX = -12.0, 4.0
+LOG_VARIANCE_FIRST = -8.0
+"""Little noise at first: with more, faint colours drown in it and are never learned."""
+
+OPPONENT_COLOURS = ((0.6, 0.6, 0.6), (2.0, -2.0, 0.0), (1.0, 1.0, -2.0))
+"""Brightness, red against green, both against blue; the faint ones enlarged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +78,30 @@ class VaeEncoder(nn.Module):
         self.activation = activation_from_kind(spec.activation)
         self.output = nn.Conv2d(widths[-1], spec.latent_channels, 1)
         self.log_variance = nn.Conv2d(widths[-1], spec.latent_channels, 1)
+        self.factor = spec.factor
+        self.colour = nn.Conv2d(3, spec.latent_channels, 1, bias=False)
+        with torch.no_grad():
+            self.colour.weight.zero_()
+            self.colour.weight[:3, :, 0, 0] = torch.tensor(OPPONENT_COLOURS)
         nn.init.zeros_(self.log_variance.weight)
-        nn.init.constant_(self.log_variance.bias, -4.0)  # type: ignore[arg-type]
+        nn.init.constant_(self.log_variance.bias, LOG_VARIANCE_FIRST)  # type: ignore[arg-type]
 
     def posterior(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and logarithm of the variance of the latents."""
         features = self.activation(self.norm(self.layers(image)))
         log_variance = self.log_variance(features).clamp(LOG_VARIANCE_MIN, LOG_VARIANCE_MAX)
-        return self.output(features), log_variance
+        return self._mean(image, features), log_variance
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the posterior mean."""
-        found: Tensor = self.output(self.activation(self.norm(self.layers(image))))
-        return found
+        return self._mean(image, self.activation(self.norm(self.layers(image))))
+
+    def _mean(self, image: Tensor, features: Tensor) -> Tensor:
+        # Mean colours of the cells have a path of their own from the first step. Left to be found,
+        # the fainter axes of colour were not: brightness explains nearly everything.
+        colours = F.avg_pool2d(image, self.factor)
+        mean: Tensor = self.output(features) + self.colour(colours)
+        return mean
 
 
 class VaeDecoder(nn.Module):

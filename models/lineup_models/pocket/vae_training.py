@@ -29,6 +29,8 @@ class VaeOptions:
         late_share: Share of the steps, at the end, on crops of twice the side, a fourth as many:
             normalisations that look at the whole picture see more of it.
         kl_weight: Weight of the mean divergence of a latent from the unit normal.
+        colour_weight: Weight of the error of the local mean colours. Without it a bottleneck
+            can settle on brightness and one axis of colour alone.
         gradient_weight: Weight of the error of the differences between neighbours.
         spectrum_weight: Weight of the distance of local spectra, which asks for texture.
         bfloat16: Compute in bfloat16 where that is exact enough.
@@ -36,9 +38,10 @@ class VaeOptions:
 
     loop: LoopOptions = field(default_factory=lambda: LoopOptions(2000, 2e-3))
     crop_px: int = 64
-    crops: int = 24
+    crops: int = 16
     late_share: float = 0.25
-    kl_weight: float = 1e-3
+    kl_weight: float = 1e-4
+    colour_weight: float = 1.0
     gradient_weight: float = 0.5
     spectrum_weight: float = 0.25
     bfloat16: bool = False
@@ -80,7 +83,8 @@ class VaeTask(Task):
         size, count = options.crop_px, options.crops
         if late:
             size, count = 2 * size, max(count // 4, 1)
-        images = images_from_pixels(random_crops(self.pictures, count, size, random), self.device)
+        crops = random_crops(self.pictures, count, size, random)
+        images = images_from_pixels(permuted_colours(crops, random), self.device)
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
         with mixed_precision(self.device, bfloat16=options.bfloat16):
             mean, log_variance = (part.float() for part in self.vae.encoder.posterior(images))
@@ -91,9 +95,22 @@ class VaeTask(Task):
         top, left = (int(shift) for shift in random.integers(0, 4, 2))
         spectrum = self.spectrum(found, images, (top, left))
         total = absolute + options.gradient_weight * gradient + options.kl_weight * kl
-        total = total + options.spectrum_weight * spectrum
+        colour = colour_error(found, images)
+        total = total + options.spectrum_weight * spectrum + options.colour_weight * colour
         parts = {"absolute": absolute, "gradient": gradient, "spectrum": spectrum, "kl": kl}
+        parts["colour"] = colour
         return total, {name: part.item() for name, part in parts.items()}
+
+
+def permuted_colours(crops: UINT8, random: np.random.Generator) -> UINT8:
+    """Return crops, every second with its red, green and blue in another order.
+
+    The world has more blue and brown than other colours; the latents are to have room for all.
+    """
+    found: UINT8 = crops.copy()
+    for row in range(0, len(crops), 2):
+        found[row] = crops[row][..., random.permutation(3)]
+    return found
 
 
 def gradient_error(images: Tensor, reference: Tensor) -> Tensor:
@@ -105,6 +122,12 @@ def gradient_error(images: Tensor, reference: Tensor) -> Tensor:
             difference = F.avg_pool2d(difference, scale)
         errors.append(difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean())
     return torch.stack(errors).mean()
+
+
+def colour_error(images: Tensor, reference: Tensor) -> Tensor:
+    """Return the mean absolute error of red - green and blue - green in cells of 8 px."""
+    means = F.avg_pool2d(images - reference, 8)
+    return (means[:, [0, 2]] - means[:, 1:2]).abs().mean()
 
 
 @torch.no_grad()

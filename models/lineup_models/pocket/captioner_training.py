@@ -1,0 +1,110 @@
+"""Training the captioner: the most detailed caption of each picture, word by word."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lineup_models.oneforall.loop import LoopOptions, Task
+from lineup_models.pocket.captioner import Captioner, TextDecoder, VisionEncoder
+from lineup_models.pocket.data import UINT8, World, images_from_pixels, resized, varied
+from lineup_models.pocket.precision import mixed_precision
+from lineup_models.pocket.text import BOS, EOS, PAD, tokens_from_texts
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionerOptions:
+    """How the captioner is trained.
+
+    Attributes:
+        loop: Steps and learning rate.
+        pictures: Pictures of a step.
+        bfloat16: Compute in bfloat16 where that is exact enough.
+    """
+
+    loop: LoopOptions = field(default_factory=lambda: LoopOptions(1500, 1e-3))
+    pictures: int = 40
+    bfloat16: bool = False
+
+
+class CaptionerTask(Task):
+    """Trains a captioner by the cross-entropy of the next word.
+
+    Args:
+        captioner: Changed in place.
+        world: Pictures and captions.
+        tokenizer: Of the captions.
+        options: How.
+        seed: Of the choice of pictures and of what happens to them.
+        device: Where to compute.
+    """
+
+    def __init__(
+        self,
+        captioner: Captioner,
+        world: World,
+        tokenizer: Tokenizer,
+        options: CaptionerOptions,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        captioner.to(device).train().requires_grad_(True)
+        settings = {"captioner": asdict(captioner.spec), "options": asdict(options)}
+        super().__init__("captioner", captioner, settings)
+        self.captioner, self.world, self.options = captioner, world, options
+        self.seed, self.device = seed, device
+        self.tokens = tokens_from_texts(tokenizer, [several[0] for several in world.captions])
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the cross-entropy, in nats per word."""
+        random = np.random.default_rng([self.seed, step])
+        rows = random.integers(len(self.tokens), size=self.options.pictures)
+        pixels = np.stack([varied(self.world.pictures[row], random) for row in rows])
+        images = images_from_pixels(resized(pixels, self.captioner.spec.size_px), self.device)
+        tokens = self.tokens[torch.from_numpy(rows)]
+        tokens = tokens[:, : int((tokens != PAD).sum(dim=1).max())].to(self.device)
+        with mixed_precision(self.device, bfloat16=self.options.bfloat16):
+            logits = self.captioner(images, tokens[:, :-1])
+        logits, wanted = logits.float(), tokens[:, 1:]
+        loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=PAD)
+        known = wanted != PAD
+        right = ((logits.argmax(dim=2) == wanted) & known).sum() / known.sum()
+        return loss, {"words_right": right.item()}
+
+
+@torch.no_grad()
+def greedy_captions(
+    captioner: Captioner, pictures: UINT8, tokenizer: Tokenizer, device: torch.device
+) -> list[str]:
+    """Return the captions that choosing the likeliest word each time gives.
+
+    Args:
+        captioner: In evaluation mode.
+        pictures: uint8 (N, 256, 256, 3).
+        tokenizer: Of the captions.
+        device: Where to compute.
+    """
+    spec, count = captioner.spec, len(pictures)
+    images = images_from_pixels(resized(pictures, spec.size_px), device)
+    cross = VisionEncoder(captioner)(images)
+    shape = (count, spec.layers, spec.heads, spec.max_tokens, spec.head_dimension)
+    keys, values = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    tokens = torch.full((count,), BOS, device=device)
+    ended = torch.zeros(count, dtype=torch.bool, device=device)
+    chosen = []
+    decoder = TextDecoder(captioner)
+    for place in range(spec.max_tokens - 1):
+        position = torch.tensor([place], device=device)
+        logits, keys, values = decoder(tokens, position, keys, values, *cross)
+        tokens = logits.argmax(dim=1).masked_fill(ended, PAD)
+        ended |= tokens == EOS
+        chosen.append(tokens)
+        if bool(ended.all()):
+            break
+    return list(tokenizer.decode_batch(torch.stack(chosen, dim=1).tolist()))

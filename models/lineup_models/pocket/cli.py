@@ -1,0 +1,72 @@
+"""`lineup train pocket`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lineup_models.oneforall.cli import Progress
+
+PRESETS = ("cpu", "gpu")
+STAGES = ("world", "tokenizer", "vaes", "clip", "captioner", "teacher", "pairs", "students")
+
+
+@click.command()
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the run; the same command goes on with an interrupted one.",
+)
+@click.option("--preset", type=click.Choice(PRESETS), default="cpu", show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="STAGE",
+    help=f"One of {', '.join(STAGES)}, or one model of a stage, such as vae-fern or pocket-ash; "
+    "may be given several times. Default: all.",
+)
+@click.option("--device", default=None, help="cpu or cuda. Default: what the preset is named for.")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=None,
+    help="CPU threads, and processes that render pictures. Default: all cores.",
+)
+def pocket(
+    *,
+    output: Path,
+    preset: str,
+    seed: int,
+    only: tuple[str, ...],
+    device: str | None,
+    threads: int | None,
+) -> None:
+    """Train the pocket lineup: captioner, CLIP, autoencoders, teacher, one-step generators.
+
+    Nothing but a seed is needed: a drawn world gives the pictures and their captions. Stages that
+    do not need each other may run at the same time, each in a process with --only.
+    """
+    import os
+
+    from rich.console import Console
+
+    from lineup_models.oneforall.device import deterministic, device_named
+    from lineup_models.oneforall.plot import write_loss_plot
+    from lineup_models.pocket.presets import PRESETS as KNOWN
+    from lineup_models.pocket.stages import RunOptions
+    from lineup_models.pocket.training import train_pocket
+
+    options = RunOptions(
+        preset=KNOWN[preset],
+        seed=seed,
+        device=device_named(device or ("cuda" if preset == "gpu" else "cpu")),
+        workers=threads or os.cpu_count() or 1,
+    )
+    with deterministic(threads=threads):
+        records = train_pocket(options, output, only=only, watch=Progress(Console(stderr=True)))
+    plot = write_loss_plot(output)
+    took = ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in records.items())
+    click.echo(f"{output}: {took}{f'; losses in {plot}' if plot else ''}")

@@ -1,0 +1,157 @@
+"""Training the pocket CLIP: pictures find their captions, and the middle keeps the spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from lineup_models.oneforall.loop import LoopOptions, Task
+from lineup_models.pocket.clip import SPECTRAL_BANDS, Clip
+from lineup_models.pocket.data import World, drawn_caption, images_from_pixels, varied
+from lineup_models.pocket.precision import mixed_precision
+from lineup_models.pocket.text import tokens_from_texts
+
+STANDARD_PICTURES = 128
+POWER_FLOOR = 1e-7
+"""Keeps the logarithm finite; far below the power of sensor noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOptions:
+    """How the CLIP is trained.
+
+    Attributes:
+        loop: Steps and learning rate.
+        pictures: Pictures of a step, each with one caption.
+        kept_share: Share of the patches that are looked at, until `whole_share` begins.
+        whole_share: Share of the steps, at the end, in which all patches are.
+        spectral_weight: Weight of the error with which the middle CLS token tells the spectrum.
+        bfloat16: Compute in bfloat16 where that is exact enough.
+    """
+
+    loop: LoopOptions = field(default_factory=lambda: LoopOptions(500, 1e-3))
+    pictures: int = 64
+    kept_share: float = 0.25
+    whole_share: float = 0.2
+    spectral_weight: float = 0.3
+    bfloat16: bool = False
+
+
+def band_energies(images: Tensor) -> Tensor:
+    """Return the logarithm of the luminance's power in rings of the spectrum.
+
+    Args:
+        images: float32 (N, 3, H, W), H equal to W.
+
+    Returns:
+        float32 (N, SPECTRAL_BANDS), from the lowest frequencies to those of the corners.
+    """
+    side = images.shape[-1]
+    spectrum = torch.fft.rfft2(images.mean(dim=1), norm="ortho").abs().square()
+    down = torch.fft.fftfreq(side)[:, None]
+    across = torch.fft.rfftfreq(side)[None]
+    radius = torch.sqrt(down**2 + across**2) / 0.7072
+    ring = (radius * SPECTRAL_BANDS).long().clamp(max=SPECTRAL_BANDS - 1).flatten()
+    member = F.one_hot(ring, SPECTRAL_BANDS).to(images)
+    power = spectrum.flatten(1) @ (member / member.sum(dim=0))
+    return torch.log(power + POWER_FLOOR)
+
+
+class ClipTask(Task):
+    """Trains a CLIP.
+
+    The towers learn by the symmetric cross-entropy of Radford et al. (2021). Captions say little
+    about the low-level look of a picture, and a tower that only serves them forgets it. A linear
+    head on the middle block's CLS token, used in training alone, has to tell the energy in rings
+    of the picture's spectrum, so that this block remains a place to compare looks. No generator
+    takes part.
+
+    Args:
+        clip: Changed in place.
+        world: Pictures and captions.
+        tokenizer: Of the captions.
+        options: How.
+        seed: Of everything drawn.
+        device: Where to compute.
+    """
+
+    def __init__(
+        self,
+        clip: Clip,
+        world: World,
+        tokenizer: Tokenizer,
+        options: ClipOptions,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        clip.to(device).train().requires_grad_(True)
+        super().__init__("clip", clip, {"clip": asdict(clip.spec), "options": asdict(options)})
+        self.clip, self.world, self.tokenizer, self.options = clip, world, tokenizer, options
+        self.seed, self.device = seed, device
+        random = np.random.default_rng([seed, options.loop.steps])
+        standard = min(STANDARD_PICTURES, len(world.captions))
+        energies = band_energies(self._images(random, standard)[0])
+        self.mean, self.deviation = energies.mean(dim=0), energies.std(dim=0)
+
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the contrastive loss and the weighted error of the spectrum."""
+        options, clip = self.options, self.clip
+        random = np.random.default_rng([self.seed, step])
+        images, captions = self._images(random, options.pictures)
+        tokens = tokens_from_texts(self.tokenizer, captions).to(self.device)
+        kept = self._kept(step, random)
+        with mixed_precision(self.device, bfloat16=options.bfloat16):
+            cls, found = clip.image_tower(images, kept)
+            told = clip.spectral(cls[:, clip.spec.middle - 1])
+            texts = clip.text_tower(tokens)
+        similarities = clip.similarities(found, texts)
+        own = torch.arange(len(images), device=self.device)
+        both = F.cross_entropy(similarities, own), F.cross_entropy(similarities.T, own)
+        contrastive = (both[0] + both[1]) / 2
+        wanted = (band_energies(images) - self.mean) / self.deviation
+        spectral = F.smooth_l1_loss(told.float(), wanted)
+        right = (similarities.argmax(dim=1) == own).float().mean()
+        parts = {"contrastive": contrastive, "spectral": spectral, "retrieved": right}
+        total = contrastive + options.spectral_weight * spectral
+        return total, {name: part.item() for name, part in parts.items()}
+
+    def _images(self, random: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
+        rows = random.choice(len(self.world.captions), count, replace=False)
+        pixels = np.stack([varied(self.world.pictures[row], random) for row in rows])
+        captions = [drawn_caption(self.world.captions[row], random) for row in rows]
+        return images_from_pixels(pixels, self.device), captions
+
+    def _kept(self, step: int, random: np.random.Generator) -> Tensor | None:
+        options, patches = self.options, self.clip.spec.patches
+        if step >= (1.0 - options.whole_share) * options.loop.steps:
+            return None
+        chosen = random.permutation(patches)[: max(1, round(options.kept_share * patches))]
+        return torch.from_numpy(np.sort(chosen)).to(self.device)
+
+
+@torch.no_grad()
+def retrieval_accuracy(
+    clip: Clip, world: World, tokenizer: Tokenizer, device: torch.device
+) -> float:
+    """Return the share of pictures whose own full caption is the nearest of all.
+
+    Args:
+        clip: In evaluation mode.
+        world: Pictures that it was not trained on.
+        tokenizer: Of the captions.
+        device: Where to compute.
+    """
+    tokens = tokens_from_texts(tokenizer, [several[0] for several in world.captions])
+    texts = clip.text_tower(tokens.to(device))
+    found = [
+        clip.image_tower(images_from_pixels(world.pictures[start : start + 16], device))[1]
+        for start in range(0, len(world.captions), 16)
+    ]
+    nearest = clip.similarities(torch.cat(found), texts).argmax(dim=1).cpu()
+    return float((nearest == torch.arange(len(nearest))).float().mean())
