@@ -9,9 +9,10 @@ as they came: their compression is part of what is compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from lineup.errors import ImageError
 from lineup.files import sha256_from_bytes, write_atomic
@@ -33,6 +34,9 @@ class ProvidedImage:
 
     sha256: str
     pixels: RgbImage
+
+
+NONE_PROVIDED: Mapping[str, Sequence[ProvidedImage]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)

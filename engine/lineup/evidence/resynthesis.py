@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,14 +22,9 @@ import numpy as np
 from lineup.errors import UsageError
 from lineup.evidence import resynthesis_cost as cost
 from lineup.evidence.cache import ResultCache
-from lineup.evidence.distances import (
-    Aggregate,
-    Float64Array,
-    aggregated,
-    feature_closeness,
-    pixel_closeness,
-)
-from lineup.evidence.provided import ProvidedImage
+from lineup.evidence.distances import Aggregate, Float64Array, aggregated
+from lineup.evidence.provided import NONE_PROVIDED, ProvidedImage
+from lineup.evidence.resynthesis_batch import Redraw, RedrawQuery, RedrawStages
 from lineup.evidence.resynthesis_cost import CostMeter, ResynthesisCost
 from lineup.evidence.resynthesis_models import (
     FeatureEncoder,
@@ -38,17 +32,15 @@ from lineup.evidence.resynthesis_models import (
     QueryCaptioner,
     Redrawer,
 )
-from lineup.evidence.resynthesis_options import EncoderLayer, Mode, ResynthesisOptions
-from lineup.evidence.resynthesis_pictures import Picture, PictureMaker
-from lineup.evidence.resynthesis_vectors import VectorModel, VectorTable
+from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
+from lineup.evidence.resynthesis_pictures import Picture
+from lineup.evidence.resynthesis_sources import KeptModels, ModelSource
 from lineup.results import Evidence
 from lineup.types import Float32Array, RgbImage
 
 RESYNTHESIS = "resynthesis"
 RESYNTHESIS_FINGERPRINT = "resynthesis-fingerprint"
 SIGNALS = (RESYNTHESIS, RESYNTHESIS_FINGERPRINT)
-
-NONE_PROVIDED: Mapping[str, Sequence[ProvidedImage]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,33 +71,39 @@ class Resynthesizer:
     """Redraws queries with the candidates of a lineup and compares; owns none of the models.
 
     Args:
-        generators: Per candidate that can redraw.
+        generators: Per candidate that can redraw; or a source of all models but the fingerprinter.
         captioner: Describes queries; None when prompts are always given.
         encoder: Gives image features; None leaves `RESYNTHESIS` out.
         fingerprinter: Gives fingerprints; None leaves `RESYNTHESIS_FINGERPRINT` out.
         cache: Keeps pictures and features; None keeps nothing.
+
+    Attributes:
+        names: The candidates that can redraw.
     """
 
     def __init__(
         self,
-        generators: Mapping[str, Redrawer[Any]],
+        generators: Mapping[str, Redrawer[Any]] | ModelSource,
         *,
         captioner: QueryCaptioner | None = None,
         encoder: FeatureEncoder | None = None,
         fingerprinter: FingerprintModel | None = None,
         cache: ResultCache | None = None,
     ) -> None:
-        self.names = tuple(generators)
-        self._captioner = captioner
-        self._encoder = encoder
+        if isinstance(generators, Mapping):
+            generators = KeptModels(generators, captioner, encoder)
+        self._models: ModelSource = generators
         self._fingerprinter = fingerprinter
         self._cache = cache
-        self._maker = PictureMaker(generators, cache)
+        self.names = generators.names
 
     @property
     def signals(self) -> tuple[str, ...]:
         """The signals that the models at hand can give."""
-        models = {RESYNTHESIS: self._encoder, RESYNTHESIS_FINGERPRINT: self._fingerprinter}
+        models = {
+            RESYNTHESIS: self._models.encoder_traits,
+            RESYNTHESIS_FINGERPRINT: self._fingerprinter,
+        }
         return tuple(name for name, model in models.items() if model is not None)
 
     def resynthesis(
@@ -130,30 +128,49 @@ class Resynthesizer:
             UsageError: There is neither a prompt nor a captioner, or nothing to compare with.
             BackendError: A model failed.
         """
+        asked = RedrawQuery(query, fingerprint=query_fingerprint, provided=provided)
+        return self.resyntheses([asked], options, signals=signals)[0]
+
+    def resyntheses(
+        self,
+        queries: Sequence[RedrawQuery],
+        options: ResynthesisOptions,
+        *,
+        signals: Sequence[str] = SIGNALS,
+    ) -> list[Resynthesis]:
+        """Redraw queries and compare, taking every model once for all of them.
+
+        The result for a query does not depend on the others.
+
+        Args:
+            queries: Their pixels, and all their resyntheses, are in memory at once.
+            options: How; the papers' modes have no fingerprint signal.
+            signals: Which of `SIGNALS` are wanted; one without its model is left out.
+
+        Raises:
+            UsageError: There is neither a prompt nor a captioner, or nothing to compare with.
+            BackendError: A model failed.
+        """
         wanted = self._wanted(signals, options)
-        if not wanted or not (self.names or provided):
+        redraws = [Redraw(query, self.names) for query in queries]
+        if not wanted or not all(one.names or one.query.provided for one in redraws):
             raise UsageError(
                 f"Nothing here gives the evidence {', '.join(signals)}.",
                 hint="It takes a lineup with generators: `lineup lineups list` shows them.",
             )
-        meter = CostMeter()
-        caption = self._prompt(query, options, meter) if self.names else None
-        pictures = self._maker.pictures(caption, options.seeds, meter)
-        pictures += _pictures_from_provided(provided)
-        closeness: dict[str, Float64Array] = {}
+        stages = RedrawStages(self._models, self._cache, options)
+        stages.caption(redraws)
+        stages.draw(redraws)
+        closeness: dict[str, list[Float64Array]] = {}
         if RESYNTHESIS in wanted:
-            closeness[RESYNTHESIS] = self._closeness(query, pictures, options, meter)
+            closeness[RESYNTHESIS] = stages.closeness(redraws)
         if RESYNTHESIS_FINGERPRINT in wanted:
-            cosines = self._cosines(query, pictures, query_fingerprint, meter)
-            closeness[RESYNTHESIS_FINGERPRINT] = cosines
-        groups = {name: _by_candidate(pictures, values) for name, values in closeness.items()}
-        return Resynthesis(
-            caption=caption,
-            pictures={name: _pictures_of(pictures, name) for name in groups[wanted[0]]},
-            best={name: int(np.argmax(values)) for name, values in groups[wanted[0]].items()},
-            evidence=tuple(_evidence(name, groups, options, meter) for name in wanted),
-            cost=meter.cost(),
-        )
+            assert self._fingerprinter is not None
+            closeness[RESYNTHESIS_FINGERPRINT] = stages.cosines(redraws, self._fingerprinter)
+        return [
+            _resynthesis(one, {name: values[row] for name, values in closeness.items()}, options)
+            for row, one in enumerate(redraws)
+        ]
 
     def evidence_options(self, options: ResynthesisOptions) -> dict[str, dict[str, str | int]]:
         """Return, per signal, what its scores depend on: a calibration holds for these only."""
@@ -165,9 +182,10 @@ class Resynthesizer:
         }
         if options.aggregate is Aggregate.KNN:
             settings["neighbours"] = options.neighbours
-        if options.distance.needs_features and self._encoder is not None:
+        encoder = self._models.encoder_traits
+        if options.distance.needs_features and encoder is not None:
             layer = options.encoder_layer
-            settings["encoder_layer"] = self._encoder.default_layer if layer is None else layer
+            settings["encoder_layer"] = encoder.default_layer if layer is None else layer
         return {RESYNTHESIS: settings, RESYNTHESIS_FINGERPRINT: gamma}
 
     def _wanted(self, signals: Sequence[str], options: ResynthesisOptions) -> list[str]:
@@ -175,75 +193,21 @@ class Resynthesizer:
         known = self.signals if options.mode is Mode.DEFAULT else (RESYNTHESIS,)
         return [name for name in self.signals if name in signals and name in known]
 
-    def _prompt(self, query: RgbImage, options: ResynthesisOptions, meter: CostMeter) -> str:
-        if options.prompt is not None:
-            return options.prompt
-        if self._captioner is None:
-            raise UsageError(
-                "The lineup has no captioner, so the query's prompt has to be given.",
-                hint="Pass it with --prompt TEXT.",
-            )
-        with meter.call(cost.CAPTION, 1):
-            return self._captioner.captions([query])[0].text
 
-    def _closeness(
-        self,
-        query: RgbImage,
-        pictures: Sequence[Picture],
-        options: ResynthesisOptions,
-        meter: CostMeter,
-    ) -> Float64Array:
-        """Return how close each picture is by the distance asked for, shape (pictures,)."""
-        parts = []
-        if options.distance.needs_features:
-            rows = self._features(query, pictures, options.encoder_layer, meter)
-            parts.append(feature_closeness(rows[0], rows[1:], options.distance))
-        if options.distance.needs_pixels:
-            with meter.call(cost.PIXELS, len(pictures)):
-                parts.append(pixel_closeness(query, [one.pixels for one in pictures]))
-        return np.asarray(np.mean(parts, axis=0), np.float64)
-
-    def _features(
-        self,
-        query: RgbImage,
-        pictures: Sequence[Picture],
-        layer: EncoderLayer,
-        meter: CostMeter,
-    ) -> Float32Array:
-        encoder = self._encoder
-        assert encoder is not None
-        layer = encoder.default_layer if layer is None else layer
-        model = VectorModel(
-            stage=cost.ENCODE,
-            parts={"encoder": encoder.digest, "layer": layer},
-            compute=lambda images: encoder.features(images, layer),
-        )
-        return VectorTable(model, self._cache).rows(query, pictures, meter)
-
-    def _cosines(
-        self,
-        query: RgbImage,
-        pictures: Sequence[Picture],
-        known: Float32Array | None,
-        meter: CostMeter,
-    ) -> Float64Array:
-        fingerprinter = self._fingerprinter
-        assert fingerprinter is not None
-        model = VectorModel(
-            stage=cost.FINGERPRINT,
-            parts={"fingerprint": fingerprinter.digest},
-            compute=fingerprinter.fingerprints,
-        )
-        rows = VectorTable(model, self._cache).rows(query, pictures, meter, known_query=known)
-        return np.asarray(rows[1:].astype(np.float64) @ rows[0], np.float64)
-
-
-def _pictures_from_provided(provided: Mapping[str, Sequence[ProvidedImage]]) -> list[Picture]:
-    return [
-        Picture(name, one.pixels, {"sha256": one.sha256})
-        for name, images in provided.items()
-        for one in images
-    ]
+def _resynthesis(
+    redraw: Redraw, closeness: Mapping[str, Float64Array], options: ResynthesisOptions
+) -> Resynthesis:
+    """Sum up a query; the first signal decides which picture is best."""
+    pictures = redraw.pictures
+    groups = {name: _by_candidate(pictures, values) for name, values in closeness.items()}
+    first = groups[next(iter(groups))]
+    return Resynthesis(
+        caption=redraw.caption,
+        pictures={name: _pictures_of(pictures, name) for name in first},
+        best={name: int(np.argmax(values)) for name, values in first.items()},
+        evidence=tuple(_evidence(name, groups, options, redraw.meter) for name in groups),
+        cost=redraw.meter.cost(),
+    )
 
 
 def _by_candidate(pictures: Sequence[Picture], values: Float64Array) -> dict[str, Float64Array]:

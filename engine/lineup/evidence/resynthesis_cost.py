@@ -64,7 +64,8 @@ class ResynthesisCost:
     Attributes:
         stages: One per stage that had anything to do, in the order of the work.
         graphs: One per graph of the generators that ran.
-        seconds: Time from start to end, the cache and all bookkeeping included.
+        seconds: Time spent on this query, the cache and all bookkeeping included; what other
+            queries of the same chunk took meanwhile is not.
     """
 
     stages: tuple[StageCost, ...]
@@ -85,9 +86,18 @@ class CostMeter:
     """Collects the cost of one query; stages may come in any order and repeatedly."""
 
     def __init__(self) -> None:
-        self._start = time.perf_counter()
+        self._seconds = 0.0
         self._stages: dict[str, StageCost] = {}
         self._graphs: dict[str, GraphCost] = {}
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of the block; blocks do not nest."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds += time.perf_counter() - start
 
     @contextmanager
     def call(self, stage: str, items: int) -> Iterator[None]:
@@ -118,7 +128,7 @@ class CostMeter:
         return ResynthesisCost(
             stages=tuple(self._stages[name] for name in STAGES if name in self._stages),
             graphs=tuple(self._graphs.values()),
-            seconds=time.perf_counter() - self._start,
+            seconds=self._seconds,
         )
 
     def seconds(self, *stages: str) -> float:

@@ -1,4 +1,4 @@
-"""The pictures that candidates draw of a prompt, each drawn once and then taken from the cache."""
+"""The pictures that candidates draw of prompts, each drawn once and then taken from the cache."""
 
 from __future__ import annotations
 
@@ -31,49 +31,110 @@ class Picture:
     parts: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is to be drawn for one query.
+
+    Attributes:
+        text: The prompt.
+        meter: Counts what it costs.
+    """
+
+    text: str
+    meter: CostMeter
+
+
 class PictureMaker:
-    """Draws prompts with every candidate.
+    """Draws prompts, candidate after candidate; made for one round of work.
+
+    Candidates with the same text encoders share a prompt's states, which are computed once, and
+    not at all when the cache has every picture.
 
     Args:
-        generators: Per candidate; owned by the caller.
+        seeds: One picture per candidate, prompt and seed.
         cache: Keeps pictures; None keeps nothing.
     """
 
-    def __init__(self, generators: Mapping[str, Redrawer[Any]], cache: ResultCache | None) -> None:
-        self._generators = dict(generators)
+    def __init__(self, seeds: Sequence[int], cache: ResultCache | None) -> None:
+        self._seeds = seeds
         self._cache = cache
+        self._states: dict[tuple[str, str], Any] = {}
 
-    def pictures(self, prompt: str | None, seeds: Sequence[int], meter: CostMeter) -> list[Picture]:
-        """Return one picture per candidate and seed, candidate by candidate.
+    def pictures(
+        self, candidate: str, generator: Redrawer[Any], prompts: Sequence[Prompt]
+    ) -> list[list[Picture]]:
+        """Return one candidate's pictures of each prompt, in the order of the seeds.
 
-        Candidates with the same text encoders share its states, which are computed once, and not
-        at all when the cache has every picture.
+        All prompts are encoded before the first is drawn. A text that comes twice is drawn once.
+
+        Args:
+            candidate: Its name.
+            generator: Its model.
+            prompts: One per query.
         """
-        if prompt is None:
-            return []
-        states: dict[str, Any] = {}
-        made = []
-        for name, generator in self._generators.items():
-            parts = [_parts(generator, prompt, seed) for seed in seeds]
+        drawings: dict[str, _Drawing] = {}
+        for prompt in prompts:
+            known = drawings.get(prompt.text)
+            if known is None:
+                drawings[prompt.text] = self._looked_up(generator, prompt)
+            else:
+                prompt.meter.add_cached(cost.GENERATE, len(self._seeds))
+        open_drawings = [one for one in drawings.values() if one.missing]
+        for drawing in open_drawings:
+            self._encode(generator, drawing.prompt)
+        for drawing in open_drawings:
+            self._draw(generator, drawing)
+        return [drawings[prompt.text].pictures(candidate) for prompt in prompts]
+
+    def _looked_up(self, generator: Redrawer[Any], prompt: Prompt) -> _Drawing:
+        """Take from the cache what it has."""
+        with prompt.meter.running():
+            parts = [_parts(generator, prompt.text, seed) for seed in self._seeds]
             found = [None if self._cache is None else self._cache.image(one) for one in parts]
-            missing = [row for row, image in enumerate(found) if image is None]
-            meter.add_cached(cost.GENERATE, len(seeds) - len(missing))
-            if missing:
-                if generator.text_digest not in states:
-                    states[generator.text_digest] = _text_states(generator, prompt, meter)
-                drawn = _drawn(
-                    generator, states[generator.text_digest], [seeds[row] for row in missing], meter
-                )
-                for row, image in zip(missing, drawn, strict=True):
-                    found[row] = image
-                    if self._cache is not None:
-                        self._cache.write_image(parts[row], image)
-            made += [
-                Picture(name, image, one)
-                for image, one in zip(found, parts, strict=True)
-                if image is not None
-            ]
-        return made
+            drawing = _Drawing(prompt, parts, found)
+            prompt.meter.add_cached(cost.GENERATE, len(parts) - len(drawing.missing))
+        return drawing
+
+    def _encode(self, generator: Redrawer[Any], prompt: Prompt) -> None:
+        key = (generator.text_digest, prompt.text)
+        if key in self._states:
+            return
+        meter = prompt.meter
+        with meter.running(), meter.call(cost.TEXT, 1), meter.graphs_of(generator.clock):
+            self._states[key] = generator.text_states([prompt.text])
+
+    def _draw(self, generator: Redrawer[Any], drawing: _Drawing) -> None:
+        states = self._states[generator.text_digest, drawing.prompt.text]
+        missing = drawing.missing
+        seeds = [self._seeds[row] for row in missing]
+        meter = drawing.prompt.meter
+        with meter.running():
+            with meter.call(cost.GENERATE, len(seeds)), meter.graphs_of(generator.clock):
+                drawn = generator.images(states, seeds)
+            for row, image in zip(missing, drawn, strict=True):
+                drawing.found[row] = image
+                if self._cache is not None:
+                    self._cache.write_image(drawing.parts[row], image)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A prompt's pictures by one candidate, as far as they are there."""
+
+    prompt: Prompt
+    parts: Sequence[Mapping[str, Any]]
+    found: list[RgbImage | None]
+
+    @property
+    def missing(self) -> list[int]:
+        return [row for row, image in enumerate(self.found) if image is None]
+
+    def pictures(self, candidate: str) -> list[Picture]:
+        return [
+            Picture(candidate, image, parts)
+            for image, parts in zip(self.found, self.parts, strict=True)
+            if image is not None
+        ]
 
 
 def _parts(generator: Redrawer[Any], prompt: str, seed: int) -> Mapping[str, Any]:
@@ -83,15 +144,3 @@ def _parts(generator: Redrawer[Any], prompt: str, seed: int) -> Mapping[str, Any
         "prompt": prompt,
         "seed": seed,
     }
-
-
-def _text_states(generator: Redrawer[Any], prompt: str, meter: CostMeter) -> Any:
-    with meter.call(cost.TEXT, 1), meter.graphs_of(generator.clock):
-        return generator.text_states([prompt])
-
-
-def _drawn(
-    generator: Redrawer[Any], states: Any, seeds: Sequence[int], meter: CostMeter
-) -> Sequence[RgbImage]:
-    with meter.call(cost.GENERATE, len(seeds)), meter.graphs_of(generator.clock):
-        return generator.images(states, seeds)

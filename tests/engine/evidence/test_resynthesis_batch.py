@@ -1,0 +1,168 @@
+"""Stage by stage over many queries: the same results, every model taken once."""
+
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from lineup.errors import UsageError
+from lineup.evidence.cache import ResultCache
+from lineup.evidence.provided import ProvidedImage
+from lineup.evidence.resynthesis import Resynthesizer
+from lineup.evidence.resynthesis_batch import RedrawQuery
+from lineup.evidence.resynthesis_options import ResynthesisOptions
+from lineup.evidence.resynthesis_sources import no_captioner
+
+OPTIONS = ResynthesisOptions(gamma=2)
+
+
+class ToyFingerprinter:
+    digest = "toy-fingerprint"
+
+    def fingerprints(self, images):
+        rows = np.stack([image[0, :4].reshape(-1) for image in images]).astype(np.float32) + 1
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class LoggedSource:
+    """Hands out the toy models and logs when each is taken and given back."""
+
+    def __init__(self, generators, captioner, encoder):
+        self.names = tuple(generators)
+        self.encoder_traits = encoder
+        self.log = []
+        self._models = {"captioner": captioner, "encoder": encoder, **generators}
+
+    @contextmanager
+    def _taken(self, name):
+        self.log.append(f"+{name}")
+        yield self._models[name]
+        self.log.append(f"-{name}")
+
+    def captioner(self):
+        if self._models["captioner"] is None:
+            raise no_captioner()
+        return self._taken("captioner")
+
+    def encoder(self):
+        return self._taken("encoder")
+
+    def generator(self, candidate):
+        return self._taken(candidate)
+
+
+@pytest.fixture
+def source(toy_generators, toy_captioner, toy_encoder):
+    class NumberedCaptions(type(toy_captioner)):
+        def captions(self, images):
+            found = super().captions(images)
+            return [
+                type(one)(f"{one.text} {image[0, 0, 0]}")
+                for one, image in zip(found, images, strict=True)
+            ]
+
+    return LoggedSource(toy_generators, NumberedCaptions(), toy_encoder)
+
+
+@pytest.fixture
+def queries():
+    rng = np.random.default_rng(5)
+    return [RedrawQuery(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(5)]
+
+
+def resynthesizer(source, cache=None):
+    return Resynthesizer(source, fingerprinter=ToyFingerprinter(), cache=cache)
+
+
+def essence(resynthesis):
+    """Everything but times."""
+    return (
+        resynthesis.caption,
+        {name: [one.tobytes() for one in images] for name, images in resynthesis.pictures.items()},
+        resynthesis.best,
+        [(one.name, one.scores, one.samples) for one in resynthesis.evidence],
+        {one.stage: (one.calls, one.items, one.cached) for one in resynthesis.cost.stages},
+        resynthesis.cost.graph_runs,
+    )
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_chunk_gets_what_each_query_gets_alone(source, queries, tmp_path, cached):
+    caches = [ResultCache(tmp_path / name) if cached else None for name in "ab"]
+
+    together = resynthesizer(source, caches[0]).resyntheses(queries, OPTIONS)
+    alone = [resynthesizer(source, caches[1]).resyntheses([one], OPTIONS)[0] for one in queries]
+
+    assert [essence(one) for one in together] == [essence(one) for one in alone]
+    assert len({one.caption for one in together}) > 1
+
+
+def test_every_model_is_taken_once_and_given_back_before_the_next(source, queries):
+    resynthesizer(source).resyntheses(queries, OPTIONS)
+
+    expected = ["captioner", "reds", "blues", "encoder"]
+    assert source.log == [f"{sign}{name}" for name in expected for sign in "+-"]
+
+
+def test_texts_are_all_encoded_before_the_first_picture(source, queries, toy_generators):
+    order = []
+    reds = toy_generators["reds"]
+    text_states, images = reds.text_states, reds.images
+    reds.text_states = lambda prompts: order.append("text") or text_states(prompts)
+    reds.images = lambda states, seeds: order.append("draw") or images(states, seeds)
+
+    made = resynthesizer(source).resyntheses(queries, OPTIONS)
+
+    captions = len({one.caption for one in made})
+    assert order == ["text"] * captions + ["draw"] * captions
+
+
+def test_equal_captions_are_drawn_once(source, queries, toy_generators):
+    twins = [queries[0], queries[0]]
+
+    first, second = resynthesizer(source).resyntheses(twins, OPTIONS)
+
+    assert toy_generators["reds"].seeds == [0, 1]
+    assert second.cost.stage("generate").cached == 4
+    assert essence(first)[:4] == essence(second)[:4]
+
+
+def test_only_the_candidates_asked_for_redraw(source, queries, toy_generators, red_pixels):
+    provided = {"bought": [ProvidedImage("a" * 64, red_pixels)]}
+    some = [
+        RedrawQuery(queries[0].pixels, candidates=("blues",)),
+        RedrawQuery(queries[1].pixels),
+        RedrawQuery(queries[2].pixels, candidates=("bought",), provided=provided),
+    ]
+
+    made = resynthesizer(source).resyntheses(some, OPTIONS)
+
+    assert [list(one.pictures) for one in made] == [["blues"], ["reds", "blues"], ["bought"]]
+    assert made[2].caption is None
+    assert len(toy_generators["reds"].seeds) == 2
+
+
+def test_a_model_that_is_not_needed_is_not_taken(source, queries):
+    options = ResynthesisOptions(gamma=1, prompt="a known prompt")
+
+    resynthesizer(source).resyntheses(queries, options, signals=["resynthesis-fingerprint"])
+
+    assert source.log == ["+reds", "-reds", "+blues", "-blues"]
+
+
+def test_the_time_of_others_is_not_counted(source, queries):
+    start = time.perf_counter()
+    made = resynthesizer(source).resyntheses(queries, OPTIONS)
+    wall_s = time.perf_counter() - start
+
+    for one in made:
+        assert one.cost.seconds >= sum(stage.seconds for stage in one.cost.stages)
+    assert sum(one.cost.seconds for one in made) <= wall_s
+
+
+def test_a_query_with_nothing_to_compare_is_refused(source, queries):
+    with pytest.raises(UsageError, match="resynthesis"):
+        resynthesizer(source).resyntheses(
+            [queries[0], RedrawQuery(queries[1].pixels, candidates=())], OPTIONS
+        )
