@@ -23,7 +23,7 @@ from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.scoring import SourceScorer
-from lineup.gallery.store import open_gallery
+from lineup.gallery.store import joined_gallery, open_gallery
 from lineup.results import REAL, Evidence, Verdict
 from lineup.types import Float32Array, RgbImage
 
@@ -212,6 +212,7 @@ def open_engine(
     threads: int = 0,
     fingerprint: str | Path | None = None,
     gallery: Path | None = None,
+    joining: Path | None = None,
 ) -> Engine:
     """Load the models and the gallery.
 
@@ -220,13 +221,19 @@ def open_engine(
         threads: Threads on the CPU; 0 takes every core.
         fingerprint: Bundle name or folder; None takes the shipped one.
         gallery: Gallery folder; None takes the shipped one together with the user's own.
+        joining: Folder of a gallery that joins that one; see `joined_gallery`.
 
     Raises:
         LineupError: A bundle, the gallery or the device cannot be used.
     """
     extractor = open_extractor(fingerprint, device=device, threads=threads)
     try:
-        return Engine(extractor, open_gallery(gallery, fingerprint_digest=extractor.digest))
+        known = (
+            open_gallery(gallery, fingerprint_digest=extractor.digest)
+            if joining is None or gallery is not None
+            else joined_gallery(joining, fingerprint_digest=extractor.digest)
+        )
+        return Engine(extractor, known)
     except BaseException:
         extractor.close()
         raise

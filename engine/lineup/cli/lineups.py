@@ -105,7 +105,7 @@ def show(lineup: str, as_json: bool) -> None:
     "--gallery",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="Gallery folder.  [default: the shipped gallery and your own enrolments]",
+    help="Folder of sources that join the shipped gallery and your own enrolments.",
 )
 @click.option("--gamma", type=click.IntRange(min=1), help="Redrawn images per candidate.")
 @click.option("--force", is_flag=True, help="Replace a lineup of the same name.")
@@ -197,7 +197,7 @@ def _absent(label: str) -> str:
     defaults = {
         "path": "built in",
         "fingerprint": "the shipped one",
-        "gallery": "the shipped one and your own enrolments",
+        "gallery": "none beside the shipped one and your own enrolments",
     }
     return defaults.get(label, "none")
 

@@ -313,6 +313,25 @@ def open_gallery(path: Path | None = None, *, fingerprint_digest: str | None = N
     return gallery
 
 
+def joined_gallery(path: Path, *, fingerprint_digest: str) -> Gallery:
+    """Load a lineup's gallery together with the shipped one and the user's own.
+
+    Where those were made with another fingerprint they cannot be compared, and stay out.
+
+    Args:
+        path: The lineup's gallery folder.
+        fingerprint_digest: Identity of the bundle in use.
+
+    Raises:
+        GalleryError: A gallery is missing, altered, or not made with this fingerprint.
+    """
+    gallery = open_gallery(path, fingerprint_digest=fingerprint_digest)
+    default = _default_gallery()
+    if default.fingerprint_digest != fingerprint_digest:
+        return gallery
+    return default.merged_with(gallery)
+
+
 def _default_gallery() -> Gallery:
     shipped, user = shipped_gallery(), _read_if_filled(user_store())
     if shipped is not None and user is not None:

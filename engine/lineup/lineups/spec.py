@@ -59,7 +59,7 @@ class LineupSpec:
         encoder: Gives image features; None without resynthesis.
         fingerprint: None takes the shipped one.
         candidates: In the order of the file; names are unique.
-        gallery: Folder; None takes the shipped gallery together with the user's own.
+        gallery: Folder of sources that join the shipped gallery and the user's own; may be None.
         calibration: File; None leaves what is not calibrated by the gallery uncalibrated.
         resynthesis: Defaults of this lineup.
     """

@@ -49,7 +49,7 @@ class Lineup:
 
     @property
     def gallery(self) -> Path | None:
-        """The gallery's folder; None for the shipped gallery together with the user's own."""
+        """Folder of the sources that join the shipped gallery and the user's own."""
         return None if self.spec.gallery is None else self.path(self.spec.gallery)
 
     @property

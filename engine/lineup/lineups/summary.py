@@ -31,7 +31,8 @@ def record_from_lineup(lineup: Lineup) -> dict[str, Any]:
     """
     spec = lineup.spec
     images: dict[str, int] = {}
-    for entry in source_entries(lineup.gallery):
+    own = [] if lineup.gallery is None else source_entries(lineup.gallery)
+    for entry in (*source_entries(), *own):
         if entry.role is SourceRole.CANDIDATE:
             images[entry.name] = images.get(entry.name, 0) + entry.count
     listed = {one.name for one in spec.candidates}

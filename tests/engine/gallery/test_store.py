@@ -10,7 +10,7 @@ from lineup import files
 from lineup.errors import GalleryError, SourceNotFoundError
 from lineup.gallery import store as store_module
 from lineup.gallery.gallery import SourceRole
-from lineup.gallery.store import GalleryStore, open_gallery
+from lineup.gallery.store import GalleryStore, joined_gallery, open_gallery
 
 
 def source_files(store: GalleryStore) -> list[str]:
@@ -276,3 +276,22 @@ class TestOpening:
         assert open_gallery(fingerprint_digest=digest).digest == stores[0].read().digest
         with pytest.raises(GalleryError, match="aaaaaaaaaaaa, expected bbbbbbbbbbbb"):
             open_gallery(fingerprint_digest="b" * 64)
+
+
+def test_a_lineups_gallery_joins_the_shipped_one_and_the_users_own(tmp_path) -> None:
+    default = open_gallery()
+    digest = default.fingerprint_digest
+    length = next(iter(default.sources.values())).fingerprints.shape[1]
+    store = GalleryStore(tmp_path / "lineup")
+    rows = np.eye(3, length, dtype=np.float32)
+    ids = [f"{number:064x}" for number in range(3)]
+    store.add("pocket", rows, ids, fingerprint_digest=digest)
+    joined = joined_gallery(store.path, fingerprint_digest=digest)
+    assert set(joined.sources) == {*default.sources, "pocket"}
+
+
+def test_a_gallery_of_another_fingerprint_stands_alone(tmp_path) -> None:
+    store = GalleryStore(tmp_path / "lineup")
+    ids = [f"{number:064x}" for number in range(3)]
+    store.add("mine", np.eye(3, 8, dtype=np.float32), ids, fingerprint_digest="f" * 64)
+    assert set(joined_gallery(store.path, fingerprint_digest="f" * 64).sources) == {"mine"}
