@@ -72,10 +72,10 @@ CPU = Preset(
         loop=LoopOptions(400, 1e-3, warmup_steps=40, checkpoint_steps=25), bfloat16=True
     ),
     captioner=CaptionerOptions(
-        loop=LoopOptions(1600, 1.5e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
+        loop=LoopOptions(3200, 1.5e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
     ),
     teacher=TeacherOptions(
-        loop=LoopOptions(1200, 1.2e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
+        loop=LoopOptions(4200, 1.2e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
     ),
     pairs=PairsOptions(pairs=4000, sampling=SamplingOptions(steps=6), bfloat16=True),
     student=StudentOptions(

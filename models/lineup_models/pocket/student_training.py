@@ -16,6 +16,7 @@ from lineup_models.pocket.data import images_from_pixels
 from lineup_models.pocket.generator import Generator
 from lineup_models.pocket.pairs import Pairs
 from lineup_models.pocket.precision import mixed_precision
+from lineup_models.pocket.teacher_training import thing_weights
 from lineup_models.pocket.vae import Vae
 from lineup_models.pocket.vae_training import gradient_error
 from lineup_models.simulator.losses import LocalSpectrumDistance
@@ -41,6 +42,7 @@ class StudentOptions:
         crop_px: Side of that part.
         pixel_weight: Weight of the error of the decoded part.
         spectrum_weight: Weight of the distance of its local spectra.
+        things_share: Share of the error of the latents that is spread by `thing_weights`.
         average_decay: Of the running average of the weights, which is what counts in the end.
         bfloat16: Compute in bfloat16 where that is exact enough.
     """
@@ -52,6 +54,7 @@ class StudentOptions:
     crop_px: int = 64
     pixel_weight: float = 1.0
     spectrum_weight: float = 0.5
+    things_share: float = 0.4
     average_decay: float = 0.99
     bfloat16: bool = False
 
@@ -155,7 +158,8 @@ class StudentTask(Task):
         noisy = signal[:, None, None, None] * wanted + (1.0 - share).sqrt() * noise
         with mixed_precision(device, bfloat16=options.bfloat16):
             found = self.generator(noisy, timestep.float(), tokens).float()
-        absolute = (found - wanted).abs().mean()
+        weights = thing_weights(wanted, options.things_share)
+        absolute = ((found - wanted).abs() * weights).mean()
         some = options.decoded
         pixel, spectrum = self._picture_errors(found[:some], rows[:some], random)
         total = absolute + options.pixel_weight * pixel + options.spectrum_weight * spectrum

@@ -14,6 +14,7 @@ from lineup_models.pocket.diffusion import (
 )
 from lineup_models.pocket.presets import Preset
 from lineup_models.pocket.student_training import FIRST_TIMESTEP, NoiseMap, signal_shares
+from lineup_models.pocket.teacher_training import thing_weights
 from lineup_models.pocket.vae import Vae
 
 
@@ -125,3 +126,14 @@ def test_an_average_follows_fast_at_first_and_slowly_later() -> None:
     follow(average, model, 0.99, step=10_000)
     assert average.weight.item() == pytest.approx(0.901)
     assert not average.weight.requires_grad
+
+
+def test_weights_are_large_where_a_row_is_interrupted() -> None:
+    latents = torch.linspace(-1, 1, 8)[None, None, :, None].expand(2, 3, 8, 8).clone()
+    latents[0, :, 2, 5] += 1.0
+    weights = thing_weights(latents, 0.5)
+    assert weights.shape == (2, 1, 8, 8)
+    assert weights[0].mean().item() == pytest.approx(1.0)
+    assert weights[0, 0, 2, 5] > 20
+    assert weights[0, 0, 2, 4].item() == pytest.approx(0.5)
+    assert torch.isfinite(weights[1]).all()
