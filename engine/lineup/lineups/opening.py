@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 
-from lineup.captioning.captioner import open_captioner
-from lineup.embedding.encoder import open_encoder
+from lineup.backends.device import resolve_device
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.backends.opening import probe
+from lineup.bundles.store import BundleStore
+from lineup.captioning.captioner import Captioner, open_captioner
+from lineup.embedding.encoder import ImageEncoder, open_encoder
 from lineup.evidence.cache import open_cache
 from lineup.evidence.resynthesis import Resynthesizer
 from lineup.evidence.resynthesis_models import FingerprintModel
+from lineup.lineups.loading import LoadingModels
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.store import Lineup
-from lineup.synthesis.generator import open_generator
+from lineup.paths import home_dir
+from lineup.synthesis.generator import ImageGenerator, open_generator
 
 
 def open_resynthesis_models(
@@ -21,8 +29,9 @@ def open_resynthesis_models(
     device: str = "auto",
     threads: int = 0,
     cache: bool = True,
+    keep: bool = True,
 ) -> ResynthesisModels:
-    """Verify and load captioner, encoder and generators of a lineup.
+    """Verify the captioner, encoder and generators of a lineup, and load them.
 
     Args:
         lineup: The lineup.
@@ -30,11 +39,26 @@ def open_resynthesis_models(
         device: See `lineup.backends.device.device_from_text`.
         threads: Threads on the CPU; 0 takes every core.
         cache: Whether resyntheses and their features are kept on disk.
+        keep: Whether models stay loaded; otherwise each is loaded when it has work, for all
+            queries of a call, and released before the next one is.
 
     Raises:
         BundleError: A bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
+    if keep:
+        return _kept_models(lineup, fingerprinter, device, threads, cache=cache)
+    return _loading_models(lineup, fingerprinter, device, threads, cache=cache)
+
+
+def _kept_models(
+    lineup: Lineup,
+    fingerprinter: FingerprintModel | None,
+    device: str,
+    threads: int,
+    *,
+    cache: bool,
+) -> ResynthesisModels:
     spec = lineup.spec
     with ExitStack() as stack:
         captioner = encoder = None
@@ -62,7 +86,52 @@ def open_resynthesis_models(
                 fingerprinter=fingerprinter,
                 cache=open_cache() if cache else None,
             ),
-            families={name: generator.vae_family for name, generator in generators.items()},
+            families=_families(generators),
             digests=tuple(model.digest for model in models if model is not None),
             owned=stack.pop_all(),
         )
+
+
+def _loading_models(
+    lineup: Lineup,
+    fingerprinter: FingerprintModel | None,
+    device: str,
+    threads: int,
+    *,
+    cache: bool,
+) -> ResynthesisModels:
+    spec, store = lineup.spec, BundleStore(home_dir())
+    resolved = resolve_device(device, probe)
+    options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
+    captioner = encoder = traits = None
+    digests = []
+    if spec.captioner is not None:
+        bundle = store.open(lineup.bundle(spec.captioner))
+        captioner = partial(Captioner, bundle, resolved, options)
+        digests.append(bundle.digest)
+    if spec.encoder is not None:
+        bundle = store.open(lineup.bundle(spec.encoder))
+        encoder = partial(ImageEncoder, bundle, resolved, options)
+        traits = encoder()  # loads no graph until features are asked for
+        digests.append(bundle.digest)
+    openers = {
+        candidate.name: partial(
+            ImageGenerator, store.open(lineup.bundle(candidate.bundle)), resolved, options
+        )
+        for candidate in spec.candidates
+        if candidate.bundle is not None
+    }
+    generators = {name: open_model() for name, open_model in openers.items()}
+    return ResynthesisModels(
+        Resynthesizer(
+            LoadingModels(openers, captioner=captioner, encoder=encoder, encoder_traits=traits),
+            fingerprinter=fingerprinter,
+            cache=open_cache() if cache else None,
+        ),
+        families=_families(generators),
+        digests=(*digests, *(one.digest for one in generators.values())),
+    )
+
+
+def _families(generators: Mapping[str, ImageGenerator]) -> dict[str, str]:
+    return {name: generator.vae_family for name, generator in generators.items()}

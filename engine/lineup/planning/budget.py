@@ -10,7 +10,7 @@ from lineup.lineups.store import Lineup
 from lineup.memory import resident_kib
 from lineup.paths import home_dir
 from lineup.planning.costs import costs_from_lineup
-from lineup.planning.plan import MemoryPlan, Work, plan_from_budget
+from lineup.planning.plan import MemoryPlan, Order, Work, plan_from_budget
 
 _UNITS = {
     "": 1, "b": 1,
@@ -37,7 +37,13 @@ def bytes_from_text(text: str) -> int:
 
 
 def plan_for_lineup(
-    lineup: Lineup, *, images: int, gamma: int | None, budget_bytes: int | None
+    lineup: Lineup,
+    *,
+    images: int,
+    gamma: int | None,
+    budget_bytes: int | None,
+    order: Order | None = None,
+    reading_bytes: int = 0,
 ) -> MemoryPlan:
     """Return the plan of a scan by resynthesis.
 
@@ -46,6 +52,8 @@ def plan_for_lineup(
         images: Queries.
         gamma: Resyntheses per candidate; None takes the lineup's default.
         budget_bytes: Most memory to use; None is no limit.
+        order: The only order to consider; None considers both.
+        reading_bytes: Memory for queries that are read ahead or wait.
 
     Raises:
         UsageError: No plan fits the budget.
@@ -57,7 +65,13 @@ def plan_for_lineup(
         gamma=gamma or lineup.spec.resynthesis.gamma,
         picture_pixels=_picture_pixels(lineup),
     )
-    return plan_from_budget(models, work, base_bytes=base_bytes(), budget_bytes=budget_bytes)
+    return plan_from_budget(
+        models,
+        work,
+        base_bytes=base_bytes() + reading_bytes,
+        budget_bytes=budget_bytes,
+        order=order,
+    )
 
 
 def base_bytes() -> int:

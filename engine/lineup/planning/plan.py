@@ -24,6 +24,13 @@ MAX_CHUNK = 64
 """Most images whose captions and pictures wait at a time; more saves no further loading."""
 
 
+UNLIMITED = 2**62
+"""Stands for no budget."""
+
+MOST_PICTURE_BYTES = 512 * MIB
+"""Most memory that waiting pictures take; more saves little loading."""
+
+
 class Order(str, Enum):
     """Which loop is the outer one.
 
@@ -98,7 +105,12 @@ class MemoryPlan:
 
 
 def plan_from_budget(
-    models: Sequence[ModelCost], work: Work, *, base_bytes: int, budget_bytes: int | None
+    models: Sequence[ModelCost],
+    work: Work,
+    *,
+    base_bytes: int,
+    budget_bytes: int | None,
+    order: Order | None = None,
 ) -> MemoryPlan:
     """Return the plan with the lowest latency that the budget allows.
 
@@ -107,18 +119,25 @@ def plan_from_budget(
         work: What is to be done.
         base_bytes: Private memory of the process before any model is loaded.
         budget_bytes: Most memory to use; None is no limit.
+        order: The only order to consider; None considers both. A forced order only has to have its
+            private memory fit.
 
     Raises:
         UsageError: No plan fits; names the smallest budget that has one.
     """
     together = _image_major(models, work, base_bytes)
-    if budget_bytes is None or together.peak_bytes + together.mapped_bytes <= budget_bytes:
+    wanted = together.peak_bytes + (together.mapped_bytes if order is None else 0)
+    fits = budget_bytes is None or wanted <= budget_bytes
+    if order is not Order.STAGE_MAJOR and fits:
         return together
-    apart = _stage_major(models, work, base_bytes, budget_bytes)
-    if apart.peak_bytes > budget_bytes:
+    limit = UNLIMITED if budget_bytes is None else budget_bytes
+    apart = _stage_major(models, work, base_bytes, limit)
+    if order is Order.IMAGE_MAJOR or apart.peak_bytes > limit:
         smallest = smallest_budget(models, work, base_bytes=base_bytes)
+        if order is Order.IMAGE_MAJOR:
+            smallest = together.peak_bytes
         raise UsageError(
-            f"A budget of {budget_bytes / MIB:.0f} MiB is too small for this lineup.",
+            f"A budget of {limit / MIB:.0f} MiB is too small for this lineup.",
             hint=f"The smallest that works is {-(-smallest // MIB)} MiB.",
         )
     return apart
@@ -157,19 +176,22 @@ def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> Me
 def _stage_major(
     models: Sequence[ModelCost], work: Work, base_bytes: int, budget_bytes: int
 ) -> MemoryPlan:
-    busiest = max(model.loaded_bytes + model.activation_bytes for model in models)
+    # Fingerprints are taken while queries come in and again of pictures: that model stays.
+    kept = sum(model.loaded_bytes for model in models if model.stage is Stage.FINGERPRINT)
+    loaded = {model.name: kept + _loaded_beside_kept(model) for model in models}
+    busiest = max(loaded[model.name] + model.activation_bytes for model in models)
     per_image = _pictures_bytes(models, work)
-    spare = budget_bytes - base_bytes - busiest
+    spare = min(budget_bytes - base_bytes - busiest, MOST_PICTURE_BYTES)
     chunk = max(1, min(MAX_CHUNK, work.images, spare // per_image if per_image else MAX_CHUNK))
     chunks = -(-work.images // chunk)
     stages = tuple(
         StagePlan(
             model=model.name,
             stage=model.stage,
-            loads=chunks,
+            loads=1 if model.stage is Stage.FINGERPRINT else chunks,
             runs=_runs(model, models, work),
             peak_bytes=(
-                base_bytes + chunk * per_image + model.loaded_bytes + model.activation_bytes
+                base_bytes + chunk * per_image + loaded[model.name] + model.activation_bytes
             ),
             mapped_bytes=model.mapped_bytes,
             seconds=_runs(model, models, work) * model.run_ms / 1e3,
@@ -185,6 +207,10 @@ def _stage_major(
         stages=stages,
         notes=_notes(stages, budget_bytes),
     )
+
+
+def _loaded_beside_kept(model: ModelCost) -> int:
+    return 0 if model.stage is Stage.FINGERPRINT else model.loaded_bytes
 
 
 def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:

@@ -2,7 +2,14 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup.planning.costs import ModelCost, Stage
-from lineup.planning.plan import MAX_CHUNK, Order, Work, plan_from_budget, smallest_budget
+from lineup.planning.plan import (
+    MAX_CHUNK,
+    MOST_PICTURE_BYTES,
+    Order,
+    Work,
+    plan_from_budget,
+    smallest_budget,
+)
 
 MIB = 2**20
 
@@ -34,9 +41,9 @@ PICTURES = 2 * 2 * 512 * 512 * 3
 """Bytes of one image's resyntheses: two candidates, gamma 2."""
 
 
-def plan(budget_mib, work=WORK):
+def plan(budget_mib, work=WORK, order=None):
     budget = None if budget_mib is None else budget_mib * MIB
-    return plan_from_budget(MODELS, work, base_bytes=BASE, budget_bytes=budget)
+    return plan_from_budget(MODELS, work, base_bytes=BASE, budget_bytes=budget, order=order)
 
 
 def test_without_a_limit_everything_is_loaded_once_and_stays():
@@ -59,7 +66,7 @@ def test_a_smaller_budget_takes_one_model_at_a_time():
     made = plan(4096)
     assert made.order is Order.STAGE_MAJOR
     assert made.chunk == 10
-    assert made.peak_bytes == BASE + 10 * PICTURES + 440 * MIB
+    assert made.peak_bytes == BASE + 10 * PICTURES + (10 + 440) * MIB  # the fingerprint model stays
     assert made.mapped_bytes == 3300 * MIB
     assert made.peak_bytes + made.mapped_bytes <= 4096 * MIB
     assert not made.notes
@@ -77,7 +84,8 @@ def test_little_room_makes_small_chunks_and_more_loading():
     smallest = smallest_budget(MODELS, WORK, base_bytes=BASE)
     made = plan_from_budget(MODELS, WORK, base_bytes=BASE, budget_bytes=smallest + 2 * PICTURES)
     assert made.chunk == 3
-    assert {stage.loads for stage in made.stages} == {4}  # 10 images in chunks of 3
+    # 10 images in chunks of 3
+    assert [stage.loads for stage in made.stages] == [1, 4, 4, 4, 4]
     assert made.peak_bytes <= smallest + 2 * PICTURES
 
 
@@ -94,3 +102,20 @@ def test_an_impossible_budget_names_the_smallest_that_works():
     assert plan(needed_mib).peak_bytes <= needed_mib * MIB
     with pytest.raises(UsageError):
         plan_from_budget(MODELS, WORK, base_bytes=BASE, budget_bytes=smallest - 1)
+
+
+def test_an_order_can_be_asked_for():
+    assert plan(None, order=Order.STAGE_MAJOR).order is Order.STAGE_MAJOR
+    together = plan(None).peak_bytes
+    made = plan(-(-together // MIB), order=Order.IMAGE_MAJOR)  # its weights are read again
+    assert (made.order, made.peak_bytes) == (Order.IMAGE_MAJOR, together)
+    with pytest.raises(UsageError, match="too small") as caught:
+        plan(together // MIB - 1, order=Order.IMAGE_MAJOR)
+    assert str(-(-together // MIB)) in caught.value.hint
+
+
+def test_pictures_that_wait_are_bounded_without_a_budget():
+    work = Work(images=10_000, gamma=8, picture_pixels=1024 * 1024)
+    made = plan(None, work, order=Order.STAGE_MAJOR)
+    assert made.chunk * 2 * 8 * 1024 * 1024 * 3 <= MOST_PICTURE_BYTES
+    assert made.chunk > 1
