@@ -11,24 +11,29 @@ Captioner, encoder and generators are loaded only when their evidence is asked f
 from __future__ import annotations
 
 import hashlib
-import itertools
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lineup.attribution_cases import Case, Query
 from lineup.calibration.calibration import Calibration
 from lineup.calibration.io import read_calibration
 from lineup.calibration.verdict import verdict_from_scores
+from lineup.cascade import Cascade, CascadeOptions, Step
 from lineup.closing import ClosesOnExit
 from lineup.engine import FINGERPRINT_EVIDENCE, RUN_ID_DIGITS, Engine, open_engine, real_evidence
 from lineup.errors import UsageError
-from lineup.evidence.batch import Signals
 from lineup.evidence.distances import softmax
-from lineup.evidence.provided import ProvidedImage, ProvidedStore, open_provided
-from lineup.evidence.resynthesis import (
+from lineup.evidence.fingerprint import FingerprintExtractor
+from lineup.evidence.provided import (
     NONE_PROVIDED,
+    ProvidedImage,
+    ProvidedStore,
+    open_provided,
+)
+from lineup.evidence.resynthesis import (
     RESYNTHESIS,
     RESYNTHESIS_FINGERPRINT,
     SIGNALS,
@@ -39,7 +44,7 @@ from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.fusion import verdict_from_evidence
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.store import Lineup, open_lineup
-from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.results import REAL, UNKNOWN, Verdict
 from lineup.types import RgbImage
 
 EVIDENCE_NAMES = (FINGERPRINT_EVIDENCE, *SIGNALS)
@@ -53,10 +58,13 @@ class AttributionOptions:
     Attributes:
         evidence: Some of `EVIDENCE_NAMES`; None takes all that the lineup has.
         resynthesis: How resyntheses are made; None takes the lineup's defaults.
+        cascade: When resynthesis is left out after the fingerprint; None never leaves it out. It
+            has no say where no fingerprint is asked for.
     """
 
     evidence: tuple[str, ...] | None = None
     resynthesis: ResynthesisOptions | None = None
+    cascade: CascadeOptions | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.evidence or () if name not in EVIDENCE_NAMES]
@@ -126,6 +134,7 @@ class LineupEngine(ClosesOnExit):
         self.evidence = (FINGERPRINT_EVIDENCE, *signals)
         self._models = models
         self._provided = provided
+        self._cascade = Cascade(lineup, models.resynthesizer.names)
 
     def attribute(
         self,
@@ -155,37 +164,46 @@ class LineupEngine(ClosesOnExit):
             UsageError: The lineup does not have the evidence, or the options do not fit it.
             BackendError: A model failed.
         """
+        return self.attributions([Query(pixels, query_sha256)], options=options)[0]
+
+    def attributions(
+        self,
+        queries: Sequence[Query],
+        *,
+        options: AttributionOptions = DEFAULT_OPTIONS,
+        may_add_candidates: bool = True,
+    ) -> list[Attribution]:
+        """Tell which source made each of some images, taking every model once for all of them.
+
+        The answers are those that each image gets alone, but for a latency budget, which follows
+        what was measured before.
+
+        Args:
+            queries: All of them, and their resyntheses, are in memory at once.
+            options: Which evidence, and how resyntheses are made.
+            may_add_candidates: Whether resyntheses made elsewhere may add candidates that neither
+                the lineup nor its gallery has.
+
+        Raises:
+            UsageError: The lineup does not have the evidence, or the options do not fit it.
+            BackendError: A model failed.
+        """
         settings = options.resynthesis or self.lineup.spec.resynthesis
-        provided = self._provided_images(query_sha256)
-        wanted = self._wanted(options.evidence, settings, provided)
-        laps = [time.perf_counter()]
-        tiles = self.engine.extractor.tiles(pixels)
-        laps.append(time.perf_counter())
-        evidence, signals, resynthesis = [], None, None
-        if {FINGERPRINT_EVIDENCE, RESYNTHESIS_FINGERPRINT} & set(wanted):
-            signals = self.engine.extractor.signals_from_tiles([tiles])
-        if FINGERPRINT_EVIDENCE in wanted and signals is not None:
-            cost_ms = (time.perf_counter() - laps[0]) * 1e3
-            evidence.append(self._fingerprint_evidence(pixels, signals, cost_ms))
-            if signals.real_llrs is not None:
-                evidence.append(real_evidence(float(signals.real_llrs[0])))
-        if set(wanted) & set(SIGNALS):
-            resynthesis = self._models.resynthesizer.resynthesis(
-                pixels,
-                settings,
-                signals=wanted,
-                query_fingerprint=None if signals is None else signals.fingerprints[0],
-                provided=provided,
-            )
-            evidence += resynthesis.evidence
-        laps.append(time.perf_counter())
-        names = tuple(dict.fromkeys([*self.candidates, *provided]))
-        verdict = self._verdict(names, evidence, settings, resynthesis)
-        laps.append(time.perf_counter())
-        preprocess_ms, inference_ms, fuse_ms = (
-            (end - start) * 1e3 for start, end in itertools.pairwise(laps)
-        )
-        return Attribution(verdict, resynthesis, preprocess_ms, inference_ms, fuse_ms)
+        cases = []
+        for query in queries:
+            provided = self._provided_images(query.sha256)
+            if not may_add_candidates:
+                provided = {name: provided[name] for name in provided if name in self.candidates}
+            wanted = self._wanted(options.evidence, settings, provided)
+            cases.append(Case(query, provided, wanted))
+        self._take_fingerprints(cases)
+        self._redraw(cases, options.cascade, settings)
+        return [self._answer(case, settings) for case in cases]
+
+    @property
+    def cutter(self) -> FingerprintExtractor:
+        """Cuts images into tiles."""
+        return self.engine.extractor
 
     @property
     def families(self) -> Mapping[str, str]:
@@ -204,6 +222,7 @@ class LineupEngine(ClosesOnExit):
         if set(evidence) & set(SIGNALS):
             settings = options.resynthesis or self.lineup.spec.resynthesis
             parts += [*self._models.digests, repr(settings)]
+            parts += [] if options.cascade is None else [repr(options.cascade)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:RUN_ID_DIGITS]
 
     def close(self) -> None:
@@ -242,31 +261,101 @@ class LineupEngine(ClosesOnExit):
             )
         return wanted
 
-    def _fingerprint_evidence(self, pixels: RgbImage, signals: Signals, cost_ms: float) -> Evidence:
-        return self.engine.fingerprint_evidence(
-            signals.fingerprints,
-            notes=[self.engine.extractor.notes(pixels)],
-            costs_ms=[cost_ms],
-        )[0]
+    def _take_fingerprints(self, cases: Sequence[Case]) -> None:
+        """Compute the fingerprints that are wanted, and the evidence that they are."""
+        extractor = self.engine.extractor
+        read = [
+            case
+            for case in cases
+            if {FINGERPRINT_EVIDENCE, RESYNTHESIS_FINGERPRINT} & set(case.wanted)
+        ]
+        tiles = [case.cut(extractor.tiles) for case in read]
+        if not read:
+            return
+        start = time.perf_counter()
+        signals = extractor.signals_from_tiles(tiles)
+        tile_ms = (time.perf_counter() - start) * 1e3 / sum(map(len, tiles))
+        for row, case in enumerate(read):
+            case.fingerprint = signals.fingerprints[row]
+            case.inference_ms = tile_ms * len(tiles[row])
+            if FINGERPRINT_EVIDENCE not in case.wanted:
+                continue
+            # Row by row: a product of matrices may round otherwise than that of a single row.
+            case.evidence += self.engine.fingerprint_evidence(
+                signals.fingerprints[row : row + 1],
+                notes=[extractor.notes(case.query.pixels)],
+                costs_ms=[case.preprocess_ms + case.inference_ms],
+            )
+            if signals.real_llrs is not None:
+                case.evidence.append(real_evidence(float(signals.real_llrs[row])))
 
-    def _verdict(
+    def _redraw(
         self,
-        names: tuple[str, ...],
-        evidence: Sequence[Evidence],
+        cases: Sequence[Case],
+        cascade: CascadeOptions | None,
         settings: ResynthesisOptions,
-        resynthesis: Resynthesis | None,
-    ) -> Verdict:
-        if resynthesis is not None and settings.mode is not Mode.DEFAULT:
-            return _published_verdict(names, resynthesis, settings.mode)
-        if resynthesis is None and self.calibration is None:
-            return verdict_from_evidence(names, evidence)
+    ) -> None:
+        """Redraw the cases that are open, and add the evidence that comes of it."""
+        drawn, queries = [], []
+        for case in cases:
+            if not set(case.wanted) & set(SIGNALS):
+                continue
+            step = self._step(case, cascade, settings)
+            case.notes += step.notes
+            if step.candidates:
+                drawn.append(case)
+                queries.append(case.redraw_query(step.candidates))
+        if not drawn:
+            return
+        made = self._models.resynthesizer.resyntheses(queries, settings, signals=drawn[0].wanted)
+        for case, query, resynthesis in zip(drawn, queries, made, strict=True):
+            case.resynthesis = resynthesis
+            case.evidence += resynthesis.evidence
+            case.inference_ms += resynthesis.cost.seconds * 1e3
+            if cascade is not None:
+                names = query.candidates or ()
+                self._cascade.learn(cascade, resynthesis.cost, names, settings.gamma)
+
+    def _step(
+        self, case: Case, cascade: CascadeOptions | None, settings: ResynthesisOptions
+    ) -> Step:
+        """Return who redraws a case, the makers of provided resyntheses among them."""
+        everybody = tuple(dict.fromkeys([*self._models.resynthesizer.names, *case.provided]))
+        if cascade is None or not case.evidence:
+            return Step(everybody)
+        return self._cascade.step(
+            self._verdict(case, settings).posterior,
+            everybody,
+            cascade,
+            spent_ms=case.preprocess_ms + case.inference_ms,
+            gamma=settings.gamma,
+        )
+
+    def _answer(self, case: Case, settings: ResynthesisOptions) -> Attribution:
+        start = time.perf_counter()
+        verdict = self._verdict(case, settings)
+        return Attribution(
+            verdict=replace(verdict, notes=(*verdict.notes, *case.notes)),
+            resynthesis=case.resynthesis,
+            preprocess_ms=case.preprocess_ms,
+            inference_ms=case.inference_ms,
+            fuse_ms=(time.perf_counter() - start) * 1e3,
+        )
+
+    def _verdict(self, case: Case, settings: ResynthesisOptions) -> Verdict:
+        """Fuse the evidence that a case has so far."""
+        names = tuple(dict.fromkeys([*self.candidates, *case.provided]))
+        if case.resynthesis is not None and settings.mode is not Mode.DEFAULT:
+            return _published_verdict(names, case.resynthesis, settings.mode)
+        if case.resynthesis is None and self.calibration is None:
+            return verdict_from_evidence(names, case.evidence)
         return verdict_from_scores(
             names,
-            evidence,
+            case.evidence,
             calibration=self.calibration,
             options=self.evidence_options(settings),
             families=self._models.families,
-            caption=None if resynthesis is None else resynthesis.caption,
+            caption=None if case.resynthesis is None else case.resynthesis.caption,
         )
 
 
@@ -280,6 +369,7 @@ def open_lineup_engine(
     gallery: Path | None = None,
     cache: bool = True,
     calibrated: bool = True,
+    keep_models: bool = True,
 ) -> LineupEngine:
     """Load a lineup.
 
@@ -293,6 +383,8 @@ def open_lineup_engine(
         gallery: Gallery folder; None takes the lineup's.
         cache: Whether resyntheses and their features are kept on disk.
         calibrated: Whether the lineup's calibration is read; its file need not exist otherwise.
+        keep_models: Whether what redraws queries stays loaded; otherwise each model is loaded for
+            all queries of a call and released before the next one is, which takes least memory.
 
     Raises:
         LineupError: The lineup, a bundle, the gallery or the device cannot be used.
@@ -307,11 +399,20 @@ def open_lineup_engine(
                 device=device,
                 threads=threads,
                 fingerprint=fingerprint,
-                gallery=gallery or found.gallery,
+                gallery=gallery,
+                joining=found.gallery,
             )
         )
         models = stack.enter_context(
-            _models(found, engine, evidence, device=device, threads=threads, cache=cache)
+            _models(
+                found,
+                engine,
+                evidence,
+                device=device,
+                threads=threads,
+                cache=cache,
+                keep=keep_models,
+            )
         )
         calibration = None
         if calibrated and found.calibration is not None:
@@ -330,6 +431,7 @@ def _models(
     device: str,
     threads: int,
     cache: bool,
+    keep: bool,
 ) -> ResynthesisModels:
     """Return what redraws queries, or compares resyntheses made elsewhere at least."""
     if evidence is not None and not set(evidence) & set(SIGNALS):
@@ -340,7 +442,7 @@ def _models(
     from lineup.lineups.opening import open_resynthesis_models  # noqa: PLC0415
 
     return open_resynthesis_models(
-        lineup, engine.extractor, device=device, threads=threads, cache=cache
+        lineup, engine.extractor, device=device, threads=threads, cache=cache, keep=keep
     )
 
 

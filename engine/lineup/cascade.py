@@ -1,0 +1,195 @@
+"""Cheap evidence first: which candidates still have to redraw an image, if any.
+
+Fingerprints come first, in milliseconds. An image that they decide is done; of the others, only
+candidates that are still plausible redraw it. What was left out, and why, is told in the verdict.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lineup.errors import UsageError
+from lineup.evidence.resynthesis_cost import ResynthesisCost
+from lineup.lineups.store import Lineup
+
+if TYPE_CHECKING:
+    from lineup.planning.expected import ExpectedTimes
+
+DEFAULT_STOP_MARGIN = 0.9
+"""Probability by which the first label is ahead of the second when an image counts as decided."""
+
+DEFAULT_FLOOR = 0.01
+"""Posterior below which a candidate is no longer plausible."""
+
+FEWEST_REDRAWN = 2
+"""How many candidates redraw at least: how close one comes is judged beside another's."""
+
+
+@dataclass(frozen=True, slots=True)
+class CascadeOptions:
+    """When evidence is left out.
+
+    Attributes:
+        stop_margin: An image is decided when the posterior of the first label exceeds that of
+            every other by this, above 0 and at most 1; None lets every candidate redraw.
+        floor: A candidate whose posterior is lower does not redraw, 0..1.
+        latency_budget_s: Seconds per image, loading of models left out: evidence that is expected
+            to exceed it is not computed; None is no limit.
+
+    Raises:
+        UsageError: A number is out of its range.
+    """
+
+    stop_margin: float | None = DEFAULT_STOP_MARGIN
+    floor: float = DEFAULT_FLOOR
+    latency_budget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        margin, budget = self.stop_margin, self.latency_budget_s
+        if margin is not None and not 0 < margin <= 1:
+            raise UsageError(f"The stop margin is {margin:g}, expected above 0 and at most 1.")
+        if not 0 <= self.floor <= 1:
+            raise UsageError(f"The floor is {self.floor:g}, expected 0 to 1.")
+        if budget is not None and not 0 < budget < math.inf:
+            raise UsageError(f"The latency budget is {budget:g} s, expected above 0.")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What comes after the fingerprint.
+
+    Attributes:
+        candidates: Who redraws the image; nobody when it is decided.
+        notes: What is left out, and why.
+    """
+
+    candidates: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def margin_from_posterior(posterior: Mapping[str, float]) -> float:
+    """Return by how much the most probable label is ahead of the second, 0..1."""
+    first, second = sorted(posterior.values())[-1:-3:-1]
+    return first - second
+
+
+def step_from_posterior(
+    posterior: Mapping[str, float], redrawing: Sequence[str], options: CascadeOptions
+) -> Step:
+    """Return who redraws an image after its fingerprint.
+
+    Args:
+        posterior: By the fingerprint, over candidates, unknown and real.
+        redrawing: The candidates that can redraw.
+        options: When evidence is left out.
+    """
+    if options.stop_margin is None:
+        return Step(tuple(redrawing))
+    margin = margin_from_posterior(posterior)
+    if margin >= options.stop_margin:
+        return Step(
+            (),
+            (
+                f"resynthesis skipped: decided by the fingerprint, {margin:.2f} ahead of the next "
+                f"(stops from {options.stop_margin:g} on)",
+            ),
+        )
+    ranked = sorted(redrawing, key=lambda name: -posterior[name])
+    plausible = [name for name in ranked if posterior[name] >= options.floor]
+    if not plausible:
+        note = f"resynthesis skipped: no candidate that can redraw reaches {options.floor:g}"
+        return Step((), (note,))
+    chosen = set(ranked[: max(len(plausible), FEWEST_REDRAWN)])
+    dropped = [name for name in redrawing if name not in chosen]
+    notes = (
+        (f"not redrawn by {', '.join(dropped)}: below {options.floor:g} by the fingerprint",)
+        if dropped
+        else ()
+    )
+    return Step(tuple(name for name in redrawing if name in chosen), notes)
+
+
+def step_within_budget(
+    step: Step, options: CascadeOptions, *, spent_ms: float, expected_ms: float | None
+) -> Step:
+    """Return the step, or nothing to do when it is expected to exceed the latency budget.
+
+    Args:
+        step: What would come next.
+        options: When evidence is left out.
+        spent_ms: What the image took so far.
+        expected_ms: What the step will take; None when that is not known, and it is tried.
+    """
+    budget_s = options.latency_budget_s
+    if budget_s is None or expected_ms is None or not step.candidates:
+        return step
+    if spent_ms + expected_ms <= budget_s * 1e3:
+        return step
+    note = (
+        f"resynthesis skipped: {spent_ms:.0f} ms spent and {expected_ms:.0f} ms expected, "
+        f"the latency budget is {budget_s * 1e3:.0f} ms"
+    )
+    return Step((), (note,))
+
+
+class Cascade:
+    """Decides image by image, and follows what resynthesis takes.
+
+    Args:
+        lineup: Its bundles say what their models take.
+        names: The candidates that redraw here; pictures of others are at hand and cost no drawing.
+    """
+
+    def __init__(self, lineup: Lineup, names: Sequence[str]) -> None:
+        self._lineup = lineup
+        self._names = tuple(names)
+        self._expected: ExpectedTimes | None = None
+
+    def step(
+        self,
+        posterior: Mapping[str, float],
+        redrawing: Sequence[str],
+        options: CascadeOptions,
+        *,
+        spent_ms: float,
+        gamma: int,
+    ) -> Step:
+        """Return who redraws an image after its fingerprint.
+
+        Args:
+            posterior: By the fingerprint, over candidates, unknown and real.
+            redrawing: The candidates that have pictures to compare with, drawn here or elsewhere.
+            options: When evidence is left out.
+            spent_ms: What the image took so far.
+            gamma: Pictures per candidate.
+        """
+        step = step_from_posterior(posterior, redrawing, options)
+        if options.latency_budget_s is None:
+            return step
+        expected_ms = self._times().expected_ms(self._own(step.candidates), gamma)
+        return step_within_budget(step, options, spent_ms=spent_ms, expected_ms=expected_ms)
+
+    def learn(
+        self,
+        options: CascadeOptions,
+        spent: ResynthesisCost,
+        candidates: Sequence[str],
+        gamma: int,
+    ) -> None:
+        """Take account of a resynthesis that was made; without a budget nobody asks."""
+        if options.latency_budget_s is not None:
+            self._times().learn(spent, self._own(candidates), gamma)
+
+    def _own(self, candidates: Sequence[str]) -> list[str]:
+        return [name for name in candidates if name in self._names]
+
+    def _times(self) -> ExpectedTimes:
+        if self._expected is None:
+            # Here, because it knows all kinds of models, and fingerprints alone need none.
+            from lineup.planning.expected import ExpectedTimes, planned_times  # noqa: PLC0415
+
+            self._expected = ExpectedTimes(planned_times(self._lineup))
+        return self._expected
