@@ -73,7 +73,7 @@ def prepared_in_order(
                     raise future.error
                 return
             prepared = future.result()
-            look_ahead.take(0 if prepared is None else prepared.tile_bytes)
+            look_ahead.take(0 if prepared is None else prepared.held_bytes)
             yield Signal.SKIPPED if prepared is None else prepared
     finally:
         look_ahead.close()
@@ -93,7 +93,7 @@ def _feed(
         look_ahead.wait_to_start(number)
         prepared = prepare(path)
         if prepared is not None:
-            look_ahead.add_bytes(prepared.tile_bytes)
+            look_ahead.add_bytes(prepared.held_bytes)
         return prepared
 
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -83,35 +83,36 @@ class CsvEncoder:
         Raises:
             ValueError: The row has a value without a column.
         """
-        cells = _cells_from_row(row)
+        cells = self.cells_from_row(row)
         unknown = cells.keys() - set(self._columns)
         if unknown:
             raise ValueError(f"values without a column: {', '.join(sorted(unknown))}")
         return _bytes_from_cells([cells.get(column) for column in self._columns])
 
-
-def _cells_from_row(row: Row) -> dict[str, Any]:
-    record = record_from_row(row)
-    cells = {name: _safe_text(record[name]) for name in LEADING_COLUMNS}
-    cells["path"] = _safe_path(row.path)
-    cells |= {f"posterior.{key}": value for key, value in (record["posterior"] or {}).items()}
-    notes = list(row.notes)
-    for name, evidence in (record["evidence"] or {}).items():
-        cells |= {f"{name}.score.{source}": one for source, one in evidence["scores"].items()}
-        cells |= {f"{name}.llr.{source}": one for source, one in evidence["llr"].items()}
-        notes += evidence["notes"]
-    cells |= {f"ms.{stage}": value for stage, value in record["ms"].items()}
-    cells["notes"] = _safe_text(NOTE_SEPARATOR.join(notes))
-    cells["error"] = None if row.error is None else _safe_text(row.error.message)
-    cells["error_type"] = None if row.error is None else row.error.type
-    return cells | {"lineup": row.lineup, "run": row.run}
+    def cells_from_row(self, row: Row) -> Mapping[str, Any]:
+        """Return the cells by column."""
+        record = record_from_row(row)
+        cells = {name: safe_text(record[name]) for name in LEADING_COLUMNS}
+        cells["path"] = _safe_path(row.path)
+        cells |= {f"posterior.{key}": value for key, value in (record["posterior"] or {}).items()}
+        notes = list(row.notes)
+        for name, evidence in (record["evidence"] or {}).items():
+            cells |= {f"{name}.score.{source}": one for source, one in evidence["scores"].items()}
+            cells |= {f"{name}.llr.{source}": one for source, one in evidence["llr"].items()}
+            notes += evidence["notes"]
+        cells |= {f"ms.{stage}": value for stage, value in record["ms"].items()}
+        cells["notes"] = safe_text(NOTE_SEPARATOR.join(notes))
+        cells["error"] = None if row.error is None else safe_text(row.error.message)
+        cells["error_type"] = None if row.error is None else row.error.type
+        return cells | {"lineup": row.lineup, "run": row.run}
 
 
 def _safe_path(path: str) -> str:
     return f"./{path}" if path.startswith(FORMULA_STARTS) else path
 
 
-def _safe_text(value: Any) -> Any:
+def safe_text(value: Any) -> Any:
+    """Return a cell that no spreadsheet takes for a formula."""
     # Numbers pass unchanged: a minus in front of digits is no formula.
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 

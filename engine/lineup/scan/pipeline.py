@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from lineup.scan.ahead import Signal, prepared_in_order
@@ -12,7 +12,7 @@ from lineup.scan.budget import LookAhead
 from lineup.scan.identity import Identities, unique_paths
 from lineup.scan.meter import MainStage, ScanMeter
 from lineup.scan.options import ScanOptions
-from lineup.scan.prepare import Prepared, Preparer
+from lineup.scan.prepare import Prepared, Preparer, TileCutter
 from lineup.scan.rows import Row
 
 DEFAULT_OPTIONS = ScanOptions()
@@ -45,13 +45,49 @@ def scan_rows(
         ...         print(row.path, row.verdict.label if row.verdict else row.error.message)
     """
     meter = meter or ScanMeter(options.worker_count)
+    run = engine.run_id(options.evidence)
+    with prepared_stream(
+        paths, engine.extractor, options, run=run, done=done, meter=meter
+    ) as stream:
+        batches = batches_from_stream(
+            stream, max_images=options.batch, max_tiles=options.max_batch_tiles
+        )
+        for batch in batches:
+            for row in rows_from_batch(batch, engine):
+                meter.add_row(row)
+                yield row
+
+
+@contextmanager
+def prepared_stream(
+    paths: Iterable[Path],
+    cutter: TileCutter,
+    options: ScanOptions,
+    *,
+    run: str,
+    done: Identities | None,
+    meter: ScanMeter,
+    keep_pixels: bool = False,
+) -> Iterator[Iterator[Prepared | Signal]]:
+    """Read and decode images on threads of their own, as long as the block lasts.
+
+    Args:
+        paths: Image files, consumed lazily.
+        cutter: Cuts tiles; called from several threads.
+        options: How images are read.
+        run: Identity of the run, for the rows.
+        done: Images to leave out, because their rows exist already.
+        meter: Starts; counts skipped images and time.
+        keep_pixels: Whether images are kept whole beside their tiles.
+    """
     meter.start()
     preparer = Preparer(
-        engine.extractor,
+        cutter,
         options.limits,
-        run=engine.run_id(options.evidence),
+        run=run,
         done=done or Identities(),
         size=options.look_ahead_bytes,
+        keep_pixels=keep_pixels,
     )
     stream = prepared_in_order(
         unique_paths(paths),
@@ -61,13 +97,7 @@ def scan_rows(
         stall_seconds=options.stall_seconds,
     )
     with closing(stream):
-        batches = batches_from_stream(
-            _counted(stream, meter), max_images=options.batch, max_tiles=options.max_batch_tiles
-        )
-        for batch in batches:
-            for row in rows_from_batch(batch, engine):
-                meter.add_row(row)
-                yield row
+        yield _counted(stream, meter)
 
 
 def _counted(stream: Iterator[Prepared | Signal], meter: ScanMeter) -> Iterator[Prepared | Signal]:

@@ -39,17 +39,19 @@ class Prepared:
     Attributes:
         row: Everything known so far; has an error exactly when `tiles` is None.
         tiles: Shape (T, S, S, 3), uint8 RGB.
+        pixels: The whole image, shape (H, W, 3), uint8 RGB, where it is kept.
         trust_notes: Remarks for the fingerprint evidence.
     """
 
     row: Row
     tiles: RgbTiles | None = None
     trust_notes: tuple[str, ...] = ()
+    pixels: RgbImage | None = None
 
     @property
-    def tile_bytes(self) -> int:
-        """Memory of the tiles."""
-        return 0 if self.tiles is None else self.tiles.nbytes
+    def held_bytes(self) -> int:
+        """Memory of tiles and pixels."""
+        return sum(one.nbytes for one in (self.tiles, self.pixels) if one is not None)
 
 
 class Preparer:
@@ -61,10 +63,18 @@ class Preparer:
         run: Identity of the run, for the rows.
         done: Rows that exist already.
         size: Bytes of files, and bytes of pixels, that all threads may hold together.
+        keep_pixels: Whether images are kept whole beside their tiles.
     """
 
     def __init__(
-        self, cutter: TileCutter, limits: DecodeLimits, run: str, done: Identities, size: int
+        self,
+        cutter: TileCutter,
+        limits: DecodeLimits,
+        run: str,
+        done: Identities,
+        size: int,
+        *,
+        keep_pixels: bool = False,
     ) -> None:
         self.files = ByteBudget(size)
         self.pixels = ByteBudget(size)
@@ -72,6 +82,7 @@ class Preparer:
         self._limits = limits
         self._run = run
         self._done = done
+        self._keep_pixels = keep_pixels
 
     def prepared_from_path(self, path: Path) -> Prepared | None:
         """Read, hash, decode and cut one image; None when its row exists already.
@@ -116,7 +127,8 @@ class Preparer:
             except Exception as error:
                 return Prepared(replace(row, error=row_error_from_exception(error), ms=ms))
         ms = replace(ms, preprocess=watch.lap_ms())
-        return Prepared(replace(row, ms=ms), tiles, trust_notes)
+        pixels = image.pixels if self._keep_pixels else None
+        return Prepared(replace(row, ms=ms), tiles, trust_notes, pixels)
 
     def _file_bytes(self, path: Path) -> int:
         try:

@@ -13,6 +13,7 @@ from lineup.scan.meter import MainStage, ScanMeter
 from lineup.scan.options import ScanOptions
 from lineup.scan.output import Output
 from lineup.scan.pipeline import scan_rows
+from lineup.scan.rows import Row
 
 
 def encoder_from_format(row_format: RowFormat, engine: ScanEngine) -> RowEncoder:
@@ -48,7 +49,23 @@ def scan_to_output(
         BrokenPipeError: The output is a stream that nobody reads any more.
     """
     output.begin(encoder_from_format(row_format, engine), engine.run_id(options.evidence))
-    for row in scan_rows(paths, engine, options, done=output.done, meter=meter):
+    rows = scan_rows(paths, engine, options, done=output.done, meter=meter)
+    write_rows(rows, output, meter, on_progress)
+
+
+def write_rows(
+    rows: Iterable[Row],
+    output: Output,
+    meter: ScanMeter,
+    on_progress: Callable[[], None] | None = None,
+) -> None:
+    """Write rows as they come into an output that was begun.
+
+    Raises:
+        LineupError: The output cannot be written.
+        BrokenPipeError: The output is a stream that nobody reads any more.
+    """
+    for row in rows:
         with meter.timed(MainStage.WRITE):
             output.write(row)
         if on_progress is not None:
