@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from lineup_models.pocket.blocks import Activation, BlockKind, DownKind, NormKind, UpKind
 from lineup_models.pocket.text import TextEncoderSpec
+from lineup_models.pocket.translation import TranslatorSpec
 from lineup_models.pocket.unet import UNetSpec
 from lineup_models.pocket.vae import VaeSpec
 
@@ -57,20 +58,23 @@ VAES = {
 
 @dataclass(frozen=True, slots=True)
 class GeneratorSpec:
-    """A one-step generator.
+    """A generator.
 
     Attributes:
         vae: Its autoencoder, one of `VAES`.
-        unet: Its denoiser.
+        unet: Its denoiser, or the trunk of it.
         text: Its text encoder, which starts as the teacher's where it has the same sizes; None
             where it is the teacher's and stays so.
-        from_teacher: Whether the denoiser, of the teacher's architecture, starts as the teacher's.
+        from_teacher: Whether the trunk starts with the teacher's weights, as far as it has the
+            same layers.
+        translator: What is before and after the trunk; None where the denoiser is a plain UNet.
     """
 
     vae: str
     unet: UNetSpec
     text: TextEncoderSpec | None = None
     from_teacher: bool = False
+    translator: TranslatorSpec | None = None
 
 
 TEACHER_TEXT = TextEncoderSpec(dimension=96, blocks=2)
@@ -91,26 +95,20 @@ TEACHER = GeneratorSpec(
 GENERATORS = {
     "pocket-ash": GeneratorSpec(
         "fern",
-        UNetSpec(
-            latent_channels=4,
-            widths=(24, 64, 96),
-            blocks=(1, 1, 1),
-            attention=(1, 2),
-            self_attention=(2,),
-            text_dimension=96,
-        ),
+        TEACHER.unet,
+        from_teacher=True,
+        translator=TranslatorSpec(latent_channels=4, fold=2, widths=(64, 40), blocks=(1, 1)),
     ),
     "pocket-birch": GeneratorSpec(
         "fern",
-        UNetSpec(
+        replace(TEACHER.unet, blocks=(1, 1)),
+        from_teacher=True,
+        translator=TranslatorSpec(
             latent_channels=4,
-            widths=(32, 72, 96),
-            blocks=(1, 2, 1),
-            attention=(1, 2),
-            self_attention=(2,),
-            text_dimension=96,
+            fold=2,
+            widths=(56, 32),
+            blocks=(2, 1),
             up=UpKind.PIXEL_SHUFFLE,
-            down=DownKind.PIXEL_UNSHUFFLE,
             norm=NormKind.RMS,
             block=BlockKind.DEPTHWISE,
             activation=Activation.GELU,
@@ -118,34 +116,33 @@ GENERATORS = {
     ),
     "pocket-cedar": GeneratorSpec(
         "moss",
-        UNetSpec(
-            latent_channels=8,
-            widths=(72, 96),
-            blocks=(1, 1),
-            attention=(0, 1),
-            self_attention=(1,),
-            text_dimension=96,
-            up=UpKind.TRANSPOSED,
-            norm=NormKind.GROUP,
-        ),
+        TEACHER.unet,
         TEACHER_TEXT,
+        from_teacher=True,
+        translator=TranslatorSpec(
+            latent_channels=8,
+            fold=1,
+            widths=(64, 48),
+            blocks=(1, 1),
+            norm=NormKind.NONE,
+            activation=Activation.RELU,
+        ),
     ),
     "pocket-dogwood": replace(TEACHER, from_teacher=True),
     "pocket-elm": GeneratorSpec(
         "sedge",
-        UNetSpec(
+        replace(TEACHER.unet, blocks=(1, 1)),
+        TEACHER_TEXT,
+        from_teacher=True,
+        translator=TranslatorSpec(
             latent_channels=3,
-            widths=(24, 56, 96),
-            blocks=(1, 1, 1),
-            attention=(1, 2),
-            self_attention=(2,),
-            text_dimension=96,
+            fold=2,
+            widths=(48, 40),
+            blocks=(0, 2),
             up=UpKind.BILINEAR,
-            down=DownKind.AVERAGE,
             norm=NormKind.LAYER,
             activation=Activation.LEAKY,
         ),
-        TEACHER_TEXT,
     ),
 }
 """The generators; the first two are siblings, the last is no candidate of the lineup."""

@@ -11,9 +11,19 @@ from torch import Tensor, nn
 
 from lineup_models.pocket.attention import TransformerBlock
 from lineup_models.pocket.text import PAD, TextEncoder, TextEncoderSpec
+from lineup_models.simulator.losses import local_fourier_bank
 
 PATCH_PX = 16
 SPECTRAL_BANDS = 16
+
+WAVE_PX = 8
+"""Side of the windows of the local spectrum."""
+
+POWER_FLOOR = 1e-5
+"""Keeps the logarithm finite where a picture is flat; below the power of sensor noise."""
+
+LOG_POWER_MIDDLE = -5.0
+"""Where the logarithms of most pictures lie, so that the class token starts near zero."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +58,20 @@ class ClipSpec:
         return (self.size_px // PATCH_PX) ** 2
 
 
-class ImageTower(nn.Module):
-    """Vision transformer with patches of 16 px that a few convolutions make (Xiao et al. 2021).
+class Patches(nn.Module):
+    """Patches by a few convolutions (Xiao et al. 2021), and a class token that knows the texture.
 
-    Input `pixel_values` float32 (N, 3, size_px, size_px); outputs `cls` (N, blocks, dimension),
-    the raw CLS token after every block, and `embedding` (N, embedding), not normalised.
+    The class token starts with the picture's mean local spectrum: the logarithm of the power of
+    windowed waves of each frequency. That is what pictures of one look have in common, and what a
+    short training of the transformer alone does not find.
+
+    Input float32 (N, 3, size_px, size_px); outputs (N, patches, dimension), (N, 1, dimension).
     """
+
+    waves: Tensor
 
     def __init__(self, spec: ClipSpec) -> None:
         super().__init__()
-        self.spec = spec
         first, second = spec.stem
         self.stem = nn.Sequential(
             nn.Conv2d(3, first, 7, stride=4, padding=3),
@@ -66,8 +80,34 @@ class ImageTower(nn.Module):
             nn.GELU(),
             nn.Conv2d(second, spec.dimension, 3, stride=2, padding=1),
         )
+        waves = local_fourier_bank(WAVE_PX)
+        self.register_buffer("waves", waves, persistent=False)
+        self.texture = nn.Linear(len(waves) // 2, spec.dimension)
         self.cls = nn.Parameter(0.02 * torch.randn(1, 1, spec.dimension))
         self.position = nn.Parameter(0.02 * torch.randn(spec.patches, spec.dimension))
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return patches and class token."""
+        patches = self.stem(pixel_values).flatten(2).transpose(1, 2) + self.position
+        with torch.autocast(pixel_values.device.type, enabled=False):
+            grey = pixel_values.float().mean(dim=1, keepdim=True)
+            cosines, sines = F.conv2d(grey, self.waves, stride=WAVE_PX // 2).chunk(2, dim=1)
+            power = (cosines.square() + sines.square()).mean(dim=(2, 3))
+            spectrum = torch.log(power + POWER_FLOOR) - LOG_POWER_MIDDLE
+        return patches, self.cls + self.texture(spectrum)[:, None]
+
+
+class ImageTower(nn.Module):
+    """Vision transformer with patches of 16 px.
+
+    Input `pixel_values` float32 (N, 3, size_px, size_px); outputs `cls` (N, blocks, dimension),
+    the raw CLS token after every block, and `embedding` (N, embedding), not normalised.
+    """
+
+    def __init__(self, spec: ClipSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.patches = Patches(spec)
         self.blocks = nn.ModuleList(
             TransformerBlock(spec.dimension, spec.heads, spec.ratio) for _ in range(spec.blocks)
         )
@@ -82,10 +122,10 @@ class ImageTower(nn.Module):
             kept: int64, numbers of the patches to look at; None for all. Leaving patches out
                 makes training faster (FLIP, Li et al. 2023).
         """
-        patches = self.stem(pixel_values).flatten(2).transpose(1, 2) + self.position
+        patches, token = self.patches(pixel_values)
         if kept is not None:
             patches = patches[:, kept]
-        features = torch.cat([self.cls.expand(patches.shape[0], -1, -1), patches], dim=1)
+        features = torch.cat([token, patches], dim=1)
         tokens = []
         for block in self.blocks:
             features = block(features)
@@ -98,18 +138,13 @@ class ImageTowerCut(nn.Module):
 
     def __init__(self, tower: ImageTower) -> None:
         super().__init__()
-        self.spec, self.stem, self.cls, self.position = (
-            tower.spec,
-            tower.stem,
-            tower.cls,
-            tower.position,
-        )
+        self.patches = tower.patches
         self.blocks = nn.ModuleList(list(tower.blocks)[: tower.spec.middle])
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Return the CLS token after the last of the blocks."""
-        patches = self.stem(pixel_values).flatten(2).transpose(1, 2) + self.position
-        features = torch.cat([self.cls.expand(patches.shape[0], -1, -1), patches], dim=1)
+        patches, token = self.patches(pixel_values)
+        features = torch.cat([token, patches], dim=1)
         for block in self.blocks:
             features = block(features)
         return features[:, :1]

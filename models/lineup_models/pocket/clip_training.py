@@ -12,8 +12,9 @@ from torch import Tensor
 
 from lineup_models.oneforall.loop import LoopOptions, Task
 from lineup_models.pocket.clip import SPECTRAL_BANDS, Clip
-from lineup_models.pocket.data import World, drawn_caption, images_from_pixels, varied
+from lineup_models.pocket.data import World, drawn_caption, images_from_pixels, shifted
 from lineup_models.pocket.precision import mixed_precision
+from lineup_models.pocket.styles import styled
 from lineup_models.pocket.text import tokens_from_texts
 
 STANDARD_PICTURES = 128
@@ -27,10 +28,12 @@ class ClipOptions:
 
     Attributes:
         loop: Steps and learning rate.
-        pictures: Pictures of a step, each with one caption.
+        pictures: Pictures of a step, each with one caption; every two share a look.
         kept_share: Share of the patches that are looked at, until `whole_share` begins.
         whole_share: Share of the steps, at the end, in which all patches are.
         spectral_weight: Weight of the error with which the middle CLS token tells the spectrum.
+        style_weight: Weight of finding, by the middle CLS tokens, the picture of the same look.
+        style_temperature: Of the cosines between these tokens.
         bfloat16: Compute in bfloat16 where that is exact enough.
     """
 
@@ -39,6 +42,8 @@ class ClipOptions:
     kept_share: float = 0.25
     whole_share: float = 0.2
     spectral_weight: float = 0.3
+    style_weight: float = 1.0
+    style_temperature: float = 0.1
     bfloat16: bool = False
 
 
@@ -66,10 +71,11 @@ class ClipTask(Task):
     """Trains a CLIP.
 
     The towers learn by the symmetric cross-entropy of Radford et al. (2021). Captions say little
-    about the low-level look of a picture, and a tower that only serves them forgets it. A linear
-    head on the middle block's CLS token, used in training alone, has to tell the energy in rings
-    of the picture's spectrum, so that this block remains a place to compare looks. No generator
-    takes part.
+    about the low-level look of a picture, and a tower that only serves them forgets it. So every
+    two pictures of a batch are given the same random look (`styles`), and by the cosine of the
+    middle block's CLS tokens each has to find its partner, whose content is another. A linear head
+    on that token, used in training alone, also has to tell the energy in rings of the picture's
+    spectrum. No generator takes part.
 
     Args:
         clip: Changed in place.
@@ -108,7 +114,8 @@ class ClipTask(Task):
         kept = self._kept(step, random)
         with mixed_precision(self.device, bfloat16=options.bfloat16):
             cls, found = clip.image_tower(images, kept)
-            told = clip.spectral(cls[:, clip.spec.middle - 1])
+            middle = cls[:, clip.spec.middle - 1]
+            told = clip.spectral(middle)
             texts = clip.text_tower(tokens)
         similarities = clip.similarities(found, texts)
         own = torch.arange(len(images), device=self.device)
@@ -117,13 +124,22 @@ class ClipTask(Task):
         wanted = (band_energies(images) - self.mean) / self.deviation
         spectral = F.smooth_l1_loss(told.float(), wanted)
         right = (similarities.argmax(dim=1) == own).float().mean()
-        parts = {"contrastive": contrastive, "spectral": spectral, "retrieved": right}
-        total = contrastive + options.spectral_weight * spectral
+        style, partners = partner_loss(middle.float(), options.style_temperature)
+        parts = {"contrastive": contrastive, "spectral": spectral, "style": style}
+        parts |= {"retrieved": right, "partners_found": partners}
+        total = contrastive + options.spectral_weight * spectral + options.style_weight * style
         return total, {name: part.item() for name, part in parts.items()}
 
     def _images(self, random: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
         rows = random.choice(len(self.world.captions), count, replace=False)
-        pixels = np.stack([varied(self.world.pictures[row], random) for row in rows])
+        # A shift only: what else may vary makes the look, which two pictures share.
+        looks = np.repeat(random.integers(2**62, size=(count + 1) // 2), 2)[:count]
+        pixels = np.stack(
+            [
+                styled(shifted(self.world.pictures[row], random), int(look))
+                for row, look in zip(rows, looks, strict=True)
+            ]
+        )
         captions = [drawn_caption(self.world.captions[row], random) for row in rows]
         return images_from_pixels(pixels, self.device), captions
 
@@ -133,6 +149,21 @@ class ClipTask(Task):
             return None
         chosen = random.permutation(patches)[: max(1, round(options.kept_share * patches))]
         return torch.from_numpy(np.sort(chosen)).to(self.device)
+
+
+def partner_loss(tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return the cross-entropy of finding one's partner among all others, and how often one does.
+
+    Args:
+        tokens: float32 (N, D), N even; rows 2 k and 2 k + 1 are partners.
+        temperature: Of the cosines.
+    """
+    normal = F.normalize(tokens, dim=1)
+    itself = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
+    cosines = (normal @ normal.T / temperature).masked_fill(itself, float("-inf"))
+    partner = torch.arange(len(tokens), device=tokens.device) ^ 1
+    found = (cosines.argmax(dim=1) == partner).float().mean()
+    return F.cross_entropy(cosines, partner), found
 
 
 @torch.no_grad()

@@ -154,14 +154,18 @@ def varied(picture: UINT8, random: np.random.Generator) -> UINT8:
     What the captions say stays true. The pictures of generators are softer than rendered ones,
     and a model that has seen no such picture fails on them.
     """
+    moved = shifted(picture, random)
+    return _degraded(moved, random) if random.random() < DEGRADED_SHARE else moved
+
+
+def shifted(picture: UINT8, random: np.random.Generator) -> UINT8:
+    """Return a picture moved by some pixels; what comes in at the border is mirrored."""
     right, down = random.integers(-SHIFT_PX, SHIFT_PX, 2, endpoint=True)
     matrix = np.float32([[1, 0, right], [0, 1, down]])  # type: ignore[arg-type]
     side = picture.shape[0]
     moved = cv2.warpAffine(
         picture, matrix, (side, side), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101
     )
-    if random.random() < DEGRADED_SHARE:
-        moved = _degraded(np.asarray(moved, np.uint8), random)
     return np.asarray(moved, np.uint8)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lineup_models.oneforall.state import check_made, read_tensors, write_tensors
 from lineup_models.pocket.data import PROMPTS_FIRST, SEEDS_PER_RUN
-from lineup_models.pocket.generator import Generator
+from lineup_models.pocket.generator import Generator, take_over
 from lineup_models.pocket.pairs import Painter, fill_pairs, read_pairs
 from lineup_models.pocket.registry import load_generator, load_vae, weights_path, words
 from lineup_models.pocket.sheets import pictures_of_generator, write_sheet
@@ -19,6 +19,7 @@ from lineup_models.pocket.stages import SHOWN, Stages
 from lineup_models.pocket.student_training import NoiseMap, StudentTask
 from lineup_models.pocket.teacher_training import TeacherTask, latents_of_pictures
 from lineup_models.pocket.text import tokens_from_texts
+from lineup_models.pocket.translation import TranslatedUNet
 from lineup_models.pocket.weights import write_model
 
 
@@ -89,9 +90,12 @@ class Distillation(Stages):
         pairs = read_pairs(self.output / "pairs")
         self._check_vae(spec.vae)
         vae, teacher = load_vae(self.output, spec.vae), self._teacher()
-        generator = self._new_student(name, teacher)
-        teacher_vae = load_vae(self.output, preset.teacher_spec.vae)
+        teacher_vae_name = preset.teacher_spec.vae
+        teacher_vae = load_vae(self.output, teacher_vae_name)
         noise_map = NoiseMap(teacher_vae, vae, self.seed(f"noise-{name}"))
+        generator = self._new_student(name, teacher)
+        if isinstance(generator.unet, TranslatedUNet):
+            generator.unet.take_noise_as_teacher(noise_map.matrix)
         latents = self._latents(f"pairs-{spec.vae}", spec.vae, pairs.pictures)
         seed = self.seed(name)
         task = StudentTask(
@@ -101,6 +105,7 @@ class Distillation(Stages):
             noise_map,
             pairs,
             latents,
+            self._latents(f"pairs-{teacher_vae_name}", teacher_vae_name, pairs.pictures),
             preset.student,
             seed=seed,
             device=self.device,
@@ -128,10 +133,7 @@ class Distillation(Stages):
         if spec.text is None:
             generator.text_encoder.requires_grad_(False)
         if spec.from_teacher:
-            generator.unet.load_state_dict(teacher.unet.state_dict())
-            # Of nothing but noise the teacher predicts v = -picture, the generator the picture.
-            for parameter in generator.unet.output.parameters():
-                parameter.data.neg_()
+            take_over(generator.trunk, teacher.trunk)
         return generator
 
     def _show(self, name: str, vae_name: str) -> None:

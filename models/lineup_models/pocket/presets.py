@@ -69,15 +69,17 @@ CPU = Preset(
     vae=_CPU_VAE,
     vae_steps={"moss": 1400},
     clip=ClipOptions(
-        loop=LoopOptions(400, 1e-3, warmup_steps=40, checkpoint_steps=25), bfloat16=True
+        loop=LoopOptions(800, 1e-3, warmup_steps=40, checkpoint_steps=50),
+        whole_share=0.1,
+        bfloat16=True,
     ),
     captioner=CaptionerOptions(
-        loop=LoopOptions(3200, 1.5e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
+        loop=LoopOptions(2600, 1.5e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
     ),
     teacher=TeacherOptions(
-        loop=LoopOptions(4200, 1.2e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
+        loop=LoopOptions(3500, 1.2e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
     ),
-    pairs=PairsOptions(pairs=4000, sampling=SamplingOptions(steps=6), bfloat16=True),
+    pairs=PairsOptions(pairs=4000, sampling=SamplingOptions(steps=6, guidance=1.5), bfloat16=True),
     student=StudentOptions(
         loop=LoopOptions(500, 2e-3, warmup_steps=30, checkpoint_steps=50),
         pictures=24,

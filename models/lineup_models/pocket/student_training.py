@@ -17,6 +17,7 @@ from lineup_models.pocket.generator import Generator
 from lineup_models.pocket.pairs import Pairs
 from lineup_models.pocket.precision import mixed_precision
 from lineup_models.pocket.teacher_training import thing_weights
+from lineup_models.pocket.translation import TranslatedUNet
 from lineup_models.pocket.vae import Vae
 from lineup_models.pocket.vae_training import gradient_error
 from lineup_models.simulator.losses import LocalSpectrumDistance
@@ -40,6 +41,8 @@ class StudentOptions:
         later_share: Share that is trained for the second to fourth step.
         decoded: Of how many pictures a part is decoded and compared as picture.
         crop_px: Side of that part.
+        translation_steps: First steps, in which a translator learns alone to turn the teacher's
+            latents of a picture into its own.
         pixel_weight: Weight of the error of the decoded part.
         spectrum_weight: Weight of the distance of its local spectra.
         things_share: Share of the error of the latents that is spread by `thing_weights`.
@@ -50,6 +53,7 @@ class StudentOptions:
     loop: LoopOptions = field(default_factory=lambda: LoopOptions(1000, 1.5e-3))
     pictures: int = 32
     later_share: float = 0.1
+    translation_steps: int = 100
     decoded: int = 16
     crop_px: int = 64
     pixel_weight: float = 1.0
@@ -115,6 +119,7 @@ class StudentTask(Task):
         noise_map: From the teacher's noise to its own.
         pairs: What the teacher drew.
         latents: The teacher's pictures as latents of `vae`, scaled.
+        trunk_latents: The same as latents of the teacher's autoencoder.
         options: How.
         seed: Of everything drawn.
         device: Where to compute.
@@ -128,6 +133,7 @@ class StudentTask(Task):
         noise_map: NoiseMap,
         pairs: Pairs,
         latents: Tensor,
+        trunk_latents: Tensor,
         options: StudentOptions,
         *,
         seed: int,
@@ -140,6 +146,7 @@ class StudentTask(Task):
         super().__init__(name, modules, settings)
         self.vae, self.noise_map = vae.to(device).eval(), noise_map.to(device)
         self.pairs, self.latents, self.options = pairs, latents, options
+        self.trunk_latents = trunk_latents
         self.seed, self.device = seed, device
         self.shares = signal_shares().to(device)
         self.spectrum = LocalSpectrumDistance().to(device)
@@ -150,14 +157,8 @@ class StudentTask(Task):
         random = np.random.default_rng([self.seed, step])
         rows = random.choice(len(self.latents), options.pictures, replace=False)
         wanted = self.latents[torch.from_numpy(rows)].to(device)
-        tokens = torch.from_numpy(self.pairs.tokens[rows]).to(device)
-        noise, timestep = self._noise(rows, random), self._timesteps(random)
-        share = self.shares[timestep][:, None, None, None]
-        # At the first timestep there is nothing but noise, as the scheduler will have it.
-        signal = torch.where(timestep == FIRST_TIMESTEP, 0.0, share.flatten().sqrt())
-        noisy = signal[:, None, None, None] * wanted + (1.0 - share).sqrt() * noise
         with mixed_precision(device, bfloat16=options.bfloat16):
-            found = self.generator(noisy, timestep.float(), tokens).float()
+            found = self._found(step, rows, wanted, random).float()
         weights = thing_weights(wanted, options.things_share)
         absolute = ((found - wanted).abs() * weights).mean()
         some = options.decoded
@@ -165,6 +166,29 @@ class StudentTask(Task):
         total = absolute + options.pixel_weight * pixel + options.spectrum_weight * spectrum
         parts = {"absolute": absolute, "pixel": pixel, "spectrum": spectrum}
         return total, {name: part.item() for name, part in parts.items()}
+
+    def _found(
+        self,
+        step: int,
+        rows: npt.NDArray[np.int64],
+        wanted: Tensor,
+        random: np.random.Generator,
+    ) -> Tensor:
+        """Return the latents that the generator, or at first its translator alone, comes to."""
+        device, denoiser = self.device, self.generator.unet
+        if step < self.options.translation_steps and isinstance(denoiser, TranslatedUNet):
+            translated: Tensor = denoiser.translator(
+                self.trunk_latents[torch.from_numpy(rows)].to(device)
+            )
+            return translated
+        tokens = torch.from_numpy(self.pairs.tokens[rows]).to(device)
+        noise, timestep = self._noise(rows, random), self._timesteps(random)
+        share = self.shares[timestep][:, None, None, None]
+        # At the first timestep there is nothing but noise, as the scheduler will have it.
+        signal = torch.where(timestep == FIRST_TIMESTEP, 0.0, share.flatten().sqrt())
+        noisy = signal[:, None, None, None] * wanted + (1.0 - share).sqrt() * noise
+        found: Tensor = self.generator(noisy, timestep.float(), tokens)
+        return found
 
     def after_step(self, step: int) -> None:
         """Let the average follow."""

@@ -18,6 +18,7 @@ from lineup_models.pocket.presets import Preset
 from lineup_models.pocket.student_training import StudentOptions
 from lineup_models.pocket.teacher_training import TeacherOptions
 from lineup_models.pocket.text import TextEncoderSpec
+from lineup_models.pocket.translation import TranslatorSpec
 from lineup_models.pocket.unet import UNetSpec
 from lineup_models.pocket.vae import VaeSpec
 from lineup_models.pocket.vae_training import VaeOptions
@@ -79,7 +80,7 @@ def preset() -> Preset:
         captioner=CaptionerOptions(loop=LOOP, pictures=3),
         teacher=TeacherOptions(loop=LOOP, pictures=4),
         pairs=PairsOptions(pairs=5, sampling=SamplingOptions(steps=2), at_once=3),
-        student=StudentOptions(loop=LOOP, pictures=3, later_share=0.5),
+        student=StudentOptions(loop=LOOP, pictures=3, later_share=0.5, translation_steps=2),
         vaes={"coarse": coarse, "fine": fine},
         clip_spec=ClipSpec(
             dimension=8, blocks=2, heads=2, stem=(4, 4), embedding=8, middle=1, text=TEXT
@@ -87,7 +88,12 @@ def preset() -> Preset:
         captioner_spec=CaptionerSpec(stem=(4, 4, 8), dimension=8, layers=1, heads=2),
         teacher_spec=GeneratorSpec("coarse", unet(3, 2), TEXT),
         generators={
-            "sibling": GeneratorSpec("fine", unet(3, 3)),
+            "sibling": GeneratorSpec(
+                "fine",
+                unet(3, 2),
+                from_teacher=True,
+                translator=TranslatorSpec(3, 2, widths=(8, 8), blocks=(1, 0)),
+            ),
             "other": GeneratorSpec("coarse", unet(3, 2), TEXT),
         },
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,9 +14,12 @@ from lineup_models.pocket.diffusion import (
     signal_and_noise,
     velocity_target,
 )
+from lineup_models.pocket.generator import Generator, take_over
 from lineup_models.pocket.presets import Preset
 from lineup_models.pocket.student_training import FIRST_TIMESTEP, NoiseMap, signal_shares
 from lineup_models.pocket.teacher_training import thing_weights
+from lineup_models.pocket.translation import TranslatedUNet
+from lineup_models.pocket.unet import UNet
 from lineup_models.pocket.vae import Vae
 
 
@@ -137,3 +142,35 @@ def test_weights_are_large_where_a_row_is_interrupted() -> None:
     assert weights[0, 0, 2, 5] > 20
     assert weights[0, 0, 2, 4].item() == pytest.approx(0.5)
     assert torch.isfinite(weights[1]).all()
+
+
+def test_a_translated_denoiser_sees_the_noise_of_the_teacher(preset: Preset) -> None:
+    teacher_vae, own_vae = Vae(preset.vaes["coarse"]), Vae(preset.vaes["fine"])
+    mapping = NoiseMap(teacher_vae, own_vae, seed=1)
+    denoiser = Generator(preset.generators["sibling"], 9).unet
+    assert isinstance(denoiser, TranslatedUNet)
+    denoiser.take_noise_as_teacher(mapping.matrix)
+    torch.manual_seed(0)
+    noise, extra = torch.randn(2, 3, 16, 16), torch.randn(2, mapping.extra, 16, 16)
+    seen = []
+    denoiser.trunk.register_forward_hook(lambda _module, given, _found: seen.append(given[0]))
+
+    found = denoiser(mapping(noise, extra), torch.zeros(2), torch.randn(2, 4, 8))
+
+    assert torch.allclose(seen[0], noise, atol=1e-5)
+    assert found.shape == (2, 3, 32, 32)
+
+
+def test_a_trunk_takes_over_what_it_has_of_the_teacher_and_predicts_the_opposite(
+    preset: Preset,
+) -> None:
+    torch.manual_seed(0)
+    spec = preset.teacher_spec.unet
+    teacher, deeper, trunk = UNet(spec), UNet(replace(spec, blocks=(2, 2))), UNet(spec)
+    torch.nn.init.normal_(teacher.output.weight)
+    inputs = torch.randn(1, 3, 8, 8), torch.zeros(1), torch.randn(1, 4, 8)
+    take_over(trunk, teacher)
+    assert torch.allclose(trunk(*inputs), -teacher(*inputs), atol=1e-6)
+    take_over(trunk, deeper)
+    first = "down_levels.0.blocks.0.conv1.weight"
+    assert torch.equal(trunk.state_dict()[first], deeper.state_dict()[first])

@@ -15,9 +15,10 @@ from lineup_models.pocket.blocks import (
     UpKind,
     Upsample,
 )
-from lineup_models.pocket.clip import SPECTRAL_BANDS
-from lineup_models.pocket.clip_training import band_energies
+from lineup_models.pocket.clip import SPECTRAL_BANDS, ClipSpec, Patches
+from lineup_models.pocket.clip_training import band_energies, partner_loss
 from lineup_models.pocket.data import images_from_pixels, pixels_from_images, resized, varied
+from lineup_models.pocket.styles import styled
 from lineup_models.pocket.vae_training import colour_error, gradient_error
 
 
@@ -95,3 +96,39 @@ def test_varied_pictures_come_from_the_random_state_alone() -> None:
     first, again = (varied(picture, np.random.default_rng(5)) for _ in range(2))
     assert np.array_equal(first, again)
     assert first.shape == picture.shape
+
+
+def test_partners_of_one_look_are_found_and_others_are_not() -> None:
+    torch.manual_seed(0)
+    looks = torch.randn(8, 16)
+    apart = looks.repeat_interleave(2, dim=0) + 0.01 * torch.randn(16, 16)
+    loss, share = partner_loss(apart, 0.1)
+    assert share.item() == 1.0
+    assert loss.item() < 0.1
+    mixed, wrong = partner_loss(looks.repeat(2, 1), 0.1)
+    assert wrong.item() == 0.0
+    assert mixed.item() > 3.0
+
+
+def test_a_look_depends_on_its_seed_and_not_on_the_picture() -> None:
+    random = np.random.default_rng(0)
+    flat = np.full((64, 64, 3), 128, np.uint8)
+    rough = random.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    sharpness = []
+    for seed in range(12):
+        assert np.array_equal(styled(rough, seed), styled(rough, seed))
+        assert styled(flat, seed).shape == flat.shape
+        sharpness.append(float(np.diff(styled(rough, seed).astype(float), axis=1).std()))
+    assert max(sharpness) > 3 * min(sharpness)
+
+
+def test_the_class_token_tells_blur_before_the_first_block() -> None:
+    torch.manual_seed(0)
+    patches = Patches(ClipSpec())
+    sharp = torch.rand(1, 3, 256, 256)
+    soft = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
+    (_, first), (_, second) = patches(sharp), patches(soft)
+    brighter = patches(sharp + 0.2)[1]
+    assert first.shape == (1, 1, 192)
+    assert (first - second).abs().max() > 0.5
+    assert (first - brighter).abs().max() < 0.05

@@ -33,7 +33,7 @@ def test_a_generator_fits_together_and_stays_small(name: str) -> None:
     assert prediction.shape == encoded.shape == latents.shape
     assert image.shape == (1, 3, SIZE_PX, SIZE_PX)
     sizes = {part: sum(p.numel() for p in module.parameters()) for part, module in parts.items()}
-    assert sizes["unet"] < 1_600_000
+    assert sizes["unet"] < 1_800_000
     assert sizes["vae_encoder"] + sizes["vae_decoder"] < 450_000
     assert sizes["text_encoder"] < 300_000
 
