@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from lineup.errors import UsageError
 from lineup.evidence.resynthesis_cost import ResynthesisCost
 from lineup.lineups.store import Lineup
+from lineup.results import REAL, UNKNOWN
 
 if TYPE_CHECKING:
     from lineup.planning.expected import ExpectedTimes
 
 DEFAULT_STOP_MARGIN = 0.9
-"""Probability by which the first label is ahead of the second when an image counts as decided."""
+"""Probability by which the first answer is ahead of the second when an image is decided."""
 
 DEFAULT_FLOOR = 0.01
 """Posterior below which a candidate is no longer plausible."""
@@ -33,8 +34,8 @@ class CascadeOptions:
     """When evidence is left out.
 
     Attributes:
-        stop_margin: An image is decided when the posterior of the first label exceeds that of
-            every other by this, above 0 and at most 1; None lets every candidate redraw.
+        stop_margin: An image is decided when its first answer (a candidate, or none of them) is
+            ahead of the second by this, above 0 and at most 1; None lets every candidate redraw.
         floor: A candidate whose posterior is lower does not redraw, 0..1.
         latency_budget_s: Seconds per image, loading of models left out: evidence that is expected
             to exceed it is not computed; None is no limit.
@@ -71,8 +72,14 @@ class Step:
 
 
 def margin_from_posterior(posterior: Mapping[str, float]) -> float:
-    """Return by how much the most probable label is ahead of the second, 0..1."""
-    first, second = sorted(posterior.values())[-1:-3:-1]
+    """Return by how much the most probable answer is ahead of the second, 0..1.
+
+    An answer is a candidate or "none of them" (unknown and real together): pictures that candidates
+    draw cannot tell those two apart, so a tie between them is no reason to draw any.
+    """
+    none_of_them = posterior[UNKNOWN] + posterior[REAL]
+    others = [value for name, value in posterior.items() if name not in (UNKNOWN, REAL)]
+    second, first = sorted([0.0, *others, none_of_them])[-2:]
     return first - second
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from lineup.attribution import AttributionOptions, LineupEngine
 from lineup.attribution_cases import Query
-from lineup.cascade import CascadeOptions
+from lineup.cascade import CascadeOptions, margin_from_posterior
 from lineup.engine import Engine
 from lineup.evidence.batch import Signals
 from lineup.evidence.resynthesis import RESYNTHESIS, Resynthesizer
@@ -18,6 +18,7 @@ from lineup.lineups.store import Lineup
 from lineup.planning import expected as expected_module
 from lineup.planning.expected import PlannedTimes
 
+ALONE = AttributionOptions(evidence=("fingerprint",))
 EVERYTHING = ["fingerprint", "resynthesis", "resynthesis-fingerprint"]
 
 
@@ -127,8 +128,11 @@ def test_an_open_image_gets_all_evidence(engine, red_pixels):
 
 
 def test_decided_and_open_images_may_come_together(engine, images, red_pixels):
-    options = cascade(stop_margin=0.5)
     queries = [red_pixels, *images]
+    margins = sorted(
+        margin_from_posterior(engine.attribute(one, options=ALONE).posterior) for one in queries
+    )
+    options = cascade(stop_margin=(margins[0] + margins[-1]) / 2, floor=0.0)
 
     together = engine.attributions([Query(one) for one in queries], options=options)
 

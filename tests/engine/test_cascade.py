@@ -19,9 +19,10 @@ def posterior(ash, birch=0.0, cedar=0.0, unknown=0.0):
     return {**found, "real": 1 - sum(found.values())}
 
 
-def test_the_margin_is_that_of_the_first_label_whatever_it_is():
+def test_unknown_and_real_are_one_answer():
     assert margin_from_posterior(posterior(0.7, 0.1)) == pytest.approx(0.5)
-    assert margin_from_posterior(posterior(0.0, unknown=0.95)) == pytest.approx(0.9)
+    assert margin_from_posterior(posterior(0.1, unknown=0.45)) == pytest.approx(0.8)
+    assert margin_from_posterior({"unknown": 0.5, "real": 0.5}) == 1
 
 
 @pytest.mark.parametrize(("ash", "skipped"), [(0.96, True), (0.94, False)])
@@ -46,12 +47,10 @@ def test_a_lone_plausible_candidate_keeps_the_next_for_company():
 
 
 def test_when_no_candidate_is_plausible_nobody_redraws():
-    undecided = posterior(0.0, unknown=0.5)
-
-    step = step_from_posterior(undecided, NAMES, CascadeOptions())
+    step = step_from_posterior(posterior(0.4), NAMES, CascadeOptions(floor=0.5))
 
     assert step.candidates == ()
-    assert "0.01" in step.notes[0]
+    assert "reaches 0.5" in step.notes[0]
 
 
 def test_without_a_margin_everybody_redraws():

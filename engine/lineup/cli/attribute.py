@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.lineup_options import lineup_option, no_cache_option, resynthesis_options
+from lineup.cli.lineup_options import (
+    cascade_options,
+    lineup_option,
+    memory_budget_option,
+    no_cache_option,
+    resynthesis_options,
+)
 from lineup.cli.options import (
     device_option,
     fingerprint_option,
@@ -19,6 +25,7 @@ from lineup.cli.options import (
 if TYPE_CHECKING:
     from lineup.attribution import Attribution, AttributionOptions, LineupEngine
     from lineup.imaging.decode import DecodedImage
+    from lineup.lineups.store import Lineup
     from lineup.scan.rows import Row
 
 
@@ -34,6 +41,8 @@ if TYPE_CHECKING:
     "[default: all that the lineup has]",
 )
 @resynthesis_options
+@cascade_options
+@memory_budget_option
 @no_cache_option
 @click.option("--explain", is_flag=True, help="Show scores, costs, caption and calls as well.")
 @click.option(
@@ -52,6 +61,7 @@ def attribute(
     images: tuple[Path, ...],
     lineup: str | None,
     evidence: str | None,
+    memory_budget: str | None,
     no_cache: bool,
     explain: bool,
     picture: Path | None,
@@ -60,12 +70,13 @@ def attribute(
     fingerprint: str | None,
     gallery: Path | None,
     as_json: bool,
-    **resynthesis: Any,
+    **choices: Any,
 ) -> None:
     """Tell which known source made each IMAGE, and how sure that is.
 
     The posterior starts from one third each for "a known source", "unknown" and "real". Known are
-    the candidates of the lineup and the sources of its gallery.
+    the candidates of the lineup and the sources of its gallery. Unless told otherwise, all evidence
+    is computed; the verdict notes what was left out.
     """
     from lineup.attribution import open_lineup_engine
     from lineup.cli.lineup_options import attribution_options_from_choices
@@ -74,7 +85,10 @@ def attribute(
     if picture is not None and len(images) > 1:
         raise click.UsageError("--picture takes one image at a time.")
     found = open_lineup(lineup)
-    options = attribution_options_from_choices(found, evidence, resynthesis)
+    options = attribution_options_from_choices(found, evidence, choices)
+    keeps = True
+    if memory_budget is not None and "resynthesis" in (evidence or "resynthesis"):
+        keeps = _keeps_models(found, memory_budget, choices["gamma"], len(images))
     failed = 0
     with open_lineup_engine(
         found,
@@ -84,6 +98,7 @@ def attribute(
         fingerprint=fingerprint,
         gallery=gallery,
         cache=not no_cache,
+        keep_models=keeps,
     ) as engine:
         for path in images:
             row, image, answer = _answer(path, engine, options)
@@ -93,6 +108,17 @@ def attribute(
                 _write_picture(picture, row, image, answer)
     if failed:
         raise click.exceptions.Exit(1)
+
+
+def _keeps_models(lineup: Lineup, budget: str, gamma: int | None, images: int) -> bool:
+    """Return whether all models fit the budget together; what does not fit is told on stderr."""
+    from lineup.planning.budget import bytes_from_text, plan_for_lineup
+    from lineup.planning.plan import Order
+
+    plan = plan_for_lineup(lineup, images=images, gamma=gamma, budget_bytes=bytes_from_text(budget))
+    for note in plan.notes:
+        click.echo(f"note: {note}", err=True)
+    return plan.order is Order.IMAGE_MAJOR
 
 
 def _answer(

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from lineup.attribution import AttributionOptions
+    from lineup.cascade import CascadeOptions
     from lineup.lineups.store import Lineup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -72,6 +73,71 @@ def resynthesis_options(command: Command) -> Command:
     return command
 
 
+CASCADE_CHOICES = ("cascade", "stop_margin", "floor", "latency_budget")
+"""What `cascade_options` adds; None (False for `cascade`) where the user said nothing."""
+
+
+def cascade_options(command: Command) -> Command:
+    """Add the options of `CASCADE_CHOICES`."""
+    options = (
+        click.option(
+            "--cascade",
+            is_flag=True,
+            help="Redraw only images that the fingerprint leaves open, by candidates that are "
+            "still plausible.",
+        ),
+        click.option(
+            "--stop-margin",
+            type=click.FloatRange(0, 1, min_open=True),
+            metavar="P",
+            help="An image is decided when its first answer (a source, or none of them) is this "
+            "much likelier than the second; turns --cascade on.  [default: 0.9]",
+        ),
+        click.option(
+            "--floor",
+            type=click.FloatRange(0, 1),
+            metavar="P",
+            help="A candidate below this probability does not redraw; turns --cascade on.  "
+            "[default: 0.01]",
+        ),
+        click.option(
+            "--latency-budget",
+            type=click.FloatRange(0, min_open=True),
+            metavar="SECONDS",
+            help="Leave out evidence that is expected to take an image beyond this, loading of "
+            "models not counted.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def memory_budget_option(command: Command) -> Command:
+    """Add `--memory-budget`; the command receives `memory_budget: str | None`."""
+    return click.option(
+        "--memory-budget",
+        metavar="SIZE",
+        help="Most memory to use, e.g. 900MiB or 2GiB: decides whether models stay loaded or take "
+        "turns; see `lineup plan`.  [default: no limit]",
+    )(command)
+
+
+def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
+    """Return when evidence is left out; None when it never is.
+
+    Raises:
+        UsageError: A number is out of its range.
+    """
+    from lineup.cascade import CascadeOptions
+
+    names = {"stop_margin": "stop_margin", "floor": "floor", "latency_budget": "latency_budget_s"}
+    given = {field: choices[name] for name, field in names.items() if choices.get(name) is not None}
+    if choices.get("cascade") or {"stop_margin", "floor"} & set(given):
+        return CascadeOptions(**given)
+    return CascadeOptions(stop_margin=None, **given) if given else None
+
+
 def attribution_options_from_choices(
     lineup: Lineup, evidence: str | None, choices: Mapping[str, Any]
 ) -> AttributionOptions:
@@ -80,7 +146,7 @@ def attribution_options_from_choices(
     Args:
         lineup: Has the defaults.
         evidence: Names with commas between; "resynthesis" is both of its signals.
-        choices: Of `RESYNTHESIS_CHOICES`.
+        choices: Of `RESYNTHESIS_CHOICES` and, where the command has them, `CASCADE_CHOICES`.
 
     Raises:
         UsageError: A name or a combination is not possible.
@@ -97,6 +163,7 @@ def attribution_options_from_choices(
     return AttributionOptions(
         evidence=None if evidence is None else evidence_from_text(evidence, mode.value),
         resynthesis=options_from_mode(mode, lineup.spec.resynthesis, changes),
+        cascade=cascade_from_choices(choices),
     )
 
 

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
+from lineup.cli.scan_lineup import (
+    SCAN_CHOICES,
+    asks_for_lineup,
+    lineup_scan,
+    scan_lineup_options,
+)
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,8 +62,9 @@ READER_GONE = 141  # 128 + SIGPIPE
     metavar="NAME[,NAME]",
     default="fingerprint",
     show_default=True,
-    help="Which signals to use.",
+    help="fingerprint, resynthesis (features and fingerprints of redrawn images).",
 )
+@scan_lineup_options
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -88,10 +95,16 @@ def scan(**given: Any) -> None:
     input. Rows come in that order, each written as it is made, so that a scan that was stopped can
     go on with --resume. Progress is on standard error, if that is a terminal.
 
+    Fingerprints of the gallery alone are the default, and fast. With --lineup, or with resynthesis
+    as evidence, rows are by the evidence of a lineup: all that was named for every image, unless
+    --cascade or --latency-budget leaves some out, which the row then says. A scan by --order
+    stage-major that is stopped repeats the images that it was at, up to 64.
+
     Exit code: 0 every image has a verdict, 1 some failed (their rows say why), 2 wrong usage,
     130 interrupted, 141 nobody reads standard output any more.
     """
-    code = _exit_code(_Request(**given))
+    choices = {name: given.pop(name) for name in SCAN_CHOICES}
+    code = _exit_code(_Request(**given, choices=choices))
     if code:
         sys.exit(code)
 
@@ -115,6 +128,7 @@ class _Request:
     threads: int
     fingerprint: str | None
     gallery: Path | None
+    choices: Mapping[str, Any]
 
     def inputs(self) -> ScanInputs:
         from lineup.scan.inputs import ScanInputs
@@ -129,8 +143,11 @@ class _Request:
         limits = (
             DecodeLimits() if self.max_pixels is None else DecodeLimits(max_pixels=self.max_pixels)
         )
+        options = ScanOptions(batch=self.batch, workers=self.workers, limits=limits)
+        if asks_for_lineup(self.evidence, self.choices):
+            return options
         evidence = tuple(name.strip() for name in self.evidence.split(","))
-        return ScanOptions(evidence=evidence, batch=self.batch, workers=self.workers, limits=limits)
+        return replace(options, evidence=evidence)
 
     def row_format(self) -> RowFormat:
         from lineup.scan.encoding import RowFormat
@@ -177,6 +194,8 @@ def _exit_code(request: _Request) -> int:
 
 def _scan(request: _Request, inputs: ScanInputs, options: ScanOptions, meter: ScanMeter) -> int:
     """Scan; return how many rows with an error the output held before."""
+    if asks_for_lineup(request.evidence, request.choices):
+        return _scan_by_lineup(request, inputs, options, meter)
     from lineup.scan.output import open_output
     from lineup.scan.run import scan_to_output
 
@@ -203,6 +222,32 @@ def _scan(request: _Request, inputs: ScanInputs, options: ScanOptions, meter: Sc
                 meter=meter,
                 on_progress=on_progress,
             )
+        return output.failed_before
+
+
+def _scan_by_lineup(
+    request: _Request, inputs: ScanInputs, options: ScanOptions, meter: ScanMeter
+) -> int:
+    """Scan by the evidence of a lineup; returns what `_scan` does."""
+    from lineup.scan.output import open_output
+
+    row_format = request.row_format()
+    planned = lineup_scan(request.evidence, options, request.choices)
+    with open_output(request.output, request.mode(), row_format, sys.stdout.buffer) as output:
+        from lineup.attribution import open_lineup_engine
+
+        with open_lineup_engine(
+            planned.lineup,
+            evidence=planned.question.evidence,
+            device=request.device,
+            threads=request.threads,
+            fingerprint=request.fingerprint,
+            gallery=request.gallery,
+            cache=not request.choices["no_cache"],
+            keep_models=planned.keeps_models,
+        ) as engine:
+            progress = _progress(request, inputs, meter)
+            planned.write(inputs, output, row_format, engine, meter, progress)
         return output.failed_before
 
 
