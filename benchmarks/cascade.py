@@ -1,0 +1,134 @@
+"""The cascade against running everything: accuracy and mean cost per image.
+
+    python benchmarks/cascade.py LINEUP DIR [--unknown NAME,...] [--stop-margin 0.9 ...] [--limit N]
+
+DIR is labelled as for `lineup eval attribution`: a folder per source, named after its candidate;
+"real" holds photographs. Every image is attributed once with all evidence and once per margin, in
+one process, without a cache, so that all see the same machine. Ends in one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from _record import finish
+
+from lineup.attribution import Attribution, AttributionOptions, LineupEngine, open_lineup_engine
+from lineup.cascade import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, CascadeOptions
+from lineup.cli.raw_scores import limited_folders
+from lineup.evaluation.attribution import roles_from_sources
+from lineup.imaging.decode import image_from_path
+from lineup.results import Verdict
+
+EVERYTHING = "everything"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came out for one image.
+
+    Attributes:
+        truth: Its right label.
+        verdict: The verdict.
+        ms: What it took, decoding left out.
+        redrawn: Candidates that redrew it.
+    """
+
+    truth: str
+    verdict: Verdict
+    ms: float
+    redrawn: int
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the label is right."""
+        return self.verdict.label == self.truth
+
+
+def answer_from_attribution(truth: str, found: Attribution) -> Answer:
+    """Return the figures of one attribution."""
+    redrawn = 0 if found.resynthesis is None else len(found.resynthesis.pictures)
+    ms = found.preprocess_ms + found.inference_ms + found.fuse_ms
+    return Answer(truth, found.verdict, ms, redrawn)
+
+
+def answers(
+    engine: LineupEngine,
+    images: Sequence[tuple[str, Path]],
+    questions: Mapping[str, AttributionOptions],
+) -> dict[str, list[Answer]]:
+    """Attribute every image by every procedure, one after the other."""
+    found: dict[str, list[Answer]] = {name: [] for name in questions}
+    first = image_from_path(images[0][1]).pixels
+    engine.attribution(first, options=questions[EVERYTHING])  # loads what is loaded when needed
+    for truth, path in images:
+        pixels = image_from_path(path).pixels
+        for name, options in questions.items():
+            made = engine.attribution(pixels, options=options)
+            found[name].append(answer_from_attribution(truth, made))
+    return found
+
+
+def summary(found: Sequence[Answer], everything: Sequence[Answer]) -> dict[str, float]:
+    """Return accuracy, cost, and how both compare with running everything."""
+    mean_ms = statistics.fmean(one.ms for one in found)
+    accuracy = 100 * statistics.fmean(one.is_right for one in found)
+    full_accuracy = 100 * statistics.fmean(one.is_right for one in everything)
+    same = (a.verdict.label == b.verdict.label for a, b in zip(found, everything, strict=True))
+    return {
+        "accuracy_percent": accuracy,
+        "accuracy_change_points": accuracy - full_accuracy,
+        "same_label_percent": 100 * statistics.fmean(same),
+        "mean_ms": mean_ms,
+        "median_ms": statistics.median(one.ms for one in found),
+        "cost_ratio": statistics.fmean(one.ms for one in everything) / mean_ms,
+        "redrawn_percent": 100 * statistics.fmean(one.redrawn > 0 for one in found),
+        "mean_candidates_redrawn": statistics.fmean(one.redrawn for one in found),
+    }
+
+
+def main() -> None:
+    """Measure and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("lineup")
+    parser.add_argument("directory", metavar="DIR", type=Path)
+    parser.add_argument("--unknown", default="")
+    parser.add_argument("--stop-margin", type=float, nargs="+", default=[DEFAULT_STOP_MARGIN])
+    parser.add_argument("--floor", type=float, default=DEFAULT_FLOOR)
+    parser.add_argument("--limit", type=int, help="images per source")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--record", action="store_true")
+    arguments = parser.parse_args()
+    folders = limited_folders(arguments.directory, arguments.limit)
+    unknown = [name.strip() for name in arguments.unknown.split(",") if name.strip()]
+    questions = {EVERYTHING: AttributionOptions()} | {
+        f"margin {margin:g}": AttributionOptions(
+            cascade=CascadeOptions(stop_margin=margin, floor=arguments.floor)
+        )
+        for margin in arguments.stop_margin
+    }
+    with open_lineup_engine(
+        arguments.lineup, device=arguments.device, threads=arguments.threads, cache=False
+    ) as engine:
+        roles = roles_from_sources([one.name for one in folders], engine.candidates, unknown, [])
+        images = [(roles[one.name], path) for one in folders for path in one.paths]
+        found = answers(engine, images, questions)
+    settings: dict[str, Any] = {
+        "lineup": Path(arguments.lineup).name,
+        "sources": {one.name: len(one.paths) for one in folders},
+        "floor": arguments.floor,
+        "device": arguments.device,
+        "threads": arguments.threads,
+    }
+    results = {name: summary(made, found[EVERYTHING]) for name, made in found.items()}
+    finish("cascade", settings, results, record=arguments.record)
+
+
+if __name__ == "__main__":
+    main()

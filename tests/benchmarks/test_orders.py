@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import json
+
+
+def test_rows_are_compared_without_their_times(tmp_path):
+    from orders import rows_from_file
+
+    first, second, third = (tmp_path / name for name in "abc")
+    first.write_text(json.dumps({"path": "x", "ms": 1}) + "\n")
+    second.write_text(json.dumps({"ms": 2, "path": "x"}) + "\n")
+    third.write_text(json.dumps({"ms": 1, "path": "y"}) + "\n")
+
+    assert rows_from_file(first) == rows_from_file(second) != rows_from_file(third)
+
+
+def test_figures_are_medians_where_there_are_any():
+    from orders import medians
+
+    runs = [{"total_s": value, "peak_anonymous_mib": None} for value in (3.0, 1.0, 2.0)]
+
+    assert medians(runs) == {"total_s": 2.0, "peak_anonymous_mib": None}
