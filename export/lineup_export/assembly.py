@@ -17,7 +17,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import Precision
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.errors import UsageError
-from lineup_export.component import Component, ComponentReport, add_component
+from lineup_export.component import Component, ComponentReport, add_component, with_batch
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +36,13 @@ class ExportOptions:
         precision: Of weights and computation.
         opset: ONNX operator set.
         overwrite: Replace a bundle that is there.
+        batch: Images that every graph takes at a time; None leaves their number free.
     """
 
     precision: Precision = Precision.FP32
     opset: int = 18
     overwrite: bool = False
+    batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def write_bundle(
                 writer.add_file(path, content)
             for number, component in enumerate(components):
                 watch(component.role, number, len(components))
+                if options.batch is not None:
+                    component = with_batch(component, options.batch)  # noqa: PLW2901
                 report = add_component(
                     writer, component, options.precision, options.opset, Path(scratch)
                 )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from lineup.bundles.manifest import Parity, Precision
 from lineup.bundles.writer import BundleWriter
 from lineup.errors import ParityError
+from lineup.memory import MemoryWatch, PeakMemory, return_freed_memory
 from lineup.types import AnyArray
-from lineup_export.graph import InputSpec, graph_from_module
+from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.parity import (
     checked_parity,
     lowest_cosine,
@@ -36,6 +37,7 @@ from lineup_export.precision import (
 )
 
 DTYPES = {Precision.FP32: torch.float32, Precision.FP16: torch.float16}
+SAMPLE_INTERVAL_S = 0.02
 TOLERANCES = {Precision.FP32: 2e-4, Precision.FP16: 2e-2}
 """Largest error allowed where a component names none: max |difference| / max |reference|."""
 
@@ -63,6 +65,28 @@ class Component:
     ladder: tuple[Islands, ...] = LADDER
 
 
+def with_batch(component: Component, images: int) -> Component:
+    """Return a component that takes exactly so many images (prompts, sequences) at a time."""
+    batched = [0 in item.free_axes for item in component.inputs]
+
+    def cut(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(
+            tensor[:1].expand(images, *tensor.shape[1:]).contiguous() if is_batched else tensor
+            for tensor, is_batched in zip(tensors, batched, strict=True)
+        )
+
+    examples = cut(item.example for item in component.inputs)
+    inputs = tuple(
+        replace(
+            item,
+            example=example,
+            free_axes={axis: name for axis, name in item.free_axes.items() if axis != 0},
+        )
+        for item, example in zip(component.inputs, examples, strict=True)
+    )
+    return replace(component, inputs=inputs, samples=tuple(map(cut, component.samples)))
+
+
 @dataclass(frozen=True, slots=True)
 class ComponentReport:
     """What an export of one component measured.
@@ -75,6 +99,9 @@ class ComponentReport:
         parity: Of ONNX Runtime against torch in single precision.
         cosine: The lowest cosine between an output and its reference.
         export_seconds: Time of torch's exporter.
+        export_peak: Memory while the module was built, run and exported; None where the system
+            does not tell.
+        parity_peak: Memory while ONNX Runtime ran the graph.
     """
 
     role: str
@@ -84,6 +111,8 @@ class ComponentReport:
     parity: Parity
     cosine: float
     export_seconds: float
+    export_peak: PeakMemory | None
+    parity_peak: PeakMemory | None
 
     def details(self) -> dict[str, Any]:
         """Return what a manifest records beside the parity."""
@@ -92,6 +121,18 @@ class ComponentReport:
             "fp32_islands": list(self.islands),
             "cosine": self.cosine,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Exported:
+    """A graph, what it should compute, and what making it cost."""
+
+    graph: OnnxGraph
+    references: list[list[AnyArray]]
+    parameters: int
+    islands: Islands
+    seconds: float
+    peak: PeakMemory | None
 
 
 def add_component(
@@ -112,34 +153,23 @@ def add_component(
         RuntimeError: The module cannot be exported.
     """
     tolerance = dict(component.tolerances)[precision]
-    module = component.module(DTYPES[precision]).eval().requires_grad_(False)
-    parameters = sum(parameter.numel() for parameter in module.parameters())
-    references = _references(module, component.samples)
-    islands: Islands = frozenset()
-    if precision is Precision.FP16:
-        module, islands = _half_module(module, component, references, tolerance)
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f".{component.role}.") as name:
         folder = Path(name)
-        start = time.perf_counter()
-        graph = graph_from_module(
-            module,
-            component.inputs,
-            component.outputs,
-            opset=opset,
-            mixed_precision=precision is Precision.FP16,
-            folder=folder,
-        )
-        export_seconds = time.perf_counter() - start
+        exported = _exported(component, precision, tolerance, opset, folder)
         # The runtime gets the memory that the module had.
-        del module
         gc.collect()
-        feeds = [
-            {item.name: value.numpy() for item, value in zip(component.inputs, sample, strict=True)}
-            for sample in component.samples
-        ]
-        ran = outputs_from_file(graph.write(folder), feeds)
-        found = [[outputs[key] for key in component.outputs] for outputs in ran]
-        parity = _parity(component.role, found, references, tolerance)
+        return_freed_memory()
+        graph, references = exported.graph, exported.references
+        with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
+            found = _outputs(component, graph.write(folder))
+        parity = checked_parity(
+            component.role,
+            _joined(found),
+            _joined(references),
+            reference=f"torch {torch.__version__} float32",
+            tolerance=tolerance,
+            samples=len(references),
+        )
         writer.add_graph(
             component.role,
             graph.onnx,
@@ -152,13 +182,50 @@ def add_component(
         size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return ComponentReport(
         role=component.role,
-        parameters=parameters,
+        parameters=exported.parameters,
         size_bytes=size_bytes,
-        islands=tuple(sorted(island.value for island in islands)),
+        islands=tuple(sorted(island.value for island in exported.islands)),
         parity=parity,
         cosine=lowest_cosine(_joined(found), _joined(references)),
-        export_seconds=export_seconds,
+        export_seconds=exported.seconds,
+        export_peak=exported.peak,
+        parity_peak=memory.peak,
     )
+
+
+def _exported(
+    component: Component, precision: Precision, tolerance: float, opset: int, folder: Path
+) -> _Exported:
+    """Build the module, run it, export it; it is gone when this returns."""
+    is_half = precision is Precision.FP16
+    islands: Islands = frozenset()
+    with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
+        module = component.module(DTYPES[precision]).eval().requires_grad_(False)
+        parameters = sum(parameter.numel() for parameter in module.parameters())
+        references = _references(module, component.samples)
+        if is_half:
+            module, islands = _half_module(module, component, references, tolerance)
+        start = time.perf_counter()
+        graph = graph_from_module(
+            module,
+            component.inputs,
+            component.outputs,
+            opset=opset,
+            mixed_precision=is_half,
+            folder=folder,
+        )
+        seconds = time.perf_counter() - start
+    return _Exported(graph, references, parameters, islands, seconds, memory.peak)
+
+
+def _outputs(component: Component, path: Path) -> list[list[AnyArray]]:
+    """Run a component's graph on its samples."""
+    feeds = [
+        {item.name: value.numpy() for item, value in zip(component.inputs, sample, strict=True)}
+        for sample in component.samples
+    ]
+    ran = outputs_from_file(path, feeds)
+    return [[outputs[key] for key in component.outputs] for outputs in ran]
 
 
 def _references(module: nn.Module, samples: Sequence[tuple[Tensor, ...]]) -> list[list[AnyArray]]:
@@ -206,16 +273,3 @@ def _joined(outputs: list[list[AnyArray]]) -> list[AnyArray]:
 def _worst(found: list[list[AnyArray]], references: list[list[AnyArray]]) -> float:
     pairs = zip(_joined(found), _joined(references), strict=True)
     return max(max_relative_error(output, expected) for output, expected in pairs)
-
-
-def _parity(
-    role: str, found: list[list[AnyArray]], references: list[list[AnyArray]], tolerance: float
-) -> Parity:
-    return checked_parity(
-        role,
-        _joined(found),
-        _joined(references),
-        reference=f"torch {torch.__version__} float32",
-        tolerance=tolerance,
-        samples=len(references),
-    )

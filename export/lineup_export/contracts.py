@@ -17,6 +17,8 @@ from lineup_export.graph import InputSpec
 ModuleBuilder = Callable[[torch.dtype], nn.Module]
 
 SAMPLE_SEED = 20_240_229
+IMAGES = 2
+"""Images in a sample; torch takes an axis of length 1 for a constant one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,74 +73,48 @@ class Cache:
         return (sequences, self.layers, self.heads, length, self.head_dimension)
 
 
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """How long the axis of images (sequences, prompts) may be.
-
-    Attributes:
-        images: None for any number, else exactly so many.
-    """
-
-    images: int | None = None
-
-    def free(self, name: str) -> dict[int, str]:
-        """Return the free axes of an input whose first axis is `name`."""
-        return {} if self.images is not None else {0: name}
-
-    @property
-    def count(self) -> int:
-        """Return the number of images in a sample."""
-        return 2 if self.images is None else self.images
-
-
-ANY_NUMBER = Axes()
-
-
 def image_tower(
     module: ModuleBuilder,
     size_px: tuple[int, int],
     *,
     role: str = "image_tower",
     has_embedding: bool = True,
-    axes: Axes = ANY_NUMBER,
 ) -> Component:
     """Return the component `image_tower` or `image_tower_cut`; `size_px` is height and width."""
     draw = _Draw()
     return _component(
         role,
         module,
-        [[draw.normal(axes.count, 3, *size_px)] for _ in range(2)],
-        [("pixel_values", axes.free("images"))],
+        [[draw.normal(IMAGES, 3, *size_px)] for _ in range(2)],
+        [("pixel_values", {0: "images"})],
         ("cls", "embedding") if has_embedding else ("cls",),
     )
 
 
-def vision_encoder(
-    module: ModuleBuilder, size_px: tuple[int, int], *, axes: Axes = ANY_NUMBER
-) -> Component:
+def vision_encoder(module: ModuleBuilder, size_px: tuple[int, int]) -> Component:
     """Return a captioner's component that turns images into keys and values."""
     draw = _Draw()
     return _component(
         "vision_encoder",
         module,
-        [[draw.normal(axes.count, 3, *size_px)] for _ in range(2)],
-        [("pixel_values", axes.free("images"))],
+        [[draw.normal(IMAGES, 3, *size_px)] for _ in range(2)],
+        [("pixel_values", {0: "images"})],
         ("cross_keys", "cross_values"),
     )
 
 
-def text_decoder(module: ModuleBuilder, cache: Cache, *, axes: Axes = ANY_NUMBER) -> Component:
+def text_decoder(module: ModuleBuilder, cache: Cache) -> Component:
     """Return a captioner's component that takes one token a step."""
     draw = _Draw()
-    own = cache.shape(axes.count, cache.max_tokens)
-    cross = cache.shape(axes.count, cache.image_tokens)
-    free = axes.free("sequences")
+    own = cache.shape(IMAGES, cache.max_tokens)
+    cross = cache.shape(IMAGES, cache.image_tokens)
+    free = {0: "sequences"}
     return _component(
         "text_decoder",
         module,
         [
             [
-                draw.integers(cache.vocabulary, axes.count),
+                draw.integers(cache.vocabulary, IMAGES),
                 torch.tensor([position]),
                 *(draw.normal(*own) for _ in range(2)),
                 *(draw.normal(*cross) for _ in range(2)),
@@ -163,23 +139,22 @@ def text_encoder(
     eos_token_id: int,
     role: str = "text_encoder",
     has_pooled: bool = False,
-    axes: Axes = ANY_NUMBER,
 ) -> Component:
     """Return a generator's component that encodes prompts."""
     draw = _Draw()
     samples = []
     for words in (length // 4, length - 1):
-        tokens = draw.integers(vocabulary, axes.count, length)
+        tokens = draw.integers(vocabulary, IMAGES, length)
         tokens[:, words:] = eos_token_id
         samples.append([tokens])
     outputs = ("text_states", "pooled") if has_pooled else ("text_states",)
-    return _component(role, module, samples, [("tokens", axes.free("prompts"))], outputs)
+    return _component(role, module, samples, [("tokens", {0: "prompts"})], outputs)
 
 
-def unet(module: ModuleBuilder, spec: Denoiser, *, axes: Axes = ANY_NUMBER) -> Component:
+def unet(module: ModuleBuilder, spec: Denoiser) -> Component:
     """Return a generator's denoiser; its latents may be of any size that `spec` allows."""
     draw = _Draw()
-    free = axes.free("images")
+    free = {0: "images"}
     names = [("latents", {**free, 2: "rows", 3: "columns"}), ("timestep", free)]
     names.append(("text_states", free))
     if spec.pooled_dimension:
@@ -191,17 +166,17 @@ def unet(module: ModuleBuilder, spec: Denoiser, *, axes: Axes = ANY_NUMBER) -> C
     samples = []
     for (rows, columns), timestep in zip(spec.sizes, spec.timesteps, strict=True):
         sample = [
-            draw.normal(axes.count, spec.channels, rows, columns),
-            torch.full((axes.count,), timestep),
-            draw.normal(axes.count, spec.text_length, spec.text_dimension),
+            draw.normal(IMAGES, spec.channels, rows, columns),
+            torch.full((IMAGES,), timestep),
+            draw.normal(IMAGES, spec.text_length, spec.text_dimension),
         ]
         if spec.pooled_dimension:
-            sample.append(draw.normal(axes.count, spec.pooled_dimension))
+            sample.append(draw.normal(IMAGES, spec.pooled_dimension))
         if spec.has_time_ids:
             sizes = [8.0 * rows, 8.0 * columns]
-            sample.append(torch.tensor([[*sizes, 0.0, 0.0, *sizes]] * axes.count))
+            sample.append(torch.tensor([[*sizes, 0.0, 0.0, *sizes]] * IMAGES))
         if spec.guidance_dimension:
-            sample.append(draw.normal(axes.count, spec.guidance_dimension))
+            sample.append(draw.normal(IMAGES, spec.guidance_dimension))
         samples.append(sample)
     multiples = {"rows": spec.multiple, "columns": spec.multiple}
     return _component("unet", module, samples, names, ("prediction",), multiples)
@@ -212,15 +187,14 @@ def vae_decoder(
     channels: int,
     *,
     sizes: Sequence[tuple[int, int]] = ((16, 16), (12, 20)),
-    axes: Axes = ANY_NUMBER,
 ) -> Component:
     """Return a generator's component that turns latents into images."""
     draw = _Draw()
     return _component(
         "vae_decoder",
         module,
-        [[draw.normal(axes.count, channels, rows, columns)] for rows, columns in sizes],
-        [("latents", {**axes.free("images"), 2: "rows", 3: "columns"})],
+        [[draw.normal(IMAGES, channels, rows, columns)] for rows, columns in sizes],
+        [("latents", {0: "images", 2: "rows", 3: "columns"})],
         ("image",),
     )
 
@@ -230,15 +204,14 @@ def vae_encoder(
     factor: int,
     *,
     sizes: Sequence[tuple[int, int]] = ((16, 16), (12, 20)),
-    axes: Axes = ANY_NUMBER,
 ) -> Component:
     """Return a generator's component that turns images into latents, `factor` pixels a cell."""
     draw = _Draw()
     return _component(
         "vae_encoder",
         module,
-        [[draw.uniform(axes.count, 3, factor * rows, factor * columns)] for rows, columns in sizes],
-        [("image", {**axes.free("images"), 2: "height", 3: "width"})],
+        [[draw.uniform(IMAGES, 3, factor * rows, factor * columns)] for rows, columns in sizes],
+        [("image", {0: "images", 2: "height", 3: "width"})],
         ("latents",),
         {"height": factor, "width": factor},
     )

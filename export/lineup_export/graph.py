@@ -136,7 +136,32 @@ def _graph_in_folder(
     mixed_precision: bool,
     folder: Path,
 ) -> OnnxGraph:
-    intermediate = _model_from_module(module, inputs, outputs, opset)
+    model = _model_from_module(module, inputs, outputs, opset)
+    return graph_from_model(
+        model, inputs, opset=opset, mixed_precision=mixed_precision, folder=folder
+    )
+
+
+def graph_from_model(
+    intermediate: onnx_ir.Model,
+    inputs: Sequence[InputSpec],
+    *,
+    opset: int,
+    mixed_precision: bool = False,
+    folder: Path,
+) -> OnnxGraph:
+    """Bring a model that some exporter made into the form of a bundle.
+
+    Args:
+        intermediate: The model; its large constants leave it.
+        inputs: Names of free axes.
+        opset: The operator set that it has to have.
+        mixed_precision: See `graph_from_module`.
+        folder: An existing folder that keeps the weights as files.
+
+    Raises:
+        RuntimeError: The graph breaks a rule that keeps every backend open.
+    """
     _free_output_names(intermediate)
     weights = stream_weights(intermediate, folder)
     model = onnx_ir.to_proto(intermediate)

@@ -53,6 +53,17 @@ def opset_option(command: Command) -> Command:
     )(command)
 
 
+def batch_option(command: Command) -> Command:
+    """Add `--batch`; the command receives `batch: int | None`."""
+    return click.option(
+        "--batch",
+        type=click.IntRange(min=1),
+        default=None,
+        show_default="any number",
+        help="Images (prompts, sequences) that every graph takes at a time.",
+    )(command)
+
+
 def overwrite_option(command: Command) -> Command:
     """Add `--overwrite`; the command receives `overwrite: bool`."""
     return click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from lineup_export.assembly import ExportedBundle, Watch
+    from lineup_export.component import ComponentReport
 
 
 @contextlib.contextmanager
@@ -31,6 +33,23 @@ def component_progress(title: str) -> Iterator[Watch]:
         yield watch
 
 
+@contextlib.contextmanager
+def stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the program as Ctrl-C does: what was begun is removed.
+
+    Without it a cancelled job leaves the gigabytes of a bundle that never came to be.
+    """
+
+    def stop(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def echo_report(exported: ExportedBundle) -> None:
     """Print where the bundle is and what was measured, one line per component."""
     bundle = exported.bundle
@@ -43,5 +62,12 @@ def echo_report(exported: ExportedBundle) -> None:
             f"  {report.role}: {report.parameters / 1e6:.2f} M parameters, "
             f"{report.size_bytes / 1e6:.1f} MB, {parity.metric} {parity.value:.2g} "
             f"(at most {parity.tolerance:.2g}), cosine {report.cosine:.8f} against "
-            f"{parity.reference}, {report.export_seconds:.1f} s{islands}"
+            f"{parity.reference}, {report.export_seconds:.1f} s{_memory_text(report)}{islands}"
         )
+
+
+def _memory_text(report: ComponentReport) -> str:
+    peak = report.export_peak
+    if peak is None:
+        return ""
+    return f", {peak.anonymous_mib:.0f} MiB + {peak.file_backed_mib:.0f} MiB of files at most"

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from lineup.bundles.writer import BundleDescription
 from lineup.errors import ParityError, UsageError
 from lineup_export import assembly, component, contracts
 from lineup_export.assembly import ExportOptions, write_bundle
+from lineup_export.progress import stopped_by_sigterm
 
 
 class Tower(nn.Module):
@@ -123,6 +126,30 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "bundle")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_job_that_is_cancelled_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        component, "outputs_from_file", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    )
+
+    with pytest.raises(SystemExit) as caught, stopped_by_sigterm():
+        write(tmp_path / "bundle")
+    assert caught.value.code == 143
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_may_be_fixed(tmp_path: Path) -> None:
+    tower = contracts.image_tower(lambda _: Tower(), (2, 2), has_embedding=False)
+    options = ExportOptions(batch=3)
+
+    exported = write_bundle(tmp_path / "bundle", description(Precision.FP32), [tower], {}, options)
+
+    graph = exported.bundle.manifest.graphs["image_tower"]
+    assert graph.inputs[0].shape == (3, 3, 2, 2)
+    assert graph.outputs[0].shape == (3, 1, 300)
 
 
 def test_the_versions_of_the_tools_are_those_installed() -> None:

@@ -8,6 +8,7 @@ import click
 
 from lineup.bundles.manifest import Precision
 from lineup_export.options import (
+    batch_option,
     folder_for_precision,
     opset_option,
     overwrite_option,
@@ -44,6 +45,7 @@ from lineup_export.options import (
 )
 @precision_option
 @opset_option
+@batch_option
 @overwrite_option
 def pocket(
     *,
@@ -53,6 +55,7 @@ def pocket(
     models: tuple[str, ...],
     precision: tuple[Precision, ...],
     opset: int,
+    batch: int | None,
     overwrite: bool,
 ) -> None:
     """Export the models of the pocket lineup as bundles.
@@ -62,7 +65,7 @@ def pocket(
     """
     from lineup_export.assembly import ExportOptions
     from lineup_export.pocket.exporter import NAMES, bundle_from_pocket
-    from lineup_export.progress import component_progress, echo_report
+    from lineup_export.progress import component_progress, echo_report, stopped_by_sigterm
 
     if (checkpoint is None) != (weights == "random"):
         raise click.UsageError("Name a CHECKPOINT, or pass --weights random without one.")
@@ -73,8 +76,10 @@ def pocket(
         )
     for number_format in precision:
         folder = folder_for_precision(output, number_format, len(precision))
-        options = ExportOptions(precision=number_format, opset=opset, overwrite=overwrite)
+        options = ExportOptions(
+            precision=number_format, opset=opset, overwrite=overwrite, batch=batch
+        )
         for name in models or NAMES:
-            with component_progress(name) as watch:
+            with stopped_by_sigterm(), component_progress(name) as watch:
                 exported = bundle_from_pocket(checkpoint, name, folder / name, options, watch)
             echo_report(exported)

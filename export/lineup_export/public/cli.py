@@ -10,6 +10,7 @@ import click
 
 from lineup.bundles.manifest import Precision
 from lineup_export.options import (
+    batch_option,
     folder_for_precision,
     opset_option,
     overwrite_option,
@@ -53,6 +54,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--tiny", is_flag=True, help="Shrink random architectures, to try out."),
             precision_option,
             opset_option,
+            batch_option,
             overwrite_option,
         )
     ):
@@ -108,11 +110,15 @@ def _export(
     output: Path,
     precision: tuple[Precision, ...],
     opset: int,
+    batch: int | None,
     overwrite: bool,
     **asked: Any,
 ) -> None:
+    from lineup.extras import require_extra
+
+    require_extra("export", ("diffusers", "huggingface_hub", "transformers"))
     from lineup_export.assembly import ExportOptions
-    from lineup_export.progress import component_progress, echo_report
+    from lineup_export.progress import component_progress, echo_report, stopped_by_sigterm
     from lineup_export.public.exporter import bundle_from_model
     from lineup_export.public.request import ExportRequest, model_from_request
     from lineup_models.recipes.recipe import RecipeKind
@@ -120,8 +126,10 @@ def _export(
     request = ExportRequest(kind=RecipeKind(kind), **asked)
     for number_format in precision:
         model = model_from_request(request, number_format)
-        options = ExportOptions(precision=number_format, opset=opset, overwrite=overwrite)
+        options = ExportOptions(
+            precision=number_format, opset=opset, overwrite=overwrite, batch=batch
+        )
         target = folder_for_precision(output, number_format, len(precision))
-        with component_progress(model.name) as watch:
+        with stopped_by_sigterm(), component_progress(model.name) as watch:
             exported = bundle_from_model(model, target, options, watch)
         echo_report(exported)

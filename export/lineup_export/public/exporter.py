@@ -38,6 +38,12 @@ from lineup_models.recipes.recipe import (
     TextStates,
 )
 
+_NEEDED = {
+    RecipeKind.CAPTIONER: (parts.WHOLE,),
+    RecipeKind.ENCODER: (parts.WHOLE,),
+    RecipeKind.GENERATOR: ("text_encoder", "unet", "vae"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PublicModel:
@@ -82,12 +88,13 @@ def bundle_from_model(
         RecipeKind.CAPTIONER: _captioner,
         RecipeKind.GENERATOR: _generator,
     }[model.kind]
-    needed = "unet" if model.kind is RecipeKind.GENERATOR else parts.WHOLE
-    if not model.source.has(needed):
-        raise UsageError(
-            f"{model.source.origin.id} is no {model.kind.value}: it has no component {needed!r}.",
-            hint="`lineup models list` shows which recipes are of which kind.",
-        )
+    for needed in _NEEDED[model.kind]:
+        if not model.source.has(needed):
+            raise UsageError(
+                f"{model.source.origin.id} is no {model.kind.value}: "
+                f"it has no component {needed!r}.",
+                hint="`lineup models list` shows which recipes are of which kind.",
+            )
     fields, components, files = describe(model)
     description = BundleDescription(
         kind=BundleKind(model.kind.value),

@@ -102,10 +102,9 @@ class FolderSource:
         folder = self._folder(part)
         self.check_safetensors(part)
         named = {"variant": self.variant} if self.variant else {}
-        dtype_key = "torch_dtype" if self.class_name(part).startswith("diffusers.") else "dtype"
         try:
             module: nn.Module = class_from_name(self.class_name(part)).from_pretrained(
-                folder, use_safetensors=True, local_files_only=True, **named, **{dtype_key: dtype}
+                folder, use_safetensors=True, local_files_only=True, torch_dtype=dtype, **named
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise UsageError(

@@ -11,9 +11,10 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind, Origin, Precision
+from lineup.synthesis.schedulers.select import scheduler_from_manifest
 from lineup_export.assembly import ExportOptions
 from lineup_export.cli import export
-from lineup_export.pocket.exporter import bundle_from_pocket
+from lineup_export.pocket.exporter import SCHEDULER, bundle_from_pocket
 from lineup_models.pocket import registry
 from lineup_models.pocket.architectures import GeneratorSpec
 from lineup_models.pocket.blocks import BlockKind, DownKind, NormKind, UpKind
@@ -131,6 +132,16 @@ def test_a_generator_takes_latents_of_any_size(checkpoint: Path, tmp_path: Path)
     }
     with runner_from_onnx(bundle.graph_path("unet"), Device(DeviceKind.CPU)) as runner:
         assert runner.run(feeds)["prediction"].shape == (1, 4, 6, 10)
+
+
+def test_one_step_leads_from_unit_noise_to_the_prediction() -> None:
+    scheduler = scheduler_from_manifest(SCHEDULER, 1)
+    noise, prediction = np.random.default_rng(0).normal(size=(2, 1, 4, 8, 8)).astype(np.float32)
+
+    assert scheduler.timesteps.tolist() == [999]
+    assert float(scheduler.initial_scale) == 1
+    np.testing.assert_array_equal(scheduler.model_input(noise, 0), noise)
+    np.testing.assert_array_equal(scheduler.previous(prediction, noise, 0), prediction)
 
 
 @pytest.mark.parametrize(
