@@ -33,7 +33,7 @@ RENDERED = "rendered"
 
 
 def make_set(
-    generators: Sequence[str], output: Path, *, split: Split, count: int, threads: int
+    generators: Sequence[str], output: Path, *, split: Split, first: int, count: int, threads: int
 ) -> dict[str, int]:
     """Draw the pictures, all or none.
 
@@ -41,6 +41,7 @@ def make_set(
         generators: Bundles, by name or path; a folder is called after its bundle.
         output: Folder to make; must not exist.
         split: Whose scenes.
+        first: Number of the first scene.
         count: Pictures per generator, and rendered ones.
         threads: Threads of the models; 0 takes every core.
 
@@ -53,7 +54,7 @@ def make_set(
         for place, bundle in enumerate(generators):
             with open_generator(bundle, device="cpu", threads=threads) as generator:
                 for number in range(count):
-                    index = place * count + number
+                    index = first + place * count + number
                     prompt = scene_from_seed(seed_from_index(split, index)).captions()[0]
                     name = f"{generator.name}/{number:04}.png"
                     (pixels,) = generator.images(prompt, [FIRST_SEED + index])
@@ -61,7 +62,7 @@ def make_set(
                     prompts[name] = prompt
                 counts[generator.name] = count
         for number in range(count):
-            example = example_from_index(split, len(generators) * count + number)
+            example = example_from_index(split, first + len(generators) * count + number)
             name = f"{RENDERED}/{number:04}.png"
             _write(staging / name, example.pixels)
             prompts[name] = example.captions[0]
@@ -81,6 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("generators", nargs="+", help="bundles, by name or path")
     parser.add_argument("--split", type=Split, choices=list(Split), default=Split.TEST)
+    parser.add_argument("--first", type=int, default=0, help="number of the first scene")
     parser.add_argument("--count", type=int, default=100, help="pictures per source")
     parser.add_argument("--threads", type=int, default=0, help="of the models; 0: every core")
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
@@ -92,6 +94,7 @@ def main() -> None:
             options.generators,
             options.output,
             split=options.split,
+            first=options.first,
             count=options.count,
             threads=options.threads,
         )
