@@ -189,3 +189,35 @@ def _scores(
 
 def _draw(group: str, seed: int) -> bytes:
     return hashlib.sha256(f"{seed}:{group}".encode()).digest()
+
+
+def with_strangers(table: ScoreTable, family_of: Mapping[str, str]) -> ScoreTable:
+    """Add each candidate's queries once more as those of a generator that the lineup does not know.
+
+    What an unknown generator looks like to the candidates cannot be learned from photographs. So
+    every candidate is taken for one in turn: in the copy its own scores, and those of the siblings
+    it shares a family with, are absent, and the truth is `UNKNOWN`.
+
+    Args:
+        table: The calibration queries.
+        family_of: Family per candidate, for those that have one.
+    """
+    families = [family_of.get(name, name) for name in table.candidates]
+    rows = [row for row, truth in enumerate(table.truth) if truth < len(families)]
+    copies = table.rows(np.asarray(rows, np.intp))
+    absent = np.asarray([[one == families[truth] for one in families] for truth in copies.truth])
+    if not rows or absent.all():
+        return table  # nobody is left that a stranger could be taken for
+    scores = {
+        name: np.where(absent, np.nan, values)
+        if table.kinds[name] is EvidenceKind.CANDIDATES
+        else values
+        for name, values in copies.scores.items()
+    }
+    return ScoreTable(
+        candidates=table.candidates,
+        truth=np.concatenate([table.truth, np.full(len(rows), len(families), np.intp)]),
+        scores={name: np.concatenate([table.scores[name], scores[name]]) for name in scores},
+        kinds=table.kinds,
+        groups=(*table.groups, *copies.groups),
+    )

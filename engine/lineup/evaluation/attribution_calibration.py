@@ -14,6 +14,7 @@ from lineup.calibration.table import (
     ScoreTable,
     scores_from_evidence,
     table_from_queries,
+    with_strangers,
 )
 from lineup.evaluation.attribution import Judge
 from lineup.evaluation.attribution_scores import RawScores
@@ -66,8 +67,10 @@ def calibration_from_rows(
         table = table_from_queries(
             judge.candidates, [_query(row, roles, judge, gamma, groups) for row in rows]
         )
+        families = judge.families or {}
+        table = with_strangers(table, families)
         settings = judge.evidence_options(judge.at_gamma(gamma))
-        fitted = fit_variant(table, settings, judge.families or {}, options)
+        fitted = fit_variant(table, settings, families, options)
         variants.append(_with_figures(table, fitted))
         on_gamma(gamma)
     assert table is not None

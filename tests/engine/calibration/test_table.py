@@ -4,10 +4,12 @@ import pytest
 from lineup.calibration.table import (
     EvidenceKind,
     LabelledQuery,
+    ScoreTable,
     folds_from_groups,
     label_weights,
     scores_from_evidence,
     table_from_queries,
+    with_strangers,
 )
 from lineup.errors import CalibrationError
 from lineup.results import REAL, UNKNOWN, Evidence
@@ -70,3 +72,32 @@ def test_folds_are_even_per_label_and_keep_groups_together():
 def test_an_evidence_without_scores_is_calibrated_from_its_ratios():
     assert scores_from_evidence(Evidence("head", {}, {REAL: 2.0}, 0.0)) == {REAL: 2.0}
     assert scores_from_evidence(Evidence("e", {"a": 1.0}, {"a": 5.0}, 0.0)) == {"a": 1.0}
+
+
+def test_every_candidate_is_taken_for_a_stranger_together_with_its_siblings() -> None:
+    table = ScoreTable(
+        candidates=("ash", "birch", "cedar"),
+        truth=np.array([0, 2, 3, 4]),
+        scores={"e": np.arange(12.0).reshape(4, 3), "real": np.arange(4.0)[:, None]},
+        kinds={"e": EvidenceKind.CANDIDATES, "real": EvidenceKind.REAL},
+        groups=("a", "b", "c", "d"),
+    )
+    grown = with_strangers(table, {"ash": "fern", "birch": "fern"})
+    assert grown.truth.tolist() == [0, 2, 3, 4, 3, 3]
+    assert grown.groups == ("a", "b", "c", "d", "a", "b")
+    np.testing.assert_array_equal(grown.scores["e"][:4], table.scores["e"])
+    np.testing.assert_array_equal(
+        grown.scores["e"][4:], [[np.nan, np.nan, 2.0], [3.0, 4.0, np.nan]]
+    )
+    assert grown.scores["real"].ravel().tolist() == [0.0, 1.0, 2.0, 3.0, 0.0, 1.0]
+
+
+def test_without_another_candidate_there_are_no_strangers() -> None:
+    table = ScoreTable(
+        candidates=("ash",),
+        truth=np.array([0, 1]),
+        scores={"e": np.ones((2, 1))},
+        kinds={"e": EvidenceKind.CANDIDATES},
+        groups=("a", "b"),
+    )
+    assert with_strangers(table, {}) is table
