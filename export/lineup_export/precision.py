@@ -76,6 +76,10 @@ _PRODUCTS = frozenset(
 """Functions of an input and a weight."""
 
 
+_JOINS = frozenset({torch.cat, torch.concat, torch.stack})
+"""Functions that promote their inputs to the widest; a graph needs them of one format."""
+
+
 class MixedPrecision(TorchFunctionMode):
     """Computes the functions of islands in single precision, and returns half.
 
@@ -84,11 +88,15 @@ class MixedPrecision(TorchFunctionMode):
 
     Args:
         functions: Those of `torch.nn.functional` and `torch` to widen.
+        narrows_joins: Join half and float32 to half; torch itself would join them to float32.
     """
 
-    def __init__(self, functions: Iterable[Callable[..., Any]]) -> None:
+    def __init__(
+        self, functions: Iterable[Callable[..., Any]], *, narrows_joins: bool = True
+    ) -> None:
         super().__init__()
         self._functions = frozenset(functions)
+        self._joins = _JOINS if narrows_joins else frozenset()
 
     def __torch_function__(
         self,
@@ -101,11 +109,14 @@ class MixedPrecision(TorchFunctionMode):
         named = dict(kwargs or {})
         if func in _PRODUCTS and len(args) > 1 and args[0].dtype != args[1].dtype:
             return func(args[0].to(args[1].dtype), *args[1:], **named)
-        if func not in self._functions:
+        if func not in self._functions and func not in self._joins:
             return func(*args, **named)
         leaves = pytree.tree_leaves((args, named))
         if not any(isinstance(leaf, Tensor) and leaf.dtype == torch.float16 for leaf in leaves):
             return func(*args, **named)
+        if func in self._joins:
+            narrow_args, narrow_named = _cast((args, named), torch.float32, torch.float16)
+            return func(*narrow_args, **narrow_named)
         wide_args, wide_named = _cast((args, named), torch.float16, torch.float32)
         return _cast(func(*wide_args, **wide_named), torch.float32, torch.float16)
 
@@ -174,7 +185,7 @@ def widened_parameters(module: nn.Module) -> Iterator[None]:
                 handles.append(owner.register_forward_pre_hook(widen))
                 handles.append(owner.register_forward_hook(restore, always_call=True))
         # Some modules cast their input to the format that their weights have at rest.
-        with MixedPrecision(_FUNCTIONS[Island.NORMS]):
+        with MixedPrecision(_FUNCTIONS[Island.NORMS], narrows_joins=False):
             yield
     finally:
         for handle in handles:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lineup_export.precision import HalfPrecision, Island, widened_parameters
+from lineup_export.precision import HalfPrecision, Island, MixedPrecision, widened_parameters
 
 
 class Scores(nn.Module):
@@ -54,6 +54,22 @@ def test_vectors_are_not_narrowed_because_timesteps_are_not_whole() -> None:
     found = HalfPrecision(module, frozenset())(torch.ones(2, 8), torch.tensor([1.0, 999.5]))
 
     torch.testing.assert_close(found, expected, atol=5e-3, rtol=0)
+
+
+class Joined(nn.Module):
+    """What SDXL does with its pooled text and the sines of its sizes."""
+
+    def forward(self, pooled: Tensor, sizes: Tensor) -> Tensor:
+        return torch.concat([pooled, sizes.float().sin()], dim=-1)
+
+
+def test_what_is_joined_is_of_one_format() -> None:
+    joined = MixedPrecision(())
+    with joined:
+        found = Joined()(torch.ones(2, 3).half(), torch.ones(2, 4))
+
+    assert found.dtype == torch.float16
+    assert found.shape == (2, 7)
 
 
 def test_scores_overflow_in_half_and_not_in_their_island() -> None:

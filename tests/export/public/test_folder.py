@@ -67,6 +67,7 @@ def saved(pipeline: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:diffusers.*")
 def test_a_saved_pipeline_makes_the_same_images(pipeline: Any, saved: Path, tmp_path: Path) -> None:
     model = model_from_request(
         ExportRequest(RecipeKind.GENERATOR, str(saved), "hub"), ExportOptions().precision
