@@ -47,6 +47,7 @@ def _tiny_unet(config: Mapping[str, Any]) -> dict[str, Any]:
     depth = config.get("transformer_layers_per_block", 1)
     sizes: dict[str, Any] = {
         "block_out_channels": [WIDTH * (1 + level % 2) for level in range(levels)],
+        "layers_per_block": 1,
         "norm_num_groups": 4,
         "attention_head_dim": 2 if isinstance(config["attention_head_dim"], int) else [2] * levels,
         "cross_attention_dim": 2 * WIDTH,
