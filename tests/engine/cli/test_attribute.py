@@ -51,7 +51,7 @@ def test_a_readable_verdict(red_image):
 
 
 def test_json_is_the_row_of_a_scan_and_more(red_image):
-    record = json.loads(run(red_image, "--json").stdout)
+    record = json.loads(run(red_image, "--lineup", "fingerprint", "--json").stdout)
 
     assert record["verdict"] == "reds"
     assert record["path"] == str(red_image)
@@ -195,7 +195,8 @@ def test_the_picture_is_written(toy_lineup, red_image, tmp_path):
 
 
 def test_without_a_generator_there_is_no_picture_and_lineup_says_so(red_image, tmp_path):
-    result = run(red_image, "--picture", tmp_path / "picture.png")
+    picture = tmp_path / "picture.png"
+    result = run(red_image, "--lineup", "fingerprint", "--picture", picture)
 
     assert result.exit_code == 0
     assert "no picture" in result.stderr
