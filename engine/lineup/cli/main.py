@@ -39,7 +39,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "lineup.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
     ),
     "caption": LazyCommand("lineup.cli.caption:caption", "Describe images in words."),
-    "demo": LazyCommand("lineup.cli.demo:demo", "Try lineup on the sample images that come with it."),
+    "demo": LazyCommand(
+        "lineup.cli.demo:demo", "Try lineup on the sample images that come with it."
+    ),
     "doctor": LazyCommand("lineup.cli.doctor:doctor", "Show versions, usable devices and folders."),
     "enroll": LazyCommand("lineup.cli.gallery:enroll", "Add images of a source to the gallery."),
     "eval": LazyCommand("lineup.cli.eval:evaluate", "Measure accuracy on labelled images."),
