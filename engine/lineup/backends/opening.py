@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import cache
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind, Probe
+from lineup.backends.device import Device, DeviceKind, Probe, resolve_device
 from lineup.backends.onnxrt import (
     RuntimeOptions,
     policy_from_size,
@@ -39,6 +39,21 @@ def probe(device: Device) -> Probe:
     except LineupError as error:
         return Probe(False, error.message)
     return Probe(True)
+
+
+def options_for_device(device: str, threads: int) -> tuple[Device, RuntimeOptions]:
+    """Return the device that was asked for and how its sessions use the machine.
+
+    Args:
+        device: See `lineup.backends.device.device_from_text`.
+        threads: Threads on the CPU; 0 takes every core.
+
+    Raises:
+        UsageError: The text names no device.
+        DeviceUnavailableError: The device was asked for and is not usable.
+    """
+    resolved = resolve_device(device, probe)
+    return resolved, RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
 
 
 def runner_from_bundle(

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind, resolve_device
+from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import probe, runner_from_bundle
+from lineup.backends.opening import options_for_device, runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
@@ -183,7 +183,6 @@ def open_encoder(
         BundleError: The bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
-    resolved = resolve_device(device, probe)
+    resolved, options = options_for_device(device, threads)
     opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
-    options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
     return ImageEncoder(opened, resolved, options)

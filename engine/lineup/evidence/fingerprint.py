@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind, resolve_device
-from lineup.backends.onnxrt import RuntimeOptions, probe_device, runner_from_onnx
+from lineup.backends.device import Device, DeviceKind
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.backends.opening import options_for_device, runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
@@ -75,7 +76,7 @@ class FingerprintExtractor(ClosesOnExit):
             # Operators on one tile are too short to share between threads; images are not.
             runs_at_once, self._tiles_per_run = options.threads or usable_cores(), 1
             options = replace(options, threads=1)
-        self._runner: Runner = runner_from_onnx(bundle.graph_path(GRAPH), device, options)
+        self._runner: Runner = runner_from_bundle(bundle, GRAPH, device, options)
         self._pool = ThreadPoolExecutor(runs_at_once, thread_name_prefix="fingerprint")
 
     def tiles(self, pixels: RgbImage) -> RgbTiles:
@@ -184,9 +185,8 @@ def open_extractor(
         BundleError: The bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
-    resolved = resolve_device(device, probe_device)
+    resolved, options = options_for_device(device, threads)
     opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
-    options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
     return FingerprintExtractor(opened, resolved, options)
 
 

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 
-from lineup.backends.device import resolve_device
-from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import probe
+from lineup.backends.opening import options_for_device
 from lineup.bundles.store import BundleStore
 from lineup.captioning.captioner import Captioner, open_captioner
 from lineup.embedding.encoder import ImageEncoder, open_encoder
@@ -101,8 +99,7 @@ def _loading_models(
     cache: bool,
 ) -> ResynthesisModels:
     spec, store = lineup.spec, BundleStore(home_dir())
-    resolved = resolve_device(device, probe)
-    options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
+    resolved, options = options_for_device(device, threads)
     captioner = encoder = traits = None
     digests = []
     if spec.captioner is not None:

@@ -75,7 +75,7 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
         if graph.cost is None:
             raise BundleFormatError(
                 f"{bundle.path}: graphs.{role}.cost is absent; memory cannot be planned.",
-                hint="Export the bundle again; costs are measured at the end.",
+                hint="Leave --memory-budget and --order away; no export records costs yet.",
             )
         loaded += graph.cost.loaded_bytes
         activation = max(activation, graph.cost.activation_bytes)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lineup.backends.device import Device, resolve_device
+from lineup.backends.device import Device
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import probe
+from lineup.backends.opening import options_for_device
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
@@ -237,7 +237,6 @@ def open_generator(bundle: str | Path, *, device: str = "auto", threads: int = 0
         BundleError: The bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
-    resolved = resolve_device(device, probe)
+    resolved, options = options_for_device(device, threads)
     opened = BundleStore(home_dir()).open(bundle)
-    options = RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
     return ImageGenerator(opened, resolved, options)

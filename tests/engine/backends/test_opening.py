@@ -13,7 +13,8 @@ from lineup.backends.onnxrt import (
 )
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.store import BundleStore
-from lineup.errors import BundleFormatError
+from lineup.errors import BundleFormatError, DeviceUnavailableError
+from lineup.evidence.fingerprint import open_extractor
 from lineup.paths import home_dir
 
 CPU = Device(DeviceKind.CPU)
@@ -50,6 +51,14 @@ def test_the_policy_follows_the_size_unless_given(bundle, monkeypatch, asked, ex
     )
     runner_from_bundle(bundle, "fingerprint", CPU, RuntimeOptions(threads=3, weights=asked))
     assert seen == [RuntimeOptions(threads=3, weights=expected)]
+
+
+@pytest.mark.parametrize("device", ["tensorrt-native", "tensorrt-rtx"])
+def test_a_model_is_refused_a_device_that_is_not_there_in_words(monkeypatch, device):
+    for module in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(__import__("sys").modules, module, None)
+    with pytest.raises(DeviceUnavailableError, match="not usable here"):
+        open_extractor(device=device)
 
 
 def test_a_graph_that_is_not_there_is_named(bundle):
