@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lineup.bundles.bundle import open_bundle
-from lineup.bundles.manifest import BundleKind, EncoderInfo, Origin, Precision, Source
+from lineup.bundles.info import EncoderInfo
+from lineup.bundles.manifest import BundleKind, Origin, Precision, Source
 from lineup.bundles.writer import BundleDescription
 from lineup.errors import ParityError, UsageError
 from lineup_export import assembly, component, contracts

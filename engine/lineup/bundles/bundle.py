@@ -9,13 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lineup.bundles.external import external_locations
-from lineup.bundles.manifest import (
-    MANIFEST_NAME,
-    FileRecord,
-    Graph,
-    Manifest,
-    manifest_from_file,
-)
+from lineup.bundles.manifest import MANIFEST_NAME, FileRecord, Graph, Manifest
+from lineup.bundles.manifest_file import manifest_from_file
 from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
 from lineup.files import sha256_from_bytes, sha256_from_file
 

@@ -14,14 +14,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from lineup.bundles.bundle import Bundle, open_bundle, path_text_problem, weight_location
+from lineup.bundles.info import CaptionerInfo, EncoderInfo, FingerprintInfo, GenerationInfo
 from lineup.bundles.manifest import (
     MANIFEST_NAME,
     BundleKind,
-    CaptionerInfo,
-    EncoderInfo,
     FileRecord,
-    FingerprintInfo,
-    GenerationInfo,
     Graph,
     GraphCost,
     Manifest,
@@ -29,9 +26,8 @@ from lineup.bundles.manifest import (
     Precision,
     Source,
     TensorSpec,
-    manifest_from_dict,
-    manifest_to_dict,
 )
+from lineup.bundles.manifest_file import manifest_from_dict, manifest_to_dict
 from lineup.errors import ParityError, UsageError
 from lineup.files import sha256_from_bytes, sha256_from_file, write_atomic
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lineup.backends.base import Runner
-from lineup.bundles.manifest import CaptionerInfo
+from lineup.bundles.info import CaptionerInfo
 from lineup.captioning.search import Int64Array
 from lineup.errors import BackendError
 from lineup.types import Float32Array

@@ -114,7 +114,7 @@ def show(bundle: str, as_json: bool) -> None:
     The files are not checked: `lineup models verify` does that.
     """
     from lineup.bundles.bundle import content_digest, read_bundle
-    from lineup.bundles.manifest import manifest_to_dict
+    from lineup.bundles.manifest_file import manifest_to_dict
 
     root, manifest = read_bundle(_store().path(bundle))
     digest = content_digest(manifest)

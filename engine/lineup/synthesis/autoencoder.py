@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from lineup.bundles.manifest import GenerationInfo
+from lineup.bundles.info import GenerationInfo
 from lineup.synthesis.components import Components
 from lineup.synthesis.tiling import run_tiled
 from lineup.types import Float32Array

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import GenerationInfo, TextEncoderInfo
+from lineup.bundles.info import GenerationInfo, TextEncoderInfo
 from lineup.errors import BundleFormatError
 from lineup.files import sha256_from_bytes
 from lineup.synthesis.components import Components

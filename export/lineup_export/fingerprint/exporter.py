@@ -16,14 +16,8 @@ import torch
 
 from lineup._version import __version__
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import (
-    BundleKind,
-    FingerprintInfo,
-    Origin,
-    Parity,
-    Precision,
-    Source,
-)
+from lineup.bundles.info import FingerprintInfo
+from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.files import sha256_from_file
 from lineup.types import AnyArray

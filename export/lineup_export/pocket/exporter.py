@@ -9,15 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lineup.bundles.manifest import (
-    BundleKind,
-    CaptionerInfo,
-    EncoderInfo,
-    GenerationInfo,
-    Origin,
-    Source,
-    TextEncoderInfo,
-)
+from lineup.bundles.info import CaptionerInfo, EncoderInfo, GenerationInfo, TextEncoderInfo
+from lineup.bundles.manifest import BundleKind, Origin, Source
 from lineup.bundles.writer import BundleDescription
 from lineup.files import sha256_from_file
 from lineup_export import contracts

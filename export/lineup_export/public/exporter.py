@@ -7,13 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lineup.bundles.manifest import (
-    BundleKind,
-    CaptionerInfo,
-    EncoderInfo,
-    GenerationInfo,
-    TextEncoderInfo,
-)
+from lineup.bundles.info import CaptionerInfo, EncoderInfo, GenerationInfo, TextEncoderInfo
+from lineup.bundles.manifest import BundleKind
 from lineup.bundles.writer import BundleDescription
 from lineup.errors import UsageError
 from lineup_export.assembly import (

@@ -87,7 +87,7 @@ class Lora:
 
 @dataclass(frozen=True, slots=True)
 class GenerationDefaults:
-    """How a generator is run; see `lineup.bundles.manifest.GenerationInfo`."""
+    """How a generator is run; see `lineup.bundles.info.GenerationInfo`."""
 
     native_width_px: int
     native_height_px: int

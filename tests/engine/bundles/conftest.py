@@ -11,15 +11,8 @@ from typing import Any
 import pytest
 
 from lineup.bundles.bundle import Bundle, weight_location
-from lineup.bundles.manifest import (
-    BundleKind,
-    FingerprintInfo,
-    Origin,
-    Parity,
-    Precision,
-    Source,
-    TensorSpec,
-)
+from lineup.bundles.info import FingerprintInfo
+from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
 from lineup.bundles.store import BundleStore
 from lineup.bundles.writer import BundleDescription, BundleWriter
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lineup.bundles.bundle import Bundle, content_digest, open_bundle
-from lineup.bundles.manifest import manifest_from_dict
+from lineup.bundles.manifest_file import manifest_from_dict
 from lineup.errors import (
     BundleFormatError,
     BundleIntegrityError,

@@ -6,7 +6,7 @@ import sys
 
 def test_importing_the_bundles_loads_neither_jsonschema_nor_filelock() -> None:
     program = (
-        "import sys, lineup.bundles.manifest, lineup.bundles.store, lineup.bundles.writer\n"
+        "import sys, lineup.bundles.manifest_file, lineup.bundles.store, lineup.bundles.writer\n"
         "print([name for name in ('jsonschema', 'filelock', 'onnx') if name in sys.modules])"
     )
     done = subprocess.run(

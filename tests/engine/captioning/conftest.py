@@ -10,15 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from lineup.bundles.manifest import (
-    BundleKind,
-    CaptionerInfo,
-    Origin,
-    Parity,
-    Precision,
-    Source,
-    TensorSpec,
-)
+from lineup.bundles.info import CaptionerInfo
+from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
 from lineup.bundles.writer import BundleDescription, BundleWriter
 
 PAD, BEGIN, END = 0, 1, 2

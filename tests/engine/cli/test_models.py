@@ -8,15 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import (
-    BundleKind,
-    FingerprintInfo,
-    Origin,
-    Parity,
-    Precision,
-    Source,
-    TensorSpec,
-)
+from lineup.bundles.info import FingerprintInfo
+from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.cli.models import models
 from lineup.errors import BundleNotFoundError, UsageError

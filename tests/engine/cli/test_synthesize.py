@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup.bundles.manifest import GenerationInfo
+from lineup.bundles.info import GenerationInfo
 from lineup.cli.synthesize import synthesize
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.synthesis import generator as module

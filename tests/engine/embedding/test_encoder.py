@@ -6,15 +6,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lineup.backends import opening
-from lineup.bundles.manifest import (
-    BundleKind,
-    EncoderInfo,
-    Origin,
-    Parity,
-    Precision,
-    Source,
-    TensorSpec,
-)
+from lineup.bundles.info import EncoderInfo
+from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.embedding import encoder as module
 from lineup.embedding.encoder import open_encoder

@@ -14,16 +14,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import (
-    BundleKind,
-    GenerationInfo,
-    Origin,
-    Parity,
-    Precision,
-    Source,
-    TensorSpec,
-    TextEncoderInfo,
-)
+from lineup.bundles.info import GenerationInfo, TextEncoderInfo
+from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.synthesis.generator import ImageGenerator
 

@@ -9,15 +9,8 @@ import pytest
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.bundles.manifest import (
-    BundleKind,
-    GenerationInfo,
-    Origin,
-    Parity,
-    Precision,
-    Source,
-    TextEncoderInfo,
-)
+from lineup.bundles.info import GenerationInfo, TextEncoderInfo
+from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.synthesis import generator as module
 from lineup.synthesis.generator import ImageGenerator

@@ -3,7 +3,7 @@ import pytest
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.bundles.manifest import TextEncoderInfo
+from lineup.bundles.info import TextEncoderInfo
 from lineup.errors import BundleFormatError
 from lineup.synthesis.components import Components
 from lineup.synthesis.text import TextEncoders, text_digest

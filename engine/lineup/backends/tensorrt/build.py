@@ -13,7 +13,7 @@ from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.backends.tensorrt.engines import CachedEngine, EngineCache, key_from_bundle
 from lineup.backends.tensorrt.options import BuildOptions, Range, profile_from_graph
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import GenerationInfo
+from lineup.bundles.info import GenerationInfo
 
 logger = logging.getLogger(__name__)
 
