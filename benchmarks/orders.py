@@ -22,7 +22,7 @@ from typing import Any
 
 from _record import finish
 
-from lineup.attribution import open_lineup_engine
+from lineup.attribution.opening import open_lineup_engine
 from lineup.cli.scan_lineup import SCAN_CHOICES, lineup_scan
 from lineup.imaging.find import find_images
 from lineup.memory import MemoryWatch

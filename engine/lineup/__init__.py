@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 from lineup._version import __version__
 
 if TYPE_CHECKING:
-    from lineup.attribution import Attribution, AttributionOptions, LineupEngine, open_lineup_engine
+    from lineup.attribution.engine import Attribution, LineupEngine
+    from lineup.attribution.opening import open_lineup_engine
+    from lineup.attribution.options import AttributionOptions
     from lineup.engine import Engine, Verification, open_engine
     from lineup.errors import LineupError
     from lineup.imaging.decode import DecodedImage, image_from_path
@@ -42,18 +44,18 @@ __all__ = [
 ]
 
 _MODULE_FROM_NAME = {
-    "Attribution": "lineup.attribution",
-    "AttributionOptions": "lineup.attribution",
+    "Attribution": "lineup.attribution.engine",
+    "AttributionOptions": "lineup.attribution.options",
     "DecodedImage": "lineup.imaging.decode",
     "Engine": "lineup.engine",
     "Evidence": "lineup.results",
-    "LineupEngine": "lineup.attribution",
+    "LineupEngine": "lineup.attribution.engine",
     "LineupError": "lineup.errors",
     "Verdict": "lineup.results",
     "Verification": "lineup.engine",
     "image_from_path": "lineup.imaging.decode",
     "open_engine": "lineup.engine",
-    "open_lineup_engine": "lineup.attribution",
+    "open_lineup_engine": "lineup.attribution.opening",
 }
 
 

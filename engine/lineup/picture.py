@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lineup.attribution import Attribution
+from lineup.attribution.engine import Attribution
 from lineup.errors import UsageError
 from lineup.files import write_atomic
 from lineup.results import REAL, UNKNOWN, Verdict

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lineup.attribution import Attribution
+from lineup.attribution.engine import Attribution
 from lineup.errors import UsageError
 from lineup.evidence.resynthesis import Resynthesis
 from lineup.evidence.resynthesis_cost import ResynthesisCost

@@ -10,7 +10,8 @@ from lineup.bench.workloads import Workload, bundle_or_none, open_bundle_workloa
 from lineup.types import RgbImage
 
 if TYPE_CHECKING:
-    from lineup.attribution import AttributionOptions, LineupEngine
+    from lineup.attribution.engine import LineupEngine
+    from lineup.attribution.options import AttributionOptions
 
 
 class LineupWorkload(Workload):
@@ -65,7 +66,8 @@ def open_workload(
     if bundle is not None:
         return open_bundle_workload(bundle.path, size_px=size_px, device=device, threads=threads)
     # Here, because a bundle needs none of it.
-    from lineup.attribution import AttributionOptions, open_lineup_engine  # noqa: PLC0415
+    from lineup.attribution.opening import open_lineup_engine  # noqa: PLC0415
+    from lineup.attribution.options import AttributionOptions  # noqa: PLC0415
 
     engine = open_lineup_engine(
         target, evidence=evidence, device=device, threads=threads, cache=False

@@ -23,7 +23,8 @@ from lineup.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from lineup.attribution import Attribution, AttributionOptions, LineupEngine
+    from lineup.attribution.engine import Attribution, LineupEngine
+    from lineup.attribution.options import AttributionOptions
     from lineup.imaging.decode import DecodedImage
     from lineup.lineups.store import Lineup
     from lineup.scan.rows import Row
@@ -78,7 +79,7 @@ def attribute(
     the candidates of the lineup and the sources of its gallery. Unless told otherwise, all evidence
     is computed; the verdict notes what was left out.
     """
-    from lineup.attribution import open_lineup_engine
+    from lineup.attribution.opening import open_lineup_engine
     from lineup.cli.lineup_options import attribution_options_from_choices
     from lineup.lineups.store import open_lineup
 

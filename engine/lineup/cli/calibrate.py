@@ -23,7 +23,7 @@ from lineup.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lineup.attribution import LineupEngine
+    from lineup.attribution.engine import LineupEngine
     from lineup.calibration.calibration import Calibration
 
 LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -114,7 +114,7 @@ def _fitted(
     """Return the calibration, and how many files could not be read."""
     from rich.console import Console
 
-    from lineup.attribution import AttributionOptions
+    from lineup.attribution.options import AttributionOptions
     from lineup.calibration.fit import FitOptions
     from lineup.evaluation.attribution import Judge
     from lineup.evaluation.attribution_calibration import (

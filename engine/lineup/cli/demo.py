@@ -66,7 +66,7 @@ def _scan(output: Path) -> None:
 def _attribute(output: Path) -> None:
     from rich.console import Console
 
-    from lineup.attribution import open_lineup_engine
+    from lineup.attribution.opening import open_lineup_engine
     from lineup.imaging.decode import image_from_path
     from lineup.paths import shipped_dir
     from lineup.picture import write_picture

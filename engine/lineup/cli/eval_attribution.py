@@ -24,7 +24,7 @@ from lineup.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lineup.attribution import LineupEngine
+    from lineup.attribution.engine import LineupEngine
     from lineup.evaluation.attribution import Judge
     from lineup.evaluation.attribution_report import Report, SweepPoint
     from lineup.evaluation.attribution_scores import RawScores, ScoreFile
@@ -201,7 +201,7 @@ def _rows(
     prompts: Mapping[str, str],
     messages: Console,
 ) -> tuple[list[RawScores], int]:
-    from lineup.attribution import AttributionOptions
+    from lineup.attribution.options import AttributionOptions
     from lineup.evidence.resynthesis import RESYNTHESIS
 
     mode = judge.settings.mode.value

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from lineup.attribution import Attribution
+    from lineup.attribution.engine import Attribution
     from lineup.evidence.resynthesis_cost import ResynthesisCost
     from lineup.results import Verdict
     from lineup.scan.rows import Row

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from lineup.attribution import AttributionOptions
-    from lineup.cascade import CascadeOptions
+    from lineup.attribution.cascade import CascadeOptions
+    from lineup.attribution.options import AttributionOptions
     from lineup.lineups.store import Lineup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -129,7 +129,7 @@ def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
     Raises:
         UsageError: A number is out of its range.
     """
-    from lineup.cascade import CascadeOptions
+    from lineup.attribution.cascade import CascadeOptions
 
     names = {"stop_margin": "stop_margin", "floor": "floor", "latency_budget": "latency_budget_s"}
     given = {field: choices[name] for name, field in names.items() if choices.get(name) is not None}
@@ -151,7 +151,7 @@ def attribution_options_from_choices(
     Raises:
         UsageError: A name or a combination is not possible.
     """
-    from lineup.attribution import AttributionOptions
+    from lineup.attribution.options import AttributionOptions
     from lineup.evidence.distances import Aggregate, Distance
     from lineup.evidence.resynthesis_options import Mode, options_from_mode
 

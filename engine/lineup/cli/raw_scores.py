@@ -16,7 +16,8 @@ from lineup.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lineup.attribution import AttributionOptions, LineupEngine
+    from lineup.attribution.engine import LineupEngine
+    from lineup.attribution.options import AttributionOptions
     from lineup.evaluation.attribution_scores import RawScores, ScoreFile
     from lineup.evaluation.dataset import SourceFolder
     from lineup.evidence.resynthesis_options import ResynthesisOptions
@@ -103,7 +104,7 @@ def open_for(
         names: Evidence that will be asked for; None is all.
         calibrated: Whether its calibration is read.
     """
-    from lineup.attribution import open_lineup_engine
+    from lineup.attribution.opening import open_lineup_engine
 
     return open_lineup_engine(
         settings["lineup"],

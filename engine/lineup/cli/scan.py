@@ -234,7 +234,7 @@ def _scan_by_lineup(
     row_format = request.row_format()
     planned = lineup_scan(request.evidence, options, request.choices)
     with open_output(request.output, request.mode(), row_format, sys.stdout.buffer) as output:
-        from lineup.attribution import open_lineup_engine
+        from lineup.attribution.opening import open_lineup_engine
 
         with open_lineup_engine(
             planned.lineup,

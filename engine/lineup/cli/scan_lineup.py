@@ -22,7 +22,8 @@ from lineup.cli.lineup_options import (
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
-    from lineup.attribution import AttributionOptions, LineupEngine
+    from lineup.attribution.engine import LineupEngine
+    from lineup.attribution.options import AttributionOptions
     from lineup.lineups.store import Lineup
     from lineup.planning.plan import Order
     from lineup.scan.encoding import RowEncoder, RowFormat

@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lineup.attribution import Attribution, AttributionOptions
+from lineup.attribution.engine import Attribution
+from lineup.attribution.options import AttributionOptions
 from lineup.engine import FINGERPRINT_EVIDENCE
 from lineup.errors import ImageError, UsageError
 from lineup.evaluation.dataset import SourceFolder

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from lineup.attribution import Attribution, AttributionOptions
-from lineup.attribution_cases import Query
+from lineup.attribution.cases import Query
+from lineup.attribution.engine import Attribution
+from lineup.attribution.options import AttributionOptions
 from lineup.errors import BackendError, BundleError, UsageError
 from lineup.scan.ahead import Signal
 from lineup.scan.identity import Identities

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lineup import attribution as attribution_module
 from lineup import engine as engine_module
+from lineup.attribution import opening as opening_module
 from lineup.closing import ClosesOnExit
 from lineup.engine import Engine
 from lineup.evidence.batch import Signals
@@ -85,7 +85,7 @@ def colour_engine(monkeypatch, colour_gallery):
     def open_engine(**options):
         return Engine(ColourExtractor(), colour_gallery)
 
-    for module in (engine_module, attribution_module):
+    for module in (engine_module, opening_module):
         monkeypatch.setattr(module, "open_engine", open_engine)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup import attribution as attribution_module
+from lineup.attribution import opening as opening_module
 from lineup.cli.attribute import attribute
 from lineup.errors import UsageError
 from lineup.evidence.resynthesis import Resynthesizer
@@ -33,7 +33,7 @@ def toy_lineup(monkeypatch, toy_generators, toy_captioner, toy_encoder):
         )
         return ResynthesisModels(resynthesizer, families={"reds": "r", "blues": "b"})
 
-    monkeypatch.setattr(attribution_module, "_models", models)
+    monkeypatch.setattr(opening_module, "_models", models)
     return opened
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup import attribution as attribution_module
+from lineup.attribution import opening as opening_module
 from lineup.calibration.io import read_calibration
 from lineup.cli.calibrate import calibrate
 from lineup.cli.eval import evaluate
@@ -46,7 +46,7 @@ def captioner(monkeypatch, toy_generators, toy_captioner, toy_encoder):
         )
         return ResynthesisModels(resynthesizer, families={"reds": "vae", "blues": "vae"})
 
-    monkeypatch.setattr(attribution_module, "_models", models)
+    monkeypatch.setattr(opening_module, "_models", models)
     return toy_captioner
 
 

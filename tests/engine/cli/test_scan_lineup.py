@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup import attribution as attribution_module
+from lineup.attribution import opening as opening_module
 from lineup.cli.scan import scan
 from lineup.errors import UsageError
 from lineup.evidence.resynthesis import Resynthesizer
@@ -40,7 +40,7 @@ def opened(monkeypatch, toy_generators, toy_captioner, toy_encoder):
         )
         return ResynthesisModels(resynthesizer)
 
-    monkeypatch.setattr(attribution_module, "_models", models)
+    monkeypatch.setattr(opening_module, "_models", models)
     return opened
 
 

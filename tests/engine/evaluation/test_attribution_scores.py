@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from lineup.attribution import Attribution, AttributionOptions
+from lineup.attribution.engine import Attribution
+from lineup.attribution.options import AttributionOptions
 from lineup.errors import UsageError
 from lineup.evaluation.attribution_scores import (
     RawScores,

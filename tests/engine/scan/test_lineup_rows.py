@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from lineup.attribution import Attribution, AttributionOptions
+from lineup.attribution.engine import Attribution
+from lineup.attribution.options import AttributionOptions
 from lineup.errors import BackendError, UsageError
 from lineup.results import Evidence, Verdict
 from lineup.scan.encoding import RowFormat

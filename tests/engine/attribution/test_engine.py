@@ -7,13 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from lineup import attribution as attribution_module
-from lineup.attribution import (
-    EVIDENCE_NAMES,
-    AttributionOptions,
-    LineupEngine,
-    open_lineup_engine,
-)
+from lineup.attribution import opening as opening_module
+from lineup.attribution.engine import LineupEngine
+from lineup.attribution.opening import open_lineup_engine
+from lineup.attribution.options import EVIDENCE_NAMES, AttributionOptions
 from lineup.engine import Engine
 from lineup.errors import UsageError
 from lineup.evidence.batch import Signals
@@ -251,14 +248,14 @@ def test_models_of_resynthesis_are_not_loaded_for_fingerprints(monkeypatch):
 
 def test_a_lineup_whose_bundles_are_missing_closes_what_it_opened(monkeypatch):
     closed = []
-    original = attribution_module.open_engine
+    original = opening_module.open_engine
 
     def open_engine(**options):
         engine = original(**options)
         monkeypatch.setattr(engine, "close", lambda: closed.append(True))
         return engine
 
-    monkeypatch.setattr(attribution_module, "open_engine", open_engine)
+    monkeypatch.setattr(opening_module, "open_engine", open_engine)
     lineup = Lineup(LineupSpec("toy", encoder="nowhere"))
 
     with pytest.raises(Exception, match="nowhere"):
@@ -269,7 +266,7 @@ def test_a_lineup_whose_bundles_are_missing_closes_what_it_opened(monkeypatch):
 def test_a_fingerprint_verdict_imports_no_captioner_and_no_generator():
     code = (
         "import sys\n"
-        "from lineup.attribution import open_lineup_engine\n"
+        "from lineup.attribution.opening import open_lineup_engine\n"
         "open_lineup_engine('fingerprint', device='cpu', threads=1).close()\n"
         "heavy = ['lineup.captioning.captioner', 'lineup.embedding.encoder',\n"
         "         'lineup.synthesis.generator', 'tokenizers', 'PIL.ImageDraw']\n"

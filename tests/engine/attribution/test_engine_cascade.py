@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from lineup.attribution import AttributionOptions, LineupEngine
-from lineup.attribution_cases import Query
-from lineup.cascade import CascadeOptions, margin_from_posterior
+from lineup.attribution.cascade import CascadeOptions, margin_from_posterior
+from lineup.attribution.cases import Query
+from lineup.attribution.engine import LineupEngine
+from lineup.attribution.options import AttributionOptions
 from lineup.engine import Engine
 from lineup.evidence.batch import Signals
 from lineup.evidence.resynthesis import RESYNTHESIS, Resynthesizer

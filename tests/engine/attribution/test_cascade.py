@@ -2,7 +2,7 @@
 
 import pytest
 
-from lineup.cascade import (
+from lineup.attribution.cascade import (
     CascadeOptions,
     Step,
     margin_from_posterior,

@@ -1,4 +1,4 @@
-"""Attribution by all evidence of a lineup: fingerprints, resyntheses, calibrated fusion.
+"""The engine of a lineup: which evidence is computed for an image, and the verdict it gives.
 
     from lineup import image_from_path, open_lineup_engine
 
@@ -15,67 +15,30 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from lineup.attribution_cases import Case, Query
+from lineup.attribution.cascade import Cascade, CascadeOptions, Step
+from lineup.attribution.cases import Case, Query
+from lineup.attribution.options import DEFAULT_OPTIONS, EVIDENCE_NAMES, AttributionOptions
+from lineup.attribution.published import published_verdict
 from lineup.calibration.calibration import Calibration
-from lineup.calibration.io import read_calibration
 from lineup.calibration.verdict import verdict_from_scores
-from lineup.cascade import Cascade, CascadeOptions, Step
 from lineup.closing import ClosesOnExit
-from lineup.engine import FINGERPRINT_EVIDENCE, RUN_ID_DIGITS, Engine, open_engine, real_evidence
+from lineup.engine import FINGERPRINT_EVIDENCE, RUN_ID_DIGITS, Engine, real_evidence
 from lineup.errors import UsageError
-from lineup.evidence.distances import softmax
 from lineup.evidence.fingerprint import FingerprintExtractor
-from lineup.evidence.provided import (
-    NONE_PROVIDED,
-    ProvidedImage,
-    ProvidedStore,
-    open_provided,
-)
+from lineup.evidence.provided import NONE_PROVIDED, ProvidedImage, ProvidedStore
 from lineup.evidence.resynthesis import (
     RESYNTHESIS,
     RESYNTHESIS_FINGERPRINT,
     SIGNALS,
     Resynthesis,
-    Resynthesizer,
 )
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.fusion import verdict_from_evidence
 from lineup.lineups.models import ResynthesisModels
-from lineup.lineups.store import Lineup, open_lineup
-from lineup.results import REAL, UNKNOWN, Verdict
+from lineup.lineups.store import Lineup
+from lineup.results import Verdict
 from lineup.types import RgbImage
-
-EVIDENCE_NAMES = (FINGERPRINT_EVIDENCE, *SIGNALS)
-"""Every evidence there is, cheapest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class AttributionOptions:
-    """What a verdict rests on.
-
-    Attributes:
-        evidence: Some of `EVIDENCE_NAMES`; None takes all that the lineup has.
-        resynthesis: How resyntheses are made; None takes the lineup's defaults.
-        cascade: When resynthesis is left out after the fingerprint; None never leaves it out. It
-            has no say where no fingerprint is asked for.
-    """
-
-    evidence: tuple[str, ...] | None = None
-    resynthesis: ResynthesisOptions | None = None
-    cascade: CascadeOptions | None = None
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.evidence or () if name not in EVIDENCE_NAMES]
-        if unknown or self.evidence == ():
-            raise UsageError(
-                f"There is no evidence {', '.join(map(repr, unknown)) or 'named'}.",
-                hint=f"Choose some of: {', '.join(EVIDENCE_NAMES)}.",
-            )
-
-
-DEFAULT_OPTIONS = AttributionOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +309,7 @@ class LineupEngine(ClosesOnExit):
         """Fuse the evidence that a case has so far."""
         names = tuple(dict.fromkeys([*self.candidates, *case.provided]))
         if case.resynthesis is not None and settings.mode is not Mode.DEFAULT:
-            return _published_verdict(names, case.resynthesis, settings.mode)
+            return published_verdict(names, case.resynthesis, settings.mode)
         if case.resynthesis is None and self.calibration is None:
             return verdict_from_evidence(names, case.evidence)
         return verdict_from_scores(
@@ -357,107 +320,3 @@ class LineupEngine(ClosesOnExit):
             families=self._models.families,
             caption=None if case.resynthesis is None else case.resynthesis.caption,
         )
-
-
-def open_lineup_engine(
-    lineup: str | Path | Lineup | None = None,
-    *,
-    evidence: Sequence[str] | None = None,
-    device: str = "auto",
-    threads: int = 0,
-    fingerprint: str | Path | None = None,
-    gallery: Path | None = None,
-    cache: bool = True,
-    calibrated: bool = True,
-    keep_models: bool = True,
-) -> LineupEngine:
-    """Load a lineup.
-
-    Args:
-        lineup: Name, path or opened lineup; None takes the default (`open_lineup`).
-        evidence: What will be asked for, some of `EVIDENCE_NAMES`; None is everything. What only
-            resynthesis needs is not loaded when it is not among them.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `tensorrt`.
-        threads: Threads on the CPU; 0 takes every core.
-        fingerprint: Bundle name or folder; None takes the lineup's.
-        gallery: Gallery folder; None takes the lineup's.
-        cache: Whether resyntheses and their features are kept on disk.
-        calibrated: Whether the lineup's calibration is read; its file need not exist otherwise.
-        keep_models: Whether what redraws queries stays loaded; otherwise each model is loaded for
-            all queries of a call and released before the next one is, which takes least memory.
-
-    Raises:
-        LineupError: The lineup, a bundle, the gallery or the device cannot be used.
-    """
-    found = lineup if isinstance(lineup, Lineup) else open_lineup(lineup)
-    spec = found.spec
-    if fingerprint is None and spec.fingerprint is not None:
-        fingerprint = found.bundle(spec.fingerprint)
-    with ExitStack() as stack:
-        engine = stack.enter_context(
-            open_engine(
-                device=device,
-                threads=threads,
-                fingerprint=fingerprint,
-                gallery=gallery,
-                joining=found.gallery,
-            )
-        )
-        models = stack.enter_context(
-            _models(
-                found,
-                engine,
-                evidence,
-                device=device,
-                threads=threads,
-                cache=cache,
-                keep=keep_models,
-            )
-        )
-        calibration = None
-        if calibrated and found.calibration is not None:
-            calibration = read_calibration(found.calibration)
-        stack.pop_all()
-    return LineupEngine(
-        engine, found, models=models, calibration=calibration, provided=open_provided()
-    )
-
-
-def _models(
-    lineup: Lineup,
-    engine: Engine,
-    evidence: Sequence[str] | None,
-    *,
-    device: str,
-    threads: int,
-    cache: bool,
-    keep: bool,
-) -> ResynthesisModels:
-    """Return what redraws queries, or compares resyntheses made elsewhere at least."""
-    if evidence is not None and not set(evidence) & set(SIGNALS):
-        return ResynthesisModels(Resynthesizer({}))
-    if lineup.spec.encoder is None:
-        return ResynthesisModels(Resynthesizer({}, fingerprinter=engine.extractor))
-    # Here, because nobody who attributes by fingerprints alone should wait for it.
-    from lineup.lineups.opening import open_resynthesis_models  # noqa: PLC0415
-
-    return open_resynthesis_models(
-        lineup, engine.extractor, device=device, threads=threads, cache=cache, keep=keep
-    )
-
-
-def _published_verdict(names: Sequence[str], resynthesis: Resynthesis, mode: Mode) -> Verdict:
-    """Return the closed-set answer of papers A and B: the closest candidate, softmax of scores.
-
-    Nothing is said on `UNKNOWN` and `REAL`, which the papers do not have.
-    """
-    (evidence,) = resynthesis.evidence
-    shares = dict(zip(evidence.scores, softmax(list(evidence.scores.values())), strict=True))
-    posterior = dict.fromkeys([*names, UNKNOWN, REAL], 0.0) | shares
-    return Verdict(
-        label=max(evidence.scores, key=evidence.scores.__getitem__),
-        posterior=posterior,
-        evidence=(evidence,),
-        caption=resynthesis.caption,
-        notes=(f"{mode.value}: one of the candidates by assumption; shares are not calibrated",),
-    )

@@ -1,0 +1,1 @@
+"""Attribution by all evidence of a lineup: fingerprints, resyntheses, calibrated fusion."""
