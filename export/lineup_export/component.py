@@ -212,6 +212,8 @@ def _exported(
             component.outputs,
             opset=opset,
             mixed_precision=is_half,
+            # Half precision is for GPUs, where TensorRT lacks the operator.
+            fuse_attention=not is_half,
             folder=folder,
         )
         seconds = time.perf_counter() - start

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
 from lineup_export.external import stream_weights
+from lineup_export.fused_attention import fused_attention
 from lineup_export.rules import check_rules
 
 OPSETS = range(18, 21)
@@ -93,6 +94,7 @@ def graph_from_module(
     *,
     opset: int,
     mixed_precision: bool = False,
+    fuse_attention: bool = False,
     folder: Path | None = None,
 ) -> OnnxGraph:
     """Export a module. The same module gives the same bytes.
@@ -104,6 +106,8 @@ def graph_from_module(
         opset: One of `OPSETS`.
         mixed_precision: Whether the module changes between fp32 and fp16 on purpose; otherwise a
             cast inside the graph is an accident that costs precision, and refused.
+        fuse_attention: Whether long attentions become an operator that ONNX Runtime alone has; see
+            `lineup_export.fused_attention`.
         folder: An existing folder that keeps the weights as files; without one they are held in
             memory, which suits small models only.
 
@@ -118,28 +122,30 @@ def graph_from_module(
             hint="Leave --opset away: 18 suits every backend.",
         )
     if folder is not None:
-        return _graph_in_folder(module, inputs, outputs, opset, mixed_precision, folder)
+        model = _model_from_module(module, inputs, outputs, opset, fuse_attention)
+        return graph_from_model(
+            model,
+            inputs,
+            opset=opset,
+            mixed_precision=mixed_precision,
+            runtime_only=fuse_attention,
+            folder=folder,
+        )
     with tempfile.TemporaryDirectory(prefix="lineup-export-") as scratch:
-        graph = _graph_in_folder(module, inputs, outputs, opset, mixed_precision, Path(scratch))
+        graph = graph_from_module(
+            module,
+            inputs,
+            outputs,
+            opset=opset,
+            mixed_precision=mixed_precision,
+            fuse_attention=fuse_attention,
+            folder=Path(scratch),
+        )
         weights = {
             location: content if isinstance(content, bytes) else content.read_bytes()
             for location, content in graph.weights.items()
         }
     return replace(graph, weights=weights)
-
-
-def _graph_in_folder(
-    module: nn.Module,
-    inputs: Sequence[InputSpec],
-    outputs: Sequence[str],
-    opset: int,
-    mixed_precision: bool,
-    folder: Path,
-) -> OnnxGraph:
-    model = _model_from_module(module, inputs, outputs, opset)
-    return graph_from_model(
-        model, inputs, opset=opset, mixed_precision=mixed_precision, folder=folder
-    )
 
 
 def graph_from_model(
@@ -148,6 +154,7 @@ def graph_from_model(
     *,
     opset: int,
     mixed_precision: bool = False,
+    runtime_only: bool = False,
     folder: Path,
 ) -> OnnxGraph:
     """Bring a model that some exporter made into the form of a bundle.
@@ -157,6 +164,7 @@ def graph_from_model(
         inputs: Names of free axes.
         opset: The operator set that it has to have.
         mixed_precision: See `graph_from_module`.
+        runtime_only: Whether the graph may have operators that ONNX Runtime alone has.
         folder: An existing folder that keeps the weights as files.
 
     Raises:
@@ -170,7 +178,7 @@ def graph_from_model(
     content = model.SerializeToString(deterministic=True)
     path = folder / GRAPH_NAME
     path.write_bytes(content)
-    check_rules(model, opset, mixed_precision=mixed_precision, path=path)
+    check_rules(model, opset, mixed_precision=mixed_precision, runtime_only=runtime_only, path=path)
     return OnnxGraph(
         onnx=content,
         weights=weights,
@@ -181,7 +189,11 @@ def graph_from_model(
 
 
 def _model_from_module(
-    module: nn.Module, inputs: Sequence[InputSpec], outputs: Sequence[str], opset: int
+    module: nn.Module,
+    inputs: Sequence[InputSpec],
+    outputs: Sequence[str],
+    opset: int,
+    fuse_attention: bool,
 ) -> onnx_ir.Model:
     free = _free_dimensions(inputs)
     shapes = tuple({axis: free[name] for axis, name in item.free_axes.items()} for item in inputs)
@@ -190,7 +202,7 @@ def _model_from_module(
     named = [item for item in parameters if item.kind is not item.VAR_POSITIONAL]
     rest = shapes[len(named) :]
     nested = (*shapes[: len(named)], rest) if rest else shapes
-    with _quiet():
+    with _quiet(), fused_attention(enabled=fuse_attention):
         program = torch.onnx.export(
             module.eval(),
             tuple(item.example for item in inputs),

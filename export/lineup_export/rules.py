@@ -7,12 +7,20 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto
 
+RUNTIME_DOMAIN = "com.microsoft"
+"""ONNX Runtime's own operators, which no other backend knows."""
+
 _ACCIDENTS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 """No single-precision module means to compute in these."""
 
 
 def check_rules(
-    model: ModelProto, opset: int, *, mixed_precision: bool = False, path: Path | None = None
+    model: ModelProto,
+    opset: int,
+    *,
+    mixed_precision: bool = False,
+    runtime_only: bool = False,
+    path: Path | None = None,
 ) -> None:
     """Check that every backend can take the graph.
 
@@ -20,6 +28,7 @@ def check_rules(
         model: The graph.
         opset: The only operator set allowed.
         mixed_precision: Whether casts inside the graph are on purpose.
+        runtime_only: Whether operators of ONNX Runtime are, which close the graph to TensorRT.
         path: Where the graph lies, when it has external data.
 
     Raises:
@@ -27,6 +36,8 @@ def check_rules(
             Resize with antialiasing, or a cast inside it without being of mixed precision.
     """
     versions = {entry.domain: entry.version for entry in model.opset_import}
+    if runtime_only:
+        versions.pop(RUNTIME_DOMAIN, None)
     if versions != {"": opset}:
         raise RuntimeError(f"the graph uses the operator sets {versions}, expected {opset} only")
     onnx.checker.check_model(model if path is None else str(path), full_check=True)
