@@ -11,8 +11,9 @@ import click
 
 from lineup.cli.evaluation import say
 from lineup.cli.raw_scores import (
+    asked_evidence,
+    asked_gammas,
     collected_scores,
-    gammas_from_text,
     labelled_options,
     limited_folders,
     open_for,
@@ -69,11 +70,8 @@ def calibrate(directory: Path, **settings: Any) -> None:
     from rich.console import Console
 
     from lineup.calibration.io import write_calibration
-    from lineup.cli.lineup_options import evidence_from_text
 
-    gammas = None if settings["gamma_text"] is None else gammas_from_text(settings["gamma_text"])
-    text = settings["evidence"]
-    names = None if text is None else evidence_from_text(text)
+    gammas, names = asked_gammas(settings), asked_evidence(settings)
     messages = Console(stderr=True)
     with open_for(settings, names, calibrated=False) as engine:
         output = _output(settings["output"], engine)

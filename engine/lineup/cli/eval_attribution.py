@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.evaluation import write_json
+from lineup.cli.attribution_outcome import (
+    DEFAULT_MODE,
+    Outcome,
+    document_from_outcome,
+    plot_outcome,
+    print_outcome,
+)
+from lineup.cli.evaluation import bootstrap_option, figures_option, write_json
 from lineup.cli.raw_scores import (
+    asked_evidence,
+    asked_gammas,
     collected_scores,
-    gammas_from_text,
     labelled_options,
     limited_folders,
     open_for,
@@ -29,8 +36,6 @@ if TYPE_CHECKING:
     from lineup.evaluation.attribution_report import Report, SweepPoint
     from lineup.evaluation.attribution_scores import RawScores, ScoreFile
     from lineup.evaluation.dataset import SourceFolder
-
-DEFAULT_MODE = "default"
 
 
 @click.command("attribution", short_help="Attribution by all evidence of a lineup.")
@@ -63,13 +68,7 @@ DEFAULT_MODE = "default"
     type=click.Path(dir_okay=False, path_type=Path),
     help="Draw accuracy against time for the numbers of --gamma, a PNG file.",
 )
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(min=100),
-    default=1000,
-    show_default=True,
-    help="Resamples for the 95 % interval.",
-)
+@bootstrap_option
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option(
     "--calibration",
@@ -78,13 +77,7 @@ DEFAULT_MODE = "default"
     type=click.Path(dir_okay=False, path_type=Path),
     help="Use this calibration.  [default: the lineup's]",
 )
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the figures to this file; raw scores are kept beside it.",
-)
+@figures_option("; raw scores are kept beside it")
 @labelled_options
 def attribution(directory: Path, **settings: Any) -> None:
     """Attribute the images of DIR, one folder per source, by a lineup.
@@ -96,18 +89,16 @@ def attribution(directory: Path, **settings: Any) -> None:
     from rich.console import Console
 
     from lineup.calibration.io import read_calibration
-    from lineup.cli.lineup_options import evidence_from_text
     from lineup.extras import require_extra
 
     if settings["plot_path"] is not None:
         require_extra("plot", ["matplotlib"])
-    text = settings["gamma_text"]
-    gammas = None if text is None else gammas_from_text(text)
+    gammas = asked_gammas(settings)
     if settings["plot_path"] is not None and (gammas is None or len(gammas) < 2):
         raise UsageError(
             "--plot compares numbers of resyntheses.", hint="Give them, e.g. --gamma 1,2,4,8."
         )
-    names = None if settings["evidence"] is None else evidence_from_text(settings["evidence"])
+    names = asked_evidence(settings)
     messages = Console(stderr=True)
     other = settings["calibration_path"]
     with open_for(settings, names, calibrated=other is None) as engine:
@@ -115,31 +106,14 @@ def attribution(directory: Path, **settings: Any) -> None:
             engine.calibration = read_calibration(other)
         outcome = _evaluated(directory, engine, names, gammas, settings, messages)
         lineup, calibration = engine.lineup.spec.name, engine.calibration is not None
-    _print(outcome)
+    print_outcome(outcome)
     if settings["plot_path"] is not None:
-        _plot(settings["plot_path"], outcome)
+        plot_outcome(settings["plot_path"], outcome)
     if settings["json_path"] is not None:
         details = {"lineup": lineup, "calibrated": calibration, "directory": directory.name}
-        write_json(settings["json_path"], _document(outcome, details, settings))
+        write_json(settings["json_path"], document_from_outcome(outcome, details, settings))
     if outcome.failed:
         sys.exit(1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What was found.
-
-    Attributes:
-        reports: Per mode, in the order asked for.
-        sweep: Over the numbers of resyntheses; empty for a single one.
-        gamma: The largest number.
-        failed: Files that could not be read.
-    """
-
-    reports: Mapping[str, Report]
-    sweep: Sequence[SweepPoint]
-    gamma: int
-    failed: int
 
 
 def _evaluated(
@@ -149,7 +123,7 @@ def _evaluated(
     gammas: tuple[int, ...] | None,
     settings: dict[str, Any],
     messages: Console,
-) -> _Outcome:
+) -> Outcome:
     """Score every image by every procedure, and evaluate."""
     from lineup.evaluation.attribution import roles_from_sources
     from lineup.evaluation.attribution_report import report_from_rows, sweep_from_rows
@@ -175,7 +149,7 @@ def _evaluated(
         )
         if mode == DEFAULT_MODE and gammas is not None and len(gammas) > 1:
             sweep = sweep_from_rows(rows, roles, judge, gammas)
-    return _Outcome(reports, sweep, most, failed)
+    return Outcome(reports, sweep, most, failed)
 
 
 def _judge(engine: LineupEngine, mode: str, gamma: int) -> Judge:
@@ -234,98 +208,3 @@ def _scores_path(settings: Mapping[str, Any]) -> Path | None:
         return path
     json_path: Path | None = settings["json_path"]
     return None if json_path is None else json_path.with_suffix(".scores.jsonl")
-
-
-def _print(outcome: _Outcome) -> None:
-    from rich.console import Console
-
-    from lineup.evaluation.attribution_output import (
-        table_from_cost,
-        table_from_report,
-        table_from_reports,
-        table_from_sets,
-        table_from_sweep,
-    )
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)  # a table in a pipe has no width to fit into
-    for mode, report in outcome.reports.items():
-        name = "all evidence" if mode == DEFAULT_MODE else mode
-        console.print(table_from_report(report, f"Attribution by {name}: figures in %"))
-    main = next(iter(outcome.reports.values()))
-    if len(main.sets) > 1:
-        console.print(table_from_sets(main))
-    if len(outcome.reports) > 1:
-        console.print(table_from_reports(outcome.reports))
-    if outcome.sweep:
-        console.print(table_from_sweep(outcome.sweep))
-    if main.cost.images:
-        console.print(table_from_cost(main.cost))
-
-
-def _document(
-    outcome: _Outcome, details: Mapping[str, Any], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the JSON document: the first mode's figures on top, all of them under `modes`."""
-    from lineup.evaluation.attribution_output import (
-        document_from_report,
-        document_from_sweep,
-        run_details,
-    )
-
-    documents = {mode: document_from_report(one) for mode, one in outcome.reports.items()}
-    first = next(iter(documents))
-    return {
-        **documents[first],
-        "mode": first,
-        "modes": documents,
-        "sweep": document_from_sweep(outcome.sweep),
-        **run_details(
-            **details,
-            gamma=outcome.gamma,
-            seed=settings["seed"],
-            bootstrap=settings["bootstrap"],
-            known_prompts=settings["known_prompts"],
-            failed=outcome.failed,
-        ),
-    }
-
-
-def _plot(path: Path, outcome: _Outcome) -> None:
-    from lineup.engine import FINGERPRINT_EVIDENCE
-    from lineup.evaluation.figures import SweepLine, write_sweep
-
-    seconds = [one.seconds for one in outcome.sweep if one.seconds is not None]
-    if not outcome.sweep or len(seconds) < len(outcome.sweep):
-        raise UsageError(
-            "There is no time to draw: every image came from a cache, or the default mode was not "
-            "asked for.",
-            hint="Use --no-cache, and a new file for --scores.",
-        )
-    points = outcome.sweep
-    marks = [f"gamma {one.gamma}" for one in points]
-    alone = [name for name in points[0].sets if " + " not in name]
-    fused = points[0].fused
-    lines = [
-        SweepLine(
-            label=f"{name} alone",
-            seconds=seconds,
-            accuracy=[one.sets[name].accuracy or 0.0 for one in points],
-            marks=marks,
-            is_level=name == FINGERPRINT_EVIDENCE,
-        )
-        for name in alone
-        if name != fused
-    ]
-    lines.append(
-        SweepLine(
-            label="all evidence",
-            seconds=seconds,
-            accuracy=[one.sets[fused].accuracy or 0.0 for one in points],
-            marks=marks,
-        )
-    )
-    candidates = len(next(iter(outcome.reports.values())).judged.candidates)
-    write_sweep(path, lines, chance=100 / candidates)
-    click.echo(path)

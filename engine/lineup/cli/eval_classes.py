@@ -13,7 +13,7 @@ import click
 
 from lineup.cli.evaluation import labelled_sources, protocol_options, write_json
 from lineup.cli.fit_open_set import NOTHING, reject_fingerprints, reject_path
-from lineup.cli.options import device_option, fingerprint_option, threads_option
+from lineup.cli.options import device_option, fingerprint_option, threads_option, with_options
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def class_options(command: Command) -> Command:
         device_option,
         threads_option,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 @click.command("closed-set", short_help="Accuracy among known sources.")

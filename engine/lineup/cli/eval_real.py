@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.evaluation import batch_option, progress_of_files, write_json
+from lineup.cli.evaluation import (
+    attack_option,
+    batch_option,
+    bootstrap_option,
+    figures_option,
+    progress_of_files,
+    write_json,
+)
 from lineup.cli.options import device_option, fingerprint_option, threads_option
 
 if TYPE_CHECKING:
@@ -32,30 +39,11 @@ CLEAN = "clean"
     metavar="NAME",
     help="A source of photographs; can be repeated.",
 )
-@click.option(
-    "--attack",
-    "attack_texts",
-    multiple=True,
-    metavar="NAME[:VALUE]",
-    help="Measure again with all images attacked: jpeg:90, webp:80, resize:0.5, blur:1, crop:0.8, "
-    "noise:2; can be repeated.",
-)
+@attack_option("all images attacked")
 @click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(min=100),
-    default=1000,
-    show_default=True,
-    help="Resamples for the 95 % interval.",
-)
+@bootstrap_option
 @batch_option
-@click.option(
-    "--json",
-    "json_path",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the figures to this file.",
-)
+@figures_option()
 @fingerprint_option
 @device_option
 @threads_option

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lineup.cli.options import with_options
 from lineup.errors import UsageError
 from lineup.files import write_atomic
 
@@ -35,6 +36,44 @@ batch_option = click.option(
     show_default=True,
     help="Images per call of the model.",
 )
+bootstrap_option = click.option(
+    "--bootstrap",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Resamples for the 95 % interval.",
+)
+
+
+def figures_option(note: str = "") -> Callable[[Command], Command]:
+    """Return `--json`; the command receives `json_path: Path | None`.
+
+    Args:
+        note: Goes on the sentence of its help.
+    """
+    return click.option(
+        "--json",
+        "json_path",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help=f"Write the figures to this file{note}.",
+    )
+
+
+def attack_option(attacked: str) -> Callable[[Command], Command]:
+    """Return `--attack`; the command receives `attack_texts: tuple[str, ...]`.
+
+    Args:
+        attacked: What the figures are of, e.g. "attacked queries".
+    """
+    return click.option(
+        "--attack",
+        "attack_texts",
+        multiple=True,
+        metavar="NAME[:VALUE]",
+        help=f"Measure again with {attacked}: jpeg:90, webp:80, resize:0.5, blur:1, crop:0.8, "
+        "noise:2; can be repeated.",
+    )
 
 
 def protocol_options(command: Command) -> Command:
@@ -43,7 +82,7 @@ def protocol_options(command: Command) -> Command:
     The command receives `support: str`, `seed: int`, `bootstrap: int`, `batch: int` and
     `json_path: Path | None`.
     """
-    options = (
+    options: tuple[Callable[[Command], Command], ...] = (
         click.option(
             "--support",
             default="0.5",
@@ -52,25 +91,11 @@ def protocol_options(command: Command) -> Command:
             help="Images of each source that stand for it; the others are queries.",
         ),
         click.option("--seed", default=0, show_default=True, help="Seed of the draws."),
-        click.option(
-            "--bootstrap",
-            type=click.IntRange(min=100),
-            default=1000,
-            show_default=True,
-            help="Resamples for the 95 % interval.",
-        ),
+        bootstrap_option,
         batch_option,
-        click.option(
-            "--json",
-            "json_path",
-            metavar="FILE",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="Write the figures to this file.",
-        ),
+        figures_option(),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lineup.cli.options import with_options
+
 if TYPE_CHECKING:
     from lineup.attribution.cascade import CascadeOptions
     from lineup.attribution.options import AttributionOptions
@@ -68,9 +70,7 @@ def resynthesis_options(command: Command) -> Command:
             "--prompt", metavar="TEXT", help="The image's true prompt; no caption is made."
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 CASCADE_CHOICES = ("cascade", "stop_margin", "floor", "latency_budget")
@@ -108,9 +108,7 @@ def cascade_options(command: Command) -> Command:
             "models not counted.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 def memory_budget_option(command: Command) -> Command:

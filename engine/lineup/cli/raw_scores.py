@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.evaluation import say
-from lineup.cli.lineup_options import lineup_option, no_cache_option
-from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
+from lineup.cli.lineup_options import evidence_from_text, lineup_option, no_cache_option
+from lineup.cli.options import (
+    device_option,
+    fingerprint_option,
+    gallery_option,
+    threads_option,
+    with_options,
+)
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,17 +68,24 @@ def labelled_options(command: Command) -> Command:
         device_option,
         threads_option,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
-def gammas_from_text(text: str) -> tuple[int, ...]:
-    """Parse "1,2,4": rising numbers of resyntheses, each once.
+def asked_evidence(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Return what `--evidence` names; None is all of the lineup."""
+    text = settings["evidence"]
+    return None if text is None else evidence_from_text(text)
+
+
+def asked_gammas(settings: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the rising numbers that `--gamma` lists, each once; None is the command's default.
 
     Raises:
         UsageError: Not whole numbers from 1 up.
     """
+    text = settings["gamma_text"]
+    if text is None:
+        return None
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(

@@ -19,6 +19,7 @@ from lineup.cli.lineup_options import (
     no_cache_option,
     resynthesis_options,
 )
+from lineup.cli.options import with_options
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def scan_lineup_options(command: Command) -> Command:
         order,
         no_cache_option,
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return with_options(command, options)
 
 
 def asks_for_lineup(evidence: str, choices: Mapping[str, Any]) -> bool:
