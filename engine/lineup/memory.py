@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from lineup.sampling import Watch
 
 STATUS = Path("/proc/self/status")
 SAMPLE_INTERVAL_S = 0.002
@@ -31,7 +27,7 @@ class PeakMemory:
     file_backed_mib: float
 
 
-class MemoryWatch:
+class MemoryWatch(Watch):
     """Follows this process's resident memory in a thread, for the length of a `with` block.
 
     The kernel keeps a high-water mark of the total only, so the parts (`RssAnon`, and `RssFile`
@@ -40,48 +36,27 @@ class MemoryWatch:
     """
 
     def __init__(self, interval_s: float = SAMPLE_INTERVAL_S) -> None:
-        self._interval_s = interval_s
-        self._stop = threading.Event()
+        super().__init__(interval_s, can_sample=self.available())
         self._peaks = [0, 0]
-        self._thread: threading.Thread | None = None
 
     @staticmethod
     def available() -> bool:
         """Tell whether this system has the figures; Linux does."""
         return STATUS.exists()
 
-    def __enter__(self) -> Self:
-        if self.available():
-            self._thread = threading.Thread(target=self._follow, daemon=True, name="memory-watch")
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-
     @property
     def peak(self) -> PeakMemory | None:
         """Peaks so far; None where the system does not tell."""
-        if not self.available():
+        if not self._can_sample:
             return None
         self._sample()
         anonymous, file_backed = (kib / 1024 for kib in self._peaks)
         return PeakMemory(anonymous, file_backed)
 
-    def _follow(self) -> None:
-        while not self._stop.wait(self._interval_s):
-            self._sample()
-
-    def _sample(self) -> None:
+    def _sample(self) -> bool:
         now = resident_kib()
         self._peaks = [max(pair) for pair in zip(self._peaks, now, strict=True)]
+        return True
 
 
 def resident_kib() -> tuple[int, int]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from lineup.sampling import Watch
 
 SAMPLE_INTERVAL_S = 0.2
 
@@ -61,30 +57,13 @@ def find_sensor(sysfs: Path = Path("/sys")) -> Sensor | None:
     return _nvidia_sensor()
 
 
-class PowerWatch:
+class PowerWatch(Watch):
     """Samples a sensor in a thread, for the length of a `with` block."""
 
     def __init__(self, sensor: Sensor | None) -> None:
+        super().__init__(SAMPLE_INTERVAL_S, can_sample=sensor is not None)
         self._sensor = sensor
-        self._stop = threading.Event()
         self._samples: list[float] = []
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        if self._sensor is not None:
-            self._thread = threading.Thread(target=self._follow, daemon=True, name="power-watch")
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
 
     @property
     def power(self) -> Power | None:
@@ -94,13 +73,13 @@ class PowerWatch:
         mean = sum(self._samples) / len(self._samples)
         return Power(mean_w=mean, peak_w=max(self._samples), sensor=self._sensor.name)
 
-    def _follow(self) -> None:
+    def _sample(self) -> bool:
         assert self._sensor is not None
-        while not self._stop.wait(SAMPLE_INTERVAL_S):
-            try:
-                self._samples.append(self._sensor.watts())
-            except (OSError, ValueError, subprocess.SubprocessError):
-                return  # the sensor went away; what was read before still holds
+        try:
+            self._samples.append(self._sensor.watts())
+        except (OSError, ValueError, subprocess.SubprocessError):
+            return False  # the sensor went away; what was read before still holds
+        return True
 
 
 def _jetson_sensor(sysfs: Path) -> Sensor | None:
