@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
-from lineup.errors import BundleFormatError, BundleNotFoundError
-from lineup.files import write_atomic
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec, spec_from_dict, spec_to_dict
 from lineup_models.oneforall.denoiser import Denoiser, DenoiserSpec, denoiser_from_spec
@@ -26,8 +21,13 @@ from lineup_models.oneforall.extractor import (
 )
 from lineup_models.oneforall.extractor_training import Fingerprinter
 from lineup_models.oneforall.front_end import spectrum_module
+from lineup_models.weights_file import WeightsFormat
 
-FORMAT = 1
+FORMAT = WeightsFormat(
+    key="fingerprint",
+    content="trained fingerprint",
+    making="lineup train fingerprint --photos DIR --output DIR",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,6 @@ class TrainedFingerprint:
 def write_fingerprint(trained: TrainedFingerprint, path: Path) -> None:
     """Write weights (fp32), sizes and record, whole or not at all."""
     header = {
-        "format": FORMAT,
         "spectrum": spec_to_dict(trained.spectrum),
         "extractor": {**asdict(trained.extractor), "kind": trained.extractor.kind.value},
         "denoiser": None if trained.denoiser is None else asdict(trained.denoiser.spec),
@@ -67,7 +66,7 @@ def write_fingerprint(trained: TrainedFingerprint, path: Path) -> None:
     if trained.denoiser is not None:
         modules["denoiser"] = trained.denoiser
     tensors = {name: value.cpu().contiguous() for name, value in modules.state_dict().items()}
-    write_atomic(path, save(tensors, metadata={"fingerprint": json.dumps(header)}))
+    FORMAT.write(path, header, tensors)
 
 
 def read_fingerprint(path: Path) -> TrainedFingerprint:
@@ -77,23 +76,8 @@ def read_fingerprint(path: Path) -> TrainedFingerprint:
         BundleNotFoundError: There is no such file.
         BundleFormatError: It holds something else.
     """
-    if not path.is_file():
-        raise BundleNotFoundError(
-            f"{path} is not a file; expected the weights of a trained fingerprint.",
-            hint="Make them with: lineup train fingerprint --photos DIR --output DIR",
-        )
-    try:
-        with safe_open(path, framework="pt") as stream:
-            header = json.loads((stream.metadata() or {})["fingerprint"])
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        if header["format"] != FORMAT:
-            raise ValueError(f"format {header['format']}, expected {FORMAT}")
+    with FORMAT.reading(path) as (header, tensors):
         return _built(header, tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BundleFormatError(
-            f"{path} does not hold the weights of a fingerprint ({error}).",
-            hint="Expected a file that `lineup train fingerprint` wrote.",
-        ) from error
 
 
 def _built(header: Mapping[str, Any], tensors: Mapping[str, Any]) -> TrainedFingerprint:

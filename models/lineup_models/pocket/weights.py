@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from lineup.errors import BundleFormatError, BundleNotFoundError
-from lineup.files import write_atomic
+from lineup.errors import BundleFormatError
+from lineup_models.weights_file import WeightsFormat
 
-FORMAT = 1
-METADATA = "pocket"
+FORMAT = WeightsFormat("pocket", "pocket model", "lineup train pocket --output DIR")
 
 Spec = TypeVar("Spec")
 
@@ -99,7 +95,6 @@ def write_model(
         record: How it came about, plain JSON values.
     """
     header = {
-        "format": FORMAT,
         "kind": kind,
         "spec": asdict(spec),
         "words": words,
@@ -109,7 +104,7 @@ def write_model(
         name: value.detach().cpu().float().contiguous() if value.is_floating_point() else value
         for name, value in module.state_dict().items()
     }
-    write_atomic(path, save(tensors, metadata={METADATA: json.dumps(header)}))
+    FORMAT.write(path, header, tensors)
 
 
 def read_model(path: Path, kind: str) -> StoredModel:
@@ -119,20 +114,7 @@ def read_model(path: Path, kind: str) -> StoredModel:
         BundleNotFoundError: There is no such file.
         BundleFormatError: It holds something else.
     """
-    if not path.is_file():
-        raise BundleNotFoundError(
-            f"{path} is not a file; expected the weights of a pocket model.",
-            hint="Make them with: lineup train pocket --output DIR",
-        )
-    try:
-        with safe_open(path, framework="pt") as stream:
-            header = json.loads((stream.metadata() or {})[METADATA])
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        if (header["format"], header["kind"]) != (FORMAT, kind):
-            raise ValueError(f"a {header['kind']} in format {header['format']}, expected a {kind}")
+    with FORMAT.reading(path) as (header, tensors):
+        if header["kind"] != kind:
+            raise ValueError(f"a {header['kind']}, expected a {kind}")
         return StoredModel(kind, header["spec"], header["words"], tensors, header["record"], path)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise BundleFormatError(
-            f"{path} does not hold the weights of a pocket model ({error}).",
-            hint="Expected a file that `lineup train pocket` wrote.",
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -10,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
-from lineup.errors import BundleFormatError, BundleNotFoundError
-from lineup.files import write_atomic
 from lineup_models.simulator.network import Simulator, SimulatorSpec
 from lineup_models.simulator.space import SPACES
+from lineup_models.weights_file import WeightsFormat
 
-FORMAT = 1
+FORMAT = WeightsFormat(
+    key="simulator",
+    content="trained simulator",
+    making="python -m lineup_models.simulator train --photos DIR --output DIR",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,12 @@ def write_simulator(trained: TrainedSimulator, path: Path) -> None:
     """Write the weights (fp32) with search space, sizes and record, whole or not at all."""
     simulator = trained.simulator
     header = {
-        "format": FORMAT,
         "space": simulator.space.name,
         "spec": asdict(simulator.spec),
         "record": dict(trained.record),
     }
     tensors = {name: value.contiguous() for name, value in simulator.state_dict().items()}
-    write_atomic(path, save(tensors, metadata={"simulator": json.dumps(header)}))
+    FORMAT.write(path, header, tensors)
 
 
 def read_simulator(path: Path) -> TrainedSimulator:
@@ -54,28 +53,13 @@ def read_simulator(path: Path) -> TrainedSimulator:
         BundleNotFoundError: There is no such file.
         BundleFormatError: It holds something else.
     """
-    if not path.is_file():
-        raise BundleNotFoundError(
-            f"{path} is not a file; expected the weights of a trained simulator.",
-            hint="Train one first.",
-        )
-    try:
-        with safe_open(path, framework="pt") as stream:
-            header = json.loads((stream.metadata() or {})["simulator"])
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-        if header["format"] != FORMAT:
-            raise ValueError(f"format {header['format']}, expected {FORMAT}")
+    with FORMAT.reading(path) as (header, tensors):
         spec = SimulatorSpec(**{name: _as_tuple(value) for name, value in header["spec"].items()})
         # The weights it starts with are drawn; the caller's random state is not ours to move.
         with torch.random.fork_rng(devices=[]):
             simulator = Simulator(SPACES[header["space"]], spec)
         simulator.load_state_dict(tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise BundleFormatError(
-            f"{path} does not hold the weights of a simulator ({error}).",
-            hint="Expected a file that the training of the simulator wrote.",
-        ) from error
-    return TrainedSimulator(simulator.eval().requires_grad_(False), header["record"])
+        return TrainedSimulator(simulator.eval().requires_grad_(False), header["record"])
 
 
 def _as_tuple(value: Any) -> Any:
