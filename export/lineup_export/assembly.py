@@ -17,6 +17,8 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import Precision
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.errors import UsageError
+from lineup.memory import MemoryWatch
+from lineup.planning.measuring import bundle_with_costs
 from lineup_export.component import Component, ComponentReport, add_component, with_batch
 
 logger = logging.getLogger(__name__)
@@ -101,9 +103,19 @@ def write_bundle(
                 logger.info("%s: %s", component.role, report)
                 measured[component.role] = report.details()
                 reports.append(report)
-            return ExportedBundle(writer.finish(), tuple(reports))
+            return ExportedBundle(measured_bundle(writer.finish()), tuple(reports))
     except OSError as error:
         raise _write_error(target, error) from error
+
+
+def measured_bundle(bundle: Bundle) -> Bundle:
+    """Return a new bundle with what its graphs cost, where that can be and is worth being told.
+
+    Costs are those of a CPU; half precision is for GPUs.
+    """
+    if bundle.manifest.precision is not Precision.FP32 or not MemoryWatch.available():
+        return bundle
+    return bundle_with_costs(bundle)
 
 
 def tool_versions(names: Iterable[str] = TOOLS) -> dict[str, str]:

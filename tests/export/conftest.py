@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lineup_export import assembly
 from lineup_export.fingerprint import exporter
 from lineup_export.fingerprint.exporter import graph_from_checkpoint
 from lineup_export.graph import OnnxGraph
@@ -24,6 +26,14 @@ def checkpoint_from_spec(spec: SpectrumSpec) -> Checkpoint:
         lattice_deviation=random.uniform(0.1, 0.4, LATTICE_DIMENSION),
     )
     return Checkpoint(spec, fit, {"photographs": 9})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def costs_are_not_measured() -> Iterator[None]:
+    """Spare the tests a child process per bundle; `test_assembly` measures one for real."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assembly, "bundle_with_costs", lambda bundle: bundle)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,9 @@ _CHILDREN: dict[str, dict[int, str]] = {
 """Message type -> field number -> message type, for every way from a model to a tensor."""
 
 _ENTRY = "StringStringEntryProto"
+_OPERATOR_SET = 8
+"""Field of ModelProto: domain and version of the operators it uses."""
+
 _DATA_TYPE = 2
 _FLOATING = frozenset({1, 10, 11, 16})
 """TensorProto.DataType: float, float16, double, bfloat16."""
@@ -61,6 +64,30 @@ def external_locations(path: Path) -> frozenset[str]:
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
             return frozenset(_locations(m))
+    except (ValueError, IndexError) as error:
+        raise BundleFormatError(
+            f"{path}: not an ONNX graph: {error}", hint="Export the bundle again."
+        ) from error
+
+
+def operator_domains(path: Path) -> frozenset[str]:
+    """Return the domains of a graph's operators; "" is ONNX itself.
+
+    Args:
+        path: The ONNX file.
+
+    Raises:
+        BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
+    """
+    try:
+        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
+            return frozenset(
+                next(
+                    (m[c:d].decode("utf-8") for key, c, d in _byte_fields(m, a, b) if key == 1), ""
+                )
+                for number, a, b in _byte_fields(m, 0, len(m))
+                if number == _OPERATOR_SET
+            )
     except (ValueError, IndexError) as error:
         raise BundleFormatError(
             f"{path}: not an ONNX graph: {error}", hint="Export the bundle again."

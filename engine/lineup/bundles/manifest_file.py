@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,13 @@ from lineup.bundles.manifest import (
     TensorSpec,
 )
 from lineup.bundles.schema import check_schema
-from lineup.errors import BundleFormatError, BundleNotFoundError, BundleVersionError
+from lineup.errors import (
+    BundleFormatError,
+    BundleNotFoundError,
+    BundleVersionError,
+    UsageError,
+)
+from lineup.files import write_atomic
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 """Far above any real manifest; a larger file is not read into memory."""
@@ -106,6 +112,45 @@ def manifest_from_file(path: Path) -> Manifest:
         return manifest_from_dict(_json_from_file(path), where=str(path))
     except OSError as error:
         raise BundleFormatError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def manifest_to_bytes(manifest: Manifest) -> bytes:
+    """Return the content of the manifest's file.
+
+    Raises:
+        BundleFormatError: A value cannot be written as JSON, or breaks the schema.
+    """
+    plain = manifest_to_dict(manifest)
+    manifest_from_dict(plain, where=f"manifest of {manifest.name!r}")
+    return (json.dumps(plain, indent=2, ensure_ascii=True) + "\n").encode("ascii")
+
+
+def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
+    """Put what graphs cost into the manifest of a bundle, and return it.
+
+    Args:
+        root: The bundle's folder.
+        costs: Per role; graphs that are not among them keep theirs.
+
+    Raises:
+        BundleError: The manifest cannot be read.
+        UsageError: It cannot be written.
+    """
+    path = root / MANIFEST_NAME
+    manifest = manifest_from_file(path)
+    graphs = {
+        role: replace(graph, cost=costs.get(role, graph.cost))
+        for role, graph in manifest.graphs.items()
+    }
+    changed = replace(manifest, graphs=graphs)
+    try:
+        write_atomic(path, manifest_to_bytes(changed))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="Copy the bundle to a folder of yours and name that folder.",
+        ) from error
+    return changed
 
 
 def _json_from_file(path: Path) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -27,7 +26,7 @@ from lineup.bundles.manifest import (
     Source,
     TensorSpec,
 )
-from lineup.bundles.manifest_file import manifest_from_dict, manifest_to_dict
+from lineup.bundles.manifest_file import manifest_to_bytes
 from lineup.errors import ParityError, UsageError
 from lineup.files import sha256_from_bytes, sha256_from_file, write_atomic
 
@@ -179,10 +178,7 @@ class BundleWriter:
             UsageError: The target came into existence meanwhile.
         """
         staging = self._require_staging()
-        manifest = manifest_to_dict(self._manifest())
-        manifest_from_dict(manifest, where=f"manifest of {self._description.name!r}")
-        text = json.dumps(manifest, indent=2, ensure_ascii=True) + "\n"
-        write_atomic(staging / MANIFEST_NAME, text.encode("ascii"))
+        write_atomic(staging / MANIFEST_NAME, manifest_to_bytes(self._manifest()))
         checked = open_bundle(staging)
         self._refuse_existing()
         replace_directory(staging, self._target)

@@ -159,6 +159,38 @@ def verify(names: tuple[str, ...], every: bool) -> None:
 
 
 @models.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Measure every bundle in single precision.")
+@click.option(
+    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0 takes every core."
+)
+def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
+    """Measure what bundles cost on this machine's CPU; NAME may be a folder.
+
+    Memory and time of every graph are written into the bundle's manifest, where `lineup plan`,
+    --memory-budget and --latency-budget find them. An export does the same for bundles in single
+    precision.
+    """
+    from lineup.bundles.manifest import Precision
+    from lineup.planning.measuring import bundle_with_costs
+
+    if bool(names) == every:
+        raise click.UsageError("Name the bundles to measure, or pass --all.")
+    store = _store()
+    chosen = list(names)
+    if every:
+        chosen = [
+            entry.name
+            for entry in store.list()
+            if entry.manifest is not None and entry.manifest.precision is Precision.FP32
+        ]
+    for name in chosen:
+        bundle = bundle_with_costs(store.open(name), threads=threads)
+        for role, graph in bundle.manifest.graphs.items():
+            click.echo(f"{name}: {role}: {_cost_text(graph)}")
+
+
+@models.command()
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
@@ -244,6 +276,18 @@ def _graph_cells(graph: Graph) -> tuple[str, str, str, str]:
         _size_text(size_bytes),
         f"{parity.metric} {parity.value:.2g} of {parity.tolerance:.2g} allowed, "
         f"{parity.samples} inputs, against {parity.reference}",
+    )
+
+
+def _cost_text(graph: Graph) -> str:
+    cost = graph.cost
+    if cost is None:
+        return "not measured"
+    mib = 2**20
+    return (
+        f"{cost.loaded_bytes / mib:.1f} MiB loaded, {cost.activation_bytes / mib:.1f} MiB in a run "
+        f"of {cost.run_ms:.1f} ms ({cost.threads} threads); each further item "
+        f"{cost.activation_bytes_per_item / mib:.1f} MiB and {cost.run_ms_per_item:.1f} ms"
     )
 
 

@@ -75,7 +75,7 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
         if graph.cost is None:
             raise BundleFormatError(
                 f"{bundle.path}: graphs.{role}.cost is absent; memory cannot be planned.",
-                hint="Leave --memory-budget and --order away; no export records costs yet.",
+                hint=f"Measure them on this machine: lineup models measure {manifest.name}",
             )
         loaded += graph.cost.loaded_bytes
         activation = max(activation, graph.cost.activation_bytes)

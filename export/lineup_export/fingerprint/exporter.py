@@ -21,6 +21,7 @@ from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Sourc
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.files import sha256_from_file
 from lineup.types import AnyArray
+from lineup_export.assembly import measured_bundle
 from lineup_export.fingerprint.probes import probe_tiles
 from lineup_export.fingerprint.real_reference import real_llrs_reference
 from lineup_export.fingerprint.reference import fingerprints_reference
@@ -83,7 +84,7 @@ def bundle_from_checkpoint(folder: Path, target: Path, options: FingerprintExpor
             parity=parity,
             weights=graph.weights,
         )
-        return writer.finish()
+        return measured_bundle(writer.finish())
 
 
 def graph_from_checkpoint(

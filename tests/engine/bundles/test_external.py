@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lineup.bundles.external import external_locations, structure_digest
+from lineup.bundles.external import external_locations, operator_domains, structure_digest
 from lineup.errors import BundleFormatError
 
 
@@ -102,3 +102,18 @@ def test_graphs_that_differ_in_weights_alone_have_one_structure(tmp_path: Path) 
     base = digest([1.0, 2.0], [1, 2], "weights/a")
     assert digest([3.0, 4.0], [1, 2], "weights/b") == base
     assert digest([1.0, 2.0], [2, 1], "weights/a") != base
+
+
+def test_operator_domains_are_found(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "g.onnx"
+    sets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("com.microsoft", 1)]
+    path.write_bytes(onnx.ModelProto(ir_version=9, opset_import=sets).SerializeToString())
+    assert operator_domains(path) == {"", "com.microsoft"}
+
+
+def test_operator_domains_of_what_is_no_graph_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "g.onnx"
+    path.write_bytes(b"not an ONNX file at all")
+    with pytest.raises(BundleFormatError, match="not an ONNX graph"):
+        operator_domains(path)

@@ -13,7 +13,12 @@ from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.backends.tensorrt.engines import CachedEngine, EngineCache, key_from_bundle
 from lineup.backends.tensorrt.options import BuildOptions, Range, profile_from_graph
 from lineup.bundles.bundle import Bundle
+from lineup.bundles.external import operator_domains
 from lineup.bundles.info import GenerationInfo
+from lineup.errors import UsageError
+
+STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+"""Names of ONNX's own operator set."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +59,9 @@ def build_bundle(
 
     Raises:
         BackendError: A graph cannot be built, or the cache cannot be written.
-        UsageError: The options do not fit the bundle or the release.
+        UsageError: The bundle is made for CPUs, or the options do not fit it or the release.
     """
+    _refuse_runtime_operators(bundle)
     options = _with_native_size(options, bundle.manifest.generation)
     capability = compute_capability_of(options)
     for role, graph in bundle.manifest.graphs.items():
@@ -89,6 +95,18 @@ def compute_capability_of(options: BuildOptions) -> str:
         return cuda.compute_capability(0)
     finally:
         cuda.close()
+
+
+def _refuse_runtime_operators(bundle: Bundle) -> None:
+    """Refuse a bundle before hours are spent on its other graphs."""
+    for role in bundle.manifest.graphs:
+        foreign = operator_domains(bundle.graph_path(role)) - STANDARD_DOMAINS
+        if foreign:
+            raise UsageError(
+                f"{bundle.manifest.name} is made for CPUs: its graph {role!r} uses operators of "
+                f"{', '.join(sorted(foreign))}, which TensorRT lacks.",
+                hint="Export the model with --precision fp16 and build that bundle.",
+            )
 
 
 def _with_native_size(options: BuildOptions, generation: GenerationInfo | None) -> BuildOptions:

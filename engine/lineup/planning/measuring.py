@@ -1,0 +1,186 @@
+"""What the graphs of a bundle cost on this machine: measured in a process of their own.
+
+A process that has exported or attributed holds memory that would blur the figures, so a child
+loads one graph after the other as the runtime does, and runs each at the model's native size.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lineup.backends.base import Runner
+from lineup.backends.device import Device, DeviceKind
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.backends.opening import runner_from_bundle
+from lineup.bundles.bundle import Bundle, content_digest, read_bundle
+from lineup.bundles.manifest import BundleKind, GraphCost, Manifest, TensorSpec
+from lineup.bundles.manifest_file import with_costs
+from lineup.errors import BackendError
+from lineup.machine import usable_cores
+from lineup.memory import MemoryWatch, resident_kib, return_freed_memory
+from lineup.types import AnyArray
+
+LEAST_RUNS = 3
+LEAST_SECONDS = 1.0
+"""A graph runs until it has run so often and so long; short ones need many looks at memory."""
+
+Feeds = Mapping[str, AnyArray]
+
+
+def costs_from_bundle(path: Path, *, threads: int = 0) -> dict[str, GraphCost]:
+    """Measure the cost of every graph of a bundle, in a child process.
+
+    Args:
+        path: The bundle; its files are not verified.
+        threads: Threads inside one operator; 0 takes every core.
+
+    Raises:
+        BackendError: A graph cannot be loaded or run, or this system does not tell memory.
+    """
+    if not MemoryWatch.available():
+        raise BackendError(
+            "The memory of a process can be measured on Linux only.",
+            hint="Measure the bundle there; its manifest goes wherever the bundle goes.",
+        )
+    command = [sys.executable, "-m", "lineup.planning.measuring", str(path), str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very program
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise BackendError(f"The costs of {path} cannot be measured: {reason[0]}")
+    found = json.loads(done.stdout)
+    return {role: GraphCost(**cost) for role, cost in found.items()}
+
+
+def bundle_with_costs(bundle: Bundle, *, threads: int = 0) -> Bundle:
+    """Measure a bundle and put what its graphs cost into its manifest.
+
+    The digest stays: costs change nothing that a graph computes.
+
+    Raises:
+        BackendError: See `costs_from_bundle`.
+        UsageError: The manifest cannot be written.
+    """
+    manifest = with_costs(bundle.path, costs_from_bundle(bundle.path, threads=threads))
+    return Bundle(bundle.path, manifest, content_digest(manifest))
+
+
+def native_feeds(manifest: Manifest, role: str, items: int) -> dict[str, AnyArray]:
+    """Return inputs of a graph as a verdict feeds them, for so many images or sequences.
+
+    Args:
+        manifest: Of the bundle.
+        role: The graph.
+        items: Length of the axes that count images, prompts, sequences or tiles.
+    """
+    random = np.random.default_rng(0)
+    sizes = _native_sizes(manifest)
+    feeds: dict[str, AnyArray] = {}
+    for spec in manifest.graphs[role].inputs:
+        shape = tuple(
+            sizes.get(axis, items) if isinstance(axis, str) else axis for axis in spec.shape
+        )
+        feeds[spec.name] = _array(random, spec, shape)
+    return feeds
+
+
+def _native_sizes(manifest: Manifest) -> dict[str, int]:
+    """Return the length of every free axis that does not count items."""
+    if manifest.kind is BundleKind.FINGERPRINT:
+        return {"images": 1}
+    info = manifest.generation
+    if info is None:
+        return {}
+    return {
+        "rows": info.native_height_px // info.latent_factor,
+        "columns": info.native_width_px // info.latent_factor,
+        "height": info.native_height_px,
+        "width": info.native_width_px,
+    }
+
+
+def _array(random: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) -> AnyArray:
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "f":
+        return random.standard_normal(shape).astype(dtype)
+    # Tokens and positions: 0 is always one of them.
+    return np.zeros(shape, dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """Runs of one size.
+
+    Attributes:
+        peak_bytes: Private memory of the process at its highest.
+        kept_bytes: What it holds after the runs.
+        run_ms: Fastest time: whatever else the machine does only makes a run slower.
+    """
+
+    peak_bytes: int
+    kept_bytes: int
+    run_ms: float
+
+
+def _measured(runner: Runner, feeds: Feeds) -> _Measured:
+    seconds: list[float] = []
+    with MemoryWatch() as watch:
+        runner.run(feeds)
+        while len(seconds) < LEAST_RUNS or sum(seconds) < LEAST_SECONDS:
+            start = time.perf_counter()
+            outputs = runner.run(feeds)
+            seconds.append(time.perf_counter() - start)
+            del outputs
+    assert watch.peak is not None
+    return_freed_memory()
+    return _Measured(
+        peak_bytes=int(watch.peak.anonymous_mib * 2**20),
+        kept_bytes=_private_bytes(),
+        run_ms=min(seconds) * 1e3,
+    )
+
+
+def _private_bytes() -> int:
+    return resident_kib()[0] * 2**10
+
+
+def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
+    """Measure one graph in this process."""
+    if bundle.manifest.kind is BundleKind.FINGERPRINT:
+        threads = 1  # images are shared between threads, not operators
+    one, two = (native_feeds(bundle.manifest, role, items) for items in (1, 2))
+    is_fixed = all(one[name].shape == two[name].shape for name in one)
+    return_freed_memory()
+    before = _private_bytes()
+    options = RuntimeOptions(threads=threads)
+    with runner_from_bundle(bundle, role, Device(DeviceKind.CPU), options) as runner:
+        single = _measured(runner, one)
+        pair = single if is_fixed else _measured(runner, two)
+    loaded = max(0, single.kept_bytes - before)
+    activation = max(0, single.peak_bytes - before - loaded)
+    return GraphCost(
+        activation_bytes=activation,
+        activation_bytes_per_item=max(0, pair.peak_bytes - single.peak_bytes),
+        loaded_bytes=loaded,
+        run_ms=single.run_ms,
+        run_ms_per_item=max(0.0, pair.run_ms - single.run_ms),
+        threads=threads or usable_cores(),
+    )
+
+
+def _main(path: str, threads: str) -> None:
+    root, manifest = read_bundle(Path(path))
+    bundle = Bundle(root, manifest, content_digest(manifest))
+    costs = {role: asdict(_cost(bundle, role, int(threads))) for role in manifest.graphs}
+    print(json.dumps(costs))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,107 @@
+"""Costs of a bundle: measured as the runtime runs it, and kept in its manifest."""
+
+import shutil
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from lineup.bundles.bundle import open_bundle
+from lineup.bundles.manifest import GraphCost
+from lineup.bundles.manifest_file import with_costs
+from lineup.cli.models import models
+from lineup.errors import BackendError, UsageError
+from lineup.paths import shipped_dir
+from lineup.planning import measuring
+from lineup.planning.measuring import bundle_with_costs, costs_from_bundle, native_feeds
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux only")
+COST = GraphCost(2**20, 2**19, 2**18, 1.5, 1.25, 2)
+
+
+def shipped(name):
+    return shipped_dir() / "bundles" / name
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A copy of a small bundle, without costs."""
+    path = tmp_path / "clip"
+    shutil.copytree(shipped("pocket-clip"), path)
+    return open_bundle(path)
+
+
+def test_a_generator_is_fed_its_native_size():
+    manifest = open_bundle(shipped("pocket-ash")).manifest
+    info = manifest.generation
+    cells = info.native_width_px // info.latent_factor
+    shape = native_feeds(manifest, "unet", 2)["latents"].shape
+    assert shape == (2, info.latent_channels, cells, cells)
+    image = native_feeds(manifest, "vae_encoder", 1)["image"]
+    assert image.shape == (1, 3, info.native_height_px, info.native_width_px)
+
+
+def test_a_fingerprint_is_fed_tiles_of_one_image():
+    manifest = open_bundle(shipped("whitened-spectrum")).manifest
+    feeds = native_feeds(manifest, "fingerprint", 3)
+    assert feeds["tiles"].shape == (3, 256, 256, 3)
+    assert feeds["tile_weights"].shape == (1, 3)
+
+
+@linux
+def test_costs_are_kept_and_the_digest_stays(clip):
+    measured = bundle_with_costs(clip, threads=1)
+    again = open_bundle(clip.path)
+    assert again.manifest == measured.manifest
+    assert again.digest == measured.digest == clip.digest
+    cost = again.manifest.graphs["image_tower"].cost
+    assert cost.threads == 1
+    assert cost.run_ms > 0
+    weights = sum(one.size_bytes for one in clip.manifest.graphs["image_tower"].weights)
+    assert 0 < cost.activation_bytes < 256 * 2**20
+    assert 0 < cost.loaded_bytes < 4 * weights
+    assert all(graph.cost is not None for graph in again.manifest.graphs.values())
+
+
+@linux
+def test_what_cannot_be_loaded_is_told_in_words(clip):
+    clip.graph_path("image_tower").write_bytes(b"")
+    with pytest.raises(BackendError, match=r"cannot be measured: .*onnx"):
+        costs_from_bundle(clip.path)
+
+
+def test_other_systems_are_told_where_to_measure(clip, monkeypatch):
+    monkeypatch.setattr(measuring.MemoryWatch, "available", staticmethod(lambda: False))
+    with pytest.raises(BackendError, match="Linux only"):
+        costs_from_bundle(clip.path)
+
+
+def test_graphs_that_were_not_measured_keep_their_costs(clip):
+    with_costs(clip.path, {"image_tower": COST, "image_tower_cut": COST})
+    other = GraphCost(1, 1, 1, 1.0, 1.0, 1)
+    with_costs(clip.path, {"image_tower": other})
+    graphs = open_bundle(clip.path).manifest.graphs
+    assert graphs["image_tower"].cost == other
+    assert graphs["image_tower_cut"].cost == COST
+
+
+def test_a_manifest_that_cannot_be_written_is_a_usage_error(clip, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("lineup.bundles.manifest_file.write_atomic", refuse)
+    with pytest.raises(UsageError, match="cannot be written"):
+        with_costs(clip.path, {"image_tower": COST})
+
+
+def test_the_command_measures_and_says_what_it_found(clip, monkeypatch):
+    roles = tuple(clip.manifest.graphs)
+    monkeypatch.setattr(measuring, "costs_from_bundle", lambda *_, **__: dict.fromkeys(roles, COST))
+    result = CliRunner().invoke(models, ["measure", str(clip.path)])
+    assert result.exit_code == 0, result.output
+    assert "image_tower: 0.2 MiB loaded, 1.0 MiB in a run of 1.5 ms (2 threads)" in result.output
+    assert open_bundle(clip.path).manifest.graphs["image_tower"].cost == COST
+
+
+def test_the_command_wants_bundles_or_all():
+    assert CliRunner().invoke(models, ["measure"]).exit_code == 2
