@@ -68,6 +68,11 @@ def raster_from_pillow(header: Header, limits: DecodeLimits) -> Raster:
     )
 
 
+def size_from_gif(data: bytes) -> tuple[int, int]:
+    """Return width and height in pixels."""
+    return _size_from_bytes(data, ImageFormat.GIF)
+
+
 def raster_from_gif(data: bytes, limits: DecodeLimits) -> Raster:
     """Decode the first frame of a GIF; OpenCV before 4.11 has no decoder.
 
@@ -82,6 +87,16 @@ def raster_from_gif(data: bytes, limits: DecodeLimits) -> Raster:
     return Raster(pixels=pixels, bit_depth=8, frame_count=frame_count, notes=first + notes)
 
 
+def size_from_avif(data: bytes) -> tuple[int, int]:
+    """Return width and height in pixels.
+
+    Raises:
+        UnsupportedImageError: This build of Pillow has no AVIF decoder.
+    """
+    _require_avif()
+    return _size_from_bytes(data, ImageFormat.AVIF)
+
+
 def raster_from_avif(data: bytes, limits: DecodeLimits) -> Raster:
     """Decode the first frame of an AVIF file; only some builds of OpenCV can.
 
@@ -89,11 +104,7 @@ def raster_from_avif(data: bytes, limits: DecodeLimits) -> Raster:
         UnsupportedImageError: This build of Pillow has no AVIF decoder.
         ImageTooLargeError: Over the limits.
     """
-    if not features.check("avif"):
-        raise UnsupportedImageError(
-            "AVIF needs a build of Pillow with libavif",
-            hint="Install Pillow 11.3 or later from PyPI: pip install --upgrade pillow",
-        )
+    _require_avif()
     with _opened(data, ImageFormat.AVIF) as image:
         limits.check_pixels(*image.size)
         frame_count = _frame_count(image)
@@ -113,6 +124,19 @@ def rgb_from_jpeg(data: bytes) -> AnyArray:
     """Decode a JPEG file to RGB, shape (height, width, 3); libjpeg's warnings are not printed."""
     with _opened(data, ImageFormat.JPEG) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def _require_avif() -> None:
+    if not features.check("avif"):
+        raise UnsupportedImageError(
+            "AVIF needs a build of Pillow with libavif",
+            hint="Install Pillow 11.3 or later from PyPI: pip install --upgrade pillow",
+        )
+
+
+def _size_from_bytes(data: bytes, image_format: ImageFormat) -> tuple[int, int]:
+    with _opened(data, image_format) as image:
+        return image.size
 
 
 @contextmanager

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from lineup.files import sha256_from_bytes
-from lineup.imaging.decode import (
-    DecodeLimits,
-    bytes_from_path,
-    image_from_bytes,
-)
+from lineup.imaging.decode import DecodeLimits, bytes_from_path, encoded_from_bytes
 from lineup.scan.budget import ByteBudget
 from lineup.scan.identity import Identities
 from lineup.scan.rows import Row, StageTimes, row_error_from_exception
-from lineup.scan.size import decoded_bytes
 from lineup.types import RgbImage, RgbTiles
+
+BYTES_PER_PIXEL = 6
+"""While decoding: what the decoder returns, and its copy as upright 8-bit RGB."""
 
 
 class TileCutter(Protocol):
@@ -109,12 +107,17 @@ class Preparer:
         return replace(row, sha256=sha256_from_bytes(data), size_bytes=len(data)), data
 
     def _decoded(self, row: Row, data: bytes) -> Prepared:
-        ms = row.ms
-        with self.pixels.reserved(decoded_bytes(data, self._limits)):
-            watch = _Stopwatch()
+        ms, watch = row.ms, _Stopwatch()
+        try:
+            encoded = encoded_from_bytes(data, limits=self._limits)
+        except Exception as error:
+            return Prepared(replace(row, error=row_error_from_exception(error)))
+        header_ms = watch.lap_ms()
+        with self.pixels.reserved(encoded.width_px * encoded.height_px * BYTES_PER_PIXEL):
+            watch.lap_ms()  # waiting for memory is no work
             try:
-                image = image_from_bytes(data, limits=self._limits)
-                ms = replace(ms, decode=watch.lap_ms())
+                image = encoded.decoded()
+                ms = replace(ms, decode=header_ms + watch.lap_ms())
                 row = replace(
                     row,
                     format=image.format,

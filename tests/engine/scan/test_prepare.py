@@ -65,7 +65,7 @@ def test_what_is_done_is_neither_decoded_nor_delivered(tmp_path, write_image, pr
     path = write_image(tmp_path / "x.png")
     done = Identities()
     done.add(str(path), prepare(path).row.sha256)
-    monkeypatch.setattr("lineup.scan.prepare.image_from_bytes", None)
+    monkeypatch.setattr("lineup.scan.prepare.encoded_from_bytes", None)
 
     assert prepare(path, done=done) is None
 
@@ -99,3 +99,12 @@ def test_nothing_stays_reserved(tmp_path, write_image, prepare):
     assert prepare.preparer.files.peak == path.stat().st_size
     assert prepare.preparer.pixels.peak == 32 * 32 * 6
     assert prepare.preparer.files._held == prepare.preparer.pixels._held == 0
+
+
+def test_what_is_too_large_reserves_nothing(tmp_path, write_image, engine):
+    path = write_image(tmp_path / "x.png")
+    limits = DecodeLimits(max_pixels=100)
+    preparer = Preparer(engine.extractor, limits, "0" * 12, Identities(), 10**9)
+
+    assert preparer.prepared_from_path(path).row.error.type == "ImageTooLargeError"
+    assert preparer.pixels.peak == 0
