@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
@@ -20,6 +18,7 @@ from lineup.backends.opening import options_for_device, runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
+from lineup.bundles.tokenizer import tokenizer_from_bundle
 from lineup.captioning.decoder import CachedDecoder
 from lineup.captioning.search import Hypothesis, SearchOptions, search
 from lineup.closing import ClosesOnExit
@@ -117,7 +116,11 @@ class Captioner(ClosesOnExit):
         self.device = device
         self._info = manifest.captioner
         self._preprocess = preprocess_from_bundle(bundle)
-        self._tokenizer = _tokenizer_from_bundle(bundle)
+        assert manifest.tokenizer is not None  # the schema requires it of captioners
+        self._tokenizer = tokenizer_from_bundle(bundle, manifest.tokenizer)
+        # A prompt is neither filled up nor cut, whatever the tokenizer was saved with.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         self._vision: Runner = runner_from_bundle(bundle, "vision_encoder", device, options)
         self._decoder: Runner = runner_from_bundle(bundle, "text_decoder", device, options)
 
@@ -226,18 +229,3 @@ def open_captioner(
     resolved, options = options_for_device(device, threads)
     opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
     return Captioner(opened, resolved, options)
-
-
-def _tokenizer_from_bundle(bundle: Bundle) -> Tokenizer:
-    assert bundle.manifest.tokenizer is not None  # the schema requires it of captioners
-    path = bundle.path / bundle.manifest.tokenizer
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise BundleFormatError(
-            f"{path}: not a tokenizer: {error}", hint="The bundle is damaged; export it again."
-        ) from error
-    # A prompt is neither filled up nor cut, whatever the tokenizer was saved with.
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer

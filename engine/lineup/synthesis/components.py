@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from tokenizers import Tokenizer
 
@@ -13,8 +12,9 @@ from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import TensorSpec
+from lineup.bundles.tokenizer import tokenizer_from_bundle
 from lineup.closing import ClosesOnExit
-from lineup.errors import BackendError, BundleFormatError
+from lineup.errors import BackendError
 from lineup.synthesis.clock import StageClock
 from lineup.types import AnyArray
 
@@ -87,7 +87,7 @@ class Components(ClosesOnExit):
             BundleFormatError: The file is not a tokenizer.
         """
         if path not in self._tokenizers:
-            self._tokenizers[path] = tokenizer_from_file(self.bundle.path / path)
+            self._tokenizers[path] = tokenizer_from_bundle(self.bundle, path)
         return self._tokenizers[path]
 
     def close(self) -> None:
@@ -104,18 +104,3 @@ class Components(ClosesOnExit):
                 runner = runner_from_bundle(self.bundle, role, self._device, self._options)
             self._runners[role] = runner
         return self._runners[role]
-
-
-def tokenizer_from_file(path: Path) -> Tokenizer:
-    """Return the tokenizer in a tokenizer.json.
-
-    Raises:
-        BundleFormatError: The file is not a tokenizer.
-    """
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise BundleFormatError(
-            f"{path}: not a tokenizer: {error}",
-            hint="Expected a tokenizer.json of the Hugging Face tokenizers library.",
-        ) from error
