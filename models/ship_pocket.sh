@@ -30,13 +30,13 @@ done
 
 # Other scenes to calibrate on, with photographs beside them.
 if [ ! -d "$work/calibration" ]; then
-    python benchmarks/attribution_set.py --split validation --first 1000 --count 48 \
+    python benchmarks/attribution_set.py --split validation --first 1000 --count 60 \
         --output "$work/calibration" $candidates
     mkdir "$work/calibration/real"
     find "$shared/photos" -type f \( -name '*.jpg' -o -name '*.png' \) | sort | awk 'NR % 30 == 1' |
         while read -r photo; do cp "$photo" "$work/calibration/real/"; done
 fi
-lineup calibrate "$work/calibration" --lineup pocket --seed 0 \
+lineup calibrate "$work/calibration" --lineup pocket --seed 0 --gamma 1,2,4,8 \
     --scores "$work/calibration.scores.jsonl" --output "$data/lineups/pocket/calibration.json"
 
 # Samples of the demo: one query of each candidate, one of the held-out generator, one scene.
