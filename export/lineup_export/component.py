@@ -22,7 +22,14 @@ from lineup.bundles.writer import BundleWriter
 from lineup.errors import ParityError
 from lineup.memory import MemoryWatch, PeakMemory, return_freed_memory
 from lineup.types import AnyArray
-from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
+from lineup_export.divergence import Divergence, explained, graph_divergence, half_divergence
+from lineup_export.graph import (
+    GRAPH_NAME,
+    InputSpec,
+    OnnxGraph,
+    graph_from_module,
+    program_from_module,
+)
 from lineup_export.parity import (
     checked_parity,
     lowest_cosine,
@@ -162,14 +169,18 @@ def add_component(
         graph, references = exported.graph, exported.references
         with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
             found = _outputs(component, graph.write(folder))
-        parity = checked_parity(
-            component.role,
-            _joined(found),
-            _joined(references),
-            reference=f"torch {torch.__version__} float32",
-            tolerance=tolerance,
-            samples=len(references),
-        )
+        try:
+            parity = checked_parity(
+                component.role,
+                _joined(found),
+                _joined(references),
+                reference=f"torch {torch.__version__} float32",
+                tolerance=tolerance,
+                samples=len(references),
+            )
+        except ParityError as error:
+            where = _graph_divergence(component, precision, exported.islands, opset, folder)
+            raise explained(error, where) from error
         writer.add_graph(
             component.role,
             graph.onnx,
@@ -204,7 +215,7 @@ def _exported(
         parameters = sum(parameter.numel() for parameter in module.parameters())
         references = _references(module, component.samples)
         if is_half:
-            module, islands = _half_module(module, component, references, tolerance)
+            module, islands = _half_module(module, component, references, tolerance, opset)
         start = time.perf_counter()
         graph = graph_from_module(
             module,
@@ -241,13 +252,14 @@ def _half_module(
     component: Component,
     references: list[list[AnyArray]],
     tolerance: float,
+    opset: int,
 ) -> tuple[nn.Module, Islands]:
     """Return the module in half precision with the fewest islands that keep to the tolerance.
 
     torch rounds to half after every operation, as a GPU does. ONNX Runtime on a CPU does not: it
     runs chains of operations in single precision, and would pass what overflows on a GPU.
     """
-    errors = []
+    errors, half = [], module
     for islands in component.ladder:
         half = HalfPrecision(module, islands)
         with torch.no_grad():
@@ -256,11 +268,48 @@ def _half_module(
         if error <= tolerance:
             return half, islands
         errors.append(f"{' and '.join(sorted(islands))} in single precision: {error:.3g}")
-    raise ParityError(
+    failure = ParityError(
         f"Component {component.role!r} differs from itself in single precision by more than "
         f"{tolerance:.3g} ({'; '.join(errors)}). No bundle was written.",
         hint="Export it with --precision fp32.",
     )
+    program = _program(half, component, opset, is_half=True)
+    first = (half_divergence(program, sample, tolerance) for sample in component.samples)
+    raise explained(failure, next((one for one in first if one is not None), None))
+
+
+def _graph_divergence(
+    component: Component, precision: Precision, islands: Islands, opset: int, folder: Path
+) -> Divergence | None:
+    """Return the first node of the graph in a folder that differs from torch.
+
+    The module is built and traced once more: it was given up so that the graph could run.
+    """
+    is_half = precision is Precision.FP16
+    module = component.module(DTYPES[precision]).eval().requires_grad_(False)
+    if is_half:
+        module = HalfPrecision(module, islands)
+    program = _program(module, component, opset, is_half=is_half)
+    names = [item.name for item in component.inputs]
+    path, tolerance = folder / GRAPH_NAME, dict(component.tolerances)[precision]
+    for sample in component.samples:
+        inputs = dict(zip(names, sample, strict=True))
+        found = graph_divergence(path, program, inputs, tolerance)
+        if found is not None:
+            return found
+    return None
+
+
+def _program(
+    module: nn.Module, component: Component, opset: int, *, is_half: bool
+) -> torch.export.ExportedProgram:
+    """Trace a module as its graph is made."""
+    traced = program_from_module(
+        module, component.inputs, component.outputs, opset=opset, fuse_attention=not is_half
+    )
+    program = traced.exported_program
+    assert program is not None
+    return program
 
 
 def _arrays(outputs: Any) -> list[AnyArray]:

@@ -122,9 +122,11 @@ def graph_from_module(
             hint="Leave --opset away: 18 suits every backend.",
         )
     if folder is not None:
-        model = _model_from_module(module, inputs, outputs, opset, fuse_attention)
+        program = program_from_module(
+            module, inputs, outputs, opset=opset, fuse_attention=fuse_attention
+        )
         return graph_from_model(
-            model,
+            program.model,
             inputs,
             opset=opset,
             mixed_precision=mixed_precision,
@@ -188,13 +190,19 @@ def graph_from_model(
     )
 
 
-def _model_from_module(
+def program_from_module(
     module: nn.Module,
     inputs: Sequence[InputSpec],
     outputs: Sequence[str],
+    *,
     opset: int,
-    fuse_attention: bool,
-) -> onnx_ir.Model:
+    fuse_attention: bool = False,
+) -> torch.onnx.ONNXProgram:
+    """Trace a module with torch; the arguments are those of `graph_from_module`.
+
+    Returns:
+        The model that torch wrote, and the program it was made from, with the same names.
+    """
     free = _free_dimensions(inputs)
     shapes = tuple({axis: free[name] for axis, name in item.free_axes.items()} for item in inputs)
     # What a variadic parameter takes is one entry of the signature, and a tuple.
@@ -214,8 +222,7 @@ def _model_from_module(
             verbose=False,
         )
     assert program is not None
-    model: onnx_ir.Model = program.model
-    return model
+    return program
 
 
 def _free_output_names(model: onnx_ir.Model) -> None:

@@ -4,6 +4,7 @@ import errno
 import logging
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from lineup.bundles.writer import BundleDescription
 from lineup.errors import ParityError, UsageError
 from lineup_export import assembly, component, contracts
 from lineup_export.assembly import ExportOptions, write_bundle
+from lineup_export.precision import LADDER
 from lineup_export.progress import stopped_by_sigterm
 
 
@@ -101,6 +103,40 @@ def test_a_graph_that_differs_leaves_nothing(
 
     with pytest.raises(ParityError, match=r"max_relative_error is 0\.01.*No bundle was written"):
         write(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_node_that_differs_first_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bias = torch.nn.Parameter(torch.ones(300))
+
+    def broken(self: Tower, pixel_values: Tensor) -> Tensor:
+        # The exporter sees another bias than the reference was computed with.
+        is_traced = torch.compiler.is_exporting()
+        given = bias if is_traced and not tracing_again else self.linear.bias
+        rows = torch.nn.functional.linear(pixel_values.flatten(1), self.linear.weight, given)
+        return torch.tanh(rows)[:, None]
+
+    tracing_again: list[bool] = []
+    locate = component._graph_divergence
+    monkeypatch.setattr(Tower, "forward", broken)
+    monkeypatch.setattr(
+        component, "_graph_divergence", lambda *a: (tracing_again.append(True), locate(*a))[1]
+    )
+
+    with pytest.raises(ParityError, match="Gemm 'linear' differs first, by"):
+        write(tmp_path / "bundle")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_operation_that_fails_in_half_precision_is_named(tmp_path: Path) -> None:
+    tower = contracts.image_tower(lambda _: Tower(6e4), (2, 2), has_embedding=False)
+    tower = replace(tower, ladder=LADDER[:1])
+    options = ExportOptions(precision=Precision.FP16)
+
+    with pytest.raises(ParityError, match=r"norms in .*aten\.mul\.Tensor 'mul.*' differs first"):
+        write_bundle(tmp_path / "b", description(Precision.FP16), [tower], {}, options)
     assert not list(tmp_path.iterdir())
 
 
