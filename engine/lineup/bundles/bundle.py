@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lineup.bundles.external import external_locations
-from lineup.bundles.manifest import MANIFEST_NAME, FileRecord, Graph, Manifest
+from lineup.bundles.manifest import MANIFEST_NAME, BundleKind, FileRecord, Graph, Manifest
 from lineup.bundles.manifest_file import manifest_from_file
 from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
 from lineup.files import sha256_from_bytes, sha256_from_file
@@ -36,6 +36,19 @@ class Bundle:
     path: Path
     manifest: Manifest
     digest: str
+
+    def require_kind(self, kind: BundleKind) -> None:
+        """Refuse a model of another kind; the schema then gives the manifest the kind's sections.
+
+        Raises:
+            BundleFormatError: The model is of another kind.
+        """
+        if self.manifest.kind is not kind:
+            raise BundleFormatError(
+                f"{self.path} holds a model of kind {self.manifest.kind.value}, "
+                f"expected {kind.value}.",
+                hint="`lineup models list` shows the kind of every bundle.",
+            )
 
     def graph_path(self, role: str) -> Path:
         """Return the path of a graph's ONNX file.

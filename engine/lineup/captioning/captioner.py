@@ -22,7 +22,7 @@ from lineup.bundles.tokenizer import tokenizer_from_bundle
 from lineup.captioning.decoder import CachedDecoder
 from lineup.captioning.search import Hypothesis, SearchOptions, search
 from lineup.closing import ClosesOnExit
-from lineup.errors import BundleFormatError, UsageError
+from lineup.errors import UsageError
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.paths import home_dir
 from lineup.types import RgbImage
@@ -105,18 +105,15 @@ class Captioner(ClosesOnExit):
     """
 
     def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+        bundle.require_kind(BundleKind.CAPTIONER)
         manifest = bundle.manifest
-        if manifest.kind is not BundleKind.CAPTIONER or manifest.captioner is None:
-            raise BundleFormatError(
-                f"{bundle.path} holds a model of kind {manifest.kind.value}, expected captioner.",
-                hint="`lineup models list` shows the kind of every bundle.",
-            )
+        assert manifest.captioner is not None
+        assert manifest.tokenizer is not None
         self.name = manifest.name
         self.digest = bundle.digest
         self.device = device
         self._info = manifest.captioner
         self._preprocess = preprocess_from_bundle(bundle)
-        assert manifest.tokenizer is not None  # the schema requires it of captioners
         self._tokenizer = tokenizer_from_bundle(bundle, manifest.tokenizer)
         # A prompt is neither filled up nor cut, whatever the tokenizer was saved with.
         self._tokenizer.no_padding()

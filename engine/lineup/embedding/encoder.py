@@ -20,7 +20,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
-from lineup.errors import BackendError, BundleFormatError, UsageError
+from lineup.errors import BackendError, UsageError
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.paths import home_dir
 from lineup.types import Float32Array, RgbImage
@@ -53,12 +53,9 @@ class ImageEncoder(ClosesOnExit):
     """
 
     def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+        bundle.require_kind(BundleKind.ENCODER)
         manifest = bundle.manifest
-        if manifest.kind is not BundleKind.ENCODER or manifest.encoder is None:
-            raise BundleFormatError(
-                f"{bundle.path} holds a model of kind {manifest.kind.value}, expected encoder.",
-                hint="`lineup models list` shows the kind of every bundle.",
-            )
+        assert manifest.encoder is not None
         self.name = manifest.name
         self.digest = bundle.digest
         self.layers = manifest.encoder.layers

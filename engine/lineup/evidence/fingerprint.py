@@ -22,7 +22,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
-from lineup.errors import BundleFormatError, UsageError
+from lineup.errors import UsageError
 from lineup.evidence.batch import Signals
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.machine import usable_cores
@@ -56,12 +56,9 @@ class FingerprintExtractor(ClosesOnExit):
     """
 
     def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+        bundle.require_kind(BundleKind.FINGERPRINT)
         manifest = bundle.manifest
-        if manifest.kind is not BundleKind.FINGERPRINT or manifest.fingerprint is None:
-            raise BundleFormatError(
-                f"{bundle.path} holds a model of kind {manifest.kind.value}, expected fingerprint.",
-                hint="`lineup models list` shows the kind of every bundle.",
-            )
+        assert manifest.fingerprint is not None
         self.name = manifest.name
         self.digest = bundle.digest
         self.dimension = manifest.fingerprint.dimension

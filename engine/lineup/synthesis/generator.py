@@ -14,7 +14,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
-from lineup.errors import BundleFormatError, UsageError
+from lineup.errors import UsageError
 from lineup.paths import home_dir
 from lineup.synthesis.autoencoder import Autoencoder
 from lineup.synthesis.clock import StageClock
@@ -54,16 +54,10 @@ class ImageGenerator(ClosesOnExit):
     """
 
     def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+        bundle.require_kind(BundleKind.GENERATOR)
         manifest = bundle.manifest
-        if (
-            manifest.kind is not BundleKind.GENERATOR
-            or manifest.generation is None
-            or manifest.scheduler is None
-        ):
-            raise BundleFormatError(
-                f"{bundle.path} holds a model of kind {manifest.kind.value}, expected generator.",
-                hint="`lineup models list` shows the kind of every bundle.",
-            )
+        assert manifest.generation is not None
+        assert manifest.scheduler is not None
         self.name = manifest.name
         self.digest = bundle.digest
         self.info = manifest.generation

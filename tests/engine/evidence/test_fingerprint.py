@@ -6,6 +6,7 @@ import pytest
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import open_bundle
+from lineup.bundles.manifest import BundleKind
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.evidence import fingerprint as module
 from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
@@ -90,7 +91,7 @@ def test_an_unknown_bundle_is_refused():
 
 def test_another_kind_of_model_is_refused():
     bundle = open_bundle(shipped_dir() / "bundles" / "whitened-spectrum")
-    manifest = module.replace(bundle.manifest, fingerprint=None)
+    manifest = module.replace(bundle.manifest, kind=BundleKind.ENCODER)
 
     with pytest.raises(BundleFormatError, match="expected fingerprint"):
         FingerprintExtractor(
