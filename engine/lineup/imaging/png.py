@@ -17,7 +17,6 @@ from lineup.imaging.ifd import orientation_from_exif
 from lineup.imaging.limits import DecodeLimits
 
 _SIGNATURE_BYTES = 8
-_FRAME_BYTES = 12  # length, name and checksum around the payload of a chunk
 # Everything else only tempts decoders: OpenCV 5 shows the first animation frame in place of the
 # image (acTL), libpng prints warnings about colour profiles (iCCP).
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
