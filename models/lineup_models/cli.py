@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from lineup.extras import require_extra
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.oneforall.cli import fingerprint
+from lineup_models.options import hold_out_option, photos_option, seed_option
 from lineup_models.pocket.cli import pocket
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from lineup.types import RgbImage
-    from lineup_models.fingerprint.whitening import Watch
+from lineup_models.progress import Progress
 
 DEFAULTS = SpectrumSpec()
 
@@ -33,25 +28,14 @@ train.add_command(pocket)
 
 
 @train.command()
-@click.option(
-    "--photos",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of photographs, searched recursively. None may come from a generator.",
-)
+@photos_option
 @click.option(
     "--output",
     required=True,
     type=click.Path(path_type=Path),
     help="Checkpoint folder to write; must not exist.",
 )
-@click.option(
-    "--hold-out",
-    type=click.IntRange(min=0),
-    default=150,
-    show_default=True,
-    help="Photographs kept apart for evaluation: the lowest by SHA-256 of the file name.",
-)
+@hold_out_option
 @click.option(
     "--axes",
     type=click.IntRange(min=0),
@@ -107,7 +91,7 @@ train.add_command(pocket)
     metavar="BANK",
     help="Bank of reconstructions by simulated generators, to learn from as well.",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@seed_option
 def whitening(
     *,
     photos: Path,
@@ -146,7 +130,8 @@ def whitening(
     refuse_existing(output)
     console = Console(stderr=True)
     bank = None if cohort is None else read_bank(cohort, "spectrum")
-    fit = fit_whitening(photos, spec, options, bank=bank, watch=_progress(console))
+    watch = partial(Progress(console), "photographs")
+    fit = fit_whitening(photos, spec, options, bank=bank, watch=watch)
     write_checkpoint(fit.checkpoint, output)
     for skipped in fit.skipped:
         console.print(f"skipped {skipped.path}: {skipped.reason}", markup=False, highlight=False)
@@ -164,43 +149,27 @@ def whitening(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="CHECKPOINT",
 )
-@click.option(
-    "--photos",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of photographs, searched recursively. None may come from a generator.",
-)
+@photos_option
 @click.option(
     "--bank",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Bank of reconstructions by simulated generators, with its images.",
 )
-@click.option(
-    "--hold-out",
-    type=click.IntRange(min=0),
-    default=150,
-    show_default=True,
-    help="Photographs kept apart for evaluation: the lowest by SHA-256 of the file name.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@hold_out_option
+@seed_option
 def real(*, checkpoint: Path, photos: Path, bank: Path, hold_out: int, seed: int) -> None:
     """Fit what tells photographs from generated images, into CHECKPOINT.
 
     CHECKPOINT is what `lineup train whitening` wrote; the fingerprint stays as it is.
     """
     from rich.console import Console
-    from rich.progress import track
 
     from lineup_models.fingerprint.checkpoint import add_real_head, read_checkpoint
     from lineup_models.fingerprint.real_training import RealOptions, fit_real_head
 
-    console = Console(stderr=True)
-
-    def watch(tiles: Iterable[RgbImage]) -> Iterable[RgbImage]:
-        return track(tiles, "tiles", console=console, disable=not console.is_terminal)
-
     options = RealOptions(hold_out=hold_out, seed=seed)
+    watch = partial(Progress(Console(stderr=True)), "tiles")
     head, record = fit_real_head(
         photos, bank, read_checkpoint(checkpoint).spec, options, watch=watch
     )
@@ -210,16 +179,3 @@ def real(*, checkpoint: Path, photos: Path, bank: Path, hold_out: int, seed: int
         f"photographs ({record['photographs_held_out']} held out), "
         f"{record['tiles_of_reconstructions']} of reconstructions, {record['seconds']} s"
     )
-
-
-def _progress(console: Console) -> Watch | None:
-    """Return a progress bar over the photographs; None when nobody looks."""
-    if not console.is_terminal:
-        return None
-    from rich.progress import track
-
-    def watch(paths: tuple[Path, ...]) -> Iterator[Path]:
-        tracked: Iterable[Path] = track(paths, description="photographs", console=console)
-        yield from tracked
-
-    return watch

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from lineup.errors import UsageError
+from lineup_models.options import photos_option, run_folder_option, seed_option, threads_option
+from lineup_models.progress import Progress
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from lineup_models.oneforall.loop import Item
     from lineup_models.oneforall.presets import Stage
 
 STAGES = ("denoiser", "simulator", "extractor", "heads")
@@ -21,20 +19,10 @@ PRESETS = ("cpu", "gpu", "published")
 
 
 @click.command()
-@click.option(
-    "--photos",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of photographs, searched recursively. None may come from a generator.",
-)
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the run; the same command goes on with an interrupted one.",
-)
+@photos_option
+@run_folder_option
 @click.option("--preset", type=click.Choice(PRESETS), default="cpu", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@seed_option
 @click.option(
     "--stages",
     default=None,
@@ -50,9 +38,7 @@ PRESETS = ("cpu", "gpu", "published")
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Weights of a trained simulator instead of that stage; may be given several times.",
 )
-@click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all cores."
-)
+@threads_option
 def fingerprint(
     *,
     photos: Path,
@@ -104,18 +90,3 @@ def _stages_from_text(text: str) -> tuple[Stage, ...]:
             f"There is no stage {unknown[0]!r}.", hint=f"Choose from {', '.join(STAGES)}."
         )
     return tuple(Stage(name) for name in names)
-
-
-class Progress:
-    """Shows a progress bar per stage on a terminal, and nothing elsewhere."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-
-    def __call__(self, name: str, items: Sequence[Item]) -> Iterable[Item]:
-        """Yield `items`."""
-        if not self.console.is_terminal:
-            return items
-        from rich.progress import track
-
-        return track(items, description=name, console=self.console)

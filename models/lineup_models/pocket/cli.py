@@ -6,21 +6,17 @@ from pathlib import Path
 
 import click
 
-from lineup_models.oneforall.cli import Progress
+from lineup_models.options import run_folder_option, seed_option
+from lineup_models.progress import Progress
 
 PRESETS = ("cpu", "gpu")
 STAGES = ("world", "tokenizer", "vaes", "clip", "captioner", "teacher", "pairs", "students")
 
 
 @click.command()
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the run; the same command goes on with an interrupted one.",
-)
+@run_folder_option
 @click.option("--preset", type=click.Choice(PRESETS), default="cpu", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@seed_option
 @click.option(
     "--only",
     multiple=True,

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from lineup.errors import UsageError
+from lineup_models.options import hold_out_option, photos_option, seed_option, threads_option
+from lineup_models.progress import Progress
 from lineup_models.simulator.space import SPACES
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-Item = TypeVar("Item")
-
-THREADS = click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="CPU threads; default: all cores."
-)
-PHOTOS = click.option(
-    "--photos",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of photographs, searched recursively. None may come from a generator.",
-)
-WEIGHTS = click.option(
+weights_option = click.option(
     "--weights",
     required=True,
     multiple=True,
@@ -40,13 +27,13 @@ def simulator() -> None:
 
 
 @simulator.command()
-@PHOTOS
+@photos_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Run folder.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@seed_option
 @click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True)
 @click.option("--crop", type=click.IntRange(min=32), default=128, show_default=True, help="In px.")
 @click.option("--space", type=click.Choice(list(SPACES)), default="extended", show_default=True)
-@click.option("--hold-out", type=click.IntRange(min=0), default=150, show_default=True)
+@hold_out_option
 @click.option("--learning-rate", type=float, default=3e-3, show_default=True)
 @click.option(
     "--perceptual-weight",
@@ -68,7 +55,7 @@ def simulator() -> None:
     show_default=True,
     help="Noise on those weights, in units of their spread.",
 )
-@THREADS
+@threads_option
 def train(
     photos: Path,
     output: Path,
@@ -102,7 +89,7 @@ def train(
         initial=None if initial is None else str(initial),
         perturbation=perturbation,
     )
-    watch = _progress(Console(stderr=True), "steps")
+    watch = partial(Progress(Console(stderr=True)), "steps")
     trained = train_simulator(photos, options, output, watch=watch)
     psnr_db = trained.record["psnr_db_last_200_steps"]
     click.echo(f"{output}: {steps} steps, {psnr_db} dB on the last 200 batches")
@@ -115,30 +102,16 @@ def _use_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-def _progress(
-    console: Console, description: str
-) -> Callable[[Sequence[Item]], Iterable[Item]] | None:
-    """Return a progress bar; None when nobody looks."""
-    if not console.is_terminal:
-        return None
-    from rich.progress import track
-
-    def watch(items: Sequence[Item]) -> Iterable[Item]:
-        return track(items, description=description, console=console)
-
-    return watch
-
-
 @simulator.command()
-@PHOTOS
-@WEIGHTS
+@photos_option
+@weights_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="PNG file.")
 @click.option("--models", type=click.IntRange(min=1), default=12, show_default=True)
 @click.option("--shared-images", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--strength", type=click.FloatRange(min=0), default=0.1, show_default=True)
-@click.option("--hold-out", type=click.IntRange(min=0), default=150, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@THREADS
+@hold_out_option
+@seed_option
+@threads_option
 def sheet(
     photos: Path,
     weights: tuple[str, ...],
@@ -169,18 +142,18 @@ def sheet(
 
 
 @simulator.command()
-@PHOTOS
-@WEIGHTS
+@photos_option
+@weights_option
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--models", type=click.IntRange(min=1), default=1500, show_default=True)
 @click.option("--own-images", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--shared-images", type=click.IntRange(min=0), default=4, show_default=True)
 @click.option("--strength", type=click.FloatRange(min=0), default=0.1, show_default=True)
 @click.option("--space", type=click.Choice(list(SPACES)), default="extended", show_default=True)
-@click.option("--hold-out", type=click.IntRange(min=0), default=150, show_default=True)
+@hold_out_option
 @click.option("--versions", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@THREADS
+@seed_option
+@threads_option
 def bank(
     photos: Path,
     weights: tuple[str, ...],
@@ -214,7 +187,7 @@ def bank(
         degraded_versions=versions,
     )
     features = {"spectrum": spectrum_features(SpectrumSpec())}
-    watch = _progress(Console(stderr=True), "shards")
+    watch = partial(Progress(Console(stderr=True)), "shards")
     fill_bank(photos, _named(weights), output, options, features, watch=watch)
     click.echo(f"{output}: {models} generators")
 
