@@ -14,7 +14,7 @@ from typing import Any
 
 from lineup._version import __version__
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import Precision
+from lineup.bundles.manifest import BatchRange, Precision
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.errors import UsageError
 from lineup.memory import MemoryWatch
@@ -38,13 +38,14 @@ class ExportOptions:
         precision: Of weights and computation.
         opset: ONNX operator set.
         overwrite: Replace a bundle that is there.
-        batch: Images that every graph takes at a time; None leaves their number free.
+        batch: Images that every graph takes at a time: a range of one number fixes it, another is
+            left free and recorded, None is left free.
     """
 
     precision: Precision = Precision.FP32
     opset: int = 18
     overwrite: bool = False
-    batch: int | None = None
+    batch: BatchRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,9 @@ def write_bundle(
         description.source, details={**description.source.details, "components": measured}
     )
     reports: list[ComponentReport] = []
-    writer = BundleWriter(target, replace(description, source=source), overwrite=options.overwrite)
+    batch = options.batch
+    described = replace(description, source=source, batch=batch)
+    writer = BundleWriter(target, described, overwrite=options.overwrite)
     try:
         with (
             writer,
@@ -95,8 +98,8 @@ def write_bundle(
                 writer.add_file(path, content)
             for number, component in enumerate(components):
                 watch(component.role, number, len(components))
-                if options.batch is not None:
-                    component = with_batch(component, options.batch)  # noqa: PLW2901
+                if batch is not None and batch.minimum == batch.maximum:
+                    component = with_batch(component, batch.maximum)  # noqa: PLW2901
                 report = add_component(
                     writer, component, options.precision, options.opset, Path(scratch)
                 )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lineup.bundles.manifest import Precision
+from lineup.bundles.manifest import BatchRange, Precision
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,14 +53,35 @@ def opset_option(command: Command) -> Command:
     )(command)
 
 
+class Batch(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A number, or a range of numbers, from 1."""
+
+    name = "N|LOW:HIGH"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> BatchRange:
+        """Return the range; one number is both its ends."""
+        if isinstance(value, BatchRange):
+            return value
+        words = value.split(":")
+        numbers = [int(word) for word in words if word.isdecimal()]
+        if len(words) > 2 or len(numbers) < len(words) or not 1 <= numbers[0] <= numbers[-1]:
+            self.fail(
+                f"{value!r} is neither a number from 1 nor a rising range, e.g. 1:4", param, ctx
+            )
+        return BatchRange(numbers[0], numbers[-1])
+
+
 def batch_option(command: Command) -> Command:
-    """Add `--batch`; the command receives `batch: int | None`."""
+    """Add `--batch`; the command receives `batch: BatchRange | None`."""
     return click.option(
         "--batch",
-        type=click.IntRange(min=1),
+        type=Batch(),
         default=None,
         show_default="any number",
-        help="Images (prompts, sequences) that every graph takes at a time.",
+        help="Images (prompts, sequences) that every graph takes at a time: always N, or any "
+        "number, of which `lineup build` makes LOW to HIGH its default.",
     )(command)
 
 

@@ -7,17 +7,19 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.info import EncoderInfo
-from lineup.bundles.manifest import BundleKind, Origin, Precision, Source
+from lineup.bundles.manifest import BatchRange, BundleKind, Origin, Precision, Source
 from lineup.bundles.writer import BundleDescription
 from lineup.errors import ParityError, UsageError
 from lineup_export import assembly, component, contracts
 from lineup_export.assembly import ExportOptions, write_bundle
+from lineup_export.options import Batch
 from lineup_export.precision import LADDER
 from lineup_export.progress import stopped_by_sigterm
 
@@ -180,13 +182,35 @@ def test_a_job_that_is_cancelled_leaves_nothing(
 
 def test_a_batch_may_be_fixed(tmp_path: Path) -> None:
     tower = contracts.image_tower(lambda _: Tower(), (2, 2), has_embedding=False)
-    options = ExportOptions(batch=3)
+    options = ExportOptions(batch=BatchRange(3, 3))
 
     exported = write_bundle(tmp_path / "bundle", description(Precision.FP32), [tower], {}, options)
 
     graph = exported.bundle.manifest.graphs["image_tower"]
     assert graph.inputs[0].shape == (3, 3, 2, 2)
     assert graph.outputs[0].shape == (3, 1, 300)
+
+
+def test_a_range_of_batches_is_left_free_and_recorded(tmp_path: Path) -> None:
+    tower = contracts.image_tower(lambda _: Tower(), (2, 2), has_embedding=False)
+    options = ExportOptions(batch=BatchRange(1, 4))
+
+    write_bundle(tmp_path / "bundle", description(Precision.FP32), [tower], {}, options)
+
+    manifest = open_bundle(tmp_path / "bundle").manifest
+    assert manifest.batch == BatchRange(1, 4)
+    assert manifest.graphs["image_tower"].inputs[0].shape == ("images", 3, 2, 2)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("4", BatchRange(4, 4)), ("1:4", BatchRange(1, 4))])
+def test_a_batch_is_a_number_or_a_range(text: str, expected: BatchRange) -> None:
+    assert Batch().convert(text, None, None) == expected
+
+
+@pytest.mark.parametrize("text", ["0", "4:1", "1:2:4", "many", "1:", "-1"])
+def test_another_batch_is_refused(text: str) -> None:
+    with pytest.raises(click.BadParameter, match="rising range"):
+        Batch().convert(text, None, None)
 
 
 def test_the_versions_of_the_tools_are_those_installed() -> None:

@@ -158,6 +158,19 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchRange:
+    """How many images, tiles, prompts or sequences a run is meant to take.
+
+    Attributes:
+        minimum: Fewest.
+        maximum: Most. The graphs' axes are free all the same; engines of TensorRT are not.
+    """
+
+    minimum: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """Everything that a bundle says about itself.
 
@@ -180,6 +193,8 @@ class Manifest:
         scheduler: Constants of a generator's scheduler.
         tokenizer: Path of the tokenizer, one of `files`.
         files: Further files of the bundle.
+        batch: What engines are built for when nothing else is asked; None where the export did
+            not say.
         schema_version: Version of the manifest's schema.
     """
 
@@ -199,6 +214,7 @@ class Manifest:
     scheduler: Mapping[str, Any] | None = None
     tokenizer: str | None = None
     files: tuple[FileRecord, ...] = ()
+    batch: BatchRange | None = None
     schema_version: int = SCHEMA_VERSION
 
     def all_records(self) -> Iterator[FileRecord]:

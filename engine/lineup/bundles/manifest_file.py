@@ -20,6 +20,7 @@ from lineup.bundles.manifest import (
     MANIFEST_NAME,
     NAME_PATTERN,
     SCHEMA_VERSION,
+    BatchRange,
     BundleKind,
     FileRecord,
     Graph,
@@ -186,6 +187,9 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
                 f"graphs.{role}.parity.value: {graph.parity.value:g} is above the tolerance "
                 f"{graph.parity.tolerance:g}; a graph that failed parity is not used"
             )
+    batch = manifest.batch
+    if batch is not None and batch.minimum > batch.maximum:
+        yield f"batch: expected a rising range, got {batch.minimum} to {batch.maximum}"
     yield from _misplaced_tokenizers(manifest)
     if (
         manifest.encoder is not None
@@ -240,6 +244,7 @@ def _manifest_from_checked(raw: Mapping[str, Any]) -> Manifest:
         scheduler=raw.get("scheduler"),
         tokenizer=raw.get("tokenizer"),
         files=_records_from_checked(raw.get("files", ())),
+        batch=BatchRange(**raw["batch"]) if "batch" in raw else None,
     )
 
 

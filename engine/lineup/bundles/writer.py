@@ -16,6 +16,7 @@ from lineup.bundles.bundle import Bundle, open_bundle, path_text_problem, weight
 from lineup.bundles.info import CaptionerInfo, EncoderInfo, FingerprintInfo, GenerationInfo
 from lineup.bundles.manifest import (
     MANIFEST_NAME,
+    BatchRange,
     BundleKind,
     FileRecord,
     Graph,
@@ -60,6 +61,7 @@ class BundleDescription:
     generation: GenerationInfo | None = None
     scheduler: Mapping[str, Any] | None = None
     tokenizer: str | None = None
+    batch: BatchRange | None = None
     created: str = field(default_factory=today)
 
 
@@ -204,6 +206,7 @@ class BundleWriter:
             scheduler=about.scheduler,
             tokenizer=about.tokenizer,
             files=tuple(self._files),
+            batch=about.batch,
         )
 
     def _store_weight(self, location: str, content: bytes | Path) -> FileRecord:

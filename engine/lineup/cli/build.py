@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--batch",
-    default="1",
-    show_default=True,
     metavar="N|MIN:MAX|MIN:OPT:MAX",
-    help="How many images, tiles, prompts or sequences one run takes.",
+    help="How many images, tiles, prompts or sequences one run takes.  [default: what the bundle "
+    "was exported for, else 1]",
 )
 @click.option(
     "--axis",
@@ -59,7 +58,7 @@ def build(
     bundle: str,
     backend: str,
     compute_capability: str | None,
-    batch: str,
+    batch: str | None,
     axes: tuple[str, ...],
     workspace_mib: int | None,
     timing_cache: Path | None,
@@ -93,7 +92,7 @@ def build(
         compute_capability=(
             None if compute_capability is None else capability_from_text(compute_capability)
         ),
-        batch=range_from_text(batch),
+        batch=None if batch is None else range_from_text(batch),
         axes={name: range_from_text(text) for name, text in map(_split_axis, axes)},
         workspace_mib=workspace_mib,
         timing_cache=timing_cache,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lineup.bundles.manifest import Precision
+from lineup.bundles.manifest import BatchRange, Precision
 from lineup_export.options import (
     batch_option,
     folder_for_precision,
@@ -55,7 +55,7 @@ def pocket(
     models: tuple[str, ...],
     precision: tuple[Precision, ...],
     opset: int,
-    batch: int | None,
+    batch: BatchRange | None,
     overwrite: bool,
 ) -> None:
     """Export the models of the pocket lineup as bundles.

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lineup.bundles.manifest import Precision
+from lineup.bundles.manifest import BatchRange, Precision
 from lineup_export.options import (
     batch_option,
     folder_for_precision,
@@ -110,7 +110,7 @@ def _export(
     output: Path,
     precision: tuple[Precision, ...],
     opset: int,
-    batch: int | None,
+    batch: BatchRange | None,
     overwrite: bool,
     **asked: Any,
 ) -> None:

@@ -18,6 +18,7 @@ from lineup.bundles.info import (
 )
 from lineup.bundles.manifest import (
     SCHEMA_VERSION,
+    BatchRange,
     BundleKind,
     FileRecord,
     Graph,
@@ -258,3 +259,14 @@ def test_files_shared_by_graphs_count_once(raw: dict[str, Any]) -> None:
     manifest = manifest_from_dict(raw)
     assert len(manifest.records()) == 3
     assert manifest.size_bytes == sum(record.size_bytes for record in manifest.records())
+
+
+def test_a_batch_is_read_and_has_to_rise(raw: dict[str, Any]) -> None:
+    assert manifest_from_dict(raw).batch is None
+    raw["batch"] = {"minimum": 1, "maximum": 4}
+    manifest = manifest_from_dict(raw)
+    assert manifest.batch == BatchRange(1, 4)
+    assert manifest_to_dict(manifest)["batch"] == raw["batch"]
+    raw["batch"] = {"minimum": 4, "maximum": 1}
+    with pytest.raises(BundleFormatError, match="batch: expected a rising range, got 4 to 1"):
+        manifest_from_dict(raw)

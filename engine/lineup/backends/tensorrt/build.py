@@ -14,7 +14,7 @@ from lineup.backends.tensorrt.engines import CachedEngine, EngineCache, key_from
 from lineup.backends.tensorrt.options import BuildOptions, Range, profile_from_graph
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.external import operator_domains
-from lineup.bundles.info import GenerationInfo
+from lineup.bundles.manifest import Manifest
 from lineup.errors import UsageError
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
@@ -52,7 +52,8 @@ def build_bundle(
     Args:
         bundle: A verified bundle.
         api: The TensorRT module.
-        options: How to build; for a generator, free latent axes default to its native size.
+        options: How to build; for a generator, free latent axes default to its native size, and
+            the batch to the one that the bundle was exported for.
         cache: Where engines are kept.
         rebuild: Whether to build even where the cache has a fitting engine.
         progress_of: Returns what is told of the progress of one graph, by role.
@@ -62,7 +63,7 @@ def build_bundle(
         UsageError: The bundle is made for CPUs, or the options do not fit it or the release.
     """
     _refuse_runtime_operators(bundle)
-    options = _with_native_size(options, bundle.manifest.generation)
+    options = _with_defaults(options, bundle.manifest)
     capability = compute_capability_of(options)
     for role, graph in bundle.manifest.graphs.items():
         profile = profile_from_graph(graph, options)
@@ -109,7 +110,11 @@ def _refuse_runtime_operators(bundle: Bundle) -> None:
             )
 
 
-def _with_native_size(options: BuildOptions, generation: GenerationInfo | None) -> BuildOptions:
+def _with_defaults(options: BuildOptions, manifest: Manifest) -> BuildOptions:
+    named, generation = manifest.batch, manifest.generation
+    if options.batch is None and named is not None:
+        batch = Range(named.minimum, named.maximum, named.maximum)
+        options = replace(options, batch=batch)
     if generation is None:
         return options
     rows = generation.native_height_px // generation.latent_factor

@@ -77,7 +77,8 @@ class BuildOptions:
     Attributes:
         flavour: The TensorRT product.
         compute_capability: Of the GPU that will run the engine; None takes the one present.
-        batch: Lengths of the axes that count images, tiles, prompts or sequences.
+        batch: Lengths of the axes that count images, tiles, prompts or sequences; None takes what
+            the bundle names, else one at a time.
         axes: Ranges of further free axes by name; they win over `batch`.
         workspace_mib: Most scratch memory of one layer; None leaves it to the builder.
         timing_cache: File of kernel timings, read before and written after; None keeps none.
@@ -90,7 +91,7 @@ class BuildOptions:
 
     flavour: Flavour
     compute_capability: tuple[int, int] | None = None
-    batch: Range = field(default_factory=lambda: Range(1, 1, 1))
+    batch: Range | None = None
     axes: Mapping[str, Range] = field(default_factory=dict)
     workspace_mib: int | None = None
     timing_cache: Path | None = None
@@ -135,4 +136,4 @@ def _range_of_axis(length: int | str, options: BuildOptions) -> Range:
             f"The axis {length!r} is free and no range was given for it.",
             hint=f"Give one, e.g. --axis {length}=64 for pictures of 512 pixels.",
         )
-    return options.batch
+    return options.batch or Range(1, 1, 1)

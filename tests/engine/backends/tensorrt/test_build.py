@@ -1,4 +1,4 @@
-"""What is refused before an engine is built."""
+"""What is refused before an engine is built, and what it is built for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from lineup.backends.tensorrt.api import Flavour
 from lineup.backends.tensorrt.build import build_bundle
 from lineup.backends.tensorrt.engines import EngineCache
-from lineup.backends.tensorrt.options import BuildOptions
+from lineup.backends.tensorrt.options import BuildOptions, Range
 from lineup.bundles.bundle import open_bundle
+from lineup.bundles.manifest import BatchRange
 from lineup.errors import UsageError
 from lineup.paths import shipped_dir
 
@@ -28,3 +29,30 @@ def test_a_graph_with_operators_of_onnx_runtime_is_refused_in_words(rtx_api, tmp
     with pytest.raises(UsageError, match=r"made for CPUs.*com\.microsoft") as raised:
         next(engines)
     assert "--precision fp16" in str(raised.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("exported_for", "asked", "expected"),
+    [
+        (None, None, (1, 1, 1)),
+        (BatchRange(1, 4), None, (1, 4, 4)),
+        (BatchRange(1, 4), Range(2, 3, 8), (2, 3, 8)),
+    ],
+)
+def test_the_batch_of_an_engine_is_the_one_asked_for_else_the_bundles(
+    exported_for, asked, expected, rtx_api, tmp_path, monkeypatch
+) -> None:
+    profiles = []
+
+    def build(api, onnx, profile, options, progress):
+        profiles.append(profile)
+        return b"engine"
+
+    monkeypatch.setattr("lineup.backends.tensorrt.build.build_engine", build)
+    bundle = open_bundle(shipped_dir() / "bundles" / "whitened-spectrum")
+    bundle = replace(bundle, manifest=replace(bundle.manifest, batch=exported_for))
+    options = BuildOptions(Flavour.RTX, compute_capability=(8, 6), batch=asked)
+
+    list(build_bundle(bundle, rtx_api, options, EngineCache(tmp_path)))
+
+    assert tuple(shape[0] for shape in profiles[0]["tiles"]) == expected
