@@ -17,7 +17,7 @@ from lineup.backends.device import Device, DeviceKind, Probe
 from lineup.backends.opening import probe
 from lineup.bundles.store import BundleStore
 from lineup.errors import LineupError
-from lineup.gallery.store import open_gallery
+from lineup.gallery.opening import open_gallery
 from lineup.machine import usable_cores
 from lineup.paths import home_dir
 

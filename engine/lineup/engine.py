@@ -22,8 +22,8 @@ from lineup.errors import SourceNotFoundError
 from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.opening import joined_gallery, open_gallery
 from lineup.gallery.scoring import SourceScorer
-from lineup.gallery.store import joined_gallery, open_gallery
 from lineup.results import REAL, Evidence, Verdict
 from lineup.types import Float32Array, RgbImage
 

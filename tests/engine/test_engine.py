@@ -11,7 +11,7 @@ from lineup import image_from_path, open_engine
 from lineup.cli.demo import demo
 from lineup.errors import GalleryError, SourceNotFoundError
 from lineup.gallery.gallery import SourceRole
-from lineup.gallery.store import open_gallery
+from lineup.gallery.opening import open_gallery
 from lineup.paths import shipped_dir
 
 SAMPLES = shipped_dir() / "samples"

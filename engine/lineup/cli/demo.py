@@ -42,7 +42,7 @@ def _scan(output: Path) -> None:
     from lineup.engine import Engine
     from lineup.evidence.fingerprint import open_extractor
     from lineup.files import write_atomic
-    from lineup.gallery.store import open_gallery
+    from lineup.gallery.opening import open_gallery
     from lineup.paths import shipped_dir
     from lineup.report import write_report
     from lineup.scan.pipeline import scan_rows

@@ -246,7 +246,7 @@ def _classes_from_gallery(
 ) -> tuple[dict[str, Float32Array], str]:
     """Return the fingerprints per class of a gallery, and the digest of their bundle."""
     from lineup.gallery.gallery import fingerprint_mismatch
-    from lineup.gallery.store import open_gallery
+    from lineup.gallery.opening import open_gallery
     from lineup.gallery.transfer import gallery_from_path
     from lineup.openset.material import classes_from_gallery
 

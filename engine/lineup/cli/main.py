@@ -43,7 +43,7 @@ COMMANDS: dict[str, LazyCommand] = {
         "lineup.cli.demo:demo", "Try lineup on the sample images that come with it."
     ),
     "doctor": LazyCommand("lineup.cli.doctor:doctor", "Show versions, usable devices and folders."),
-    "enroll": LazyCommand("lineup.cli.gallery:enroll", "Add images of a source to the gallery."),
+    "enroll": LazyCommand("lineup.cli.enroll:enroll", "Add images of a source to the gallery."),
     "eval": LazyCommand("lineup.cli.eval:evaluate", "Measure accuracy on labelled images."),
     "export": LazyCommand("lineup_export.cli:export", "Turn models into bundles for the runtime."),
     "fit-open-set": LazyCommand(

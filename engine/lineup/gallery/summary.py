@@ -10,7 +10,8 @@ import numpy as np
 
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import SourceRole, SupportSet
-from lineup.gallery.store import GalleryStore, open_gallery, shipped_store, user_store
+from lineup.gallery.opening import open_gallery, shipped_store, user_store
+from lineup.gallery.store import GalleryStore
 
 
 class Origin(str, Enum):

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup.cli.gallery import enroll, gallery
+from lineup.cli.enroll import enroll
+from lineup.cli.gallery import gallery
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
 from lineup.evidence import fingerprint as fingerprint_module
 from lineup.evidence.provided import open_provided
 from lineup.files import sha256_from_file
-from lineup.gallery import store as store_module
-from lineup.gallery.store import shipped_store, user_store
+from lineup.gallery import opening as opening_module
+from lineup.gallery.opening import shipped_store, user_store
+from lineup.gallery.store import GalleryStore
 
 
 class MeanColour:
@@ -58,7 +60,7 @@ def extractor(monkeypatch):
 @pytest.fixture(autouse=True)
 def shipped(tmp_path, monkeypatch):
     """A shipped gallery that is empty until a test fills it."""
-    monkeypatch.setattr(store_module, "shipped_dir", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(opening_module, "shipped_dir", lambda: tmp_path / "shipped")
     return shipped_store()
 
 
@@ -118,7 +120,7 @@ class TestEnroll:
         options = ["--fingerprint", "b", "--device", "cuda:1", "--threads", "2", "--gallery", own]
         run(enroll, "flickr", folder, "--role", "real", *options)
         assert extractor.asked == ("b", "cuda:1", 2)
-        assert store_module.GalleryStore(own).read().source("flickr").role.value == "real"
+        assert GalleryStore(own).read().source("flickr").role.value == "real"
         assert user_store().manifest() is None
 
     def test_shipped_images_are_already_there(self, folder, shipped, tmp_path):
@@ -232,7 +234,7 @@ class TestExportAndImport:
             "sd: imported 3 new, 0 already there",
         ]
         digest = user_store().read().digest
-        assert store_module.GalleryStore(other).read().digest == digest
+        assert GalleryStore(other).read().digest == digest
         assert "sd: imported 0 new, 3 already there" in run(gallery, "import", archive).stdout
         assert user_store().read().digest == digest
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from lineup.errors import GalleryError, SourceNotFoundError
-from lineup.gallery import store as store_module
+from lineup.gallery import opening as opening_module
 from lineup.gallery.gallery import SourceRole, SupportSet
 from lineup.gallery.summary import Origin, coherence, source_details, source_entries
 
 
 @pytest.fixture
 def stores(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "shipped_dir", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(opening_module, "shipped_dir", lambda: tmp_path / "shipped")
     monkeypatch.setenv("LINEUP_HOME", str(tmp_path / "home"))
-    return store_module.shipped_store(), store_module.user_store()
+    return opening_module.shipped_store(), opening_module.user_store()
 
 
 def test_coherence_is_the_mean_cosine_over_pairs(make_support):
