@@ -119,7 +119,8 @@ def _fitted(
         calibration_from_rows,
         calibration_roles,
     )
-    from lineup.evaluation.attribution_scores import ScoreFile, prompts_from_dir
+    from lineup.evaluation.attribution_scores import prompts_from_dir
+    from lineup.evaluation.score_file import ScoreFile
 
     gammas = _gammas(engine, asked_gammas)
     folders = limited_folders(directory, settings["limit"])

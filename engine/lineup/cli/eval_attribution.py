@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from lineup.attribution.engine import LineupEngine
     from lineup.evaluation.attribution import Judge
     from lineup.evaluation.attribution_report import Report, SweepPoint
-    from lineup.evaluation.attribution_scores import RawScores, ScoreFile
     from lineup.evaluation.dataset import SourceFolder
+    from lineup.evaluation.score_file import RawScores, ScoreFile
 
 
 @click.command("attribution", short_help="Attribution by all evidence of a lineup.")
@@ -127,7 +127,8 @@ def _evaluated(
     """Score every image by every procedure, and evaluate."""
     from lineup.evaluation.attribution import roles_from_sources
     from lineup.evaluation.attribution_report import report_from_rows, sweep_from_rows
-    from lineup.evaluation.attribution_scores import ScoreFile, prompts_from_dir
+    from lineup.evaluation.attribution_scores import prompts_from_dir
+    from lineup.evaluation.score_file import ScoreFile
 
     folders = limited_folders(directory, settings["limit"])
     unknown = [name.strip() for name in settings["unknown"].split(",") if name.strip()]

@@ -154,11 +154,8 @@ def _checked(
     request: _Request,
 ) -> tuple[tuple[SourceFolder, ...], ClassificationOptions, tuple[str, ...]]:
     """Return folders, options and unknown sources; a mistake shows before minutes of inference."""
-    from lineup.evaluation.classification import (
-        ClassificationOptions,
-        checked_unknown,
-        left_out_sources,
-    )
+    from lineup.evaluation.classes import checked_unknown, left_out_sources
+    from lineup.evaluation.classification import ClassificationOptions
     from lineup.evaluation.dataset import source_folders_from_dir
     from lineup.evaluation.splits import checked_support_count, support_size_from_text
     from lineup.openset.material import holds_fingerprints

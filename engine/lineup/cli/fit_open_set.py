@@ -230,7 +230,7 @@ def _classes_from_dir(
     failures: list[Path],
 ) -> dict[str, Float32Array]:
     """Return the fingerprints of every folder, photographs as one class."""
-    from lineup.evaluation.classification import checked_unknown, classes_from_sources
+    from lineup.evaluation.classes import checked_unknown, classes_from_sources
     from lineup.evaluation.dataset import source_folders_from_dir
 
     assert request.directory is not None

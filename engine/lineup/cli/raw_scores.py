@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from lineup.attribution.engine import LineupEngine
     from lineup.attribution.options import AttributionOptions
-    from lineup.evaluation.attribution_scores import RawScores, ScoreFile
     from lineup.evaluation.dataset import SourceFolder
+    from lineup.evaluation.score_file import RawScores, ScoreFile
     from lineup.evidence.resynthesis_options import ResynthesisOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])

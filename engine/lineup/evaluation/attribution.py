@@ -22,7 +22,6 @@ import numpy.typing as npt
 from lineup.calibration.calibration import Calibration, Options
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.errors import UsageError
-from lineup.evaluation.attribution_scores import RawScores
 from lineup.evaluation.calibration_metrics import (
     expected_calibration_error,
     negative_log_likelihood,
@@ -34,6 +33,7 @@ from lineup.evaluation.open_set_figures import (
     figures_from_answers,
     resampled_figures,
 )
+from lineup.evaluation.score_file import RawScores
 from lineup.evidence.distances import Aggregate, aggregated, softmax
 from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions

@@ -17,8 +17,8 @@ from lineup.calibration.table import (
     with_strangers,
 )
 from lineup.evaluation.attribution import Judge
-from lineup.evaluation.attribution_scores import RawScores
 from lineup.evaluation.calibration_metrics import held_out_figures
+from lineup.evaluation.score_file import RawScores
 from lineup.results import REAL, UNKNOWN
 
 

@@ -17,11 +17,8 @@ from lineup.evaluation.attribution import (
     intervals_from_judged,
     judged,
 )
-from lineup.evaluation.attribution_scores import (
-    FINGERPRINTS_OF_PICTURES,
-    RawScores,
-    timed_rows,
-)
+from lineup.evaluation.attribution_scores import FINGERPRINTS_OF_PICTURES
+from lineup.evaluation.score_file import RawScores, timed_rows
 from lineup.evidence.resynthesis_cost import ENCODE, GENERATE, PIXELS
 from lineup.results import REAL, UNKNOWN
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lineup.errors import UsageError
+from lineup.evaluation.classes import checked_unknown, class_of, left_out_sources
 from lineup.evaluation.dataset import LabelledSource
 from lineup.evaluation.metrics import bootstrap_interval, resample_counts
 from lineup.evaluation.open_set_figures import (
@@ -33,11 +33,9 @@ from lineup.evaluation.open_set_figures import (
     resampled_figures,
 )
 from lineup.evaluation.splits import Split, SupportSize, splits_of_sources
-from lineup.results import REAL
 from lineup.types import Float32Array
 
 HALF = SupportSize(0.5, is_share=True)
-MIN_KNOWN = 2
 RESAMPLES_PER_BLOCK = 100
 """Bootstrap resamples at once; bounds memory."""
 
@@ -111,56 +109,6 @@ class ClassificationResult:
         return sum(len(split.queries) for split in self.splits.values())
 
 
-def checked_unknown(
-    names: Sequence[str], unknown: Sequence[str], real: Sequence[str]
-) -> tuple[str, ...]:
-    """Return the unknown sources, each once.
-
-    Args:
-        names: All sources.
-        unknown: Those to leave out of the fit.
-        real: Sources of photographs.
-
-    Raises:
-        UsageError: A name is not among `names`, a source is both unknown and real, or fewer than
-            two known classes are left.
-    """
-    for option, chosen in (("--unknown", unknown), ("--real", real)):
-        for name in chosen:
-            if name not in names:
-                raise UsageError(
-                    f"{option} {name!r} is not among the sources.",
-                    hint=f"Sources: {', '.join(names)}.",
-                )
-    both = [name for name in unknown if name in real]
-    if both:
-        raise UsageError(
-            f"{both[0]!r} is both --unknown and --real.",
-            hint="Photographs of --real are a known class; leave one of the two away.",
-        )
-    classes = {_class_of(name, real) for name in names if name not in unknown}
-    if len(classes) < MIN_KNOWN:
-        raise UsageError(
-            f"{len(classes)} known class(es) are left, but at least {MIN_KNOWN} are needed.",
-            hint="Name fewer sources with --unknown, or add folders.",
-        )
-    return tuple(dict.fromkeys(unknown))
-
-
-def left_out_sources(names: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
-    """Return the sources that are left out in turn: all but the photographs.
-
-    Raises:
-        UsageError: See `checked_unknown`.
-    """
-    left_out = tuple(name for name in names if name not in real)
-    for name in left_out:
-        checked_unknown(names, [name], real)
-    if not left_out:
-        raise UsageError("Every source is --real, so that there is none to leave out.")
-    return left_out
-
-
 def classification_from_sources(
     sources: Sequence[LabelledSource],
     options: ClassificationOptions,
@@ -225,20 +173,6 @@ def leave_one_out_from_sources(
     )
 
 
-def classes_from_sources(
-    sources: Sequence[LabelledSource], real: Sequence[str]
-) -> dict[str, Float32Array]:
-    """Return the fingerprints per class, (N, D) float32: one per source, photographs as `real`."""
-    parts: dict[str, list[Float32Array]] = {}
-    for source in sources:
-        parts.setdefault(_class_of(source.name, real), []).append(source.fingerprints)
-    return {name: np.concatenate(rows) for name, rows in parts.items()}
-
-
-def _class_of(name: str, real: Sequence[str]) -> str:
-    return REAL if name in real else name
-
-
 def _answers(
     sources: Sequence[LabelledSource],
     splits: Mapping[str, Split],
@@ -251,14 +185,14 @@ def _answers(
     for source in sources:
         if source.name not in unknown:
             rows = source.fingerprints[splits[source.name].support]
-            parts.setdefault(_class_of(source.name, real), []).append(rows)
+            parts.setdefault(class_of(source.name, real), []).append(rows)
     classify = fit({name: np.concatenate(rows) for name, rows in parts.items()})
     classes = tuple(parts)
     return {
         source.name: answers_from_probabilities(
             classify(source.fingerprints[splits[source.name].queries]),
             classes,
-            None if source.name in unknown else _class_of(source.name, real),
+            None if source.name in unknown else class_of(source.name, real),
         )
         for source in sources
     }

@@ -13,7 +13,7 @@ from lineup.evaluation.attribution import (
     judged,
     roles_from_sources,
 )
-from lineup.evaluation.attribution_scores import RawScores
+from lineup.evaluation.score_file import RawScores
 from lineup.evidence.distances import Aggregate
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict

@@ -4,7 +4,7 @@ import pytest
 from lineup.calibration.fit import FitOptions
 from lineup.evaluation.attribution import Judge
 from lineup.evaluation.attribution_calibration import calibration_from_rows, calibration_roles
-from lineup.evaluation.attribution_scores import RawScores
+from lineup.evaluation.score_file import RawScores
 from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence
 

@@ -22,11 +22,8 @@ from lineup.evaluation.attribution_report import (
     seconds_at_gamma,
     sweep_from_rows,
 )
-from lineup.evaluation.attribution_scores import (
-    FINGERPRINTS_OF_PICTURES,
-    RawScores,
-    StageRecord,
-)
+from lineup.evaluation.attribution_scores import FINGERPRINTS_OF_PICTURES
+from lineup.evaluation.score_file import RawScores, StageRecord
 from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
 

@@ -8,16 +8,9 @@ import pytest
 from lineup.attribution.engine import Attribution
 from lineup.attribution.options import AttributionOptions
 from lineup.errors import UsageError
-from lineup.evaluation.attribution_scores import (
-    RawScores,
-    ScoreFile,
-    StageRecord,
-    distinct_rows,
-    prompts_from_dir,
-    raw_scores,
-    timed_rows,
-)
+from lineup.evaluation.attribution_scores import distinct_rows, prompts_from_dir, raw_scores
 from lineup.evaluation.dataset import SourceFolder
+from lineup.evaluation.score_file import RawScores, ScoreFile, StageRecord, timed_rows
 from lineup.evidence.resynthesis import Resynthesis
 from lineup.evidence.resynthesis_cost import LOAD, GraphCost, ResynthesisCost, StageCost
 from lineup.results import Evidence, Verdict

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup.evaluation.classes import checked_unknown, classes_from_sources
 from lineup.evaluation.classification import (
     ClassificationOptions,
-    checked_unknown,
-    classes_from_sources,
     classification_from_sources,
     leave_one_out_from_sources,
 )
