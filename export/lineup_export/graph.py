@@ -27,6 +27,7 @@ from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
 from lineup_export.external import stream_weights
 from lineup_export.fused_attention import fused_attention
+from lineup_export.fused_silu import fuse_silu
 from lineup_export.rules import check_rules
 
 OPSETS = range(18, 21)
@@ -175,6 +176,8 @@ def graph_from_model(
     _free_output_names(intermediate)
     weights = stream_weights(intermediate, folder)
     model = onnx_ir.to_proto(intermediate)
+    if runtime_only:
+        fuse_silu(model)
     _strip(model)
     _name_free_axes(model, inputs)
     content = model.SerializeToString(deterministic=True)

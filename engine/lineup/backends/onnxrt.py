@@ -18,6 +18,7 @@ from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, Probe
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import BackendError, DeviceUnavailableError
+from lineup.memory import keep_little_freed_memory
 from lineup.types import AnyArray
 
 logger = logging.getLogger(__name__)
@@ -160,8 +161,11 @@ def runner_from_onnx(path: Path, device: Device, options: RuntimeOptions | None 
         BackendError: ONNX Runtime cannot load the graph.
         DeviceUnavailableError: The session came back on another device.
     """
+    options = options or RuntimeOptions()
+    if device.kind is DeviceKind.CPU and options.weights is WeightPolicy.MAPPED:
+        keep_little_freed_memory()
     try:
-        session = _create_session(str(path), options or RuntimeOptions(), device)
+        session = _create_session(str(path), options, device)
     except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
         raise BackendError(f"{path}: onnxruntime cannot load it: {error}") from error
     active = session.get_providers()

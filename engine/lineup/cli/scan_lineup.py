@@ -160,7 +160,7 @@ def lineup_scan(evidence: str, options: ScanOptions, choices: Mapping[str, Any])
     if "resynthesis" not in evidence:  # one call of the model for several images
         chunk = ChunkLimits(images=options.batch)
         return LineupScan(lineup, question, chunk, keeps_models=True, options=options)
-    if choices["memory_budget"] is None and order is not Order.STAGE_MAJOR:
+    if choices["memory_budget"] is None and order is None:
         return LineupScan(lineup, question, ONE_BY_ONE, keeps_models=True, options=options)
     return _planned(lineup, question, options, order, choices["memory_budget"])
 
@@ -173,10 +173,12 @@ def _planned(
     budget: str | None,
 ) -> LineupScan:
     """Let the planner decide; what it remarks goes to stderr."""
+    from lineup.memory import keep_little_freed_memory
     from lineup.planning.budget import bytes_from_text, plan_for_lineup
     from lineup.planning.plan import MAX_CHUNK, Order
     from lineup.scan.lineup_rows import ChunkLimits
 
+    keep_little_freed_memory()  # a plan counts what is in use
     budget_bytes = None if budget is None else bytes_from_text(budget)
     reading_bytes = 0
     if budget_bytes is not None:
