@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format shipped clean
+.PHONY: demo test check format bench shipped clean
 
 demo: $(VENV)/.runtime
 	$(BIN)/lineup demo --output lineup-demo
@@ -23,6 +23,20 @@ format: $(VENV)/.development
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The CPU benchmarks that fit into half an hour, and the report. BUNDLES names a folder with exported
+# models of random weights (benchmarks/README.md); without it they are exported into build/ first.
+MODELS = $(if $(BUNDLES),--bundles $(BUNDLES)) --record
+bench: $(VENV)/.development
+	$(BIN)/python benchmarks/cli_start.py --runs 5 --record
+	$(BIN)/python benchmarks/fingerprint.py --sizes 256 --rounds 3 --record
+	$(BIN)/python benchmarks/growth.py --rounds 1 --record
+	$(BIN)/python benchmarks/memory_flat.py --record
+	$(BIN)/python benchmarks/denoiser.py --rounds 1 --repeat 2 $(MODELS)
+	$(BIN)/python benchmarks/memory_limits.py --peers lineup --repeat 1 $(MODELS)
+	$(BIN)/python benchmarks/synthesis.py --rounds 1 --repeat 1 $(MODELS)
+	$(BIN)/python benchmarks/attribution.py --points 1x1 2x1 1x2 $(MODELS)
+	$(BIN)/python benchmarks/report.py
+
 # Makes everything under engine/lineup/data anew; SHARED holds photos/ and generated/.
 shipped: $(VENV)/.development
 	PATH="$(abspath $(BIN)):$$PATH" bash models/ship.sh $(SHARED)
@@ -35,7 +49,7 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml
 	touch $@
 
 $(VENV)/.development: $(VENV)/.runtime constraints.txt
-	$(PIP) --constraint constraints.txt --editable '.[dev,export,train]'
+	$(PIP) --constraint constraints.txt --editable '.[bench,dev,export,train]'
 	touch $@
 
 clean:

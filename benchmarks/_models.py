@@ -1,0 +1,232 @@
+"""Models of random weights for benchmarks, twice: as bundles, and as folders for the peers.
+
+A bundle that `lineup export --weights random` wrote names recipe and seed in its manifest; the
+same modules, built again from them, are saved by `save_pretrained` for PyTorch. What is there
+already is used again. Each model is made in a process of its own, which gives its memory back.
+
+    python benchmarks/_models.py peer BUNDLE FOLDER      the PyTorch folder of a bundle
+    python benchmarks/_models.py optimum FOLDER FOLDER   optimum's export of a PyTorch folder
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lineup.errors import LineupError
+
+WORK_DIR = Path("build/benchmarks")
+CAPTIONER, ENCODER = "blip-base", "clip-vit-l-14-336"
+GENERATORS = ("sd-turbo", "sd-turbo-b", "sd-turbo-c")
+"""Of one architecture; the second and third have seeds of their own."""
+
+RANDOM_ID = re.compile(r"random:(\d+)")
+REVISION = re.compile(r"architecture of (tiny )?([a-z0-9-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """Where the models of a run are; missing ones are made when asked for.
+
+    Attributes:
+        bundles: Folder of bundles.
+        work: Folder for what the peers need.
+        is_tiny: Whether bundles that are missing are made tiny, to try a benchmark out.
+    """
+
+    bundles: Path
+    work: Path
+    is_tiny: bool
+
+    def bundle(self, name: str) -> Path:
+        """Return a bundle of random weights, exporting it if it is missing."""
+        path = self.bundles / name
+        if not (path / "manifest.json").exists():
+            _run([*_program(), "export", *_export_arguments(name, self.is_tiny)], path)
+        return path.resolve()
+
+    def peer(self, name: str) -> Path:
+        """Return the folder from which PyTorch loads the same weights."""
+        path = self.work / "peers" / name
+        if not path.exists():
+            _run([sys.executable, __file__, "peer", str(self.bundle(name))], path)
+        return path.resolve()
+
+    def optimum(self, name: str) -> Path:
+        """Return what optimum exported from the same weights."""
+        path = self.work / "optimum" / name
+        if not path.exists():
+            _run([sys.executable, __file__, "optimum", str(self.peer(name))], path)
+        return path.resolve()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what every benchmark with models asks."""
+    parser.add_argument("--bundles", type=Path, help="folder of bundles; default: made in --work")
+    parser.add_argument("--work", type=Path, help=f"default: {WORK_DIR}")
+    parser.add_argument("--tiny", action="store_true", help="tiny models, to try it out")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="0 takes every core")
+
+
+def models_from_arguments(arguments: argparse.Namespace) -> Models:
+    """Return the models that were asked for."""
+    work = arguments.work or WORK_DIR / ("tiny" if arguments.tiny else "full")
+    return Models(arguments.bundles or work / "bundles", work, arguments.tiny)
+
+
+def settings_of_models(models: Models, names: list[str]) -> dict[str, str]:
+    """Return what every model is, for the record: random weights, recipe, seed."""
+    described = {}
+    for name in names:
+        source = _manifest(models.bundle(name))["source"]
+        described[name] = f"{source['revision']}, {source['id']}"
+    return described
+
+
+def _program() -> list[str]:
+    return [sys.executable, "-m", "lineup"]
+
+
+def _export_arguments(name: str, is_tiny: bool) -> list[str]:
+    kinds = {CAPTIONER: "captioner", ENCODER: "encoder"}
+    arguments = [kinds.get(name, "generator")]
+    if name in GENERATORS:
+        arguments += [GENERATORS[0], "--accept-licence", "--seed", str(GENERATORS.index(name))]
+    else:
+        arguments += [name]
+    arguments += ["--weights", "random", "--name", name, *(["--tiny"] if is_tiny else [])]
+    return [*arguments, "--output"]
+
+
+def _run(command: list[str], target: Path) -> None:
+    """Make a folder by a child process that takes it as its last argument; all of it or nothing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staged = target.with_name(f".{target.name}.part")
+    shutil.rmtree(staged, ignore_errors=True)
+    print(f"making {target}", file=sys.stderr, flush=True)
+    done = subprocess.run([*command, str(staged)], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        shutil.rmtree(staged, ignore_errors=True)
+        sys.exit(f"Error: {target} could not be made:\n{done.stderr[-2000:]}")
+    staged.rename(target)
+
+
+def _manifest(bundle: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((bundle / "manifest.json").read_text("utf-8"))
+    return manifest
+
+
+def _source_from_bundle(bundle: Path) -> Any:
+    """Return where the bundle's weights came from.
+
+    Raises:
+        LineupError: They are not random ones of a recipe.
+    """
+    from lineup_export.public.source import RandomSource  # noqa: PLC0415 - loads torch
+    from lineup_models.recipes.read import open_recipe  # noqa: PLC0415
+
+    said = _manifest(bundle)["source"]
+    seed, what = RANDOM_ID.fullmatch(said["id"]), REVISION.fullmatch(said["revision"])
+    if seed is None or what is None:
+        raise LineupError(f"{bundle} has weights of {said['id']}, expected random ones.")
+    return RandomSource(open_recipe(what[2]), int(seed[1]), is_tiny=what[1] is not None)
+
+
+def save_peer(bundle: Path, folder: Path) -> None:
+    """Save the weights of a bundle for transformers or diffusers, in single precision."""
+    source = _source_from_bundle(bundle)
+    {"generator": _save_pipeline, "captioner": _save_captioner, "encoder": _save_encoder}[
+        source.recipe.kind.value
+    ](source, folder)
+
+
+def _save_pipeline(source: Any, folder: Path) -> None:
+    import diffusers  # noqa: PLC0415 - heavy
+    import torch  # noqa: PLC0415
+    from tokenizers import Tokenizer  # noqa: PLC0415
+    from transformers import CLIPTokenizerFast  # noqa: PLC0415
+
+    parts = {part: source.module(part, torch.float32) for part in ("text_encoder", "unet", "vae")}
+    constants = {key: value for key, value in source.recipe.scheduler.items() if key != "type"}
+    pad_id = source.recipe.component("text_encoder").pad_token_id
+    words = Tokenizer.from_str(source.tokenizer("text_encoder"))
+    diffusers.StableDiffusionPipeline(
+        **parts,
+        tokenizer=CLIPTokenizerFast(
+            tokenizer_object=words, pad_token=words.id_to_token(pad_id), model_max_length=77
+        ),
+        scheduler=diffusers.EulerDiscreteScheduler(**constants),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+
+
+def _image_processor(source: Any, kind: Any, **fields: Any) -> Any:
+    given = source.recipe.preprocess
+    return kind(image_mean=list(given.mean), image_std=list(given.std), resample=3, **fields)
+
+
+def _save_captioner(source: Any, folder: Path) -> None:
+    import torch  # noqa: PLC0415 - heavy
+    import transformers  # noqa: PLC0415
+    from tokenizers import Tokenizer  # noqa: PLC0415
+
+    side = source.config("model")["vision_config"]["image_size"]
+    images = _image_processor(
+        source, transformers.BlipImageProcessor, size={"height": side, "width": side}
+    )
+    words = transformers.BertTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(source.tokenizer("model"))
+    )
+    source.module("model", torch.float32).save_pretrained(folder)
+    transformers.BlipProcessor(images, words).save_pretrained(folder)
+
+
+def _save_encoder(source: Any, folder: Path) -> None:
+    import torch  # noqa: PLC0415 - heavy
+    import transformers  # noqa: PLC0415
+
+    side = source.config("model")["image_size"]
+    source.module("model", torch.float32).save_pretrained(folder)
+    _image_processor(
+        source,
+        transformers.CLIPImageProcessor,
+        size={"shortest_edge": side},
+        crop_size={"height": side, "width": side},
+    ).save_pretrained(folder)
+
+
+def save_optimum(peer: Path, folder: Path) -> None:
+    """Let optimum export a pipeline the way its documentation says."""
+    from optimum.onnxruntime import ORTStableDiffusionPipeline  # noqa: PLC0415 - heavy
+
+    # A path that is no string is taken for a model.
+    pipeline = ORTStableDiffusionPipeline.from_pretrained(str(peer), export=True)
+    pipeline.save_pretrained(folder)
+
+
+def main() -> None:
+    """Make one folder."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=["peer", "optimum"])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("target", type=Path)
+    arguments = parser.parse_args()
+    make = {"peer": save_peer, "optimum": save_optimum}[arguments.kind]
+    try:
+        make(arguments.source, arguments.target)
+    except LineupError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Resynthesis at SD-Turbo's size under hard memory limits: does it run, and how much slower.
+
+    python benchmarks/memory_limits.py [--limits none 4GiB 2GiB] [--peers ...] [--record]
+
+Text encoder, one denoiser step at 512 px, decoder, and CLIP ViT-L/14@336 to its middle layer, by
+ours; diffusers fp32 without CLIP beside it. Says how the limit was set: a control group counts
+mapped weights that are in memory too, RLIMIT_DATA private memory only. --cgroup-parent names a
+group in which groups may be made, e.g. /sys/fs/cgroup on version 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _limits import Limiter, limiter_from_choice
+from _models import ENCODER, GENERATORS, add_arguments, models_from_arguments, settings_of_models
+from _peers import Peer, medians, run_peer
+from _record import finish
+from synthesis import LATENT_CHANNELS, LATENT_FACTOR, PROMPT, peer_from_name
+
+from lineup.planning.budget import bytes_from_text
+from lineup.synthesis.noise import noise_from_seed
+
+OURS, REFERENCE = "lineup", "diffusers fp32"
+
+
+def run_limited(
+    peer: Peer, request: dict[str, Any], limiter: Limiter, limit: str
+) -> dict[str, Any]:
+    """Run a peer once within a limit; "none" is no limit."""
+    if limit == "none":
+        return run_peer(peer, request)
+    with limiter.limited(bytes_from_text(limit)) as before_start:
+        return run_peer(peer, request, limit=before_start)
+
+
+def measure(arguments: argparse.Namespace, limiter: Limiter) -> dict[str, Any]:
+    """Run every peer under every limit."""
+    models = models_from_arguments(arguments)
+    peers = [peer_from_name(name, models) for name in arguments.peers]
+    side = arguments.size // LATENT_FACTOR
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        latents = Path(folder, "latents.npy")
+        np.save(latents, noise_from_seed(0, (1, LATENT_CHANNELS, side, side)))
+        request = {
+            "prompt": PROMPT,
+            "seed": 0,
+            "latents": str(latents),
+            "image": str(Path(folder, "image.npy")),
+            "size_px": arguments.size,
+            "repeat": arguments.repeat,
+            "device": "cpu",
+            "threads": arguments.threads,
+        }
+        for limit in arguments.limits:
+            for peer in peers:
+                extra = {"encoder": str(models.bundle(ENCODER))} if peer.name == OURS else {}
+                asked = request | extra
+                runs = [run_limited(peer, asked, limiter, limit) for _ in range(arguments.rounds)]
+                found.setdefault(limit, {})[peer.name] = outcome(runs)
+                print(outcome_line(limit, peer.name, found[limit][peer.name]), file=sys.stderr)
+    used = [GENERATORS[0], ENCODER]
+    return {"limits": found, "models": settings_of_models(models, used)}
+
+
+def outcome(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return medians, or how it failed."""
+    errors = [run["error"] for run in runs if "error" in run]
+    return {"error": errors[0]} if errors else {"medians": medians(runs), "runs": runs}
+
+
+def outcome_line(limit: str, name: str, found: dict[str, Any]) -> str:
+    """Return a line for people."""
+    if "error" in found:
+        return f"{limit:>6} {name:16} failed: {found['error'][-120:]}"
+    one = found["medians"]
+    return (
+        f"{limit:>6} {name:16}{one['ready_s']:8.1f} s to the first, {one['run_s']:.2f} s warm, "
+        f"{one['peak_mib.anonymous_mib']:.0f} MiB anonymous, "
+        f"{one['peak_mib.total_mib']:.0f} MiB in all"
+    )
+
+
+def main() -> None:
+    """Measure, print lines and the JSON line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    parser.add_argument("--limits", nargs="+", default=["none", "4GiB", "2GiB"])
+    parser.add_argument("--peers", nargs="+", default=[OURS, REFERENCE])
+    parser.add_argument("--cgroup-parent", type=Path)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--record", action="store_true")
+    arguments = parser.parse_args()
+    limiter = limiter_from_choice(arguments.cgroup_parent)
+    results = measure(arguments, limiter)
+    settings = {
+        "limited_by": limiter.kind,
+        **{key: getattr(arguments, key) for key in ("size", "threads", "rounds", "repeat", "tiny")},
+    }
+    finish("memory_limits", settings, results, record=arguments.record)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""How a peer talks to the harness: a request in its first argument, messages as JSON lines.
+
+Whatever a library prints goes to standard error, so that only messages are on standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from lineup.types import RgbImage
+
+_BEGAN = time.perf_counter()
+_MESSAGES = os.fdopen(os.dup(1), "w", encoding="utf-8")
+os.dup2(2, 1)
+
+
+def request() -> dict[str, Any]:
+    """Return what the harness asks for."""
+    asked: dict[str, Any] = json.loads(sys.argv[1])
+    return asked
+
+
+def say(event: str, **figures: Any) -> None:
+    """Tell the harness; it notes the time and the memory of this process."""
+    _MESSAGES.write(json.dumps({"event": event, **figures}) + "\n")
+    _MESSAGES.flush()
+
+
+def seconds_since_start() -> float:
+    """Return the seconds since this module was imported, the first thing a peer does."""
+    return time.perf_counter() - _BEGAN
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of the packages that are installed."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """Return what the work gave, and its seconds."""
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def measure_images(asked: dict[str, Any], draw: Callable[[], RgbImage]) -> None:
+    """Draw once cold, then `repeat` times; tell every time, and keep the last image.
+
+    Args:
+        asked: The request: `repeat`, and `image`, a file for the image (NumPy).
+        draw: Makes the image of the request, shape (height, width, 3), uint8.
+    """
+    image, first_s = timed(draw)
+    say("first", first_s=first_s)
+    seconds = []
+    for _ in range(asked["repeat"]):
+        image, one_s = timed(draw)
+        seconds.append(one_s)
+    np.save(asked["image"], image)
+    say("measured", runs_s=seconds)
+
+
+def image_from_unit(pixels: np.ndarray[Any, Any]) -> RgbImage:
+    """Return what a pipeline gave in 0..1 as uint8."""
+    image: RgbImage = np.round(255 * np.asarray(pixels, np.float32)).astype(np.uint8)
+    return image
+
+
+def missing(names: Sequence[str]) -> str | None:
+    """Return the first of these packages that is not installed."""
+    return next((name for name in names if not versions(name)), None)

@@ -1,0 +1,57 @@
+"""One step of a bundle's denoiser, opened by the engine or by ONNX Runtime's default settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import _child
+import numpy as np
+
+from lineup.types import RgbImage
+
+
+def runner_of_engine(asked: dict[str, Any]) -> Any:
+    """Open the graph as a verdict does."""
+    from lineup.backends.opening import options_for_device, runner_from_bundle  # noqa: PLC0415
+    from lineup.bundles.bundle import open_bundle  # noqa: PLC0415
+
+    # Verifying hashes is what opening a bundle costs, not what loading a graph does.
+    bundle = open_bundle(Path(asked["model"]))
+    device, options = options_for_device(asked["device"], asked["threads"])
+    return lambda: runner_from_bundle(bundle, "unet", device, options).run
+
+
+def runner_of_defaults(asked: dict[str, Any]) -> Any:
+    """Open the same file the way ONNX Runtime's own examples do."""
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = asked["threads"]
+
+    def load() -> Any:
+        session = onnxruntime.InferenceSession(
+            asked["graph"], options, providers=["CPUExecutionProvider"]
+        )
+        return lambda feeds: dict(zip(("prediction",), session.run(None, feeds), strict=True))
+
+    return load
+
+
+def main() -> None:
+    """Answer one request."""
+    asked = _child.request()
+    openers = {"lineup": runner_of_engine, "defaults": runner_of_defaults}
+    load = openers[asked["runtime"]](asked)
+    run, load_s = _child.timed(load)
+    _child.say("loaded", load_s=load_s, versions=_child.versions("onnxruntime-gpu"))
+    feeds = dict(np.load(asked["feeds"]))
+
+    def step() -> RgbImage:
+        return np.asarray(run(feeds)["prediction"])
+
+    _child.measure_images(asked, step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""A candidate at SD-Turbo's size, one image: ours against diffusers and optimum.
+
+    python benchmarks/synthesis.py [--bundles DIR] [--rounds 3] [--repeat 3] [--record]
+
+Text encoder, one step of the denoiser, image decoder; the same random weights and the same noise
+for all. Every program is a child process of its own, a round runs each once. Peers: PyTorch eager
+in fp32 and bf16 (on a GPU fp16 eager and compiled), and optimum's ONNX Runtime pipeline with
+default settings. How far the images are from PyTorch's in fp32 is part of the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _models import GENERATORS, Models, add_arguments, models_from_arguments, settings_of_models
+from _peers import Peer, summary, take_turns
+from _record import finish
+
+from lineup.synthesis.noise import noise_from_seed
+
+PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
+OURS, REFERENCE = "lineup", "diffusers fp32"
+RATIO_KEYS = ("run_s", "ready_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
+LATENT_CHANNELS, LATENT_FACTOR = 4, 8
+CPU_PEERS = (OURS, REFERENCE, "diffusers bf16", "optimum")
+GPU_PEERS = (OURS, "diffusers fp16", "diffusers fp16 compiled")
+
+
+def peer_from_name(name: str, models: Models) -> Peer:
+    """Return how a peer is run; what it loads is made if it is missing."""
+    generator = GENERATORS[0]
+    if name == OURS:
+        return Peer(name, "lineup_synthesis.py", {"model": str(models.bundle(generator))})
+    if name == "optimum":
+        return Peer(name, "optimum_synthesis.py", {"model": str(models.optimum(generator))})
+    _, number_format, *extra = name.split(" ")
+    dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[number_format]
+    asked = {"model": str(models.peer(generator)), "dtype": dtype}
+    asked |= {"compile": "compiled" in extra, "channels_last": "channels-last" in extra}
+    return Peer(name, "diffusers_synthesis.py", asked)
+
+
+def image_errors(images: dict[str, Path], reference: str) -> dict[str, dict[str, float]]:
+    """Return how far the images are from those of a reference, in levels of 255."""
+    if not images[reference].exists():
+        return {}
+    expected = np.load(images[reference]).astype(np.float64)
+    errors = {}
+    for name, path in images.items():
+        if name != reference and path.exists():
+            gap = np.abs(np.load(path) - expected)
+            errors[name] = {"mean_levels": float(gap.mean()), "max_levels": float(gap.max())}
+    return errors
+
+
+def measure(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
+    """Let the peers take turns."""
+    models = models_from_arguments(arguments)
+    side = arguments.size // LATENT_FACTOR
+    with tempfile.TemporaryDirectory() as folder:
+        latents = Path(folder, "latents.npy")
+        np.save(latents, noise_from_seed(arguments.seed, (1, LATENT_CHANNELS, side, side)))
+        images = {name: Path(folder, f"{name.replace(' ', '-')}.npy") for name in names}
+        peers = []
+        for name in names:
+            peer = peer_from_name(name, models)
+            asked = {**peer.request, "image": str(images[name])}
+            peers.append(Peer(name, peer.program, asked))
+        request = {
+            "prompt": PROMPT,
+            "seed": arguments.seed,
+            "latents": str(latents),
+            "size_px": arguments.size,
+            "repeat": arguments.repeat,
+            "device": arguments.device,
+            "threads": arguments.threads,
+        }
+        runs = take_turns(peers, request, arguments.rounds)
+        reference = next((name for name in (REFERENCE, OURS) if name in names), names[0])
+        errors = image_errors(images, reference)
+    return {
+        **summary(runs, names[0], RATIO_KEYS),
+        "compared_with": reference,
+        "image_errors": errors,
+        "models": settings_of_models(models, [GENERATORS[0]]),
+    }
+
+
+def table_lines(results: dict[str, Any]) -> list[str]:
+    """Return the table for people."""
+    lines = [f"{'':26}{'load s':>8}{'ready s':>9}{'image s':>9}{'anonymous':>11}{'mapped':>8} MiB"]
+    for name, one in results["medians"].items():
+        load_s = one.get("load_s", one.get("open_s", 0) + one.get("stages_s.load", 0))
+        lines.append(
+            f"{name:26}{load_s:8.1f}{one['ready_s']:9.1f}{one['run_s']:9.2f}"
+            f"{one['peak_mib.anonymous_mib']:11.0f}{one['peak_mib.file_backed_mib']:8.0f}"
+        )
+    lines += [f"{name}: failed: {why}" for name, why in results["failures"].items()]
+    for name, ratios in results["ratios"].items():
+        shown = ", ".join(f"{key} {one['median']:.2f}" for key, one in ratios.items())
+        lines.append(f"{name} out of ours: {shown}")
+    return lines
+
+
+def main() -> None:
+    """Measure, print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add_arguments(parser)
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="ours first; default: all")
+    parser.add_argument("--size", type=int, default=512, help="side of the image, px")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeat", type=int, default=3, help="warm images per process")
+    parser.add_argument("--record", action="store_true")
+    arguments = parser.parse_args()
+    on_gpu = arguments.device != "cpu"
+    names = arguments.peers or list(GPU_PEERS if on_gpu else CPU_PEERS)
+    results = measure(arguments, names)
+    print("\n".join(table_lines(results)))
+    keys = ("device", "threads", "size", "seed", "rounds", "repeat", "tiny")
+    settings = {key: getattr(arguments, key) for key in keys}
+    name = "synthesis" if not on_gpu else "synthesis_gpu"
+    finish(name, settings, results, record=arguments.record)
+
+
+if __name__ == "__main__":
+    main()
