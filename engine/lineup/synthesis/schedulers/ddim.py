@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from lineup.synthesis.schedulers.base import Scheduler
 from lineup.synthesis.schedulers.constants import Constants
 from lineup.synthesis.schedulers.noise_schedule import ONE, noise_schedule_from_constants
 from lineup.synthesis.schedulers.spacing import (
@@ -12,10 +11,11 @@ from lineup.synthesis.schedulers.spacing import (
     first_step_from_strength,
     spaced_timesteps,
 )
+from lineup.synthesis.schedulers.variance_preserving import VariancePreservingScheduler
 from lineup.types import Float32Array
 
 
-class DdimScheduler(Scheduler):
+class DdimScheduler(VariancePreservingScheduler):
     """diffusers' DDIMScheduler at eta 0.
 
     Args:
@@ -40,11 +40,6 @@ class DdimScheduler(Scheduler):
         self._clip_range = constants.number("clip_sample_range", 1.0) if clips else None
         self.timesteps = np.array(self._timesteps, np.float32)
         self.first_step = first_step_from_strength(steps, strength)
-        self.initial_scale = ONE
-
-    def model_input(self, latents: Float32Array, step: int) -> Float32Array:
-        """Return the latents as they are."""
-        return latents
 
     def previous(
         self,
@@ -62,7 +57,3 @@ class DdimScheduler(Scheduler):
         alpha = self._schedule.alpha(target) if target >= 0 else self._final_alpha
         moved: Float32Array = np.sqrt(alpha) * original + np.sqrt(ONE - alpha) * epsilon
         return moved
-
-    def noised(self, original: Float32Array, noise: Float32Array, step: int) -> Float32Array:
-        """Return the latents of an image with the noise that they carry before a step."""
-        return self._schedule.noised(original, noise, self._timesteps[step])

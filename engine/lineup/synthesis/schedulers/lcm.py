@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from lineup.synthesis.schedulers.base import Scheduler, fresh
+from lineup.synthesis.schedulers.base import fresh
 from lineup.synthesis.schedulers.consistency import consistency_timesteps
 from lineup.synthesis.schedulers.constants import Constants
-from lineup.synthesis.schedulers.noise_schedule import ONE, noise_schedule_from_constants
+from lineup.synthesis.schedulers.noise_schedule import noise_schedule_from_constants
+from lineup.synthesis.schedulers.variance_preserving import VariancePreservingScheduler
 from lineup.types import Float32Array
 
 _SIGMA_DATA = np.float32(0.5)
 """Standard deviation of the data in the boundary conditions: 2310.04378, section 3."""
 
 
-class LcmScheduler(Scheduler):
+class LcmScheduler(VariancePreservingScheduler):
     """diffusers' LCMScheduler; also of LCM-LoRA.
 
     Args:
@@ -38,11 +39,6 @@ class LcmScheduler(Scheduler):
         self._clip_range = constants.number("clip_sample_range", 1.0) if clips else None
         self.timesteps = np.array(self._timesteps, np.float32)
         self.first_step = 0
-        self.initial_scale = ONE
-
-    def model_input(self, latents: Float32Array, step: int) -> Float32Array:
-        """Return the latents as they are."""
-        return latents
 
     def needs_noise(self, step: int) -> bool:
         """Return whether a step adds fresh noise: all but the last do."""
@@ -65,10 +61,6 @@ class LcmScheduler(Scheduler):
         if not self.needs_noise(step):
             return denoised
         return self._schedule.noised(denoised, fresh(noise), self._timesteps[step + 1])
-
-    def noised(self, original: Float32Array, noise: Float32Array, step: int) -> Float32Array:
-        """Return the latents of an image with the noise that they carry before a step."""
-        return self._schedule.noised(original, noise, self._timesteps[step])
 
     def _boundary(self, timestep: int) -> tuple[np.float32, np.float32]:
         """Return c_skip and c_out: consistency models (2303.01469), appendix C."""

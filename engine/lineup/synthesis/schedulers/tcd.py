@@ -7,15 +7,16 @@ import math
 import numpy as np
 
 from lineup.errors import BundleFormatError
-from lineup.synthesis.schedulers.base import Scheduler, fresh
+from lineup.synthesis.schedulers.base import fresh
 from lineup.synthesis.schedulers.consistency import consistency_timesteps
 from lineup.synthesis.schedulers.constants import Constants
 from lineup.synthesis.schedulers.noise_schedule import ONE, noise_schedule_from_constants
 from lineup.synthesis.schedulers.spacing import first_step_from_strength
+from lineup.synthesis.schedulers.variance_preserving import VariancePreservingScheduler
 from lineup.types import Float32Array
 
 
-class TcdScheduler(Scheduler):
+class TcdScheduler(VariancePreservingScheduler):
     """diffusers' TCDScheduler.
 
     Args:
@@ -36,11 +37,6 @@ class TcdScheduler(Scheduler):
             raise BundleFormatError(f"scheduler.eta: {self._eta:g} is not between 0 and 1")
         self.timesteps = np.array(self._timesteps, np.float32)
         self.first_step = first_step_from_strength(steps, strength)
-        self.initial_scale = ONE
-
-    def model_input(self, latents: Float32Array, step: int) -> Float32Array:
-        """Return the latents as they are."""
-        return latents
 
     def needs_noise(self, step: int) -> bool:
         """Return whether a step adds fresh noise: all but the last do, unless eta is 0."""
@@ -66,7 +62,3 @@ class TcdScheduler(Scheduler):
         ratio = self._schedule.alpha(target) / self._schedule.alpha(between)
         noisy: Float32Array = np.sqrt(ratio) * moved + np.sqrt(ONE - ratio) * fresh(noise)
         return noisy
-
-    def noised(self, original: Float32Array, noise: Float32Array, step: int) -> Float32Array:
-        """Return the latents of an image with the noise that they carry before a step."""
-        return self._schedule.noised(original, noise, self._timesteps[step])
