@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -90,19 +89,3 @@ EXTENDED = SearchSpace(name="extended", upsamplers=tuple(Upsampler), factors=(2,
 """With the upsamplers of other generator families, and tails that enlarge by 4 or 8 at once."""
 
 SPACES = {space.name: space for space in (PUBLISHED, EXTENDED)}
-
-
-def count_architectures(space: SearchSpace) -> int:
-    """Return how many different architectures `space` holds, over all start scales.
-
-    A cell is an order of its three operations, an activation and a norm; a level is an upsampler,
-    a factor and 1 to `cells_max` cells; a decoder from scale s is any sequence of levels whose
-    factors multiply to 2^s.
-    """
-    cells = math.factorial(len(Operation)) * len(space.activations) * len(space.norms)
-    level = len(space.upsamplers) * sum(cells**count for count in range(1, space.cells_max + 1))
-    decoders = [1]
-    for scale in range(1, space.levels + 1):
-        doublings = (factor.bit_length() - 1 for factor in space.factors)
-        decoders.append(sum(level * decoders[scale - step] for step in doublings if step <= scale))
-    return sum(decoders[1:])

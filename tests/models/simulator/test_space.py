@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import permutations, product
 
 import pytest
@@ -13,8 +14,23 @@ from lineup_models.simulator.space import (
     Operation,
     SearchSpace,
     Upsampler,
-    count_architectures,
 )
+
+
+def count_architectures(space: SearchSpace) -> int:
+    """Return how many different architectures `space` holds, over all start scales.
+
+    A cell is an order of its three operations, an activation and a norm; a level is an upsampler,
+    a factor and 1 to `cells_max` cells; a decoder from scale s is any sequence of levels whose
+    factors multiply to 2^s.
+    """
+    cells = math.factorial(len(Operation)) * len(space.activations) * len(space.norms)
+    level = len(space.upsamplers) * sum(cells**count for count in range(1, space.cells_max + 1))
+    decoders = [1]
+    for scale in range(1, space.levels + 1):
+        doublings = (factor.bit_length() - 1 for factor in space.factors)
+        decoders.append(sum(level * decoders[scale - step] for step in doublings if step <= scale))
+    return sum(decoders[1:])
 
 
 def test_published_space_is_as_large_as_the_paper_says() -> None:
