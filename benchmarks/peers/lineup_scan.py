@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import _child
 
 
@@ -14,9 +16,11 @@ def main() -> None:
     _child.say("loaded", import_s=imported_s, versions=_child.versions("onnxruntime-gpu"))
     scan = ["scan", *asked["images"], "--lineup", asked["lineup"], "--output", asked["rows"]]
     scan += ["--overwrite", "--threads", str(asked["threads"]), "--device", asked["device"]]
-    _, scan_s = _child.timed(
+    exit_code, scan_s = _child.timed(
         lambda: cli.main([*scan, *asked["options"]], prog_name="lineup", standalone_mode=False)
     )
+    if exit_code:  # time that made no verdicts is none to compare
+        sys.exit(f"lineup scan ended with exit code {exit_code}")
     _child.say("measured", scan_s=scan_s)
 
 

@@ -86,3 +86,14 @@ def test_a_scan_in_a_child_is_measured():
     assert [one["count"] for one in points] == [1, 2]
     assert all(one["seconds"] > 0 for one in points)
     assert found["candidates"] == {"points": [], "line": None}
+
+
+def test_a_scan_that_made_no_verdicts_is_no_measurement(tmp_path):
+    from growth import scan_once
+
+    broken = tmp_path / "images"
+    broken.mkdir()
+    (broken / "a.png").write_bytes(b"no image")
+
+    with pytest.raises(SystemExit, match="exit code 1"):
+        scan_once(broken, (), "pocket", tmp_path, 1)
