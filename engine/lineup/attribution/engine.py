@@ -11,6 +11,7 @@ Captioner, encoder and generators are loaded only when their evidence is asked f
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from lineup.attribution.cases import Case, Query
 from lineup.attribution.options import DEFAULT_OPTIONS, EVIDENCE_NAMES, AttributionOptions
 from lineup.attribution.published import published_verdict
 from lineup.calibration.calibration import Calibration
+from lineup.calibration.io import dict_from_calibration
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.closing import ClosesOnExit
 from lineup.engine import FINGERPRINT_EVIDENCE, RUN_ID_DIGITS, Engine, real_evidence
@@ -181,7 +183,7 @@ class LineupEngine(ClosesOnExit):
     def run_id(self, options: AttributionOptions = DEFAULT_OPTIONS) -> str:
         """Return 12 hex digits that change when the models, the gallery or the question do."""
         evidence = options.evidence or self.evidence
-        parts = [self.engine.run_id(evidence), repr(self.calibration)]
+        parts = [self.engine.run_id(evidence), _calibration_text(self.calibration)]
         if set(evidence) & set(SIGNALS):
             settings = options.resynthesis or self.lineup.spec.resynthesis
             parts += [*self._models.digests, repr(settings)]
@@ -320,3 +322,9 @@ class LineupEngine(ClosesOnExit):
             families=self._models.families,
             caption=None if case.resynthesis is None else case.resynthesis.caption,
         )
+
+
+def _calibration_text(calibration: Calibration | None) -> str:
+    """Return what is the same in every process, which a set's order is not."""
+    content = None if calibration is None else dict_from_calibration(calibration)
+    return json.dumps(content, sort_keys=True)

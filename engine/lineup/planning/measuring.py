@@ -159,12 +159,6 @@ def _is_enough(seconds: list[float]) -> bool:
     return total > MOST_SECONDS or (len(seconds) >= LEAST_RUNS and total > LEAST_SECONDS)
 
 
-def _run_seconds(runner: Runner, feeds: Feeds) -> float:
-    start = time.perf_counter()
-    runner.run(feeds)
-    return time.perf_counter() - start
-
-
 def _private_bytes() -> int:
     return resident_kib()[0] * 2**10
 
