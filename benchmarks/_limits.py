@@ -1,15 +1,13 @@
-"""Hard limits on a child's memory: a control group where one may be made, else RLIMIT_DATA.
+"""Hard limits on a child's memory by a control group.
 
-A control group counts private memory and the pages of files that are in memory for it, and drops
-the latter when it is full. RLIMIT_DATA bounds private writable memory only (what is reserved, used
-or not), so that mapped weights are outside of it; what it shows is that private memory suffices,
-not how much slower reading weights again is.
+It counts private memory and the pages of files that are in memory for it, and drops the latter when
+it is full. RLIMIT_DATA and RLIMIT_AS are no substitute: they bound what is reserved, and ONNX
+Runtime maps weights privately and writable, so that weights that are never in memory count.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,19 +22,16 @@ class Limiter:
     """A way to bound the memory of a child.
 
     Attributes:
-        kind: "cgroup-v2", "cgroup-v1" or "rlimit-data".
-        parent: Group in which a group per child is made; None without control groups.
+        kind: "cgroup-v2" or "cgroup-v1".
+        parent: Group in which a group per child is made.
     """
 
     kind: str
-    parent: Path | None = None
+    parent: Path
 
     @contextmanager
     def limited(self, limit_bytes: int) -> Iterator[Callable[[], None]]:
         """Yield what a child calls before it starts its program."""
-        if self.parent is None:
-            yield lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes, limit_bytes))
-            return
         group = self.parent / f"lineup-benchmark-{os.getpid()}"
         group.mkdir()
         try:
@@ -52,8 +47,8 @@ def _write_pid(members: Path) -> None:
     members.write_text(str(os.getpid()))
 
 
-def limiter_from_choice(parent: Path | None) -> Limiter:
-    """Return how memory is bounded on this machine.
+def limiter_from_choice(parent: Path | None) -> Limiter | None:
+    """Return how memory is bounded on this machine; None where it cannot be.
 
     Args:
         parent: Control group that may be used; None tries the process's own of version 2, and
@@ -65,7 +60,7 @@ def limiter_from_choice(parent: Path | None) -> Limiter:
     own = _own_group()
     if own is not None and _can_make_groups(own):
         return Limiter("cgroup-v2", own)
-    return Limiter("rlimit-data")
+    return None
 
 
 def _own_group() -> Path | None:

@@ -239,10 +239,8 @@ def limits(document: Document) -> list[str]:
             keys = (("ready_s", ".1f"), ("run_s", ".2f"), (ANONYMOUS, ".0f"), (MAPPED, ".0f"))
             rows.append((limit, name, told, *(number(one, key, form) for key, form in keys)))
     header = ("limit", "program", "", "first after s", "warm s", "anonymous MiB", "mapped MiB")
-    way = document["settings"]["limited_by"]
-    says = {
-        "rlimit-data": "RLIMIT_DATA: private writable memory is bounded; mapped weights are not.",
-    }.get(way, f"{way}: private memory and pages of files together are bounded.")
+    way = document["settings"]["limited_by"] or "No control group"
+    says = f"{way}; a control group bounds private memory and pages of files together."
     return [*tiny_warning(document), *table(header, rows), "", says]
 
 

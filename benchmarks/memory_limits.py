@@ -3,9 +3,9 @@
     python benchmarks/memory_limits.py [--limits none 4GiB 2GiB] [--peers ...] [--record]
 
 Text encoder, one denoiser step at 512 px, decoder, and CLIP ViT-L/14@336 to its middle layer, by
-ours; diffusers fp32 without CLIP beside it. Says how the limit was set: a control group counts
-mapped weights that are in memory too, RLIMIT_DATA private memory only. --cgroup-parent names a
-group in which groups may be made, e.g. /sys/fs/cgroup on version 2.
+ours; diffusers fp32 without CLIP beside it. A control group sets the limit and counts mapped
+weights in memory too. --cgroup-parent names a group in which groups may be made; without one, and
+where the process may make none of its own, limits are recorded as not run.
 """
 
 from __future__ import annotations
@@ -30,16 +30,18 @@ OURS, REFERENCE = "lineup", "diffusers fp32"
 
 
 def run_limited(
-    peer: Peer, request: dict[str, Any], limiter: Limiter, limit: str
+    peer: Peer, request: dict[str, Any], limiter: Limiter | None, limit: str
 ) -> dict[str, Any]:
     """Run a peer once within a limit; "none" is no limit."""
     if limit == "none":
         return run_peer(peer, request)
+    if limiter is None:
+        return {"error": "not run: no control group can be made here; name a --cgroup-parent"}
     with limiter.limited(bytes_from_text(limit)) as before_start:
         return run_peer(peer, request, limit=before_start)
 
 
-def measure(arguments: argparse.Namespace, limiter: Limiter) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, limiter: Limiter | None) -> dict[str, Any]:
     """Run every peer under every limit."""
     models = models_from_arguments(arguments)
     peers = [peer_from_name(name, models) for name in arguments.peers]
@@ -102,7 +104,7 @@ def main() -> None:
     limiter = limiter_from_choice(arguments.cgroup_parent)
     results = measure(arguments, limiter)
     settings = {
-        "limited_by": limiter.kind,
+        "limited_by": None if limiter is None else limiter.kind,
         **{key: getattr(arguments, key) for key in ("size", "threads", "rounds", "repeat", "tiny")},
     }
     finish("memory_limits", settings, results, record=arguments.record)

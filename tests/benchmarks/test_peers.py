@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
@@ -108,21 +107,13 @@ def test_repeated_runs_count_by_their_median():
     assert medians(runs) == {"run_s": 3.0, "peak_mib.total_mib": 6}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a limit of Linux")
-def test_private_memory_is_bounded_where_no_group_can_be_made(write_peer, tmp_path):
-    from _limits import Limiter
-    from _peers import run_peer
+def test_a_limit_without_a_control_group_is_not_run(write_peer):
+    from memory_limits import run_limited
 
-    peer = write_peer("holder", HOLDS_MEMORY)
-    request = {"mib": 600, "repeat": 1, "image": str(tmp_path / "image.npy")}
+    peer = write_peer("fine", '_child.say("measured", scan_s=1.0)')
 
-    with Limiter("rlimit-data").limited(500 * 2**20) as before_start:
-        refused = run_peer(peer, request, limit=before_start)
-    with Limiter("rlimit-data").limited(2000 * 2**20) as before_start:
-        granted = run_peer(peer, request, limit=before_start)
-
-    assert "MemoryError" in refused["error"]
-    assert "error" not in granted
+    assert run_limited(peer, {}, None, "2GiB")["error"].startswith("not run")
+    assert run_limited(peer, {}, None, "none")["scan_s"] == 1.0
 
 
 def test_a_group_gets_the_limit_and_goes_again(tmp_path):

@@ -55,7 +55,7 @@ def found():
         "memory_limits": document(
             "memory_limits",
             {"limits": {"2GiB": {"diffusers fp32": {"error": "a | MemoryError"}}}},
-            limited_by="rlimit-data",
+            limited_by="cgroup-v2",
         ),
     }
 
