@@ -9,10 +9,11 @@ from enum import Enum
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind, Graph
 from lineup.bundles.store import BundleStore
-from lineup.embedding.encoder import CUT_TOWER, WHOLE_TOWER
+from lineup.embedding.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
 from lineup.errors import BundleFormatError
 from lineup.evidence.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
+from lineup.machine import usable_cores
 from lineup.paths import home_dir
 
 CAPTION_STEPS = 16
@@ -37,9 +38,12 @@ class ModelCost:
         stage: What it does for a query.
         mapped_bytes: Weights that stay in their files.
         loaded_bytes: Private memory of its loaded graphs.
-        activation_bytes: Largest private memory of one run.
+        activation_bytes: Largest private memory of a run on one image.
         run_ms: Time for one item: a caption, a picture, a feature.
         blobs: Names of its weight files; models that share one share its pages.
+        per_image_bytes: What each further image of a run adds.
+        most_images: Images that a run takes at most.
+        runs_at_once: Runs that work side by side.
     """
 
     name: str
@@ -49,6 +53,15 @@ class ModelCost:
     activation_bytes: int
     run_ms: float
     blobs: frozenset[tuple[str, int]]
+    per_image_bytes: int = 0
+    most_images: int = 1
+    runs_at_once: int = 1
+
+    def run_bytes(self, images: int) -> int:
+        """Return the private memory of its runs when so many images wait for it."""
+        further = min(images, self.most_images) - 1
+        one_run = self.activation_bytes + further * self.per_image_bytes
+        return min(images, self.runs_at_once) * one_run
 
 
 _STAGE_FROM_KIND = {
@@ -67,7 +80,7 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
     """
     manifest = bundle.manifest
     runs = _runs_per_item(bundle)
-    loaded = activation = 0
+    loaded = activation = per_image = 0
     run_ms = 0.0
     blobs: set[tuple[str, int]] = set()
     for role, count in runs.items():
@@ -79,6 +92,7 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
             )
         loaded += graph.cost.loaded_bytes
         activation = max(activation, graph.cost.activation_bytes)
+        per_image = max(per_image, graph.cost.activation_bytes_per_item)
         run_ms += count * graph.cost.run_ms
         blobs |= {(record.sha256, record.size_bytes) for record in graph.weights}
     return ModelCost(
@@ -89,6 +103,10 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
         activation_bytes=activation,
         run_ms=run_ms,
         blobs=frozenset(blobs),
+        per_image_bytes=per_image,
+        # Captions and pictures are made one by one; fingerprints one by one on every core.
+        most_images=CPU_IMAGES_PER_RUN if manifest.kind is BundleKind.ENCODER else 1,
+        runs_at_once=usable_cores() if manifest.kind is BundleKind.FINGERPRINT else 1,
     )
 
 

@@ -9,7 +9,7 @@ says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from lineup.errors import UsageError
@@ -23,6 +23,10 @@ PICTURE_BYTES = 3
 MAX_CHUNK = 64
 """Most images whose captions and pictures wait at a time; more saves no further loading."""
 
+
+HOLES_BYTES = 3 * MIB
+"""Freed memory that stays in holes between the blocks of each loaded model; measured with the
+pocket lineup, 2 to 5 MiB a model."""
 
 UNLIMITED = 2**62
 """Stands for no budget."""
@@ -149,7 +153,7 @@ def smallest_budget(models: Sequence[ModelCost], work: Work, *, base_bytes: int)
 
 
 def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> MemoryPlan:
-    loaded = sum(model.loaded_bytes for model in models)
+    loaded = sum(model.loaded_bytes + HOLES_BYTES for model in models)
     pictures = _pictures_bytes(models, work)
     stages = tuple(
         StagePlan(
@@ -157,7 +161,7 @@ def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> Me
             stage=model.stage,
             loads=1,
             runs=_runs(model, models, work),
-            peak_bytes=base_bytes + loaded + pictures + model.activation_bytes,
+            peak_bytes=base_bytes + loaded + pictures + _run_bytes(model, models, work),
             mapped_bytes=model.mapped_bytes,
             seconds=_runs(model, models, work) * model.run_ms / 1e3,
         )
@@ -177,9 +181,11 @@ def _stage_major(
     models: Sequence[ModelCost], work: Work, base_bytes: int, budget_bytes: int
 ) -> MemoryPlan:
     # Fingerprints are taken while queries come in and again of pictures: that model stays.
-    kept = sum(model.loaded_bytes for model in models if model.stage is Stage.FINGERPRINT)
+    kept = sum(
+        model.loaded_bytes + HOLES_BYTES for model in models if model.stage is Stage.FINGERPRINT
+    )
     loaded = {model.name: kept + _loaded_beside_kept(model) for model in models}
-    busiest = max(loaded[model.name] + model.activation_bytes for model in models)
+    busiest = max(loaded[model.name] + _run_bytes(model, models, work) for model in models)
     per_image = _pictures_bytes(models, work)
     spare = min(budget_bytes - base_bytes - busiest, MOST_PICTURE_BYTES)
     chunk = max(1, min(MAX_CHUNK, work.images, spare // per_image if per_image else MAX_CHUNK))
@@ -191,7 +197,10 @@ def _stage_major(
             loads=1 if model.stage is Stage.FINGERPRINT else chunks,
             runs=_runs(model, models, work),
             peak_bytes=(
-                base_bytes + chunk * per_image + loaded[model.name] + model.activation_bytes
+                base_bytes
+                + chunk * per_image
+                + loaded[model.name]
+                + _run_bytes(model, models, work)
             ),
             mapped_bytes=model.mapped_bytes,
             seconds=_runs(model, models, work) * model.run_ms / 1e3,
@@ -210,7 +219,7 @@ def _stage_major(
 
 
 def _loaded_beside_kept(model: ModelCost) -> int:
-    return 0 if model.stage is Stage.FINGERPRINT else model.loaded_bytes
+    return 0 if model.stage is Stage.FINGERPRINT else model.loaded_bytes + HOLES_BYTES
 
 
 def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:
@@ -232,6 +241,11 @@ def _runs(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
         Stage.FINGERPRINT: 1 + pictures,
     }
     return work.images * per_image[model.stage]
+
+
+def _run_bytes(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
+    """Return the private memory of a model's runs; a query's pictures are looked at together."""
+    return model.run_bytes(_runs(model, models, replace(work, images=1)))
 
 
 def _pictures_bytes(models: Sequence[ModelCost], work: Work) -> int:

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from lineup.errors import UsageError
 from lineup.planning.costs import ModelCost, Stage
 from lineup.planning.plan import (
+    HOLES_BYTES,
     MAX_CHUNK,
     MOST_PICTURE_BYTES,
     Order,
@@ -49,7 +52,7 @@ def plan(budget_mib, work=WORK, order=None):
 def test_without_a_limit_everything_is_loaded_once_and_stays():
     made = plan(None)
     assert (made.order, made.chunk) == (Order.IMAGE_MAJOR, 1)
-    assert made.peak_bytes == BASE + 140 * MIB + PICTURES + 400 * MIB
+    assert made.peak_bytes == BASE + 140 * MIB + 5 * HOLES_BYTES + PICTURES + 400 * MIB
     assert made.mapped_bytes == (3 + 900 + 3300 + 600) * MIB  # the shared weights once
     assert all(stage.loads == 1 for stage in made.stages)
     assert not made.notes
@@ -66,7 +69,8 @@ def test_a_smaller_budget_takes_one_model_at_a_time():
     made = plan(4096)
     assert made.order is Order.STAGE_MAJOR
     assert made.chunk == 10
-    assert made.peak_bytes == BASE + 10 * PICTURES + (10 + 440) * MIB  # the fingerprint model stays
+    # The fingerprint model stays.
+    assert made.peak_bytes == BASE + 10 * PICTURES + (10 + 440) * MIB + 2 * HOLES_BYTES
     assert made.mapped_bytes == 3300 * MIB
     assert made.peak_bytes + made.mapped_bytes <= 4096 * MIB
     assert not made.notes
@@ -119,3 +123,22 @@ def test_pictures_that_wait_are_bounded_without_a_budget():
     made = plan(None, work, order=Order.STAGE_MAJOR)
     assert made.chunk * 2 * 8 * 1024 * 1024 * 3 <= MOST_PICTURE_BYTES
     assert made.chunk > 1
+
+
+def test_an_encoder_looks_at_a_querys_pictures_together():
+    clip = replace(MODELS[-1], per_image_bytes=30 * MIB, most_images=8)
+    assert clip.run_bytes(1) == 100 * MIB
+    assert clip.run_bytes(5) == (100 + 4 * 30) * MIB
+    assert clip.run_bytes(50) == (100 + 7 * 30) * MIB
+    (stage,) = plan_from_budget([clip], WORK, base_bytes=BASE, budget_bytes=None).stages
+    assert stage.peak_bytes == BASE + (20 + 100) * MIB + HOLES_BYTES
+
+
+def test_fingerprints_are_taken_side_by_side():
+    finger = replace(MODELS[0], runs_at_once=4)
+    assert finger.run_bytes(1) == 20 * MIB
+    assert finger.run_bytes(9) == 80 * MIB
+    made = plan_from_budget([finger, *MODELS[1:]], WORK, base_bytes=BASE, budget_bytes=None)
+    assert made.stages[0].peak_bytes == (
+        BASE + 140 * MIB + 5 * HOLES_BYTES + PICTURES + 4 * 20 * MIB
+    )
