@@ -47,33 +47,50 @@ def _write_pid(members: Path) -> None:
     members.write_text(str(os.getpid()))
 
 
+def drop_cached_files(folder: Path) -> None:
+    """Let the system forget what it holds of a folder's files.
+
+    Pages that are in memory already count for whoever read them first, not for the group.
+    """
+    for path in folder.rglob("*"):
+        if path.is_file():
+            file = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(file)
+
+
 def limiter_from_choice(parent: Path | None) -> Limiter | None:
     """Return how memory is bounded on this machine; None where it cannot be.
 
     Args:
-        parent: Control group that may be used; None tries the process's own of version 2, and
-            never touches another.
+        parent: Control group that may be used; None tries the process's own and touches no other,
+            so that the child stays under whatever bounds hold for this process.
     """
     if parent is not None:
         is_v2 = (parent / "cgroup.controllers").exists()
         return Limiter("cgroup-v2" if is_v2 else "cgroup-v1", parent)
-    own = _own_group()
-    if own is not None and _can_make_groups(own):
-        return Limiter("cgroup-v2", own)
-    return None
+    return next((one for one in _own_groups() if _can_make_groups(one)), None)
 
 
-def _own_group() -> Path | None:
+def _own_groups() -> Iterator[Limiter]:
+    """Yield the groups that this process is in: "0::/path", "4:memory:/path"."""
     with suppress(OSError):
         for line in OWN_GROUP.read_text(encoding="utf-8").splitlines():
-            number, _, path = line.split(":", 2)
+            number, controllers, path = line.split(":", 2)
             if number == "0":
-                return CGROUP_ROOT / path.lstrip("/")
-    return None
+                yield Limiter("cgroup-v2", CGROUP_ROOT / path.lstrip("/"))
+            elif "memory" in controllers.split(","):
+                yield Limiter("cgroup-v1", CGROUP_ROOT / "memory" / path.lstrip("/"))
 
 
-def _can_make_groups(group: Path) -> bool:
+def _can_make_groups(limiter: Limiter) -> bool:
     """Tell whether groups below this one may bound memory."""
+    group = limiter.parent
+    if limiter.kind == "cgroup-v1":
+        bounds = group / "memory.limit_in_bytes"
+        return bounds.exists() and os.access(group, os.W_OK)
     try:
         enabled = (group / "cgroup.subtree_control").read_text(encoding="ascii").split()
     except OSError:

@@ -4,8 +4,8 @@
 
 Text encoder, one denoiser step at 512 px, decoder, and CLIP ViT-L/14@336 to its middle layer, by
 ours; diffusers fp32 without CLIP beside it. A control group sets the limit and counts mapped
-weights in memory too. --cgroup-parent names a group in which groups may be made; without one, and
-where the process may make none of its own, limits are recorded as not run.
+weights in memory too; the file cache is emptied of the models first. Groups are made below the
+process's own, or below --cgroup-parent; where neither may be done, limits are recorded as not run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _limits import Limiter, limiter_from_choice
+from _limits import Limiter, drop_cached_files, limiter_from_choice
 from _models import ENCODER, GENERATORS, add_arguments, models_from_arguments, settings_of_models
 from _peers import Peer, medians, run_peer
 from _record import finish
@@ -62,6 +62,8 @@ def measure(arguments: argparse.Namespace, limiter: Limiter | None) -> dict[str,
         }
         for limit in arguments.limits:
             for peer in peers:
+                for used in (GENERATORS[0], ENCODER):
+                    drop_cached_files(models.bundle(used))
                 extra = {"encoder": str(models.bundle(ENCODER))} if peer.name == OURS else {}
                 asked = request | extra
                 runs = [run_limited(peer, asked, limiter, limit) for _ in range(arguments.rounds)]

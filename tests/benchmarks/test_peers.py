@@ -140,3 +140,20 @@ def test_a_sample_of_a_process_that_ended_changes_nothing():
     watch.look()
 
     assert watch.peaks == {}
+
+
+def test_the_own_control_group_of_version_1_bounds_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import _limits
+
+    (tmp_path / "own").write_text("5:cpu:/a\n4:memory:/b/c\n", encoding="utf-8")
+    monkeypatch.setattr(_limits, "OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(_limits, "CGROUP_ROOT", tmp_path)
+    assert _limits.limiter_from_choice(None) is None
+
+    group = tmp_path / "memory" / "b" / "c"
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text("9")
+    limiter = _limits.limiter_from_choice(None)
+    assert limiter == _limits.Limiter("cgroup-v1", group)
