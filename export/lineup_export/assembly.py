@@ -20,6 +20,7 @@ from lineup.errors import UsageError
 from lineup.memory import MemoryWatch
 from lineup.planning.measuring import bundle_with_costs
 from lineup_export.component import Component, ComponentReport, add_component, with_batch
+from lineup_export.exporters import Exporter, exporter_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ class ExportOptions:
         overwrite: Replace a bundle that is there.
         batch: Images that every graph takes at a time: a range of one number fixes it, another is
             left free and recorded, None is left free.
+        exporter: What turns modules into graphs, where it can.
     """
 
     precision: Precision = Precision.FP32
     opset: int = 18
     overwrite: bool = False
     batch: BatchRange | None = None
+    exporter: Exporter = Exporter.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,12 @@ def write_bundle(
                 if batch is not None and batch.minimum == batch.maximum:
                     component = with_batch(component, batch.maximum)  # noqa: PLW2901
                 report = add_component(
-                    writer, component, options.precision, options.opset, Path(scratch)
+                    writer,
+                    component,
+                    options.precision,
+                    options.opset,
+                    Path(scratch),
+                    exporter_of(component.role, options.exporter),
                 )
                 logger.info("%s: %s", component.role, report)
                 measured[component.role] = report.details()

@@ -23,6 +23,7 @@ from lineup.errors import ParityError
 from lineup.memory import MemoryWatch, PeakMemory, return_freed_memory
 from lineup.types import AnyArray
 from lineup_export.divergence import Divergence, explained, graph_divergence, half_divergence
+from lineup_export.exporters import Exporter
 from lineup_export.graph import (
     GRAPH_NAME,
     InputSpec,
@@ -110,6 +111,7 @@ class ComponentReport:
         export_peak: Memory while the module was built, run and exported; None where the system
             does not tell.
         parity_peak: Memory while ONNX Runtime ran the graph.
+        exporter: "torch" or "optimum".
     """
 
     role: str
@@ -121,6 +123,7 @@ class ComponentReport:
     export_seconds: float
     export_peak: PeakMemory | None
     parity_peak: PeakMemory | None
+    exporter: str = Exporter.TORCH.value
 
     def details(self) -> dict[str, Any]:
         """Return what a manifest records beside the parity."""
@@ -128,6 +131,7 @@ class ComponentReport:
             "parameters": self.parameters,
             "fp32_islands": list(self.islands),
             "cosine": self.cosine,
+            "exporter": self.exporter,
         }
 
 
@@ -144,7 +148,12 @@ class _Exported:
 
 
 def add_component(
-    writer: BundleWriter, component: Component, precision: Precision, opset: int, scratch: Path
+    writer: BundleWriter,
+    component: Component,
+    precision: Precision,
+    opset: int,
+    scratch: Path,
+    exporter: Exporter = Exporter.TORCH,
 ) -> ComponentReport:
     """Export a component into a bundle.
 
@@ -154,6 +163,7 @@ def add_component(
         precision: Of weights and computation.
         opset: ONNX operator set.
         scratch: Folder for the graph until it is in the bundle; on the bundle's file system.
+        exporter: Torch's, or optimum's for a role that it can export.
 
     Raises:
         ParityError: The graph does not compute what the module computes.
@@ -163,7 +173,7 @@ def add_component(
     tolerance = dict(component.tolerances)[precision]
     with tempfile.TemporaryDirectory(dir=scratch, prefix=f".{component.role}.") as name:
         folder = Path(name)
-        exported = _exported(component, precision, tolerance, opset, folder)
+        exported = _exported(component, precision, tolerance, opset, folder, exporter)
         # The runtime gets the memory that the module had.
         gc.collect()
         return_freed_memory()
@@ -202,11 +212,17 @@ def add_component(
         export_seconds=exported.seconds,
         export_peak=exported.peak,
         parity_peak=memory.peak,
+        exporter=exporter.value,
     )
 
 
 def _exported(
-    component: Component, precision: Precision, tolerance: float, opset: int, folder: Path
+    component: Component,
+    precision: Precision,
+    tolerance: float,
+    opset: int,
+    folder: Path,
+    exporter: Exporter,
 ) -> _Exported:
     """Build the module, run it, export it; it is gone when this returns."""
     is_half = precision is Precision.FP16
@@ -218,18 +234,43 @@ def _exported(
         if is_half:
             module, islands = _half_module(module, component, references, tolerance, opset)
         start = time.perf_counter()
-        graph = graph_from_module(
+        graph = _graph(module, component, opset, folder, exporter, is_half=is_half)
+        seconds = time.perf_counter() - start
+    return _Exported(graph, references, parameters, islands, seconds, memory.peak)
+
+
+def _graph(
+    module: nn.Module,
+    component: Component,
+    opset: int,
+    folder: Path,
+    exporter: Exporter,
+    *,
+    is_half: bool,
+) -> OnnxGraph:
+    if exporter is Exporter.OPTIMUM:
+        # Optimum takes seconds to import.
+        from lineup_export.optimum_route import graph_from_optimum  # noqa: PLC0415
+
+        return graph_from_optimum(
+            component.role,
             module,
             component.inputs,
             component.outputs,
             opset=opset,
             mixed_precision=is_half,
-            # Half precision is for GPUs, where TensorRT lacks the operator.
-            fuse_attention=not is_half,
             folder=folder,
         )
-        seconds = time.perf_counter() - start
-    return _Exported(graph, references, parameters, islands, seconds, memory.peak)
+    return graph_from_module(
+        module,
+        component.inputs,
+        component.outputs,
+        opset=opset,
+        mixed_precision=is_half,
+        # Half precision is for GPUs, where TensorRT lacks the operator.
+        fuse_attention=not is_half,
+        folder=folder,
+    )
 
 
 def _outputs(component: Component, path: Path) -> list[list[AnyArray]]:

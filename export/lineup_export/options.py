@@ -85,6 +85,18 @@ def batch_option(command: Command) -> Command:
     )(command)
 
 
+def exporter_option(command: Command) -> Command:
+    """Add `--exporter`; the command receives `exporter: str`."""
+    return click.option(
+        "--exporter",
+        type=click.Choice(["auto", "torch", "optimum"]),
+        default="auto",
+        show_default=True,
+        help="What writes the graphs: for each component the better one as measured, torch's "
+        "exporter, or optimum's where it can.",
+    )(command)
+
+
 def overwrite_option(command: Command) -> Command:
     """Add `--overwrite`; the command receives `overwrite: bool`."""
     return click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")(

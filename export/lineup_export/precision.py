@@ -60,7 +60,7 @@ _FUNCTIONS: Mapping[Island, tuple[Callable[..., Any], ...]] = {
 }
 
 
-_PRODUCTS = frozenset(
+_PRODUCTS: frozenset[Callable[..., Any]] = frozenset(
     {
         functional.conv1d,
         functional.conv2d,

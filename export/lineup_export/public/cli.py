@@ -11,6 +11,7 @@ import click
 from lineup.bundles.manifest import BatchRange, Precision
 from lineup_export.options import (
     batch_option,
+    exporter_option,
     folder_for_precision,
     opset_option,
     overwrite_option,
@@ -55,6 +56,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
             precision_option,
             opset_option,
             batch_option,
+            exporter_option,
             overwrite_option,
         )
     ):
@@ -111,6 +113,7 @@ def _export(
     precision: tuple[Precision, ...],
     opset: int,
     batch: BatchRange | None,
+    exporter: str,
     overwrite: bool,
     **asked: Any,
 ) -> None:
@@ -118,6 +121,7 @@ def _export(
 
     require_extra("export", ("diffusers", "huggingface_hub", "transformers"))
     from lineup_export.assembly import ExportOptions
+    from lineup_export.exporters import Exporter
     from lineup_export.progress import component_progress, echo_report, stopped_by_sigterm
     from lineup_export.public.exporter import bundle_from_model
     from lineup_export.public.request import ExportRequest, model_from_request
@@ -127,7 +131,11 @@ def _export(
     for number_format in precision:
         model = model_from_request(request, number_format)
         options = ExportOptions(
-            precision=number_format, opset=opset, overwrite=overwrite, batch=batch
+            precision=number_format,
+            opset=opset,
+            overwrite=overwrite,
+            batch=batch,
+            exporter=Exporter(exporter),
         )
         target = folder_for_precision(output, number_format, len(precision))
         with stopped_by_sigterm(), component_progress(model.name) as watch:
