@@ -1,0 +1,36 @@
+"""NVIDIA's own parser and builder take encoders and captioners; no GPU is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lineup.backends.tensorrt.api import Flavour, api_from_flavour
+from lineup.backends.tensorrt.build import build_bundle
+from lineup.backends.tensorrt.engines import EngineCache
+from lineup.backends.tensorrt.options import BuildOptions, Range
+from lineup.bundles.manifest import Precision
+from lineup_export.assembly import ExportedBundle
+
+pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
+
+pytestmark = pytest.mark.slow
+
+FAMILIES = ("clip-vit-b-32", "blip-base")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_graph_of_a_family_builds(
+    name: str, export_tiny: Callable[..., ExportedBundle], tmp_path: Path
+) -> None:
+    bundle = export_tiny(name, Precision.FP16).bundle
+    options = BuildOptions(Flavour.RTX, compute_capability=(8, 6), batch=Range(1, 2, 4))
+
+    built = list(
+        build_bundle(bundle, api_from_flavour(Flavour.RTX), options, EngineCache(tmp_path))
+    )
+
+    assert [one.role for one in built] == list(bundle.manifest.graphs)
+    assert all(one.engine.path.stat().st_size > 1000 for one in built)
