@@ -6,11 +6,12 @@ import sys
 import pytest
 
 PROGRAM = """
-from lineup.memory import keep_little_freed_memory, resident_kib
+from lineup.memory import LITTLE, SOME, keep_freed_memory, resident_kib
 import numpy as np
-keep_little_freed_memory()
+keep_freed_memory(LITTLE)
+keep_freed_memory(SOME)  # never loosened
 np.ones(30 * 2**20, np.uint8)  # freed at once; glibc then takes such blocks from its own pool
-blocks = [np.ones(20 * 2**20, np.uint8) for _ in range(3)]
+blocks = [np.ones(4 * 2**20, np.uint8) for _ in range(15)]
 last = np.ones(2**16, np.uint8)
 full = resident_kib()[0]
 del blocks

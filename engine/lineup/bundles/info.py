@@ -110,3 +110,13 @@ class GenerationInfo:
     latent_shift: float
     vae_family: str
     text_encoders: tuple[TextEncoderInfo, ...]
+
+    @property
+    def native_axes(self) -> dict[str, int]:
+        """Length of the free axes of latents and images, by name, at the native size."""
+        return {
+            "rows": self.native_height_px // self.latent_factor,
+            "columns": self.native_width_px // self.latent_factor,
+            "height": self.native_height_px,
+            "width": self.native_width_px,
+        }

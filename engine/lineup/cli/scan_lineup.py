@@ -173,12 +173,12 @@ def _planned(
     budget: str | None,
 ) -> LineupScan:
     """Let the planner decide; what it remarks goes to stderr."""
-    from lineup.memory import keep_little_freed_memory
+    from lineup.memory import LITTLE, keep_freed_memory
     from lineup.planning.budget import bytes_from_text, plan_for_lineup
     from lineup.planning.plan import MAX_CHUNK, Order
     from lineup.scan.lineup_rows import ChunkLimits
 
-    keep_little_freed_memory()  # a plan counts what is in use
+    keep_freed_memory(LITTLE)  # a plan counts what is in use
     budget_bytes = None if budget is None else bytes_from_text(budget)
     reading_bytes = 0
     if budget_bytes is not None:

@@ -26,8 +26,9 @@ from lineup.bundles.manifest_file import with_costs
 from lineup.errors import BackendError
 from lineup.machine import usable_cores
 from lineup.memory import (
+    LITTLE,
     MemoryWatch,
-    keep_little_freed_memory,
+    keep_freed_memory,
     resident_kib,
     return_freed_memory,
 )
@@ -102,15 +103,7 @@ def _native_sizes(manifest: Manifest) -> dict[str, int]:
     """Return the length of every free axis that does not count items."""
     if manifest.kind is BundleKind.FINGERPRINT:
         return {"images": 1}
-    info = manifest.generation
-    if info is None:
-        return {}
-    return {
-        "rows": info.native_height_px // info.latent_factor,
-        "columns": info.native_width_px // info.latent_factor,
-        "height": info.native_height_px,
-        "width": info.native_width_px,
-    }
+    return {} if manifest.generation is None else manifest.generation.native_axes
 
 
 def _array(random: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) -> AnyArray:
@@ -188,7 +181,7 @@ def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
 
 
 def _main(path: str, threads: str) -> None:
-    keep_little_freed_memory()  # as whoever plans memory does
+    keep_freed_memory(LITTLE)  # as whoever plans memory does
     root, manifest = read_bundle(Path(path))
     bundle = Bundle(root, manifest, content_digest(manifest))
     costs = {role: asdict(_cost(bundle, role, int(threads))) for role in manifest.graphs}

@@ -52,8 +52,8 @@ def build_bundle(
     Args:
         bundle: A verified bundle.
         api: The TensorRT module.
-        options: How to build; for a generator, free latent axes default to its native size, and
-            the batch to the one that the bundle was exported for.
+        options: How to build; for a generator, free axes of latents and images default to its
+            native size, and the batch to the one that the bundle was exported for.
         cache: Where engines are kept.
         rebuild: Whether to build even where the cache has a fitting engine.
         progress_of: Returns what is told of the progress of one graph, by role.
@@ -117,7 +117,5 @@ def _with_defaults(options: BuildOptions, manifest: Manifest) -> BuildOptions:
         options = replace(options, batch=batch)
     if generation is None:
         return options
-    rows = generation.native_height_px // generation.latent_factor
-    columns = generation.native_width_px // generation.latent_factor
-    native = {"rows": Range(rows, rows, rows), "columns": Range(columns, columns, columns)}
+    native = {name: Range(size, size, size) for name, size in generation.native_axes.items()}
     return replace(options, axes={**native, **options.axes})

@@ -56,3 +56,24 @@ def test_the_batch_of_an_engine_is_the_one_asked_for_else_the_bundles(
     list(build_bundle(bundle, rtx_api, options, EngineCache(tmp_path)))
 
     assert tuple(shape[0] for shape in profiles[0]["tiles"]) == expected
+
+
+def test_free_axes_of_latents_and_images_are_built_for_the_native_size(
+    rtx_api, tmp_path, monkeypatch
+) -> None:
+    profiles = {}
+
+    def build(api, onnx, profile, options, progress):
+        profiles[onnx.stem] = profile
+        return b"engine"
+
+    monkeypatch.setattr("lineup.backends.tensorrt.build.build_engine", build)
+    bundle = open_bundle(shipped_dir() / "bundles" / "pocket-ash")
+    side = bundle.manifest.generation.native_width_px
+    factor = bundle.manifest.generation.latent_factor
+    options = BuildOptions(Flavour.RTX, compute_capability=(8, 6))
+
+    list(build_bundle(bundle, rtx_api, options, EngineCache(tmp_path)))
+
+    assert {shape[2:] for shape in profiles["vae_encoder"]["image"]} == {(side, side)}
+    assert {shape[2:] for shape in profiles["unet"]["latents"]} == {(side // factor,) * 2}
