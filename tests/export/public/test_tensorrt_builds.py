@@ -1,4 +1,4 @@
-"""NVIDIA's own parser and builder take encoders and captioners; no GPU is needed."""
+"""NVIDIA's own parser and builder take every kind of model; no GPU is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is not installed")
 
 pytestmark = pytest.mark.slow
 
-FAMILIES = ("clip-vit-b-32", "blip-base")
+FAMILIES = ("clip-vit-b-32", "blip-base", "sd-turbo")
 
 
 @pytest.mark.parametrize("name", FAMILIES)
