@@ -25,9 +25,6 @@ DEFAULT_STOP_MARGIN = 0.9
 DEFAULT_FLOOR = 0.01
 """Posterior below which a candidate is no longer plausible."""
 
-FEWEST_REDRAWN = 2
-"""How many candidates redraw at least: how close one comes is judged beside another's."""
-
 
 @dataclass(frozen=True, slots=True)
 class CascadeOptions:
@@ -84,7 +81,10 @@ def margin_from_posterior(posterior: Mapping[str, float]) -> float:
 
 
 def step_from_posterior(
-    posterior: Mapping[str, float], redrawing: Sequence[str], options: CascadeOptions
+    posterior: Mapping[str, float],
+    redrawing: Sequence[str],
+    options: CascadeOptions,
+    families: Mapping[str, str] | None = None,
 ) -> Step:
     """Return who redraws an image after its fingerprint.
 
@@ -92,6 +92,7 @@ def step_from_posterior(
         posterior: By the fingerprint, over candidates, unknown and real.
         redrawing: The candidates that can redraw.
         options: When evidence is left out.
+        families: VAE family per candidate, for those that have one.
     """
     if options.stop_margin is None:
         return Step(tuple(redrawing))
@@ -109,7 +110,7 @@ def step_from_posterior(
     if not plausible:
         note = f"resynthesis skipped: no candidate that can redraw reaches {options.floor:g}"
         return Step((), (note,))
-    chosen = set(ranked[: max(len(plausible), FEWEST_REDRAWN)])
+    chosen = set(_with_company(plausible, ranked, families or {}))
     dropped = [name for name in redrawing if name not in chosen]
     notes = (
         (f"not redrawn by {', '.join(dropped)}: below {options.floor:g} by the fingerprint",)
@@ -117,6 +118,20 @@ def step_from_posterior(
         else ()
     )
     return Step(tuple(name for name in redrawing if name in chosen), notes)
+
+
+def _with_company(
+    plausible: Sequence[str], ranked: Sequence[str], families: Mapping[str, str]
+) -> list[str]:
+    """Return the plausible candidates and, when all are siblings, the next of another family.
+
+    How close one comes is judged beside the others, and siblings all come close: without a
+    stranger among them none would stand out.
+    """
+    known = {families.get(name, name) for name in plausible}
+    strangers = [name for name in ranked if families.get(name, name) not in known]
+    company = strangers[:1] or [name for name in ranked if name not in plausible][:1]
+    return [*plausible, *(company if len(known) == 1 else ())]
 
 
 def step_within_budget(
@@ -148,11 +163,15 @@ class Cascade:
     Args:
         lineup: Its bundles say what their models take.
         names: The candidates that redraw here; pictures of others are at hand and cost no drawing.
+        families: VAE family per candidate, for those that have one.
     """
 
-    def __init__(self, lineup: Lineup, names: Sequence[str]) -> None:
+    def __init__(
+        self, lineup: Lineup, names: Sequence[str], families: Mapping[str, str] | None = None
+    ) -> None:
         self._lineup = lineup
         self._names = tuple(names)
+        self._families = dict(families or {})
         self._expected: ExpectedTimes | None = None
 
     def step(
@@ -173,7 +192,7 @@ class Cascade:
             spent_ms: What the image took so far.
             gamma: Pictures per candidate.
         """
-        step = step_from_posterior(posterior, redrawing, options)
+        step = step_from_posterior(posterior, redrawing, options, self._families)
         if options.latency_budget_s is None:
             return step
         expected_ms = self._times().expected_ms(self._own(step.candidates), gamma)

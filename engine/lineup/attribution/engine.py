@@ -99,7 +99,7 @@ class LineupEngine(ClosesOnExit):
         self.evidence = (FINGERPRINT_EVIDENCE, *signals)
         self._models = models
         self._provided = provided
-        self._cascade = Cascade(lineup, models.resynthesizer.names)
+        self._cascade = Cascade(lineup, models.resynthesizer.names, models.families)
 
     def attribute(
         self,

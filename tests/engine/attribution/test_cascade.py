@@ -46,6 +46,14 @@ def test_a_lone_plausible_candidate_keeps_the_next_for_company():
     assert step.candidates == ("ash", "cedar")
 
 
+def test_siblings_alone_take_a_stranger_for_company():
+    families = {"ash": "fern", "birch": "fern", "cedar": "moss"}
+
+    step = step_from_posterior(posterior(0.5, 0.3, 0.001), NAMES, CascadeOptions(), families)
+
+    assert step.candidates == NAMES
+
+
 def test_when_no_candidate_is_plausible_nobody_redraws():
     step = step_from_posterior(posterior(0.4), NAMES, CascadeOptions(floor=0.5))
 
