@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,10 +75,9 @@ def return_freed_memory() -> None:
 
     Blocks that a released model held stay with the process otherwise, beside those of the next.
     """
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries lack it
-        if trim is not None:
-            trim(0)
+    trim = _allocator_function("malloc_trim")
+    if trim is not None:
+        trim(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +116,17 @@ def keep_freed_memory(kept: FreedMemory) -> None:
     175 to 190 MiB where glibc's default ends between 240 and 320, and a tenth slower. What was
     asked for once is never loosened.
     """
-    if sys.platform != "linux" or kept.block_bytes >= _least[0]:
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries lack it
-    if mallopt is not None:
+    mallopt = _allocator_function("mallopt")
+    if mallopt is not None and kept.block_bytes < _least[0]:
         _least[0] = kept.block_bytes
         mallopt(_M_MMAP_THRESHOLD, kept.block_bytes)
         mallopt(_M_TRIM_THRESHOLD, kept.rest_bytes)
         mallopt(_M_ARENA_MAX, 1)
+
+
+def _allocator_function(name: str) -> Callable[..., int] | None:
+    """Return a function of glibc's allocator; None on other systems and C libraries."""
+    if sys.platform != "linux":
+        return None
+    function: Callable[..., int] | None = getattr(ctypes.CDLL(None), name, None)
+    return function
