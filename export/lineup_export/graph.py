@@ -29,6 +29,7 @@ from lineup_export.external import stream_weights
 from lineup_export.fused_attention import fused_attention
 from lineup_export.fused_silu import fuse_silu
 from lineup_export.rules import check_rules
+from lineup_export.split_upsampling import split_upsampling
 
 OPSETS = range(18, 21)
 """TensorRT 10.3 takes up to 20; torch's exporter is written for 18 and later."""
@@ -174,6 +175,8 @@ def graph_from_model(
         RuntimeError: The graph breaks a rule that keeps every backend open.
     """
     _free_output_names(intermediate)
+    if runtime_only:
+        split_upsampling(intermediate)
     weights = stream_weights(intermediate, folder)
     model = onnx_ir.to_proto(intermediate)
     if runtime_only:

@@ -28,7 +28,8 @@ _PROVIDER_FROM_KIND = {
     DeviceKind.CUDA: "CUDAExecutionProvider",
     DeviceKind.TENSORRT: "TensorrtExecutionProvider",
 }
-_FATAL_ONLY = 4
+FATAL_ONLY = 4
+"""Severity of ONNX Runtime's log: what matters is raised or checked on the session."""
 
 _IDENTITY_GRAPH = (
     b'\x08\x08:;\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x05probeZ\x0f\n\x01x\x12\n\n\x08\x08\x01'
@@ -114,7 +115,7 @@ def providers_from_device(
 def session_options_from(options: RuntimeOptions, device: Device) -> ort.SessionOptions:
     """Return session options for lean memory; see the comments for what each one saves."""
     settings = ort.SessionOptions()
-    settings.log_severity_level = _FATAL_ONLY  # what matters is raised or checked on the session
+    settings.log_severity_level = FATAL_ONLY
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1  # the graphs are chains; parallel branches cost memory
     # Spinning threads would take the cores from the threads that decode the next images.
@@ -205,7 +206,7 @@ def _create_session(
     model: str | bytes, options: RuntimeOptions, device: Device
 ) -> ort.InferenceSession:
     """Create a session; what onnxruntime prints from Python goes to the log, not to stdout."""
-    ort.set_default_logger_severity(_FATAL_ONLY)
+    ort.set_default_logger_severity(FATAL_ONLY)
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         if device.kind is not DeviceKind.CPU and hasattr(ort, "preload_dlls"):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, Probe, resolve_device
 from lineup.backends.onnxrt import (
     RuntimeOptions,
+    WeightPolicy,
     policy_from_size,
     probe_device,
     runner_from_onnx,
 )
+from lineup.backends.optimised import OptimisedGraphs
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
 from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.backends.tensorrt.engines import EngineCache
@@ -75,7 +78,10 @@ def runner_from_bundle(
     path = bundle.graph_path(role)
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
-        return runner_from_onnx(path, device, _with_policy(bundle, role, options))
+        options = _with_policy(bundle, role, options)
+        if device.kind is DeviceKind.CPU and options.weights is WeightPolicy.MAPPED:
+            path = _optimised_path(bundle, role) or path
+        return runner_from_onnx(path, device, options)
     api = api_from_flavour(flavour)
     cuda, scratch = _gpu(device.index)
     capability = cuda.compute_capability(device.index)
@@ -102,6 +108,16 @@ def _with_policy(bundle: Bundle, role: str, options: RuntimeOptions | None) -> R
         return options
     weights = bundle.manifest.graphs[role].weights
     return replace(options, weights=policy_from_size(sum(one.size_bytes for one in weights)))
+
+
+def _optimised_path(bundle: Bundle, role: str) -> Path | None:
+    found = optimised_graphs().find(bundle, role)
+    return None if found is None else found.path
+
+
+def optimised_graphs() -> OptimisedGraphs:
+    """Return the user's folder of graphs that were optimised ahead of time."""
+    return OptimisedGraphs(home_dir() / "optimised")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""`lineup build`: compile a bundle's graphs with TensorRT."""
+"""`lineup build`: compile a bundle's graphs for the machine that runs them."""
 
 from __future__ import annotations
 
@@ -6,19 +6,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from lineup.backends.tensorrt.options import BuildOptions
+    from lineup.bundles.bundle import Bundle
 
-@click.command(short_help="Compile a bundle with TensorRT.")
+
+CPU_BACKEND = "onnxruntime"
+
+
+@click.command(short_help="Compile a bundle for this CPU, or with TensorRT.")
 @click.argument("bundle")
 @click.option(
     "--backend",
-    type=click.Choice(["tensorrt", "tensorrt-rtx"]),
+    type=click.Choice(["tensorrt", "tensorrt-rtx", CPU_BACKEND]),
     default="tensorrt",
     show_default=True,
-    help="NVIDIA's product for data centers and Jetson, or the one for workstations.",
+    help="NVIDIA's product for data centers and Jetson, the one for workstations, or this CPU; "
+    f"options other than --rebuild do not concern {CPU_BACKEND}.",
 )
 @click.option(
     "--compute-capability",
@@ -68,17 +76,14 @@ def build(
     hardware_compatible: bool,
     rebuild: bool,
 ) -> None:
-    """Compile the graphs of BUNDLE (name or folder) with TensorRT.
+    """Compile the graphs of BUNDLE (name or folder) for the machine that runs them.
 
-    Engines are kept in lineup's cache folder, keyed by graph, TensorRT release, GPU, precision
-    and shapes; one that does not fit exactly is built anew.
+    With TensorRT, engines are kept in lineup's cache folder, keyed by graph, TensorRT release,
+    GPU, precision and shapes; one that does not fit exactly is built anew. With onnxruntime, large
+    graphs are optimised for this CPU and kept there too; that takes their weights' size once more
+    on disk, and in memory while it lasts.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from lineup.backends.tensorrt.api import Flavour, api_from_flavour
-    from lineup.backends.tensorrt.build import build_bundle
-    from lineup.backends.tensorrt.engines import EngineCache
+    from lineup.backends.tensorrt.api import Flavour
     from lineup.backends.tensorrt.options import (
         BuildOptions,
         capability_from_text,
@@ -87,6 +92,10 @@ def build(
     from lineup.bundles.store import BundleStore
     from lineup.paths import home_dir
 
+    if backend == CPU_BACKEND:
+        _refuse_options_of_tensorrt()
+        _optimise_for_cpu(BundleStore(home_dir()).open(bundle), rebuild=rebuild)
+        return
     options = BuildOptions(
         flavour=Flavour(backend),
         compute_capability=(
@@ -101,7 +110,54 @@ def build(
         version_compatible=version_compatible,
         hardware_compatible=hardware_compatible,
     )
-    opened = BundleStore(home_dir()).open(bundle)
+    _build_engines(BundleStore(home_dir()).open(bundle), options, rebuild=rebuild)
+
+
+def _refuse_options_of_tensorrt() -> None:
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in {"bundle", "backend", "rebuild"}
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(
+            f"{', '.join(given)}: of TensorRT only; --backend {CPU_BACKEND} optimises for this "
+            "CPU as it is."
+        )
+
+
+def _optimise_for_cpu(bundle: Bundle, *, rebuild: bool) -> None:
+    from rich.console import Console
+
+    from lineup.backends.opening import optimised_graphs
+    from lineup.backends.optimised import roles_to_optimise
+
+    cache = optimised_graphs()
+    large = frozenset(roles_to_optimise(bundle))
+    for role in bundle.manifest.graphs:
+        if role not in large:
+            click.echo(f"{role}: small; optimised whenever it loads")
+            continue
+        found = None if rebuild else cache.find(bundle, role)
+        how = "cached"
+        if found is None:
+            with Console(stderr=True).status(f"{role}: optimising"):
+                found = cache.build(bundle, role)
+            how = f"optimised in {found.build_seconds:.1f} s"
+        click.echo(f"{role}: {how}, {found.size_bytes / 2**20:.1f} MiB: {found.path}")
+
+
+def _build_engines(opened: Bundle, options: BuildOptions, *, rebuild: bool) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from lineup.backends.tensorrt.api import api_from_flavour
+    from lineup.backends.tensorrt.build import build_bundle
+    from lineup.backends.tensorrt.engines import EngineCache
+    from lineup.paths import home_dir
+
     api = api_from_flavour(options.flavour)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
