@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,11 +41,30 @@ class Models:
         bundles: Folder of bundles.
         work: Folder for what the peers need.
         is_tiny: Whether bundles that are missing are made tiny, to try a benchmark out.
+        as_exported: Whether the engine runs graphs as they were exported, not those that
+            `lineup build --backend onnxruntime` made of them.
     """
 
     bundles: Path
     work: Path
     is_tiny: bool
+    as_exported: bool = False
+
+    @property
+    def optimised(self) -> Path:
+        """The folder of graphs that were optimised for this CPU."""
+        return Path(os.environ["LINEUP_HOME"]) / "optimised"
+
+    def optimise(self, names: Iterable[str]) -> None:
+        """Optimise graphs for this CPU, once and before anything is timed, as a user would.
+
+        Every process that is started from here on has its LINEUP_HOME below `work`.
+        """
+        home = self.work.resolve() / ("home-as-exported" if self.as_exported else "home")
+        os.environ["LINEUP_HOME"] = str(home)
+        for name in () if self.as_exported else names:
+            build = [*_program(), "build", str(self.bundle(name)), "--backend", "onnxruntime"]
+            subprocess.run(build, check=True, stdout=sys.stderr)
 
     def bundle(self, name: str) -> Path:
         """Return a bundle of random weights, exporting it if it is missing."""
@@ -72,6 +93,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundles", type=Path, help="folder of bundles; default: made in --work")
     parser.add_argument("--work", type=Path, help=f"default: {WORK_DIR}")
     parser.add_argument("--tiny", action="store_true", help="tiny models, to try it out")
+    parser.add_argument(
+        "--as-exported", action="store_true", help="no graphs optimised for this CPU"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="0 takes every core")
 
@@ -79,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def models_from_arguments(arguments: argparse.Namespace) -> Models:
     """Return the models that were asked for."""
     work = arguments.work or WORK_DIR / ("tiny" if arguments.tiny else "full")
-    return Models(arguments.bundles or work / "bundles", work, arguments.tiny)
+    bundles = arguments.bundles or work / "bundles"
+    return Models(bundles, work, arguments.tiny, arguments.as_exported)
 
 
 def settings_of_models(models: Models, names: list[str]) -> dict[str, str]:

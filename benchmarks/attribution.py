@@ -214,12 +214,16 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     models = models_from_arguments(arguments)
+    counts = [count for _, count in arguments.points]
+    drawn = generators_of(max(counts), distinct=arguments.distinct)
+    models.optimise([CAPTIONER, ENCODER, *sorted(set(drawn.values()))])
     points = []
     for images, count in arguments.points:
         points.append(measure_point(models, images, count, arguments))
         print(point_line(points[-1]), file=sys.stderr, flush=True)
     used = [CAPTIONER, ENCODER, *sorted({name for point in points for name in point["bundles"]})]
-    keys = ("device", "threads", "rounds", "order", "memory_budget", "layer", "distinct", "tiny")
+    keys = ("device", "threads", "rounds", "order", "memory_budget", "layer", "distinct", "tiny",
+            "as_exported")  # fmt: skip
     settings = {key: getattr(arguments, key) for key in keys}
     results = {"points": points, "models": settings_of_models(models, used)}
     finish(arguments.name, settings, results, record=arguments.record)

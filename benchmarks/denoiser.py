@@ -1,9 +1,12 @@
-"""One step of SD-Turbo's denoiser: the engine's session against ONNX Runtime's default settings.
+"""One step of SD-Turbo's denoiser: the engine against ONNX Runtime's default settings.
 
     python benchmarks/denoiser.py [--bundles DIR] [--rounds 3] [--record]
 
-The same graph file and the same inputs (64 x 64 latents, 77 text states). Load time is that of the
-session alone: verified bundles are not hashed again for every graph.
+The same weights and the same inputs (64 x 64 latents, 77 text states). `lineup` runs the graph that
+`lineup build --backend onnxruntime` made, `lineup as exported` the bundle as it is. ONNX Runtime
+runs the bundle's file by its defaults, and what optimum exports of the same weights, which is what
+one would use without lineup. Load time is that of the session alone: verified bundles are not
+hashed again for every graph.
 """
 
 from __future__ import annotations
@@ -19,7 +22,14 @@ from _models import GENERATORS, add_arguments, models_from_arguments, settings_o
 from _peers import Peer, summary, take_turns
 from _record import finish
 
-OURS, DEFAULTS = "lineup", "ONNX Runtime defaults"
+OURS, AS_EXPORTED = "lineup", "lineup as exported"
+DEFAULTS, OPTIMUM = "ONNX Runtime defaults", "ONNX Runtime of optimum"
+RUNTIMES = {
+    OURS: "lineup",
+    AS_EXPORTED: "lineup as exported",
+    DEFAULTS: "defaults",
+    OPTIMUM: "defaults",
+}
 RATIO_KEYS = ("run_s", "load_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
 
 
@@ -41,26 +51,29 @@ def write_feeds(bundle: Path, path: Path, size_px: int) -> str:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Let both take turns."""
     models = models_from_arguments(arguments)
+    models.optimise([GENERATORS[0]])
     bundle = models.bundle(GENERATORS[0])
     with tempfile.TemporaryDirectory() as folder:
         feeds = Path(folder, "feeds.npz")
-        graph = write_feeds(bundle, feeds, arguments.size)
-        images = {name: str(Path(folder, f"{name[:6]}.npy")) for name in (OURS, DEFAULTS)}
-        peers = [
-            Peer(name, "denoiser_step.py", {"runtime": runtime, "image": images[name]})
-            for name, runtime in ((OURS, "lineup"), (DEFAULTS, "defaults"))
-        ]
+        own = write_feeds(bundle, feeds, arguments.size)
+        peers = []
+        for index, name in enumerate(arguments.peers):
+            asked = {"runtime": RUNTIMES[name], "image": str(Path(folder, f"{index}.npy"))}
+            asked["graph"] = own
+            if name == OPTIMUM:
+                asked["graph"] = str(models.optimum(GENERATORS[0]) / "unet" / "model.onnx")
+            peers.append(Peer(name, "denoiser_step.py", asked))
         request = {
             "model": str(bundle),
-            "graph": graph,
             "feeds": str(feeds),
             "repeat": arguments.repeat,
             "device": "cpu",
             "threads": arguments.threads,
         }
         runs = take_turns(peers, request, arguments.rounds)
-        made = [np.load(path) for path in images.values() if Path(path).exists()]
-        gap = float(np.abs(made[0] - made[1]).max()) if len(made) == len(images) else None
+        made = [Path(peer.request["image"]) for peer in peers]
+        outputs = [np.load(path) for path in made if path.exists()]
+        gap = max(float(np.abs(one - outputs[0]).max()) for one in outputs)
     return {
         **summary(runs, OURS, RATIO_KEYS),
         "max_difference": gap,
@@ -73,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add_arguments(parser)
     parser.add_argument("--size", type=int, default=512, help="side of the image, px")
+    parser.add_argument("--peers", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="warm steps per process")
     parser.add_argument("--record", action="store_true")
@@ -80,7 +94,7 @@ def main() -> None:
     results = measure(arguments)
     for name, one in results["medians"].items():
         print(
-            f"{name:24}{one['load_s']:7.2f} s to load{one['run_s']:8.2f} s a step"
+            f"{name:26}{one['load_s']:7.2f} s to load{one['run_s']:8.2f} s a step"
             f"{one['peak_mib.anonymous_mib']:8.0f} MiB anonymous"
         )
     keys = ("threads", "size", "rounds", "repeat", "tiny")

@@ -44,6 +44,7 @@ def run_limited(
 def measure(arguments: argparse.Namespace, limiter: Limiter | None) -> dict[str, Any]:
     """Run every peer under every limit."""
     models = models_from_arguments(arguments)
+    models.optimise([GENERATORS[0], ENCODER])
     peers = [peer_from_name(name, models) for name in arguments.peers]
     side = arguments.size // LATENT_FACTOR
     found: dict[str, Any] = {}
@@ -64,6 +65,7 @@ def measure(arguments: argparse.Namespace, limiter: Limiter | None) -> dict[str,
             for peer in peers:
                 for used in (GENERATORS[0], ENCODER):
                     drop_cached_files(models.bundle(used))
+                drop_cached_files(models.optimised)
                 extra = {"encoder": str(models.bundle(ENCODER))} if peer.name == OURS else {}
                 asked = request | extra
                 runs = [run_limited(peer, asked, limiter, limit) for _ in range(arguments.rounds)]
@@ -107,7 +109,10 @@ def main() -> None:
     results = measure(arguments, limiter)
     settings = {
         "limited_by": None if limiter is None else limiter.kind,
-        **{key: getattr(arguments, key) for key in ("size", "threads", "rounds", "repeat", "tiny")},
+        **{
+            key: getattr(arguments, key)
+            for key in ("size", "threads", "rounds", "repeat", "tiny", "as_exported")
+        },
     }
     finish("memory_limits", settings, results, record=arguments.record)
 

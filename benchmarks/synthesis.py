@@ -60,6 +60,7 @@ def image_errors(images: dict[str, Path], reference: str) -> dict[str, dict[str,
 def measure(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     """Let the peers take turns."""
     models = models_from_arguments(arguments)
+    models.optimise([GENERATORS[0]])
     side = arguments.size // LATENT_FACTOR
     with tempfile.TemporaryDirectory() as folder:
         latents = Path(folder, "latents.npy")
@@ -121,7 +122,7 @@ def main() -> None:
     names = arguments.peers or list(GPU_PEERS if on_gpu else CPU_PEERS)
     results = measure(arguments, names)
     print("\n".join(table_lines(results)))
-    keys = ("device", "threads", "size", "seed", "rounds", "repeat", "tiny")
+    keys = ("device", "threads", "size", "seed", "rounds", "repeat", "tiny", "as_exported")
     settings = {key: getattr(arguments, key) for key in keys}
     name = "synthesis" if not on_gpu else "synthesis_gpu"
     finish(name, settings, results, record=arguments.record)

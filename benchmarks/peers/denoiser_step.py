@@ -1,7 +1,9 @@
-"""One step of a bundle's denoiser, opened by the engine or by ONNX Runtime's default settings."""
+"""One step of a denoiser, opened by the engine or by ONNX Runtime's default settings."""
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,9 @@ import _child
 import numpy as np
 
 from lineup.types import RgbImage
+
+NAMES = {"latents": "sample", "text_states": "encoder_hidden_states"}
+"""What optimum calls the inputs."""
 
 
 def runner_of_engine(asked: dict[str, Any]) -> Any:
@@ -22,6 +27,12 @@ def runner_of_engine(asked: dict[str, Any]) -> Any:
     return lambda: runner_from_bundle(bundle, "unet", device, options).run
 
 
+def runner_as_exported(asked: dict[str, Any]) -> Any:
+    """Open the bundle's own graph: in an empty home there is no other."""
+    os.environ["LINEUP_HOME"] = str(Path(tempfile.gettempdir(), "lineup-as-exported"))
+    return runner_of_engine(asked)
+
+
 def runner_of_defaults(asked: dict[str, Any]) -> Any:
     """Open the same file the way ONNX Runtime's own examples do."""
     import onnxruntime  # noqa: PLC0415
@@ -33,7 +44,17 @@ def runner_of_defaults(asked: dict[str, Any]) -> Any:
         session = onnxruntime.InferenceSession(
             asked["graph"], options, providers=["CPUExecutionProvider"]
         )
-        return lambda feeds: dict(zip(("prediction",), session.run(None, feeds), strict=True))
+        specs = {one.name: one for one in session.get_inputs()}
+
+        def run(feeds: dict[str, Any]) -> dict[str, Any]:
+            named = feeds
+            if set(feeds) != set(specs):
+                named = {NAMES.get(name, name): value for name, value in feeds.items()}
+            if specs["timestep"].type == "tensor(int64)":
+                named["timestep"] = named["timestep"].astype(np.int64)
+            return {"prediction": session.run(None, named)[0]}
+
+        return run
 
     return load
 
@@ -41,7 +62,11 @@ def runner_of_defaults(asked: dict[str, Any]) -> Any:
 def main() -> None:
     """Answer one request."""
     asked = _child.request()
-    openers = {"lineup": runner_of_engine, "defaults": runner_of_defaults}
+    openers = {
+        "lineup": runner_of_engine,
+        "lineup as exported": runner_as_exported,
+        "defaults": runner_of_defaults,
+    }
     load = openers[asked["runtime"]](asked)
     run, load_s = _child.timed(load)
     _child.say("loaded", load_s=load_s, versions=_child.versions("onnxruntime-gpu"))
