@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
+
+STAGING_MARK = ".lineup-"
+"""Stands between a target's name and random letters in the name of a folder beside it."""
+
+STAGING_LOCK_NAME = "lock"
+STAGED_NAME = "new"
+
+ASIDE_NAME = "old"
+"""What a replaced folder is called while the new one takes its place."""
 
 
 def sha256_from_bytes(data: bytes) -> str:
@@ -52,6 +62,57 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 @contextmanager
+def temporary_directory_beside(target: Path) -> Iterator[Path]:
+    """Yield an empty hidden folder beside `target` that vanishes with the block.
+
+    It is on the file system of `target`, so that a rename from it is atomic. Whoever uses such a
+    folder holds a lock that ends with the process, however it ends: what a killed process left
+    beside the same target is removed first.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    # Most processes write nothing, and reading needs no lock.
+    from filelock import FileLock  # noqa: PLC0415
+
+    target = target.expanduser().absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(target)
+    prefix = f".{target.name}{STAGING_MARK}"
+    outer = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
+    try:
+        lock = FileLock(outer / STAGING_LOCK_NAME)
+        with suppress(NotImplementedError):  # no locks there: nobody removes it as abandoned
+            lock.acquire()
+        try:
+            inner = outer / STAGED_NAME
+            inner.mkdir()
+            yield inner
+        finally:
+            lock.release()
+    finally:
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+def _remove_abandoned(target: Path) -> None:
+    """Remove the temporary folders beside `target` whose process is no more."""
+    from filelock import FileLock  # noqa: PLC0415
+
+    pattern = f".{glob.escape(target.name)}{STAGING_MARK}*"
+    for lock_path in target.parent.glob(f"{pattern}/{STAGING_LOCK_NAME}"):
+        outer = lock_path.parent
+        if (outer / ASIDE_NAME).exists() and not target.exists():
+            continue  # killed between two renames: the only copy of what was to be replaced
+        lock = FileLock(lock_path, timeout=0)
+        try:
+            lock.acquire()
+        except (OSError, NotImplementedError):  # in use (a Timeout is an OSError), or no locks
+            continue
+        lock.release()
+        shutil.rmtree(outer, ignore_errors=True)
+
+
+@contextmanager
 def staged_directory(target: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block succeeds, and vanishes when not.
 
@@ -60,12 +121,6 @@ def staged_directory(target: Path) -> Iterator[Path]:
     """
     if target.exists():
         raise FileExistsError(f"{target} exists already")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with temporary_directory_beside(target) as staging:
         yield staging
-        staging.chmod(0o755)
         staging.rename(target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise

@@ -6,7 +6,6 @@ import errno
 import importlib.metadata
 import logging
 import platform
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BatchRange, Precision
 from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.errors import UsageError
+from lineup.files import temporary_directory_beside
 from lineup.memory import MemoryWatch
 from lineup.planning.measuring import bundle_with_costs
 from lineup_export.component import Component, ComponentReport, add_component, with_batch
@@ -91,12 +91,7 @@ def write_bundle(
     described = replace(description, source=source, batch=batch)
     writer = BundleWriter(target, described, overwrite=options.overwrite)
     try:
-        with (
-            writer,
-            tempfile.TemporaryDirectory(
-                dir=target.absolute().parent, prefix=f".{target.name}.", ignore_cleanup_errors=True
-            ) as scratch,
-        ):
+        with writer, temporary_directory_beside(target) as scratch:
             for path, content in files.items():
                 writer.add_file(path, content)
             for number, component in enumerate(components):
@@ -108,7 +103,7 @@ def write_bundle(
                     component,
                     options.precision,
                     options.opset,
-                    Path(scratch),
+                    scratch,
                     exporter_of(component.role, options.exporter),
                 )
                 logger.info("%s: %s", component.role, report)

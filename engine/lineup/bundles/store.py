@@ -30,9 +30,9 @@ from lineup.bundles.bundle import (
     read_bundle,
 )
 from lineup.bundles.manifest import MANIFEST_NAME, NAME_PATTERN, FileRecord, Manifest
-from lineup.bundles.writer import ASIDE_NAME, replace_directory
+from lineup.bundles.writer import replace_directory
 from lineup.errors import BundleError, BundleNotFoundError, UsageError
-from lineup.files import sha256_from_file
+from lineup.files import ASIDE_NAME, sha256_from_file
 from lineup.paths import shipped_dir
 
 LOCK_TIMEOUT_S = 600.0

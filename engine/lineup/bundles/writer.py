@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -29,14 +28,16 @@ from lineup.bundles.manifest import (
 )
 from lineup.bundles.manifest_file import manifest_to_bytes
 from lineup.errors import ParityError, UsageError
-from lineup.files import sha256_from_bytes, sha256_from_file, write_atomic
+from lineup.files import (
+    ASIDE_NAME,
+    sha256_from_bytes,
+    sha256_from_file,
+    temporary_directory_beside,
+    write_atomic,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-
-ASIDE_NAME = "old"
-"""What a replaced folder is called while the new one takes its place."""
 
 
 def today() -> str:
@@ -96,15 +97,12 @@ class BundleWriter:
 
     def __enter__(self) -> Self:
         self._refuse_existing()
-        parent, prefix = self._target.parent, f".{self._target.name}."
         try:
-            parent.mkdir(parents=True, exist_ok=True)
-            # Beside the target: a rename is atomic only inside one file system.
-            outer = TemporaryDirectory(dir=parent, prefix=prefix, ignore_cleanup_errors=True)
+            staging = self._cleanup.enter_context(temporary_directory_beside(self._target))
         except OSError as error:
+            parent = self._target.parent
             raise UsageError(f"{parent} cannot be written to: {error.strerror}") from error
-        self._staging = Path(self._cleanup.enter_context(outer)) / "new"
-        self._staging.mkdir()
+        self._staging = staging
         return self
 
     def __exit__(
