@@ -58,7 +58,8 @@ def _print_plan(made: object) -> None:
             f"{stage.seconds:.1f}",
         )
     console = Console()
-    console.print(f"{made.order.value}, {made.chunk} images at a time")
+    images = "one image" if made.chunk == 1 else f"{made.chunk} images"
+    console.print(f"{made.order.value}, {images} at a time")
     console.print(table)
     console.print(
         f"predicted peak: {made.peak_bytes / MIB:.0f} MiB private, beside up to "
