@@ -78,19 +78,7 @@ def bundle_from_model(
         ParityError: A graph does not compute what its module computes.
         UsageError: The model is incomplete or of another kind, or the target exists.
     """
-    describe = {
-        RecipeKind.ENCODER: _encoder,
-        RecipeKind.CAPTIONER: _captioner,
-        RecipeKind.GENERATOR: _generator,
-    }[model.kind]
-    for needed in _NEEDED[model.kind]:
-        if not model.source.has(needed):
-            raise UsageError(
-                f"{model.source.origin.id} is no {model.kind.value}: "
-                f"it has no component {needed!r}.",
-                hint="`lineup models list` shows which recipes are of which kind.",
-            )
-    fields, components, files = describe(model)
+    fields, components, files = described(model)
     description = BundleDescription(
         kind=BundleKind(model.kind.value),
         name=model.name,
@@ -105,6 +93,27 @@ def bundle_from_model(
 
 Described = tuple[dict[str, Any], list[Component], dict[str, bytes]]
 """Fields of the manifest, components, further files."""
+
+
+def described(model: PublicModel) -> Described:
+    """Return what a model's bundle is made of; no component is built yet.
+
+    Raises:
+        UsageError: The model is incomplete or of another kind.
+    """
+    describe = {
+        RecipeKind.ENCODER: _encoder,
+        RecipeKind.CAPTIONER: _captioner,
+        RecipeKind.GENERATOR: _generator,
+    }[model.kind]
+    for needed in _NEEDED[model.kind]:
+        if not model.source.has(needed):
+            raise UsageError(
+                f"{model.source.origin.id} is no {model.kind.value}: "
+                f"it has no component {needed!r}.",
+                hint="`lineup models list` shows which recipes are of which kind.",
+            )
+    return describe(model)
 
 
 def _encoder(model: PublicModel) -> Described:
