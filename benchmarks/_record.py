@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lineup.doctor import examine
 from lineup.files import write_atomic
+from lineup.memory import PeakMemory
 
 RESULTS_DIR = Path(__file__).parent / "results"
 ENVIRONMENT_FIELDS = ("lineup", "python", "system", "processor", "cores", "memory_total_mib")
@@ -42,3 +44,36 @@ def finish(benchmark: str, settings: dict[str, Any], results: Any, *, record: bo
         path = RESULTS_DIR / f"{benchmark}.json"
         write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
     print(json.dumps(document))
+
+
+def kept_results(benchmark: str) -> list[dict[str, Any]]:
+    """Return the results on record of a benchmark that keeps one after the other."""
+    path = RESULTS_DIR / f"{benchmark}.json"
+    if not path.exists():
+        return []
+    results: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return results
+
+
+def keep_result(benchmark: str, result: dict[str, Any], names: Sequence[str]) -> None:
+    """Add a result to those on record, in place of an earlier one of the same.
+
+    Args:
+        benchmark: Name of the benchmark and of the file in `results/`.
+        result: What was measured.
+        names: The fields that say of what.
+    """
+
+    def key(one: dict[str, Any]) -> list[str]:
+        return [str(one[name]) for name in names]
+
+    others = [one for one in kept_results(benchmark) if key(one) != key(result)]
+    results = sorted([*others, result], key=key)
+    document = {"benchmark": benchmark, "environment": environment(), "results": results}
+    path = RESULTS_DIR / f"{benchmark}.json"
+    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def anonymous_mib(peak: PeakMemory | None) -> float | None:
+    """Return the memory that is this process's alone; None where the system does not tell."""
+    return None if peak is None else peak.anonymous_mib

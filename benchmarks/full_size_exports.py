@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _record import RESULTS_DIR, environment
+from _record import anonymous_mib, environment, keep_result, kept_results
 
 from lineup.bundles.manifest import Precision
-from lineup.files import write_atomic
-from lineup.memory import MemoryWatch, PeakMemory
+from lineup.memory import MemoryWatch
 from lineup_export.assembly import ExportOptions
 from lineup_export.component import ComponentReport
 from lineup_export.fingerprint.exporter import FingerprintExport, bundle_from_checkpoint
@@ -39,6 +38,7 @@ from lineup_models.recipes.read import open_recipe, recipe_names
 
 BENCHMARK = "full_size_exports"
 FINGERPRINT = "fingerprint"
+KEY = ("recipe", "precision")
 
 
 def exported_recipe(name: str, precision: Precision, target: Path) -> list[dict[str, Any]]:
@@ -63,11 +63,6 @@ def row_from_report(report: ComponentReport) -> dict[str, Any]:
         "export_peak_mib": anonymous_mib(report.export_peak),
         "parity_peak_mib": anonymous_mib(report.parity_peak),
     }
-
-
-def anonymous_mib(peak: PeakMemory | None) -> float | None:
-    """Return the memory that is this process's alone; None where the system does not tell."""
-    return None if peak is None else peak.anonymous_mib
 
 
 def exported_fingerprint(precision: Precision, target: Path) -> list[dict[str, Any]]:
@@ -141,25 +136,6 @@ def run_child(arguments: argparse.Namespace, name: str) -> dict[str, Any]:
     return result
 
 
-def kept_runs() -> list[dict[str, Any]]:
-    """Return the runs on record."""
-    path = RESULTS_DIR / f"{BENCHMARK}.json"
-    if not path.exists():
-        return []
-    runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["results"]
-    return runs
-
-
-def record(run: dict[str, Any]) -> None:
-    """Add a run to those on record, in place of an earlier one of the same export."""
-    key = (run["recipe"], run["precision"])
-    others = [one for one in kept_runs() if (one["recipe"], one["precision"]) != key]
-    runs = sorted([*others, run], key=lambda one: (one["recipe"], one["precision"]))
-    document = {"benchmark": BENCHMARK, "environment": environment(), "results": runs}
-    path = RESULTS_DIR / f"{BENCHMARK}.json"
-    write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
-
-
 def table_lines(runs: Iterable[dict[str, Any]]) -> list[str]:
     """Return a Markdown table, one line per component."""
     lines = [
@@ -209,7 +185,7 @@ def main() -> None:
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.table:
-        print("\n".join(table_lines(kept_runs())))
+        print("\n".join(table_lines(kept_results(BENCHMARK))))
         return
     if arguments.child is not None:
         print(json.dumps(measured_export(arguments, arguments.child, arguments.target)))
@@ -219,7 +195,7 @@ def main() -> None:
         runs.append(run_child(arguments, name))
         print("\n".join(table_lines(runs[-1:])), flush=True)
         if arguments.record:
-            record(runs[-1])
+            keep_result(BENCHMARK, runs[-1], KEY)
     print(json.dumps({"benchmark": BENCHMARK, "environment": environment(), "results": runs}))
     sys.exit(any("failure" in run for run in runs))
 
