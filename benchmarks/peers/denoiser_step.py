@@ -50,8 +50,8 @@ def runner_of_defaults(asked: dict[str, Any]) -> Any:
             named = feeds
             if set(feeds) != set(specs):
                 named = {NAMES.get(name, name): value for name, value in feeds.items()}
-            if specs["timestep"].type == "tensor(int64)":
-                named["timestep"] = named["timestep"].astype(np.int64)
+            if not specs["timestep"].shape:  # one for all images
+                named["timestep"] = named["timestep"].reshape(())
             return {"prediction": session.run(None, named)[0]}
 
         return run
