@@ -1,0 +1,419 @@
+"""One component by one way, in this process: the worker of exporters.py.
+
+    python benchmarks/_exporters_worker.py RECIPE COMPONENT WAY --result FILE --work DIR
+
+The file has what is known so far, so that a process that is killed loses its last figures only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import json
+import logging
+import os
+import re
+import statistics
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from _record import anonymous_mib
+from torch import Tensor, nn
+
+from lineup.backends.device import Device, DeviceKind
+from lineup.backends.onnxrt import (
+    OnnxRuntimeRunner,
+    RuntimeOptions,
+    WeightPolicy,
+    runner_from_onnx,
+)
+from lineup.bundles.manifest import Precision, TensorSpec
+from lineup.memory import MemoryWatch, return_freed_memory
+from lineup.types import AnyArray
+from lineup_export.assembly import ExportOptions
+from lineup_export.component import DTYPES, SAMPLE_INTERVAL_S, Component
+from lineup_export.exporters import BLIP, BLIP_TASK, FAMILIES, Exporter, Family
+from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
+from lineup_export.parity import max_relative_error, outputs_from_file
+from lineup_export.precision import HalfPrecision, widened_parameters
+from lineup_export.public.exporter import described
+from lineup_export.public.request import ExportRequest, model_from_request
+from lineup_models.recipes.read import open_recipe
+
+RUNS = 3
+
+NOT_OFFERED = {
+    "vae_decoder": Family("vae-decoder", "semantic-segmentation", "diffusers"),
+    "vae_encoder": Family("vae-encoder", "semantic-segmentation", "diffusers"),
+    "vision_encoder": Family(BLIP, BLIP_TASK, "transformers"),
+}
+"""Where optimum's registry has what `lineup export` leaves to torch: tried here all the same."""
+
+OPTIMIZER_TYPES = {
+    "text_encoder": "clip",
+    "image_tower": "clip",
+    "image_tower_cut": "clip",
+    "unet": "unet",
+    "vae_decoder": "vae",
+    "vae_encoder": "vae",
+    "vision_encoder": "vit",
+    "text_decoder": "bert",
+}
+"""What ONNX Runtime's optimizer calls the architecture of a component; BLIP's decoder is a BERT."""
+
+FUSED = {
+    "attention": {"Attention", "MultiHeadAttention", "DecoderMaskedMultiHeadAttention"},
+    "normalisation": {
+        "EmbedLayerNormalization",
+        "GroupNorm",
+        "GroupNormalization",
+        "LayerNormalization",
+        "SkipGroupNorm",
+        "SkipLayerNormalization",
+    },
+    "activation": {"BiasGelu", "BiasSplitGelu", "FastGelu", "Gelu", "QuickGelu"},
+}
+"""Operators that stand for a whole attention, normalisation or activation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way from a module to a graph.
+
+    Attributes:
+        label: Its name in the table.
+        exporter: Torch's or optimum's.
+        is_fused: Whether long attention becomes ONNX Runtime's own operator, as in every graph
+            that `lineup export --precision fp32` writes.
+        precision: Of weights and computation.
+        roles: The components it is measured for; all if empty.
+    """
+
+    label: str
+    exporter: Exporter
+    is_fused: bool = False
+    precision: Precision = Precision.FP32
+    roles: tuple[str, ...] = ()
+
+    @property
+    def is_half(self) -> bool:
+        """Tell whether the graph computes in half precision, which is for GPUs."""
+        return self.precision is Precision.FP16
+
+
+WAYS: Mapping[str, Way] = {
+    "torch": Way("torch", Exporter.TORCH),
+    "fused": Way("torch, fused for CPUs", Exporter.TORCH, is_fused=True),
+    "optimum": Way("optimum", Exporter.OPTIMUM),
+    "optimum-fp16": Way(
+        "optimum, fp16",
+        Exporter.OPTIMUM,
+        precision=Precision.FP16,
+        roles=("text_encoder", "unet"),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One component by one way."""
+
+    recipe: str
+    component: str
+    way: str
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The fields of a result that say of what it is."""
+        return {"recipe": self.recipe, "component": self.component, "way": self.way}
+
+
+def component_of(task: Task, *, is_tiny: bool) -> tuple[Component, dict[str, int]]:
+    """Return a component, not built yet, and the length of its free axes at the native size."""
+    request = ExportRequest(open_recipe(task.recipe).kind, task.recipe, "random", tiny=is_tiny)
+    fields, components, _ = described(model_from_request(request, Precision.FP32))
+    generation = fields.get("generation")
+    axes = {} if generation is None else generation.native_axes
+    return next(one for one in components if one.role == task.component), axes
+
+
+def exported(
+    way: Way,
+    role: str,
+    module: nn.Module,
+    inputs: tuple[InputSpec, ...],
+    outputs: tuple[str, ...],
+    folder: Path,
+) -> OnnxGraph:
+    """Export a module as `lineup export` would."""
+    opset = ExportOptions().opset
+    if way.exporter is Exporter.TORCH:
+        return graph_from_module(
+            module,
+            inputs,
+            outputs,
+            opset=opset,
+            mixed_precision=way.is_half,
+            fuse_attention=way.is_fused,
+            folder=folder,
+        )
+    # Torch's way is not to hold what optimum imports.
+    from lineup_export.optimum_route import graph_from_optimum  # noqa: PLC0415
+
+    # A role that lineup does not offer fails for optimum's reason, not for ours.
+    with mock.patch.dict(FAMILIES, NOT_OFFERED):
+        return graph_from_optimum(
+            role,
+            module,
+            inputs,
+            outputs,
+            opset=opset,
+            mixed_precision=way.is_half,
+            folder=folder,
+        )
+
+
+def warm_up(way: Way, folder: Path) -> None:
+    """Export next to nothing, for what a process loads and compiles with its first export."""
+    inputs = (InputSpec("values", torch.ones(2, 3), {0: "images"}),)
+    small = Way(way.label, way.exporter)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        exported(small, "text_encoder", nn.Linear(3, 3), inputs, ("sums",), Path(scratch))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A graph, what it should compute, and what making it cost."""
+
+    graph: OnnxGraph
+    references: list[list[AnyArray]]
+    figures: dict[str, Any]
+
+
+def made_graph(way: Way, component: Component, folder: Path) -> Made:
+    """Build a module, run and export it; it is gone when this returns."""
+    module = component.module(DTYPES[way.precision]).eval().requires_grad_(False)
+    with torch.no_grad(), widened_parameters(module):
+        references = [arrays_from(module(*sample)) for sample in component.samples]
+    if way.is_half:
+        # The first rung that the recipe allows; parity shows whether it holds.
+        module = HalfPrecision(module, component.ladder[0])
+    gc.collect()
+    return_freed_memory()
+    with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
+        start = time.perf_counter()
+        graph = exported(way, component.role, module, component.inputs, component.outputs, folder)
+        seconds = time.perf_counter() - start
+    figures: dict[str, Any] = {"export_s": seconds, "peak_mib": anonymous_mib(memory.peak)}
+    if way.is_half:
+        figures["fp32_islands"] = sorted(island.value for island in component.ladder[0])
+    return Made(graph, references, figures)
+
+
+def arrays_from(outputs: Tensor | tuple[Tensor, ...]) -> list[AnyArray]:
+    """Return a module's outputs as arrays."""
+    return [one.numpy() for one in (outputs if isinstance(outputs, tuple) else (outputs,))]
+
+
+def parity_figures(
+    way: Way, component: Component, path: Path, references: list[list[AnyArray]]
+) -> dict[str, Any]:
+    """Compare the graph with torch in single precision, on the samples of the export."""
+    names = [item.name for item in component.inputs]
+    feeds = [
+        {name: value.numpy() for name, value in zip(names, sample, strict=True)}
+        for sample in component.samples
+    ]
+    found = outputs_from_file(path, feeds)
+    error = max(
+        max_relative_error(outputs[name], expected)
+        for outputs, sample in zip(found, references, strict=True)
+        for name, expected in zip(component.outputs, sample, strict=True)
+    )
+    tolerance = dict(component.tolerances)[way.precision]
+    return {
+        "max_relative_error": error,
+        "tolerance": tolerance,
+        "passes": error <= tolerance,
+    }
+
+
+def native_feeds(inputs: Iterable[TensorSpec], axes: Mapping[str, int]) -> dict[str, AnyArray]:
+    """Return one image or sequence, seeded; tokens and positions are 0."""
+    random = np.random.default_rng(0)
+    feeds: dict[str, AnyArray] = {}
+    for item in inputs:
+        shape = [axes.get(axis, 1) if isinstance(axis, str) else axis for axis in item.shape]
+        is_float = np.dtype(item.dtype).kind == "f"
+        feeds[item.name] = (random.standard_normal(shape) if is_float else np.zeros(shape)).astype(
+            item.dtype
+        )
+    return feeds
+
+
+def default_ms(path: Path, feeds: Mapping[str, AnyArray], threads: int) -> dict[str, Any]:
+    """Time a graph in ONNX Runtime by its defaults."""
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+    with OnnxRuntimeRunner(session) as runner:
+        return {"default_ms": median_ms(lambda: runner.run(feeds))}
+
+
+def engine_ms(path: Path, feeds: Mapping[str, AnyArray], threads: int) -> dict[str, Any]:
+    """Time a graph in the engine's session, weights mapped."""
+    options = RuntimeOptions(threads=threads, weights=WeightPolicy.MAPPED)
+    with runner_from_onnx(path, Device(DeviceKind.CPU), options) as runner:
+        return {"engine_ms": median_ms(lambda: runner.run(feeds))}
+
+
+def median_ms(run: Callable[[], object]) -> float:
+    """Return the median of warm runs."""
+    run()
+    times = []
+    for _ in range(RUNS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1e3
+
+
+class Constant(np.ndarray):
+    """A constant of a graph that is a number where it has one element.
+
+    ONNX Runtime 1.31 takes heads of a UNet for one, and NumPy has stopped doing so with 2.4.
+    """
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+
+@contextlib.contextmanager
+def working_folder(folder: Path) -> Iterator[None]:
+    """Work in a folder for the length of the block."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def fusion_figures(role: str, path: Path) -> dict[str, Any]:
+    """Run ONNX Runtime's transformer optimizer, and count what it leaves."""
+    # Only the worker needs it, and only at the end.
+    from onnxruntime.transformers import optimizer  # noqa: PLC0415
+
+    graph = onnx.load(path, load_external_data=False)
+    # Fusions that join weights look for them in the working folder. Loaded with its weights, a text
+    # encoder of 1.4 GB took 8 GB, and gave the same operators.
+    constant = optimizer.OnnxModel.get_constant_value
+    with (
+        working_folder(path.parent),
+        mock.patch.object(
+            optimizer.OnnxModel,
+            "get_constant_value",
+            lambda *given: None if (value := constant(*given)) is None else value.view(Constant),
+        ),
+    ):
+        model = optimizer.optimize_model(
+            graph, model_type=OPTIMIZER_TYPES[role], opt_level=0, use_gpu=False
+        )
+    operators = Counter(node.op_type for node in model.nodes())
+    return {
+        "optimizer_type": OPTIMIZER_TYPES[role],
+        "optimized_nodes": operators.total(),
+        "fused": fused_counts(operators),
+        "fused_operators": {name: operators[name] for name in sorted(set().union(*FUSED.values()))},
+    }
+
+
+def fused_counts(operators: Mapping[str, int]) -> dict[str, int]:
+    """Return how many operators of each kind of `FUSED` a graph has."""
+    return {kind: sum(operators.get(one, 0) for one in names) for kind, names in FUSED.items()}
+
+
+def graph_figures(path: Path) -> dict[str, Any]:
+    """Count nodes as they were exported."""
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    return {"nodes": len(nodes), "exported": fused_counts(Counter(one.op_type for one in nodes))}
+
+
+def first_line(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says, without folder names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = re.sub(r"(/[\w.+-]+){2,}/", "", lines[0]) if lines else ""
+    return f"{type(error).__name__}: {said}".rstrip(": ")
+
+
+def measure(task: Task, arguments: argparse.Namespace) -> None:
+    """Measure a component by a way; the arguments are those of `main`."""
+    folder, target = arguments.work, arguments.result
+    way, result = WAYS[task.way], {**task.names, "threads": arguments.threads}
+
+    def keep(stage: str, figures: Callable[[], Mapping[str, Any]]) -> None:
+        try:
+            result.update(figures())
+        except Exception as error:  # every library has errors of its own; the table shows them
+            traceback.print_exc()
+            result.setdefault("failures", {})[stage] = first_line(error)
+        target.write_text(json.dumps(result), encoding="utf-8")
+
+    component, axes = component_of(task, is_tiny=arguments.tiny)
+    warm_up(way, folder)
+    made: list[Made] = []
+
+    def export() -> Mapping[str, Any]:
+        made.append(made_graph(way, component, folder))
+        return made[0].figures
+
+    keep("export", export)
+    if not made:
+        return
+    # The runtime gets the memory that the module had.
+    gc.collect()
+    return_freed_memory()
+    path = made[0].graph.write(folder)
+    feeds = native_feeds(made[0].graph.inputs, axes)
+    keep("nodes", lambda: graph_figures(path))
+    keep("parity", lambda: parity_figures(way, component, path, made[0].references))
+    if not way.is_half:
+        # The engine's session has the allocator give back more from then on, so it comes second.
+        keep("default_ms", lambda: default_ms(path, feeds, arguments.threads))
+        keep("engine_ms", lambda: engine_ms(path, feeds, arguments.threads))
+    keep("fused", lambda: fusion_figures(component.role, path))
+
+
+def main() -> None:
+    """Measure what was named."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("recipe")
+    parser.add_argument("component")
+    parser.add_argument("way", choices=WAYS)
+    parser.add_argument("--result", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True, help="folder for graphs")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--tiny", action="store_true")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")  # TorchScript's deprecation, every constant traced
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(arguments.threads or torch.get_num_threads())
+    measure(Task(arguments.recipe, arguments.component, arguments.way), arguments)
+
+
+if __name__ == "__main__":
+    main()
