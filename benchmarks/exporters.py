@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -28,12 +29,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from _exporters_worker import FUSED, WAYS, Task
+from _exporter_ways import FUSED, WAYS, Task
 from _record import environment, keep_result, kept_results
 
 BENCHMARK = "exporters"
 KEY = ("recipe", "component", "way")
-WORKER = Path(__file__).with_name("_exporters_worker.py")
+WORKER = Path(__file__).with_name("_exporter_worker.py")
 
 COMPONENTS = {
     "sd-turbo": ("text_encoder", "unet", "vae_decoder", "vae_encoder"),
@@ -151,6 +152,8 @@ def main() -> None:
     if arguments.table:
         print("\n".join(table_lines(kept_results(BENCHMARK))))
         return
+    # A child and its gigabytes go with this process when it is told to end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     results = []
     for task in tasks_from(arguments.wanted, arguments.way or ()):
         results.append(run_child(task, arguments))

@@ -17,9 +17,9 @@ def exporters():
 
 @pytest.fixture
 def worker():
-    import _exporters_worker
+    import _exporter_worker
 
-    return _exporters_worker
+    return _exporter_worker
 
 
 def measured(**figures):

@@ -1,6 +1,6 @@
 """One component by one way, in this process: the worker of exporters.py.
 
-    python benchmarks/_exporters_worker.py RECIPE COMPONENT WAY --result FILE --work DIR
+    python benchmarks/_exporter_worker.py RECIPE COMPONENT WAY --result FILE --work DIR
 
 The file has what is known so far, so that a process that is killed loses its last figures only.
 """
@@ -30,6 +30,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from _exporter_ways import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
 from _record import anonymous_mib
 from torch import Tensor, nn
 
@@ -43,7 +44,7 @@ from lineup.backends.onnxrt import (
 from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.memory import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
-from lineup_export.assembly import ExportOptions
+from lineup_export.assembly import TOOLS, ExportOptions, tool_versions
 from lineup_export.component import DTYPES, SAMPLE_INTERVAL_S, Component
 from lineup_export.exporters import BLIP, BLIP_TASK, FAMILIES, Exporter, Family
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
@@ -54,6 +55,7 @@ from lineup_export.public.request import ExportRequest, model_from_request
 from lineup_models.recipes.read import open_recipe
 
 RUNS = 3
+USED = (*TOOLS, "optimum", "optimum-onnx")
 
 NOT_OFFERED = {
     "vae_decoder": Family("vae-decoder", "semantic-segmentation", "diffusers"),
@@ -61,84 +63,6 @@ NOT_OFFERED = {
     "vision_encoder": Family(BLIP, BLIP_TASK, "transformers"),
 }
 """Where optimum's registry has what `lineup export` leaves to torch: tried here all the same."""
-
-OPTIMIZER_TYPES = {
-    "text_encoder": "clip",
-    "image_tower": "clip",
-    "image_tower_cut": "clip",
-    "unet": "unet",
-    "vae_decoder": "vae",
-    "vae_encoder": "vae",
-    "vision_encoder": "vit",
-    "text_decoder": "bert",
-}
-"""What ONNX Runtime's optimizer calls the architecture of a component; BLIP's decoder is a BERT."""
-
-FUSED = {
-    "attention": {"Attention", "MultiHeadAttention", "DecoderMaskedMultiHeadAttention"},
-    "normalisation": {
-        "EmbedLayerNormalization",
-        "GroupNorm",
-        "GroupNormalization",
-        "LayerNormalization",
-        "SkipGroupNorm",
-        "SkipLayerNormalization",
-    },
-    "activation": {"BiasGelu", "BiasSplitGelu", "FastGelu", "Gelu", "QuickGelu"},
-}
-"""Operators that stand for a whole attention, normalisation or activation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A way from a module to a graph.
-
-    Attributes:
-        label: Its name in the table.
-        exporter: Torch's or optimum's.
-        is_fused: Whether long attention becomes ONNX Runtime's own operator, as in every graph
-            that `lineup export --precision fp32` writes.
-        precision: Of weights and computation.
-        roles: The components it is measured for; all if empty.
-    """
-
-    label: str
-    exporter: Exporter
-    is_fused: bool = False
-    precision: Precision = Precision.FP32
-    roles: tuple[str, ...] = ()
-
-    @property
-    def is_half(self) -> bool:
-        """Tell whether the graph computes in half precision, which is for GPUs."""
-        return self.precision is Precision.FP16
-
-
-WAYS: Mapping[str, Way] = {
-    "torch": Way("torch", Exporter.TORCH),
-    "fused": Way("torch, fused for CPUs", Exporter.TORCH, is_fused=True),
-    "optimum": Way("optimum", Exporter.OPTIMUM),
-    "optimum-fp16": Way(
-        "optimum, fp16",
-        Exporter.OPTIMUM,
-        precision=Precision.FP16,
-        roles=("text_encoder", "unet"),
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One component by one way."""
-
-    recipe: str
-    component: str
-    way: str
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The fields of a result that say of what it is."""
-        return {"recipe": self.recipe, "component": self.component, "way": self.way}
 
 
 def component_of(task: Task, *, is_tiny: bool) -> tuple[Component, dict[str, int]]:
@@ -342,11 +266,6 @@ def fusion_figures(role: str, path: Path) -> dict[str, Any]:
     }
 
 
-def fused_counts(operators: Mapping[str, int]) -> dict[str, int]:
-    """Return how many operators of each kind of `FUSED` a graph has."""
-    return {kind: sum(operators.get(one, 0) for one in names) for kind, names in FUSED.items()}
-
-
 def graph_figures(path: Path) -> dict[str, Any]:
     """Count nodes as they were exported."""
     nodes = onnx.load(path, load_external_data=False).graph.node
@@ -363,7 +282,8 @@ def first_line(error: BaseException) -> str:
 def measure(task: Task, arguments: argparse.Namespace) -> None:
     """Measure a component by a way; the arguments are those of `main`."""
     folder, target = arguments.work, arguments.result
-    way, result = WAYS[task.way], {**task.names, "threads": arguments.threads}
+    way = WAYS[task.way]
+    result = {**task.names, "threads": arguments.threads, "tools": tool_versions(USED)}
 
     def keep(stage: str, figures: Callable[[], Mapping[str, Any]]) -> None:
         try:
