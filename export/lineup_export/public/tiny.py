@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 WIDTH = 8
@@ -43,21 +43,20 @@ def _tiny_clip(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tiny_unet(config: Mapping[str, Any]) -> dict[str, Any]:
-    levels = len(config["block_out_channels"])
-    depth = config.get("transformer_layers_per_block", 1)
+    # The first and the last level have every kind of block; those between repeat them.
+    levels = 2
     sizes: dict[str, Any] = {
-        "block_out_channels": [WIDTH * (1 + level % 2) for level in range(levels)],
+        "block_out_channels": [WIDTH, 2 * WIDTH],
+        "down_block_types": _ends(config["down_block_types"]),
+        "up_block_types": _ends(config["up_block_types"]),
         "layers_per_block": 1,
         "norm_num_groups": 4,
         "attention_head_dim": 2 if isinstance(config["attention_head_dim"], int) else [2] * levels,
         "cross_attention_dim": 2 * WIDTH,
     }
-    if isinstance(depth, list):
-        sizes["transformer_layers_per_block"] = _ones(depth)
-    if config.get("reverse_transformer_layers_per_block"):
-        sizes["reverse_transformer_layers_per_block"] = _ones(
-            config["reverse_transformer_layers_per_block"]
-        )
+    for depth in ("transformer_layers_per_block", "reverse_transformer_layers_per_block"):
+        if isinstance(config.get(depth), list):
+            sizes[depth] = _ones(_ends(config[depth]))
     if config.get("addition_embed_type"):
         # Both text encoders are joined; pooled text and six embedded time ids are added.
         sizes |= {
@@ -68,6 +67,10 @@ def _tiny_unet(config: Mapping[str, Any]) -> dict[str, Any]:
     if config.get("time_cond_proj_dim"):
         sizes["time_cond_proj_dim"] = config["time_cond_proj_dim"]
     return sizes
+
+
+def _ends(levels: Sequence[Any]) -> list[Any]:
+    return [levels[0], levels[-1]]
 
 
 def _ones(depth: Any) -> Any:

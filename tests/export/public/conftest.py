@@ -13,6 +13,32 @@ from lineup_models.recipes.read import open_recipe
 
 ExportTiny = Callable[..., ExportedBundle]
 
+FAMILIES = (
+    "clip-vit-b-32",
+    "blip-base",
+    "vit-gpt2",
+    "sd-turbo",
+    "lcm-dreamshaper-v7",
+    "sdxs-512",
+    "bk-sdm-tiny",
+    "sdxl-turbo",
+    "ssd-1b",
+)
+"""One recipe of every family of architectures; `test_exporter` shows that none is missing."""
+
+
+@pytest.fixture(scope="session")
+def families() -> tuple[str, ...]:
+    """Recipes that together have every kind of layer of all recipes."""
+    return FAMILIES
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """A recipe of each family."""
+    name: str = request.param
+    return name
+
 
 @pytest.fixture(scope="session")
 def export_tiny(tmp_path_factory: pytest.TempPathFactory) -> ExportTiny:

@@ -3,38 +3,27 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import Origin, Precision
 from lineup_export.assembly import ExportedBundle
-from lineup_models.recipes.read import open_recipe
+from lineup_export.public.source import RandomSource
+from lineup_models.recipes.read import all_recipes, open_recipe
+from lineup_models.recipes.recipe import Recipe
 
 ExportTiny = Callable[..., ExportedBundle]
 
+TOWERS = ["image_tower", "image_tower_cut"]
+CAPTIONER = ["vision_encoder", "text_decoder"]
 SD = ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
 SDXL = ["text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"]
 
-FAMILIES = [
-    ("clip-vit-b-32", Precision.FP32, ["image_tower", "image_tower_cut"]),
-    ("blip-base", Precision.FP16, ["vision_encoder", "text_decoder"]),
-    ("vit-gpt2", Precision.FP32, ["vision_encoder", "text_decoder"]),
-    ("sd-turbo", Precision.FP16, SD),
-    ("lcm-dreamshaper-v7", Precision.FP32, SD),
-    ("sdxs-512", Precision.FP32, SD),
-    ("bk-sdm-tiny", Precision.FP32, SD),
-    ("sdxl-turbo", Precision.FP16, SDXL),
-    ("ssd-1b", Precision.FP32, SDXL),
-]
-"""One recipe of every family of architectures; the others differ in sizes only."""
+ROLES = {"clip-vit-b-32": TOWERS, "blip-base": CAPTIONER, "vit-gpt2": CAPTIONER}
+ROLES |= {"sdxl-turbo": SDXL, "ssd-1b": SDXL}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "precision", "roles"), FAMILIES)
-def test_every_family_exports_with_random_weights(
-    name: str, precision: Precision, roles: list[str], export_tiny: ExportTiny
-) -> None:
-    exported = export_tiny(name, precision)
-
+def check(exported: ExportedBundle, precision: Precision, roles: list[str]) -> None:
     manifest = open_bundle(exported.bundle.path).manifest
     assert list(manifest.graphs) == roles
     assert manifest.source.origin is Origin.RANDOM
@@ -43,6 +32,41 @@ def test_every_family_exports_with_random_weights(
     for role, graph in manifest.graphs.items():
         assert 0 < graph.parity.value <= limit, role
         assert {spec.dtype for spec in (*graph.inputs, *graph.outputs)} <= {"float32", "int64"}
+
+
+@pytest.mark.slow
+def test_every_family_exports_with_random_weights(family: str, export_tiny: ExportTiny) -> None:
+    check(export_tiny(family, Precision.FP16), Precision.FP16, ROLES.get(family, SD))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["blip-base", "vit-gpt2", "bk-sdm-tiny"])
+def test_single_precision_too(name: str, export_tiny: ExportTiny) -> None:
+    check(export_tiny(name, Precision.FP32), Precision.FP32, ROLES.get(name, SD))
+
+
+def kinds_of_layers(recipe: Recipe) -> set[tuple[str, str, str]]:
+    """Return component, layer and layer inside it, of all there are at tiny size."""
+    source = RandomSource(recipe, is_tiny=True)
+    return {
+        (
+            component.architecture.class_name.rpartition(".")[2],
+            type(parent).__name__,
+            type(child).__name__,
+        )
+        for component in recipe.components
+        for parent in source.module(component.part, torch.float32).modules()
+        for child in parent.children()
+    }
+
+
+@pytest.mark.slow
+def test_the_families_have_every_kind_of_layer_of_all_recipes(families: tuple[str, ...]) -> None:
+    known = set().union(*(kinds_of_layers(open_recipe(name)) for name in families))
+
+    missing = {r.name: kinds_of_layers(r) - known for r in all_recipes() if r.name not in families}
+
+    assert {name: kinds for name, kinds in missing.items() if kinds} == {}
 
 
 @pytest.mark.slow
@@ -65,14 +89,14 @@ def test_what_a_denoiser_takes_stands_in_its_graph(export_tiny: ExportTiny) -> N
 
     plain = ["latents", "timestep", "text_states"]
     assert inputs("sd-turbo", Precision.FP16) == plain
-    assert inputs("lcm-dreamshaper-v7", Precision.FP32) == [*plain, "guidance_embedding"]
+    assert inputs("lcm-dreamshaper-v7", Precision.FP16) == [*plain, "guidance_embedding"]
     assert inputs("sdxl-turbo", Precision.FP16) == [*plain, "pooled", "time_ids"]
 
 
 @pytest.mark.slow
 def test_siblings_share_the_files_of_their_autoencoder(export_tiny: ExportTiny) -> None:
     def weights(name: str) -> set[str]:
-        graph = export_tiny(name, Precision.FP32).bundle.manifest.graphs["vae_decoder"]
+        graph = export_tiny(name, Precision.FP16).bundle.manifest.graphs["vae_decoder"]
         return {record.sha256 for record in graph.weights}
 
     assert open_recipe("bk-sdm-tiny").generation.vae_family == "sd-kl-f8"
