@@ -17,7 +17,7 @@ import logging
 import platform
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -110,7 +110,7 @@ class OptimisedGraphs:
             return None  # absent, or written by something else: not a graph of ours
 
     def build(self, bundle: Bundle, role: str) -> OptimisedGraph:
-        """Optimise a graph for this machine and keep it, in the place of a stale one.
+        """Optimise a graph for this machine and keep it, in the place of stale ones.
 
         Raises:
             BackendError: ONNX Runtime cannot optimise it, or it cannot be kept.
@@ -139,7 +139,27 @@ class OptimisedGraphs:
             ) from error
         built = self.find(bundle, role)
         assert built is not None
+        # What another release of the runtime left can be as large, and is of no use any more.
+        self._remove_where(
+            lambda one: (
+                one["runtime"] != key.runtime
+                and (one["graph"], one["processor"]) == (key.graph, key.processor)
+            )
+        )
         return built
+
+    def remove(self, graphs: Collection[str]) -> None:
+        """Remove what was made of these graphs, named by the SHA-256 of their ONNX files."""
+        self._remove_where(lambda key: key["graph"] in graphs)
+
+    def _remove_where(self, is_stale: Callable[[dict[str, str]], bool]) -> None:
+        for record in self.folder.glob(f"*/{RECORD_NAME}"):
+            try:
+                stale = is_stale(json.loads(record.read_text("utf-8"))["key"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue  # written by something else: not ours to remove
+            if stale:
+                shutil.rmtree(record.parent, ignore_errors=True)
 
 
 def roles_to_optimise(bundle: Bundle) -> Iterator[str]:

@@ -83,6 +83,15 @@ def test_another_runtime_or_processor_does_not_find_it(
     assert cache.find(bundle, ROLE) is None
 
 
+def test_building_removes_what_another_release_left(bundle, cache, monkeypatch) -> None:
+    with monkeypatch.context() as earlier:
+        earlier.setattr(optimised.ort, "__version__", "0.0")
+        old = cache.build(bundle, ROLE)
+    new = cache.build(bundle, ROLE)
+    assert [path.name for path in cache.folder.iterdir()] == [new.path.parent.name]
+    assert not old.path.exists()
+
+
 def test_damage_is_seen_and_a_copy_is_not_damage(bundle, cache) -> None:
     weights = cache.build(bundle, ROLE).path.with_name(optimised.WEIGHTS_NAME)
     os.utime(weights, ns=(1, 1))

@@ -164,6 +164,23 @@ def test_verify_takes_names_or_all(arguments: tuple[str, ...]) -> None:
     assert "pass --all" in done.stderr
 
 
+def test_remove_takes_optimised_graphs_along_unless_another_bundle_has_them(
+    toy: Bundle, tmp_path: Path
+) -> None:
+    made = tmp_path / "home" / "optimised" / "some"
+    made.mkdir(parents=True)
+    (graph,) = toy.manifest.graphs.values()
+    key = {"graph": graph.file.sha256}
+    (made / "graph.json").write_text(json.dumps({"key": key}))
+    twin = write_bundle(tmp_path / "twin", "twin")
+    for path in (toy.path, twin.path):
+        run("install", path)
+    run("remove", "toy", "--yes")
+    assert made.exists()
+    run("remove", "twin", "--yes")
+    assert not made.exists()
+
+
 def test_remove_asks_first(toy: Bundle) -> None:
     run("install", toy.path)
     assert run("remove", "toy", answer="n\n").exit_code == 1
