@@ -113,7 +113,11 @@ def _loading_models(
         digests.append(bundle.digest)
     openers = {
         candidate.name: partial(
-            ImageGenerator, store.open(lineup.bundle(candidate.bundle)), resolved, options
+            ImageGenerator,
+            store.open(lineup.bundle(candidate.bundle)),
+            resolved,
+            options,
+            keep_text_encoders=False,
         )
         for candidate in spec.candidates
         if candidate.bundle is not None

@@ -40,6 +40,8 @@ class ImageGenerator(ClosesOnExit):
         bundle: A generator.
         device: Where its graphs run.
         options: Threads and caches.
+        keep_text_encoders: Whether they stay loaded while images are made of text states that
+            were encoded before; releasing them leaves more room for the denoiser.
 
     Raises:
         BundleFormatError: The bundle is of another kind.
@@ -53,7 +55,14 @@ class ImageGenerator(ClosesOnExit):
         components: The graphs, for whoever plans memory.
     """
 
-    def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        device: Device,
+        options: RuntimeOptions,
+        *,
+        keep_text_encoders: bool = True,
+    ) -> None:
         bundle.require_kind(BundleKind.GENERATOR)
         manifest = bundle.manifest
         assert manifest.generation is not None
@@ -64,6 +73,7 @@ class ImageGenerator(ClosesOnExit):
         self.text_digest = text_digest(bundle, self.info)
         self.device = device
         self.components = Components(bundle, device, options)
+        self._keeps_text_encoders = keep_text_encoders
         self._scheduler = manifest.scheduler
         self._text = TextEncoders(self.components, self.info)
         self._denoiser = Denoiser(self.components)
@@ -119,6 +129,8 @@ class ImageGenerator(ClosesOnExit):
             BackendError: A graph failed to run.
         """
         height, width = self._checked_size(options)
+        if isinstance(prompt, TextStates) and not self._keeps_text_encoders:
+            self.components.release(*(one.role for one in self.info.text_encoders))
         strength = 1.0 if options.strength is None else options.strength
         scheduler = scheduler_from_manifest(
             self._scheduler, options.steps or self.info.steps, strength=strength

@@ -212,9 +212,12 @@ def toy_bundle(tmp_path: Path) -> Toy:
 def open_toy(toy_bundle: Toy) -> Callable[..., ImageGenerator]:
     """Open a toy generator on the CPU."""
 
-    def opened(**changes: Any) -> ImageGenerator:
+    def opened(*, keep_text_encoders: bool = True, **changes: Any) -> ImageGenerator:
         return ImageGenerator(
-            toy_bundle(**changes), Device(DeviceKind.CPU), RuntimeOptions(threads=1)
+            toy_bundle(**changes),
+            Device(DeviceKind.CPU),
+            RuntimeOptions(threads=1),
+            keep_text_encoders=keep_text_encoders,
         )
 
     return opened

@@ -241,6 +241,16 @@ def test_components_come_and_go(open_toy):
         generator.images("red", [0])
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_text_encoders_make_room_when_all_is_encoded(open_toy, keep):
+    with open_toy(keep_text_encoders=keep) as generator:
+        states = generator.text_states(["red"])
+        made = [generator.images(states, [seed])[0] for seed in (0, 1)]
+        resident = set(generator.components.resident)
+        assert resident == {"unet", "vae_decoder"} | ({"text_encoder"} if keep else set())
+        assert (made[1] == generator.images("red", [1])[0]).all()
+
+
 def test_another_kind_of_model_is_refused():
     bundle = open_bundle(shipped_dir() / "bundles" / "whitened-spectrum")
 
