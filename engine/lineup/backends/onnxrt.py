@@ -122,14 +122,16 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device.kind is DeviceKind.CPU:
         # The arena keeps its high-water mark for ever; without it memory returns after a run.
+        # From the second run of a shape on, ONNX Runtime knows where every activation will lie and
+        # asks for one block. SD-Turbo's decoder at 512 px: 13.4 s in 671 MiB; when each activation
+        # is asked for and given back alone, fresh pages cost 18.4 s; the arena 12.5 s in 1372 MiB.
         settings.enable_cpu_mem_arena = False
+        settings.enable_mem_pattern = True
         # Prepacking copies every weight into private memory; unpacked, external data stays
         # mapped from its file: shared between processes, and evictable.
         settings.add_session_config_entry("session.disable_prepacking", "1")
         if options.weights is WeightPolicy.MAPPED:
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-            # Patterns of allocation are kept per shape, one block as large as the peak.
-            settings.enable_mem_pattern = False
     return settings
 
 

@@ -35,7 +35,8 @@ def test_a_mapped_graph_is_run_as_it_was_exported():
 
     mapped = session_options_from(RuntimeOptions(weights=WeightPolicy.MAPPED), CPU)
     assert mapped.graph_optimization_level == ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    assert not mapped.enable_mem_pattern
+    assert mapped.enable_mem_pattern
+    assert not mapped.enable_cpu_mem_arena
     optimised = session_options_from(RuntimeOptions(weights=WeightPolicy.OPTIMISED), CPU)
     assert optimised.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL
 
