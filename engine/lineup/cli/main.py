@@ -34,7 +34,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "lineup.cli.attribute:attribute", "Tell which known source made an image."
     ),
     "bench": LazyCommand("lineup.cli.bench:bench", "Measure latency, throughput and memory."),
-    "build": LazyCommand("lineup.cli.build:build", "Compile a bundle with TensorRT."),
+    "build": LazyCommand(
+        "lineup.cli.build:build", "Compile a bundle for this CPU, or with TensorRT."
+    ),
     "calibrate": LazyCommand(
         "lineup.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
     ),
