@@ -36,11 +36,11 @@ from torch import Tensor, nn
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import (
-    OnnxRuntimeRunner,
     RuntimeOptions,
     WeightPolicy,
     runner_from_onnx,
 )
+from lineup.backends.onnxrt_runner import OnnxRuntimeRunner
 from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.memory import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray

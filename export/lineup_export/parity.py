@@ -11,11 +11,11 @@ import onnxruntime
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import (
-    OnnxRuntimeRunner,
     RuntimeOptions,
     providers_from_device,
     session_options_from,
 )
+from lineup.backends.onnxrt_runner import OnnxRuntimeRunner
 from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
 from lineup.types import AnyArray

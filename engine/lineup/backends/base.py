@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from lineup.backends.values import Value, host_array
 from lineup.bundles.manifest import TensorSpec
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError
@@ -23,7 +24,7 @@ class Runner(ClosesOnExit):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
-    def run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    def run(self, feeds: Mapping[str, Value]) -> dict[str, AnyArray]:
         """Run the graph once.
 
         Args:
@@ -35,14 +36,40 @@ class Runner(ClosesOnExit):
         Raises:
             BackendError: A name, dtype or shape is not what the graph takes, or the run failed.
         """
+        outputs = self.run_resident(feeds, ())
+        return {name: host_array(value) for name, value in outputs.items()}
+
+    def run_resident(
+        self, feeds: Mapping[str, Value], resident: Collection[str]
+    ) -> dict[str, Value]:
+        """Run the graph once, for a caller that feeds some of the outputs to a graph again.
+
+        Args:
+            feeds: As `run` takes them.
+            resident: Names of outputs that need not come to the host. A backend that can leaves
+                them on its device; on a CPU, and in backends that cannot, they are arrays.
+
+        Returns:
+            One freshly allocated value per output, by name.
+
+        Raises:
+            BackendError: As `run` does.
+        """
         self._check(feeds)
-        return self._run(feeds)
+        return self._run_resident(feeds, resident)
 
     @abstractmethod
     def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
         """Run the graph on feeds that have been checked."""
 
-    def _check(self, feeds: Mapping[str, AnyArray]) -> None:
+    def _run_resident(
+        self, feeds: Mapping[str, Value], resident: Collection[str]
+    ) -> dict[str, Value]:
+        """Run the graph on feeds that have been checked; to be overridden where it pays."""
+        del resident
+        return dict(self._run({name: host_array(value) for name, value in feeds.items()}))
+
+    def _check(self, feeds: Mapping[str, Value]) -> None:
         expected = {spec.name for spec in self.inputs}
         if set(feeds) != expected:
             raise BackendError(
@@ -53,7 +80,7 @@ class Runner(ClosesOnExit):
             _check_array(spec, feeds[spec.name], lengths)
 
 
-def _check_array(spec: TensorSpec, array: AnyArray, lengths: dict[str, int]) -> None:
+def _check_array(spec: TensorSpec, array: Value, lengths: dict[str, int]) -> None:
     """Compare one array with its spec; `lengths` collects the free dimensions seen so far."""
     if array.dtype.name != spec.dtype:
         raise BackendError(f"Input {spec.name!r} takes {spec.dtype}, but was fed {array.dtype}.")

@@ -6,20 +6,19 @@ import contextlib
 import io
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, Probe
-from lineup.bundles.manifest import TensorSpec
+from lineup.backends.onnxrt_binding import BoundRunner, DeviceMemory, RowGatherer
+from lineup.backends.onnxrt_runner import OnnxRuntimeRunner
 from lineup.errors import BackendError, DeviceUnavailableError
 from lineup.memory import SOME, keep_freed_memory
-from lineup.types import AnyArray
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +35,16 @@ _IDENTITY_GRAPH = (
     b"\x12\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
 """y = Identity(x), float32 [1], opset 17: onnx.helper's model of one node, serialised."""
+
+_ROWS_GRAPH = (
+    b'\x08\x08:f\n*\n\x06values\n\x04rows\x12\x05taken"\x06Gather*\x0b\n\x04axis\x18\x00\xa0\x01\x02'
+    b"\x12\x04rowsZ\x0e\n\x06values\x12\x04\n\x02\x08\x01Z\x13\n\x04rows\x12\x0b\n\t\x08\x07\x12\x05\n\x03\x12\x01n"
+    b"b\r\n\x05taken\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
+)
+"""taken = Gather(values, rows) along axis 0, float32 of any shape, opset 17, made likewise."""
+
+_CUDA_MEMORY = "cuda"
+"""ONNX Runtime's name of a GPU's memory, also under TensorRT."""
 
 
 class WeightPolicy(str, Enum):
@@ -73,21 +82,25 @@ class RuntimeOptions:
         threads: Threads inside one operator on the CPU; 0 takes every core.
         weights: What becomes of the weights on the CPU; None decides by their size.
         cache_dir: Where TensorRT keeps compiled engines; None compiles anew in every process.
+        cuda_graphs: Whether runs of the same shapes are recorded and replayed under CUDA, where
+            the graph allows.
     """
 
     threads: int = 0
     weights: WeightPolicy | None = None
     cache_dir: Path | None = None
+    cuda_graphs: bool = True
 
 
 def providers_from_device(
-    device: Device, cache_dir: Path | None = None
+    device: Device, options: RuntimeOptions | None = None
 ) -> list[tuple[str, dict[str, str]]]:
     """Return ONNX Runtime's provider list for a device, most wanted first.
 
     The CPU closes every list, for the few operators (shape arithmetic) that a GPU provider leaves
     to it; whether the wanted provider is really active is checked on the session.
     """
+    options = options or RuntimeOptions()
     cpu: tuple[str, dict[str, str]] = (_PROVIDER_FROM_KIND[DeviceKind.CPU], {})
     if device.kind is DeviceKind.CPU:
         return [cpu]
@@ -98,18 +111,39 @@ def providers_from_device(
         # The fp32 islands are there for their precision; TF32 would keep 10 of 23 mantissa bits.
         "use_tf32": "0",
     }
-    cuda = (_PROVIDER_FROM_KIND[DeviceKind.CUDA], cuda_options)
+    name = _PROVIDER_FROM_KIND[DeviceKind.CUDA]
     if device.kind is DeviceKind.CUDA:
-        return [cuda, cpu]
-    tensorrt_options = {"device_id": str(device.index)}
-    if cache_dir is not None:
-        tensorrt_options |= {
-            "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": str(cache_dir),
-            "trt_timing_cache_enable": "1",
-            "trt_timing_cache_path": str(cache_dir),
-        }
-    return [(_PROVIDER_FROM_KIND[DeviceKind.TENSORRT], tensorrt_options), cuda, cpu]
+        return [(name, cuda_options | _if(options.cuda_graphs, {"enable_cuda_graph": "1"})), cpu]
+    return [
+        (_PROVIDER_FROM_KIND[DeviceKind.TENSORRT], _tensorrt_options(device, options.cache_dir)),
+        (name, cuda_options),
+        cpu,
+    ]
+
+
+def _tensorrt_options(device: Device, cache_dir: Path | None) -> dict[str, str]:
+    """Return options of ONNX Runtime's TensorRT provider.
+
+    Its CUDA graphs are left off: older releases record one for a session, whatever the shapes.
+    """
+    return {
+        "device_id": str(device.index),
+        # Subgraphs of a session run one after the other, in the same scratch memory.
+        "trt_context_memory_sharing_enable": "1",
+        **_if(
+            cache_dir is not None,
+            {
+                "trt_engine_cache_enable": "1",
+                "trt_engine_cache_path": str(cache_dir),
+                "trt_timing_cache_enable": "1",
+                "trt_timing_cache_path": str(cache_dir),
+            },
+        ),
+    }
+
+
+def _if(condition: bool, options: dict[str, str]) -> dict[str, str]:
+    return options if condition else {}
 
 
 def session_options_from(options: RuntimeOptions, device: Device) -> ort.SessionOptions:
@@ -141,7 +175,7 @@ def probe_device(device: Device) -> Probe:
     if wanted not in ort.get_available_providers():
         return Probe(False, f"this onnxruntime ({ort.__version__}) was built without {wanted}")
     try:
-        session = _create_session(_IDENTITY_GRAPH, RuntimeOptions(), device)
+        session = _create_session(_IDENTITY_GRAPH, RuntimeOptions(cuda_graphs=False), device)
     except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
         return Probe(False, _reason_from_error(error))
     if wanted in session.get_providers():
@@ -168,7 +202,7 @@ def runner_from_onnx(path: Path, device: Device, options: RuntimeOptions | None 
     if device.kind is DeviceKind.CPU and options.weights is WeightPolicy.MAPPED:
         keep_freed_memory(SOME)
     try:
-        session = _create_session(str(path), options, device)
+        session, records = _loaded_session(path, options, device)
     except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
         raise BackendError(f"{path}: onnxruntime cannot load it: {error}") from error
     active = session.get_providers()
@@ -178,30 +212,34 @@ def runner_from_onnx(path: Path, device: Device, options: RuntimeOptions | None 
             hint="See what `lineup doctor` finds, or use --device cpu.",
         )
     logger.debug("%s on %s", path.name, ", ".join(active))
-    return OnnxRuntimeRunner(session)
+    if device.kind is DeviceKind.CPU:
+        return OnnxRuntimeRunner(session)
+    return BoundRunner(session, _gpu_memory(device), records=records)
 
 
-class OnnxRuntimeRunner(Runner):
-    """A graph in an ONNX Runtime session."""
+def _loaded_session(
+    path: Path, options: RuntimeOptions, device: Device
+) -> tuple[ort.InferenceSession, bool]:
+    """Load a graph; also tell whether the session can record CUDA graphs.
 
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self._session: ort.InferenceSession | None = session
-        self.inputs = tuple(_spec_from_node(node) for node in session.get_inputs())
-        self.outputs = tuple(_spec_from_node(node) for node in session.get_outputs())
-
-    def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        if self._session is None:
-            raise BackendError("The graph was closed; load it again before running it.")
-        names = [spec.name for spec in self.outputs]
+    ONNX Runtime refuses to make such a session where a node that computes is left to the CPU.
+    """
+    if device.kind is DeviceKind.CUDA and options.cuda_graphs:
         try:
-            arrays = self._session.run(names, dict(feeds))
-        except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
-            raise BackendError(f"onnxruntime failed to run the graph: {error}") from error
-        return dict(zip(names, arrays, strict=True))
+            return _create_session(str(path), options, device), True
+        except Exception as error:  # whatever else is wrong comes again, and is raised then
+            logger.info("%s runs without CUDA graphs: %s", path.name, _reason_from_error(error))
+    return _create_session(str(path), replace(options, cuda_graphs=False), device), False
 
-    def close(self) -> None:
-        """Drop the session; its memory is released."""
-        self._session = None
+
+@cache
+def _gpu_memory(device: Device) -> DeviceMemory:
+    """Return a GPU's memory; every session there shares what takes rows."""
+    options = RuntimeOptions(cuda_graphs=False)
+    gather = RowGatherer(
+        partial(_create_session, _ROWS_GRAPH, options, device), _CUDA_MEMORY, device.index
+    )
+    return DeviceMemory(_CUDA_MEMORY, device.index, gather)
 
 
 def _create_session(
@@ -217,21 +255,13 @@ def _create_session(
         session = ort.InferenceSession(
             model,
             session_options_from(options, device),
-            providers=providers_from_device(device, options.cache_dir),
+            providers=providers_from_device(device, options),
             # Retrying on other providers in silence is what the device policy forbids.
             enable_fallback=0,
         )
     if printed.getvalue():
         logger.debug("onnxruntime: %s", printed.getvalue().strip())
     return session
-
-
-def _spec_from_node(node: Any) -> TensorSpec:
-    """Translate onnxruntime's description: "tensor(float)" and None become "float32" and "?"."""
-    element = node.type.removeprefix("tensor(").removesuffix(")")
-    dtype = {"float": "float32", "double": "float64"}.get(element, element)
-    shape = tuple(f"?{i}" if length is None else length for i, length in enumerate(node.shape))
-    return TensorSpec(name=node.name, dtype=dtype, shape=shape)
 
 
 def _reason_from_error(error: Exception) -> str:

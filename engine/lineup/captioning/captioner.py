@@ -160,7 +160,9 @@ class Captioner(ClosesOnExit):
         self, images: Sequence[RgbImage], prompt_ids: Sequence[int], options: SearchOptions
     ) -> list[Hypothesis]:
         pixel_values = pixel_values_from_images(images, self._preprocess)
-        encoded = self._vision.run({"pixel_values": pixel_values})
+        encoded = self._vision.run_resident(
+            {"pixel_values": pixel_values}, ("cross_keys", "cross_values")
+        )
         decoder = CachedDecoder(
             self._decoder, self._info, encoded["cross_keys"], encoded["cross_values"]
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lineup.backends.base import Runner
+from lineup.backends.values import Value, host_array, rows_of
 from lineup.bundles.info import CaptionerInfo
 from lineup.captioning.search import Int64Array
 from lineup.errors import BackendError
@@ -15,7 +16,8 @@ class CachedDecoder:
     """The decoding of one batch of images; a `lineup.captioning.search.StepDecoder`.
 
     The graph gets its own past back, whole, as the arrays that it put out: nothing is copied
-    between two steps unless beams change places. What concerns the images is never moved.
+    between two steps unless beams change places. What concerns the images is never moved. On a
+    GPU both stay there: of a step, tokens go in and logits come out.
 
     Args:
         runner: The graph `text_decoder`.
@@ -28,15 +30,18 @@ class CachedDecoder:
         self,
         runner: Runner,
         info: CaptionerInfo,
-        cross_keys: Float32Array,
-        cross_values: Float32Array,
+        cross_keys: Value,
+        cross_values: Value,
     ) -> None:
         self._runner = runner
         self._max_tokens = info.max_tokens
         self._cross_keys, self._cross_values = cross_keys, cross_values
-        shape = (len(cross_keys), info.layers, info.heads, info.max_tokens, info.head_dimension)
+        images = cross_keys.shape[0]
+        shape = (images, info.layers, info.heads, info.max_tokens, info.head_dimension)
         # One array for both: the graph masks the positions that nothing was written to.
-        self._past_keys = self._past_values = np.zeros(shape, np.float32)
+        past = np.zeros(shape, np.float32)
+        self._past_keys: Value = past
+        self._past_values: Value = past
         self._position = 0
 
     def step(self, tokens: Int64Array) -> Float32Array:
@@ -53,7 +58,7 @@ class CachedDecoder:
         """
         if self._position >= self._max_tokens:
             raise BackendError(f"The cache of the text decoder is full: {self._max_tokens} tokens.")
-        outputs = self._runner.run(
+        outputs = self._runner.run_resident(
             {
                 "tokens": tokens,
                 "position": np.array([self._position], np.int64),
@@ -61,20 +66,22 @@ class CachedDecoder:
                 "past_values": self._past_values,
                 "cross_keys": self._cross_keys,
                 "cross_values": self._cross_values,
-            }
+            },
+            ("keys", "values"),
         )
         self._past_keys, self._past_values = outputs["keys"], outputs["values"]
         self._position += 1
-        logits = outputs["logits"]
+        logits: Float32Array = host_array(outputs["logits"])
         if np.isnan(logits).any():
             raise BackendError("The text decoder put out logits that are not numbers.")
         return logits
 
     def widen(self, count: int) -> None:
         """Make `count` sequences of each, side by side."""
+        rows = np.repeat(np.arange(self._cross_keys.shape[0], dtype=np.int64), count)
         self._past_keys, self._past_values, self._cross_keys, self._cross_values = (
-            np.repeat(array, count, axis=0)
-            for array in (
+            rows_of(value, rows)
+            for value in (
                 self._past_keys,
                 self._past_values,
                 self._cross_keys,
@@ -89,4 +96,5 @@ class CachedDecoder:
             rows: Shape (sequences,), int64.
         """
         if not np.array_equal(rows, np.arange(len(rows))):
-            self._past_keys, self._past_values = self._past_keys[rows], self._past_values[rows]
+            self._past_keys = rows_of(self._past_keys, rows)
+            self._past_values = rows_of(self._past_values, rows)

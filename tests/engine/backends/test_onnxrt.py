@@ -15,6 +15,7 @@ from lineup.errors import BackendError, DeviceUnavailableError
 
 CPU = Device(DeviceKind.CPU)
 CUDA = Device(DeviceKind.CUDA, 1)
+TENSORRT = Device(DeviceKind.TENSORRT, 1)
 
 
 @pytest.fixture
@@ -112,8 +113,10 @@ def test_providers_of_the_cpu():
 
 
 def test_providers_of_a_gpu(tmp_path):
-    names = [name for name, _ in providers_from_device(Device(DeviceKind.TENSORRT, 1), tmp_path)]
-    options = dict(providers_from_device(Device(DeviceKind.TENSORRT, 1), tmp_path))
+    names = [
+        name for name, _ in providers_from_device(TENSORRT, RuntimeOptions(cache_dir=tmp_path))
+    ]
+    options = dict(providers_from_device(TENSORRT, RuntimeOptions(cache_dir=tmp_path)))
 
     assert names == ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     assert options["TensorrtExecutionProvider"]["trt_engine_cache_path"] == str(tmp_path)

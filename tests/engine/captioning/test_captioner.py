@@ -1,9 +1,17 @@
 """The captioner, run from a bundle, against `generate()` of the BLIP it was made of."""
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 import torch
 
+from lineup.backends import onnxrt
+from lineup.backends.onnxrt_binding import (
+    BoundRunner,
+    DeviceMemory,
+    OrtDeviceArray,
+    RowGatherer,
+)
 from lineup.captioning.captioner import CaptionOptions, open_captioner
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
 from lineup.imaging.preprocess import pixel_values_from_images
@@ -100,17 +108,42 @@ def test_one_call_per_token_for_a_batch_and_vision_once(captioner, images, monke
     calls = {"vision": [], "decoder": []}
     for name, sizes in calls.items():
         runner = getattr(captioner, f"_{name}")
-        run = runner.run
+        run = runner.run_resident
 
-        def counted(feeds, sizes=sizes, run=run):
+        def counted(feeds, resident, sizes=sizes, run=run):
             sizes.append(len(next(iter(feeds.values()))))
-            return run(feeds)
+            return run(feeds, resident)
 
-        monkeypatch.setattr(runner, "run", counted)
+        monkeypatch.setattr(runner, "run_resident", counted)
 
     captioner.captions(images[:8], CaptionOptions(min_tokens=MAX_TOKENS))
 
     assert calls == {"vision": [8], "decoder": [8] * MAX_TOKENS}
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+def test_captions_are_the_same_where_the_cache_stays_on_the_device(
+    captioner, images, monkeypatch, beams
+):
+    options = CaptionOptions(beams=beams)
+    expected = captioner.captions(images, options)
+    copied = []
+    # The memory of the host stands in for that of a GPU.
+    gather = RowGatherer(lambda: session_of(onnxrt._ROWS_GRAPH), "cpu", 0)
+    memory = DeviceMemory("cpu", 0, gather)
+    for name in ("_vision", "_decoder"):
+        session = getattr(captioner, name)._session
+        monkeypatch.setattr(captioner, name, BoundRunner(session, memory, records=True))
+    monkeypatch.setattr(OrtDeviceArray, "to_host", lambda self: copied.append(self.shape))
+
+    found = captioner.captions(images, options)
+
+    assert found == expected
+    assert copied == []
+
+
+def session_of(graph):
+    return ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
 def test_memory_bounds_the_images_of_a_run(captioner):
@@ -163,13 +196,13 @@ def test_options_out_of_range(options):
 
 
 def test_logits_that_are_no_numbers_are_an_error(captioner, images, monkeypatch):
-    run = captioner._decoder.run
+    run = captioner._decoder.run_resident
 
-    def broken(feeds):
-        outputs = run(feeds)
+    def broken(feeds, resident):
+        outputs = run(feeds, resident)
         return {**outputs, "logits": np.full_like(outputs["logits"], np.nan)}
 
-    monkeypatch.setattr(captioner._decoder, "run", broken)
+    monkeypatch.setattr(captioner._decoder, "run_resident", broken)
 
     with pytest.raises(BackendError, match="not numbers"):
         captioner.captions(images[:1])

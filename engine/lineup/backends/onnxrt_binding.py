@@ -1,0 +1,234 @@
+"""A graph in an ONNX Runtime session on a GPU: bound inputs and outputs, CUDA graphs.
+
+What a later run needs stays on the device; what repeats with the same shapes is recorded once as a
+CUDA graph and replayed, from buffers that stay where they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+
+from lineup.backends.onnxrt_runner import OnnxRuntimeRunner, failed_run
+from lineup.backends.values import DeviceArray, Rows, Value, host_array
+from lineup.types import AnyArray
+
+logger = logging.getLogger(__name__)
+
+RECORDED_SHAPES = 4
+"""CUDA graphs of one session; each keeps the activations of its shapes on the device."""
+
+_GRAPH_ID = "gpu_graph_id"
+_NO_GRAPH = "-1"
+"""ONNX Runtime's option of a run, and the value that has it run without a CUDA graph."""
+
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+Gather: TypeAlias = Callable[[ort.OrtValue, Rows], ort.OrtValue]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceMemory:
+    """Where a session's inputs and outputs lie.
+
+    Attributes:
+        name: ONNX Runtime's name of the kind of device: "cuda".
+        index: Which one.
+        gather: Takes rows of a value that lies there.
+    """
+
+    name: str
+    index: int
+    gather: Gather
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ort.OrtValue:
+        """Allocate an array that stays where it is until it is dropped."""
+        return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self.name, self.index)
+
+
+class OrtDeviceArray(DeviceArray):
+    """An output that ONNX Runtime left on the device.
+
+    Args:
+        value: The output.
+        dtype: Of its elements.
+        memory: Where it lies.
+    """
+
+    def __init__(self, value: ort.OrtValue, dtype: np.dtype[Any], memory: DeviceMemory) -> None:
+        self.value = value
+        self.shape = tuple(value.shape())
+        self.dtype = dtype
+        self._memory = memory
+
+    def to_host(self) -> AnyArray:
+        """Copy the array into the memory of the host."""
+        array: AnyArray = self.value.numpy()
+        return array
+
+    def take_rows(self, rows: Rows) -> OrtDeviceArray:
+        """Return the named rows, on the device."""
+        try:
+            taken = self._memory.gather(self.value, rows)
+        except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
+            raise failed_run(error) from error
+        return OrtDeviceArray(taken, self.dtype, self._memory)
+
+
+class BoundRunner(OnnxRuntimeRunner):
+    """A graph in a session on a GPU.
+
+    A run that leaves something on the device, or is fed with such, binds its inputs and outputs
+    anew. Others are recorded when their shapes come back.
+
+    Args:
+        session: Of the graph.
+        memory: Of the device.
+        records: Whether the session was made for CUDA graphs.
+    """
+
+    def __init__(
+        self, session: ort.InferenceSession, memory: DeviceMemory, *, records: bool
+    ) -> None:
+        super().__init__(session)
+        self._memory = memory
+        self._records = records
+        self._seen: dict[Shapes, Shapes] = {}
+        self._recordings: dict[Shapes, _Recording] = {}
+
+    def close(self) -> None:
+        """Drop the session and every buffer."""
+        self._recordings.clear()
+        super().close()
+
+    def _run_resident(
+        self, feeds: Mapping[str, Value], resident: Collection[str]
+    ) -> dict[str, Value]:
+        session = self._session
+        may_record = self._records and not resident
+        if may_record and not any(isinstance(value, DeviceArray) for value in feeds.values()):
+            replayed = self._replayed({name: host_array(value) for name, value in feeds.items()})
+            if replayed is not None:
+                return replayed
+        try:
+            return self._run_once(session, feeds, resident)
+        except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
+            raise failed_run(error) from error
+
+    def _run_once(
+        self, session: ort.InferenceSession, feeds: Mapping[str, Value], resident: Collection[str]
+    ) -> dict[str, Value]:
+        binding = session.io_binding()
+        for name, value in feeds.items():
+            if isinstance(value, OrtDeviceArray):
+                binding.bind_ortvalue_input(name, value.value)
+            else:
+                binding.bind_cpu_input(name, np.ascontiguousarray(host_array(value)))
+        for spec in self.outputs:
+            if spec.name in resident:
+                binding.bind_output(spec.name, self._memory.name, self._memory.index)
+            else:
+                binding.bind_output(spec.name)
+        session.run_with_iobinding(binding, self._run_options(_NO_GRAPH))
+        outputs: dict[str, Value] = {}
+        for spec, value in zip(self.outputs, binding.get_outputs(), strict=True):
+            is_resident = spec.name in resident
+            kept = OrtDeviceArray(value, np.dtype(spec.dtype), self._memory)
+            outputs[spec.name] = kept if is_resident else value.numpy()
+        if not resident:
+            # Of these graphs the shapes of the inputs decide those of the outputs.
+            self._seen[_shapes_of(feeds)] = tuple(value.shape for value in outputs.values())
+        return outputs
+
+    def _replayed(self, feeds: Mapping[str, AnyArray]) -> dict[str, Value] | None:
+        """Run as a CUDA graph; None if these shapes are new, too many, or cannot be recorded."""
+        shapes = _shapes_of(feeds)
+        recording = self._recordings.get(shapes)
+        try:
+            if recording is None:
+                if shapes not in self._seen or len(self._recordings) == RECORDED_SHAPES:
+                    return None
+                recording = self._recordings[shapes] = self._recording(feeds, self._seen[shapes])
+            return dict(recording.run(self._session, feeds))
+        except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
+            logger.warning("CUDA graphs are left alone from here on: %s", error)
+            self._records = False
+            self._recordings.clear()
+            return None
+
+    def _recording(self, feeds: Mapping[str, AnyArray], results: Shapes) -> _Recording:
+        binding = self._session.io_binding()
+        inputs = {
+            name: self._memory.empty(array.shape, array.dtype) for name, array in feeds.items()
+        }
+        outputs = {
+            spec.name: self._memory.empty(shape, np.dtype(spec.dtype))
+            for spec, shape in zip(self.outputs, results, strict=True)
+        }
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        # Numbers start at 1; ONNX Runtime keeps 0 for itself.
+        options = self._run_options(str(len(self._recordings) + 1))
+        return _Recording(binding, inputs, outputs, options)
+
+    def _run_options(self, graph_id: str) -> ort.RunOptions:
+        options = ort.RunOptions()
+        if self._records:
+            options.add_run_config_entry(_GRAPH_ID, graph_id)
+        return options
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    """Buffers of one set of shapes. A CUDA graph holds their addresses, so they are written to."""
+
+    binding: Any
+    inputs: dict[str, ort.OrtValue]
+    outputs: dict[str, ort.OrtValue]
+    options: ort.RunOptions
+
+    def run(
+        self, session: ort.InferenceSession, feeds: Mapping[str, AnyArray]
+    ) -> dict[str, AnyArray]:
+        for name, array in feeds.items():
+            self.inputs[name].update_inplace(np.ascontiguousarray(array))
+        session.run_with_iobinding(self.binding, self.options)
+        # On a GPU this copies; a buffer in the memory of the host would be overwritten by the next.
+        return {name: np.array(value.numpy()) for name, value in self.outputs.items()}
+
+
+class RowGatherer:
+    """Takes rows of values on a device.
+
+    Args:
+        open_session: Loads a graph that gathers `rows` of `values` along the first axis, there.
+            Called when it is first needed: greedy captions never do.
+        name: ONNX Runtime's name of the kind of device.
+        index: Which one.
+    """
+
+    def __init__(
+        self, open_session: Callable[[], ort.InferenceSession], name: str, index: int
+    ) -> None:
+        self._open_session, self._name, self._index = open_session, name, index
+        self._session: ort.InferenceSession | None = None
+
+    def __call__(self, value: ort.OrtValue, rows: Rows) -> ort.OrtValue:
+        """Return a new value on the device; see `DeviceArray.take_rows`."""
+        self._session = self._session or self._open_session()
+        binding = self._session.io_binding()
+        binding.bind_ortvalue_input("values", value)
+        binding.bind_cpu_input("rows", np.ascontiguousarray(rows))
+        binding.bind_output("taken", self._name, self._index)
+        self._session.run_with_iobinding(binding)
+        return binding.get_outputs()[0]
+
+
+def _shapes_of(values: Mapping[str, Value]) -> Shapes:
+    return tuple(values[name].shape for name in sorted(values))
