@@ -56,18 +56,11 @@ class Runner(ClosesOnExit):
             BackendError: As `run` does.
         """
         self._check(feeds)
-        return self._run_resident(feeds, resident)
+        return self._run(feeds, resident)
 
     @abstractmethod
-    def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
-        """Run the graph on feeds that have been checked."""
-
-    def _run_resident(
-        self, feeds: Mapping[str, Value], resident: Collection[str]
-    ) -> dict[str, Value]:
-        """Run the graph on feeds that have been checked; to be overridden where it pays."""
-        del resident
-        return dict(self._run({name: host_array(value) for name, value in feeds.items()}))
+    def _run(self, feeds: Mapping[str, Value], resident: Collection[str]) -> dict[str, Value]:
+        """Run the graph on feeds that have been checked; see `run_resident`."""
 
     def _check(self, feeds: Mapping[str, Value]) -> None:
         expected = {spec.name for spec in self.inputs}

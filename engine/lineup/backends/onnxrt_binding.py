@@ -105,9 +105,7 @@ class BoundRunner(OnnxRuntimeRunner):
         self._recordings.clear()
         super().close()
 
-    def _run_resident(
-        self, feeds: Mapping[str, Value], resident: Collection[str]
-    ) -> dict[str, Value]:
+    def _run(self, feeds: Mapping[str, Value], resident: Collection[str]) -> dict[str, Value]:
         session = self._session
         may_record = self._records and not resident
         if may_record and not any(isinstance(value, DeviceArray) for value in feeds.values()):

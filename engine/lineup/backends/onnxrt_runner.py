@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import onnxruntime as ort
 
 from lineup.backends.base import Runner
+from lineup.backends.values import Value, host_array
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import BackendError
-from lineup.types import AnyArray
 
 
 class OnnxRuntimeRunner(Runner):
@@ -25,14 +25,16 @@ class OnnxRuntimeRunner(Runner):
         self.inputs = tuple(_spec_from_node(node) for node in session.get_inputs())
         self.outputs = tuple(_spec_from_node(node) for node in session.get_outputs())
 
-    def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    def _run(self, feeds: Mapping[str, Value], resident: Collection[str]) -> dict[str, Value]:
+        del resident
         names = [spec.name for spec in self.outputs]
         session = self._session
+        arrays = {name: host_array(value) for name, value in feeds.items()}
         try:
-            arrays = session.run(names, dict(feeds))
+            outputs = session.run(names, arrays)
         except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
             raise failed_run(error) from error
-        return dict(zip(names, arrays, strict=True))
+        return dict(zip(names, outputs, strict=True))
 
     def close(self) -> None:
         """Drop the session; its memory is released."""

@@ -17,6 +17,7 @@ from lineup.backends.onnxrt import (
 )
 from lineup.backends.optimised import OptimisedGraphs
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
+from lineup.backends.tensorrt.arrays import DevicePool
 from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.backends.tensorrt.engines import EngineCache
 from lineup.backends.tensorrt.runner import TensorRtRunner
@@ -83,7 +84,7 @@ def runner_from_bundle(
             path = _optimised_path(bundle, role) or path
         return runner_from_onnx(path, device, options)
     api = api_from_flavour(flavour)
-    cuda, scratch = _gpu(device.index)
+    cuda, scratch, pool = _gpu(device.index)
     capability = cuda.compute_capability(device.index)
     engine = EngineCache(home_dir() / "engines").for_graph(bundle, role, api, capability)
     if engine is None:
@@ -98,6 +99,7 @@ def runner_from_bundle(
         bundle.manifest.graphs[role],
         cuda,
         scratch,
+        pool,
         weights=path if engine.key.refittable else None,
     )
 
@@ -121,7 +123,7 @@ def optimised_graphs() -> OptimisedGraphs:
 
 
 @cache
-def _gpu(index: int) -> tuple[CudaRuntime, SharedScratch]:
-    """One stream and one scratch buffer per GPU, shared by every engine of the process."""
+def _gpu(index: int) -> tuple[CudaRuntime, SharedScratch, DevicePool]:
+    """One stream, one scratch buffer and one pool per GPU, for every engine of the process."""
     cuda = CudaRuntime(index)
-    return cuda, SharedScratch(cuda)
+    return cuda, SharedScratch(cuda), DevicePool(cuda)

@@ -34,6 +34,10 @@ class Cuda(Protocol):
         """Copy from the device into a C-contiguous array, in the stream's order."""
         ...
 
+    def copy(self, target: int, source: int, size_bytes: int) -> None:
+        """Copy between two addresses of the device, in the stream's order."""
+        ...
+
     def synchronize(self) -> None:
         """Wait until the stream has done everything."""
         ...
@@ -106,6 +110,11 @@ class CudaRuntime:
         self._call(
             self._api.cudaMemcpyAsync, array.ctypes.data, address, array.nbytes, kind, self._stream
         )
+
+    def copy(self, target: int, source: int, size_bytes: int) -> None:
+        """Copy between two addresses of the device, in the stream's order."""
+        kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._call(self._api.cudaMemcpyAsync, target, source, size_bytes, kind, self._stream)
 
     def synchronize(self) -> None:
         """Wait until the stream has done everything."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import numpy as np
 
 from lineup.backends.base import Runner
 from lineup.backends.tensorrt.api import Api
+from lineup.backends.tensorrt.arrays import CudaArray, DevicePool
 from lineup.backends.tensorrt.cuda import Cuda
 from lineup.backends.tensorrt.messages import collecting_logger
 from lineup.backends.tensorrt.scratch import SharedScratch
+from lineup.backends.values import DeviceArray, Value, host_array
 from lineup.bundles.manifest import Graph
 from lineup.errors import BackendError
-from lineup.types import AnyArray
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -60,6 +61,7 @@ class TensorRtRunner(Runner):
         graph: Graph,
         cuda: Cuda,
         scratch: SharedScratch,
+        pool: DevicePool,
         *,
         weights: Path | None = None,
         options: EngineOptions | None = None,
@@ -72,6 +74,7 @@ class TensorRtRunner(Runner):
             graph: The graph's record in the manifest; names, dtypes and shapes.
             cuda: The GPU.
             scratch: Shared by every engine on that GPU.
+            pool: Of what engines leave on that GPU for each other.
             weights: The ONNX file to take the weights of a stripped plan from.
             options: See `EngineOptions`.
 
@@ -79,9 +82,10 @@ class TensorRtRunner(Runner):
             BackendError: The plan cannot be loaded, or does not fit the graph.
         """
         self.inputs, self.outputs = graph.inputs, graph.outputs
-        self._cuda, self._scratch = cuda, scratch
+        self._cuda, self._scratch, self._pool = cuda, scratch, pool
         self._options = options or EngineOptions()
         self._buffers: dict[str, _Buffer] = {}
+        self._addresses: dict[str, int] = {}
         self._graphs: dict[tuple[Shapes, tuple[int, ...]], int | None] = {}
         self._repeats: tuple[Shapes, int] = ((), 0)
         self._engine = _engine_from_plan(api, plan)
@@ -94,24 +98,18 @@ class TensorRtRunner(Runner):
         if self._context is None:
             raise BackendError(f"{plan}: TensorRT made no execution context; out of memory?")
 
-    def _run(self, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    def _run(self, feeds: Mapping[str, Value], resident: Collection[str]) -> dict[str, Value]:
         if self._context is None:
             raise BackendError("The engine was closed; load it again before running it.")
-        arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-        for name, array in arrays.items():
-            if not self._context.set_input_shape(name, array.shape):
-                raise BackendError(
-                    f"Input {name!r} of shape {list(array.shape)} is outside what the engine was "
-                    "built for.",
-                    hint="Build it again with a wider --batch.",
-                )
-            self._cuda.upload(self._bind(name, array.nbytes), array)
-        results = self._bind_outputs()
+        for name, value in feeds.items():
+            self._feed(name, value)
+        results = self._bind_outputs(resident)
         size_bytes = self._context.update_device_memory_size_for_shapes()
         self._context.set_device_memory(self._scratch.borrow(size_bytes), size_bytes)
-        self._enqueue(tuple(array.shape for array in arrays.values()))
-        for name, array in results.items():
-            self._cuda.download(array, self._buffers[name].address)
+        self._enqueue(tuple(value.shape for value in feeds.values()))
+        for name, value in results.items():
+            if not isinstance(value, DeviceArray):
+                self._cuda.download(value, self._addresses[name])
         self._cuda.synchronize()
         return results
 
@@ -122,7 +120,25 @@ class TensorRtRunner(Runner):
             self._cuda.free(buffer.address)
         self._buffers = {}
 
-    def _bind(self, name: str, size_bytes: int) -> int:
+    def _feed(self, name: str, value: Value) -> None:
+        """Tell the context where an input is; uploads what is not on the GPU."""
+        if not self._context.set_input_shape(name, value.shape):
+            raise BackendError(
+                f"Input {name!r} of shape {list(value.shape)} is outside what the engine was "
+                "built for.",
+                hint="Build it again with a wider --batch.",
+            )
+        if isinstance(value, CudaArray):
+            self._bind(name, value.address)
+            return
+        array = np.ascontiguousarray(host_array(value))
+        self._cuda.upload(self._bind_buffer(name, array.nbytes), array)
+
+    def _bind(self, name: str, address: int) -> None:
+        self._addresses[name] = address
+        self._context.set_tensor_address(name, address)
+
+    def _bind_buffer(self, name: str, size_bytes: int) -> int:
         """Return the address of a buffer of at least this size, told to the context."""
         buffer = self._buffers.setdefault(name, _Buffer())
         if size_bytes > buffer.size_bytes:
@@ -130,26 +146,29 @@ class TensorRtRunner(Runner):
                 self._cuda.synchronize()
                 self._cuda.free(buffer.address)
             buffer.address, buffer.size_bytes = self._cuda.allocate(size_bytes), size_bytes
-        self._context.set_tensor_address(name, buffer.address)
+        self._bind(name, buffer.address)
         return buffer.address
 
-    def _bind_outputs(self) -> dict[str, AnyArray]:
+    def _bind_outputs(self, resident: Collection[str]) -> dict[str, Value]:
         missing = self._context.infer_shapes()
         if missing:
             raise BackendError(f"TensorRT cannot tell the output shapes; it lacks {list(missing)}.")
-        results = {}
+        results: dict[str, Value] = {}
         for spec in self.outputs:
             shape = tuple(self._context.get_tensor_shape(spec.name))
-            results[spec.name] = np.empty(shape, np.dtype(spec.dtype))
-            self._bind(spec.name, max(1, math.prod(shape)) * results[spec.name].itemsize)
+            dtype = np.dtype(spec.dtype)
+            if spec.name in resident:
+                kept = CudaArray(self._pool, shape, dtype)
+                self._bind(spec.name, kept.address)
+                results[spec.name] = kept
+            else:
+                self._bind_buffer(spec.name, max(1, math.prod(shape)) * dtype.itemsize)
+                results[spec.name] = np.empty(shape, dtype)
         return results
 
     def _enqueue(self, shapes: Shapes) -> None:
         """Run the engine; as a recorded graph where the same run was seen before."""
-        addresses = (
-            self._scratch.borrow(0),
-            *(buffer.address for buffer in self._buffers.values()),
-        )
+        addresses = (self._scratch.borrow(0), *self._addresses.values())
         known = self._graphs.get((shapes, addresses))
         if known is not None:
             self._cuda.launch(known)

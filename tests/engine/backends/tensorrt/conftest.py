@@ -41,6 +41,9 @@ class FakeCuda:
     def download(self, array: Any, address: int) -> None:
         ctypes.memmove(array.ctypes.data, address, array.nbytes)
 
+    def copy(self, target: int, source: int, size_bytes: int) -> None:
+        ctypes.memmove(target, source, size_bytes)
+
     def synchronize(self) -> None:
         self.log.append("synchronize")
 

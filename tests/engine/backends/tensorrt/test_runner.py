@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lineup.backends.tensorrt.arrays import CudaArray, DevicePool
 from lineup.backends.tensorrt.runner import EngineOptions, TensorRtRunner
 from lineup.backends.tensorrt.scratch import SharedScratch
 from lineup.errors import BackendError
@@ -15,7 +16,7 @@ def plan(tmp_path):
 
 @pytest.fixture
 def runner(api, plan, graph, cuda):
-    with TensorRtRunner(api, plan, graph, cuda, SharedScratch(cuda)) as runner:
+    with TensorRtRunner(api, plan, graph, cuda, SharedScratch(cuda), DevicePool(cuda)) as runner:
         yield runner
 
 
@@ -39,8 +40,8 @@ def test_the_context_has_no_memory_of_its_own_and_borrows_the_scratch(runner, ap
 def test_engines_share_the_scratch_of_the_neediest(api, plan, graph, cuda):
     scratch = SharedScratch(cuda)
     with (
-        TensorRtRunner(api, plan, graph, cuda, scratch) as first,
-        TensorRtRunner(api, plan, graph, cuda, scratch) as second,
+        TensorRtRunner(api, plan, graph, cuda, scratch, DevicePool(cuda)) as first,
+        TensorRtRunner(api, plan, graph, cuda, scratch, DevicePool(cuda)) as second,
     ):
         first.run(feeds(4))
         second.run(feeds(1))
@@ -71,7 +72,9 @@ def test_a_graph_is_not_replayed_after_its_buffers_moved(runner, cuda):
 
 def test_graphs_can_be_turned_off(api, plan, graph, cuda):
     options = EngineOptions(cuda_graphs=False)
-    with TensorRtRunner(api, plan, graph, cuda, SharedScratch(cuda), options=options) as runner:
+    with TensorRtRunner(
+        api, plan, graph, cuda, SharedScratch(cuda), DevicePool(cuda), options=options
+    ) as runner:
         for _ in range(5):
             runner.run(feeds(1))
     assert "capture" not in cuda.log
@@ -87,21 +90,23 @@ def test_a_foreign_plan_is_an_error_in_tensorrts_words(api, tmp_path, graph, cud
     path = tmp_path / "engine.plan"
     path.write_bytes(b"something else")
     with pytest.raises(BackendError, match="magic tag does not match") as caught:
-        TensorRtRunner(api, path, graph, cuda, SharedScratch(cuda))
+        TensorRtRunner(api, path, graph, cuda, SharedScratch(cuda), DevicePool(cuda))
     assert "lineup build" in caught.value.hint
 
 
 def test_a_plan_of_another_graph_is_refused(api, plan, graph, cuda):
     api.module.state.engine.get_tensor_name = lambda index: ("a", "b")[index]
     with pytest.raises(BackendError, match="its inputs and outputs are"):
-        TensorRtRunner(api, plan, graph, cuda, SharedScratch(cuda))
+        TensorRtRunner(api, plan, graph, cuda, SharedScratch(cuda), DevicePool(cuda))
 
 
 def test_streamed_weights_get_a_budget(api, plan, graph, cuda):
     engine = api.module.state.engine
     engine.streamable_weights_size = 10**9
     options = EngineOptions(weight_budget_mib=64)
-    TensorRtRunner(api, plan, graph, cuda, SharedScratch(cuda), options=options).close()
+    TensorRtRunner(
+        api, plan, graph, cuda, SharedScratch(cuda), DevicePool(cuda), options=options
+    ).close()
     assert engine.weight_streaming_budget_v2 == 64 * 2**20
 
 
@@ -109,3 +114,48 @@ def test_a_closed_engine_is_not_run(runner):
     runner.close()
     with pytest.raises(BackendError, match="closed"):
         runner.run(feeds(1))
+
+
+def test_what_stays_on_the_gpu_feeds_the_next_run(runner, cuda, monkeypatch):
+    given = feeds(2)
+    kept = runner.run_resident(given, ("y",))["y"]
+    uploads = []
+    monkeypatch.setattr(cuda, "upload", lambda *_: uploads.append(1))
+
+    outputs = runner.run({"x": kept})
+
+    assert isinstance(kept, CudaArray)
+    assert kept.shape == (2, 3)
+    assert uploads == []
+    np.testing.assert_array_equal(outputs["y"], 4 * given["x"])
+    np.testing.assert_array_equal(kept.to_host(), 2 * given["x"])  # nothing wrote over it
+
+
+def test_a_chain_on_the_gpu_takes_turns_with_two_buffers(runner, cuda):
+    value = feeds(2)["x"]
+    expected = value * 2**6
+    for _ in range(6):
+        value = runner.run_resident({"x": value}, ("y",))["y"]
+
+    np.testing.assert_array_equal(value.to_host(), expected)
+    assert cuda.log.count("allocate 24") == 3  # the first input, and two that take turns
+
+
+def test_rows_are_taken_on_the_gpu(runner):
+    given = feeds(3)
+    kept = runner.run_resident(given, ("y",))["y"]
+
+    taken = kept.take_rows(np.array([2, 0, 0]))
+
+    np.testing.assert_array_equal(taken.to_host(), (2 * given["x"])[[2, 0, 0]])
+
+
+def test_buffers_of_another_size_are_freed_before_more_is_asked_for(runner, cuda):
+    first = runner.run_resident(feeds(1), ("y",))["y"]
+    address = first.address
+    del first
+
+    kept = runner.run_resident(feeds(4), ("y",))["y"]
+
+    assert address not in cuda.memory
+    assert kept.address in cuda.memory
