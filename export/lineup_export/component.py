@@ -180,6 +180,7 @@ def add_component(
         graph, references = exported.graph, exported.references
         with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
             found = _outputs(component, graph.write(folder))
+        return_freed_memory()
         try:
             parity = checked_parity(
                 component.role,

@@ -18,6 +18,7 @@ from lineup.backends.onnxrt import (
 from lineup.backends.onnxrt_runner import OnnxRuntimeRunner
 from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
+from lineup.memory import SOME, keep_freed_memory
 from lineup.types import AnyArray
 from lineup_export.graph import OnnxGraph
 
@@ -61,6 +62,8 @@ def outputs_from_file(
     settings = session_options_from(RuntimeOptions(), device)
     size_bytes = sum(item.stat().st_size for item in path.parent.rglob("*") if item.is_file())
     if size_bytes > LARGE_BYTES:
+        # Widened half weights come and go; glibc would hold on to them until the process ends.
+        keep_freed_memory(SOME)
         # Optimising folds the widening of half weights into constants of twice their size.
         settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
