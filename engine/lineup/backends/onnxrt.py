@@ -152,6 +152,8 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
     settings.log_severity_level = FATAL_ONLY
     settings.intra_op_num_threads = options.threads
     settings.inter_op_num_threads = 1  # the graphs are chains; parallel branches cost memory
+    # Sessions on a GPU keep an arena each: in a shared one, a CUDA graph of one session would write
+    # to memory that another has been given since.
     # Spinning threads would take the cores from the threads that decode the next images.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device.kind is DeviceKind.CPU:
