@@ -31,7 +31,8 @@ def test_optimums_registry_has_every_family(role: str) -> None:
 def test_what_optimum_cannot_export_is_left_to_torch() -> None:
     assert exporter_of("unet", Exporter.OPTIMUM) is Exporter.OPTIMUM
     assert exporter_of("unet", Exporter.AUTO) is Exporter.TORCH
-    assert exporter_of("vae_decoder", Exporter.OPTIMUM) is Exporter.TORCH
+    assert exporter_of("vae_decoder", Exporter.OPTIMUM) is Exporter.OPTIMUM
+    assert exporter_of("vae_encoder", Exporter.OPTIMUM) is Exporter.TORCH
 
 
 @pytest.mark.slow

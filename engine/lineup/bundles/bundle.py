@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from lineup.bundles.external import external_locations
 from lineup.bundles.manifest import MANIFEST_NAME, BundleKind, FileRecord, Graph, Manifest
@@ -15,6 +15,8 @@ from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, 
 from lineup.files import sha256_from_bytes, sha256_from_file
 
 WEIGHTS_FOLDER = "weights"
+
+Hash: TypeAlias = Callable[[Path], str]
 
 
 def weight_location(sha256: str) -> str:
@@ -92,11 +94,12 @@ class FileCheck:
     problem: str | None
 
 
-def open_bundle(path: Path) -> Bundle:
+def open_bundle(path: Path, sha256: Hash = sha256_from_file) -> Bundle:
     """Verify every file of a bundle and open it.
 
     Args:
         path: The bundle's folder.
+        sha256: Returns the hex SHA-256 of a file; see `lineup.bundles.verified`.
 
     Raises:
         BundleNotFoundError: There is no such folder, or it holds no manifest.
@@ -106,7 +109,7 @@ def open_bundle(path: Path) -> Bundle:
             names it and says which.
     """
     root, manifest = read_bundle(path)
-    for check in file_checks(root, manifest):
+    for check in file_checks(root, manifest, sha256):
         if check.problem is not None:
             raise BundleIntegrityError(
                 f"{root}: {check.path}: {check.problem}",
@@ -133,12 +136,15 @@ def read_bundle(path: Path) -> tuple[Path, Manifest]:
     return root, manifest_from_file(root / MANIFEST_NAME)
 
 
-def file_checks(root: Path, manifest: Manifest) -> Iterator[FileCheck]:
+def file_checks(
+    root: Path, manifest: Manifest, sha256: Hash = sha256_from_file
+) -> Iterator[FileCheck]:
     """Verify the files of a bundle one by one: place, size, hash, then what graphs refer to.
 
     Args:
         root: Absolute path of the bundle.
         manifest: Its manifest.
+        sha256: Returns the hex SHA-256 of a file.
     """
     placed = {
         record.path: problem
@@ -146,7 +152,7 @@ def file_checks(root: Path, manifest: Manifest) -> Iterator[FileCheck]:
         for record, problem in _placement(graph)
     }
     for record in manifest.records():
-        problem = _content_problem(root, record) or placed.get(record.path)
+        problem = _content_problem(root, record, sha256) or placed.get(record.path)
         graphs = [graph for graph in manifest.graphs.values() if graph.file == record]
         for graph in graphs:
             problem = problem or _reference_problem(root, graph)
@@ -180,7 +186,7 @@ def content_digest(manifest: Manifest) -> str:
     return sha256_from_bytes(canonical.encode("ascii"))
 
 
-def _content_problem(root: Path, record: FileRecord) -> str | None:
+def _content_problem(root: Path, record: FileRecord, sha256: Hash) -> str | None:
     problem = _path_problem(root, record.path)
     if problem is not None:
         return problem
@@ -190,7 +196,7 @@ def _content_problem(root: Path, record: FileRecord) -> str | None:
         if found_bytes != record.size_bytes:
             word = "truncated" if found_bytes < record.size_bytes else "altered"
             return f"{word}: expected {record.size_bytes} bytes, found {found_bytes}"
-        found_sha256 = sha256_from_file(path)
+        found_sha256 = sha256(path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     if found_sha256 != record.sha256:

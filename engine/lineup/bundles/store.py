@@ -6,6 +6,7 @@ Layout under the home folder::
     blobs/sha256-<hex>        weights, once each; bundles hold hard links to them
     staging/<random>/         what an installation or removal is working on
     bundles.lock              held by whoever changes any of it
+    verified.json             hashes of large files that were opened before
 
 A bundle folder comes and goes by one rename, so a reader needs no lock.
 """
@@ -30,6 +31,7 @@ from lineup.bundles.bundle import (
     read_bundle,
 )
 from lineup.bundles.manifest import MANIFEST_NAME, NAME_PATTERN, FileRecord, Manifest
+from lineup.bundles.verified import VerifiedFiles
 from lineup.bundles.writer import replace_directory
 from lineup.errors import BundleError, BundleNotFoundError, UsageError
 from lineup.files import ASIDE_NAME, sha256_from_file
@@ -78,6 +80,7 @@ class BundleStore:
         self._bundles = home / "bundles"
         self._blobs = home / "blobs"
         self._staging = home / "staging"
+        self._verified = VerifiedFiles(home / "verified.json")
         self._shipped = shipped_dir() / "bundles" if shipped is None else shipped
         self._lock_timeout_s = lock_timeout_s
 
@@ -121,7 +124,7 @@ class BundleStore:
         )
 
     def open(self, name_or_path: str | Path) -> Bundle:
-        """Verify and open a bundle.
+        """Verify and open a bundle; large files that were not touched since are not read again.
 
         Args:
             name_or_path: A `Path`, text with a path separator, or text that names a folder with a
@@ -131,7 +134,7 @@ class BundleStore:
             BundleNotFoundError: There is no such bundle; lists those that exist.
             BundleError: The bundle cannot be used; see `open_bundle`.
         """
-        return open_bundle(self.path(name_or_path))
+        return open_bundle(self.path(name_or_path), self._verified.sha256)
 
     def path(self, name_or_path: str | Path) -> Path:
         """Return where a bundle lies, by the rule of `open`, without verifying it.
