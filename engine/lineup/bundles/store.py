@@ -80,7 +80,6 @@ class BundleStore:
         self._bundles = home / "bundles"
         self._blobs = home / "blobs"
         self._staging = home / "staging"
-        self._verified = VerifiedFiles(home / "verified.json")
         self._shipped = shipped_dir() / "bundles" if shipped is None else shipped
         self._lock_timeout_s = lock_timeout_s
 
@@ -134,7 +133,9 @@ class BundleStore:
             BundleNotFoundError: There is no such bundle; lists those that exist.
             BundleError: The bundle cannot be used; see `open_bundle`.
         """
-        return open_bundle(self.path(name_or_path), self._verified.sha256)
+        path = self.path(name_or_path)
+        with VerifiedFiles(self._home / "verified.json") as verified:
+            return open_bundle(path, verified.sha256)
 
     def path(self, name_or_path: str | Path) -> Path:
         """Return where a bundle lies, by the rule of `open`, without verifying it.

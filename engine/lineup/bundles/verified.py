@@ -17,24 +17,41 @@ from typing import TypeAlias
 
 from lineup.files import sha256_from_file, write_atomic
 
-LARGE_BYTES = 64 * 2**20
-"""Smaller files are hashed every time; that takes milliseconds."""
+LARGE_BYTES = 2**20
+"""Smaller files are hashed every time; that takes milliseconds. Weights are a file per tensor."""
 
 SETTLED_NS = 2 * 10**9
 """A file that changed less than this ago may change again within one tick of the system's clock."""
 
 State: TypeAlias = list[int]
+Entries: TypeAlias = dict[str, tuple[State, str]]
 
 
 class VerifiedFiles:
-    """The hashes on record in one file; a damaged or missing record costs time, nothing else.
+    """The hashes on record in one file: read when a `with` block begins, written when it ends.
+
+    A damaged or missing record costs time, nothing else.
 
     Args:
-        record: A JSON file, made when the first large file is hashed.
+        record: A JSON file, made when the first large file was hashed.
     """
 
     def __init__(self, record: Path) -> None:
         self._record = record
+        self._known: Entries = {}
+        self._new: Entries = {}
+
+    def __enter__(self) -> VerifiedFiles:
+        self._known, self._new = self._read(), {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._new:
+            return
+        # Two processes that write at a time lose each other's lines, and hash once more.
+        known = {name: one for name, one in self._read().items() if Path(name).exists()}
+        with suppress(OSError):  # a home that cannot be written to costs time only
+            write_atomic(self._record, json.dumps(known | self._new).encode())
 
     def sha256(self, path: Path) -> str:
         """Return the hex SHA-256 of a file, read only if it is small, new or was touched.
@@ -48,22 +65,15 @@ class VerifiedFiles:
         if path.stat().st_size < LARGE_BYTES:
             return sha256_from_file(path)
         state = _state(path)
-        known = self._read().get(str(path))
+        known = self._known.get(str(path))
         if known is not None and known[0] == state:
             return known[1]
         found = sha256_from_file(path)
         if _state(path) == state and time.time_ns() - max(state[-2:]) > SETTLED_NS:
-            self._add(path, state, found)
+            self._new[str(path)] = (state, found)
         return found
 
-    def _add(self, path: Path, state: State, sha256: str) -> None:
-        # Two processes that write at a time lose each other's lines, and hash once more.
-        known = {name: entry for name, entry in self._read().items() if Path(name).exists()}
-        known[str(path)] = (state, sha256)
-        with suppress(OSError):  # a home that cannot be written to costs time only
-            write_atomic(self._record, json.dumps(known, indent=1).encode())
-
-    def _read(self) -> dict[str, tuple[State, str]]:
+    def _read(self) -> Entries:
         try:
             content = json.loads(self._record.read_bytes())
             return {str(name): (list(entry[0]), str(entry[1])) for name, entry in content.items()}
