@@ -58,7 +58,6 @@ RUNS = 3
 USED = (*TOOLS, "optimum", "optimum-onnx")
 
 NOT_OFFERED = {
-    "vae_decoder": Family("vae-decoder", "semantic-segmentation", "diffusers"),
     "vae_encoder": Family("vae-encoder", "semantic-segmentation", "diffusers"),
     "vision_encoder": Family(BLIP, BLIP_TASK, "transformers"),
 }

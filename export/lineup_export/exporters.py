@@ -33,8 +33,9 @@ FAMILIES: Mapping[str, Family] = {
     "image_tower_cut": Family("clip_vision_model", "feature-extraction", "transformers"),
     "text_decoder": Family(BLIP, BLIP_TASK, "transformers"),
     "unet": Family("unet-2d-condition", "semantic-segmentation", "diffusers"),
+    "vae_decoder": Family("vae-decoder", "semantic-segmentation", "diffusers"),
 }
-"""Per role; autoencoders and vision encoders fail optimum's validation, so torch makes those."""
+"""Per role; encoders of images fail optimum's validation (axes without a name): torch's alone."""
 
 FASTEST: Mapping[str, Exporter] = dict.fromkeys(FAMILIES, Exporter.TORCH)
 """What `auto` takes, per role that both can export: the guide to exports has the figures."""

@@ -19,12 +19,19 @@ INLINE_BYTES = 1024
 
 
 def stream_weights(model: onnx_ir.Model, folder: Path) -> dict[str, bytes | Path]:
-    """Move large constants from the model into files of the folder; equal ones become one."""
+    """Move large constants from the model into files of the folder; equal ones become one.
+
+    Whatever else an exporter has put into a file of its own comes back into the model.
+    """
     (folder / WEIGHTS_FOLDER).mkdir(exist_ok=True)
+    _inline_attributes(model)
     weights: dict[str, bytes | Path] = {}
     for value in model.graph.initializers.values():
         tensor = value.const_value
-        if tensor is None or tensor.nbytes <= INLINE_BYTES:
+        if tensor is None:
+            continue
+        if tensor.nbytes <= INLINE_BYTES:
+            value.const_value = _inlined(tensor)
             continue
         location = _write_weight(tensor.numpy(), folder)
         weights[location] = folder / location
@@ -38,6 +45,22 @@ def stream_weights(model: onnx_ir.Model, folder: Path) -> dict[str, bytes | Path
             base_dir=folder,
         )
     return weights
+
+
+def _inline_attributes(model: onnx_ir.Model) -> None:
+    """Bring the tensors of nodes into the model: above 2 GB an exporter moves them out as well."""
+    for node in model.graph.all_nodes():
+        for name, attribute in list(node.attributes.items()):
+            if attribute.type == onnx_ir.AttributeType.TENSOR and not attribute.is_ref():
+                inlined = _inlined(attribute.as_tensor())
+                node.attributes[name] = onnx_ir.AttrTensor(name, inlined)
+
+
+def _inlined(tensor: onnx_ir.TensorProtocol) -> onnx_ir.TensorProtocol:
+    """Return a tensor that needs no file."""
+    if not isinstance(tensor, onnx_ir.ExternalTensor):
+        return tensor
+    return onnx_ir.Tensor(np.array(tensor.numpy()), name=tensor.name)
 
 
 def _write_weight(array: AnyArray, folder: Path) -> str:

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnx_ir
+import onnxruntime
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from lineup.bundles.manifest import Precision
 from lineup_export.assembly import ExportOptions
 from lineup_export.exporters import FAMILIES, Exporter, exporter_of
+from lineup_export.external import stream_weights
 from lineup_export.graph import InputSpec
 from lineup_export.optimum_route import config_from_registry
 from lineup_export.public.exporter import bundle_from_model
@@ -33,6 +39,36 @@ def test_what_optimum_cannot_export_is_left_to_torch() -> None:
     assert exporter_of("unet", Exporter.AUTO) is Exporter.TORCH
     assert exporter_of("vae_decoder", Exporter.OPTIMUM) is Exporter.OPTIMUM
     assert exporter_of("vae_encoder", Exporter.OPTIMUM) is Exporter.TORCH
+
+
+def test_what_an_exporter_put_into_its_own_file_comes_back(tmp_path: Path) -> None:
+    """Above 2 GB optimum writes constants of nodes to a file as well, which is not kept."""
+    added = numpy_helper.from_array(np.arange(400, dtype=np.float32), "added")
+    scale = numpy_helper.from_array(np.full(400, 2, np.float32), "scale")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [400]) for name in ("x", "y")]
+    nodes = [
+        helper.make_node("Constant", [], ["c"], value=added),
+        helper.make_node("Mul", ["x", "scale"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "c"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], [scale])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    onnx.save_model(
+        model,
+        tmp_path / "made.onnx",
+        save_as_external_data=True,
+        location="made.data",
+        convert_attribute=True,
+    )
+    loaded = onnx_ir.load(tmp_path / "made.onnx")
+
+    stream_weights(loaded, tmp_path)
+    (tmp_path / "made.data").unlink()
+    onnx.save_model(onnx_ir.to_proto(loaded), tmp_path / "graph.onnx")
+
+    session = onnxruntime.InferenceSession(tmp_path / "graph.onnx")
+    (found,) = session.run(None, {"x": np.ones(400, np.float32)})
+    np.testing.assert_array_equal(found, 2 + np.arange(400, dtype=np.float32))
 
 
 @pytest.mark.slow
