@@ -72,11 +72,15 @@ class ToyGenerator(ClosesOnExit):
         with self.clock.measure("text_encoder"):
             return tuple(prompts)
 
-    def images(self, prompt, seeds):
+    def latents(self, prompt, seeds):
         assert isinstance(prompt, tuple)
         self.seeds += seeds
         with self.clock.measure("unet"):
-            return [self._image(seed) for seed in seeds]
+            return np.array(seeds, np.float32)[:, None]
+
+    def images_from_latents(self, latents):
+        with self.clock.measure("vae_decoder"):
+            return [self._image(int(seed)) for (seed,) in latents]
 
     def close(self):
         self.closed = True

@@ -69,7 +69,7 @@ class ResultCache:
         self._write(self._path(parts, ".png"), encoded.tobytes())
 
     def features(self, parts: Parts) -> Float32Array | None:
-        """Return the vector that follows from `parts`, shape (D,), float32; None if absent."""
+        """Return the array that follows from `parts`, float32; None if absent."""
         path = self._path(parts, ".npy")
         data = self._read(path)
         if data is None:
@@ -82,10 +82,14 @@ class ResultCache:
         return stored
 
     def write_features(self, parts: Parts, features: Float32Array) -> None:
-        """Keep a vector, shape (D,), float32."""
+        """Keep an array, float32: the features of an image, or latents on their way to one."""
         stream = io.BytesIO()
         np.save(stream, features, allow_pickle=False)
         self._write(self._path(parts, ".npy"), stream.getvalue())
+
+    def drop_features(self, parts: Parts) -> None:
+        """Remove an array that is of no further use; an absent one is no error."""
+        self._drop(self._path(parts, ".npy"))
 
     def _path(self, parts: Parts, suffix: str) -> Path:
         canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -102,7 +106,7 @@ class ResultCache:
         return data
 
     def _drop(self, path: Path) -> None:
-        """Remove a file that cannot be read: a power cut may have spoilt it; it is made again."""
+        """Remove a file, such as one that a power cut has spoilt; it is made again if need be."""
         with suppress(OSError):
             path.unlink()
 

@@ -102,9 +102,16 @@ class CostMeter:
     @contextmanager
     def call(self, stage: str, items: int) -> Iterator[None]:
         """Time one call of a stage's model, which gives `items` results."""
+        with self.part(stage):
+            yield
+        self._add(stage, calls=1, items=items)
+
+    @contextmanager
+    def part(self, stage: str) -> Iterator[None]:
+        """Time work that leads to results of a stage, which are counted when they are there."""
         start = time.perf_counter()
         yield
-        self._add(stage, calls=1, items=items, seconds=time.perf_counter() - start)
+        self._add(stage, seconds=time.perf_counter() - start)
 
     def add_cached(self, stage: str, items: int) -> None:
         """Count results that the cache had."""

@@ -82,6 +82,10 @@ class Redrawer(Protocol[States]):
         """Encode prompts."""
         ...
 
-    def images(self, prompt: States, seeds: Sequence[int]) -> Sequence[RgbImage]:
-        """Return one image per seed, (H, W, 3) uint8 RGB."""
+    def latents(self, prompt: States, seeds: Sequence[int]) -> Float32Array:
+        """Denoise one image per seed; return the latents, float32, the images along axis 0."""
+        ...
+
+    def images_from_latents(self, latents: Float32Array) -> Sequence[RgbImage]:
+        """Decode latents; return one image each, (H, W, 3) uint8 RGB."""
         ...

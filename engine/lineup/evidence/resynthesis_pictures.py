@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from lineup.evidence import resynthesis_cost as cost
 from lineup.evidence.cache import ResultCache
 from lineup.evidence.resynthesis_cost import CostMeter
 from lineup.evidence.resynthesis_models import Redrawer
-from lineup.types import RgbImage
+from lineup.types import Float32Array, RgbImage
 
 DRAWING_VERSION = 1
 """Raised when the same bundle, prompt and seed come to give another picture."""
@@ -65,7 +67,9 @@ class PictureMaker:
     ) -> list[list[Picture]]:
         """Return one candidate's pictures of each prompt, in the order of the seeds.
 
-        All prompts are encoded before the first is drawn. A text that comes twice is drawn once.
+        All prompts are encoded before the first is denoised, and all are denoised before the first
+        is decoded, so that a generator needs one of its graphs at a time. A text that comes twice
+        is drawn once.
 
         Args:
             candidate: Its name.
@@ -79,19 +83,28 @@ class PictureMaker:
                 drawings[prompt.text] = self._looked_up(generator, prompt)
             else:
                 prompt.meter.add_cached(cost.GENERATE, len(self._seeds))
-        open_drawings = [one for one in drawings.values() if one.missing]
-        for drawing in open_drawings:
+        undenoised = [one for one in drawings.values() if one.undenoised]
+        for drawing in undenoised:
             self._encode(generator, drawing.prompt)
-        for drawing in open_drawings:
-            self._draw(generator, drawing)
+        for drawing in undenoised:
+            self._denoise(generator, drawing)
+            if len(undenoised) > 1:  # it waits for the others, and should outlive being cut off
+                self._keep_latents(drawing)
+        for drawing in drawings.values():
+            if drawing.missing:
+                self._decode(generator, drawing)
         return [drawings[prompt.text].pictures(candidate) for prompt in prompts]
 
     def _looked_up(self, generator: Redrawer[Any], prompt: Prompt) -> _Drawing:
         """Take from the cache what it has."""
         with prompt.meter.running():
             parts = [_parts(generator, prompt.text, seed) for seed in self._seeds]
-            found = [None if self._cache is None else self._cache.image(one) for one in parts]
-            drawing = _Drawing(prompt, parts, found)
+            drawing = _Drawing(prompt, parts)
+            if self._cache is not None:
+                for row, one in enumerate(parts):
+                    drawing.found[row] = self._cache.image(one)
+                for row in drawing.missing:
+                    drawing.latents[row] = self._cache.features(_latents_of(parts[row]))
             prompt.meter.add_cached(cost.GENERATE, len(parts) - len(drawing.missing))
         return drawing
 
@@ -103,31 +116,54 @@ class PictureMaker:
         with meter.running(), meter.call(cost.TEXT, 1), meter.graphs_of(generator.clock):
             self._states[key] = generator.text_states([prompt.text])
 
-    def _draw(self, generator: Redrawer[Any], drawing: _Drawing) -> None:
+    def _denoise(self, generator: Redrawer[Any], drawing: _Drawing) -> None:
         states = self._states[generator.text_digest, drawing.prompt.text]
-        missing = drawing.missing
-        seeds = [self._seeds[row] for row in missing]
-        meter = drawing.prompt.meter
+        rows, meter = drawing.undenoised, drawing.prompt.meter
+        with meter.running(), meter.part(cost.GENERATE), meter.graphs_of(generator.clock):
+            made = generator.latents(states, [self._seeds[row] for row in rows])
+        for row, latents in zip(rows, made, strict=True):
+            drawing.latents[row] = latents
+
+    def _keep_latents(self, drawing: _Drawing) -> None:
+        if self._cache is None:
+            return
+        with drawing.prompt.meter.running():
+            for parts, latents in zip(drawing.parts, drawing.latents, strict=True):
+                if latents is not None:
+                    self._cache.write_features(_latents_of(parts), latents)
+
+    def _decode(self, generator: Redrawer[Any], drawing: _Drawing) -> None:
+        rows, meter = drawing.missing, drawing.prompt.meter
+        latents = np.stack([one for one in drawing.latents if one is not None])
         with meter.running():
-            with meter.call(cost.GENERATE, len(seeds)), meter.graphs_of(generator.clock):
-                drawn = generator.images(states, seeds)
-            for row, image in zip(missing, drawn, strict=True):
+            with meter.call(cost.GENERATE, len(rows)), meter.graphs_of(generator.clock):
+                drawn = generator.images_from_latents(latents)
+            for row, image in zip(rows, drawn, strict=True):
                 drawing.found[row] = image
                 if self._cache is not None:
                     self._cache.write_image(drawing.parts[row], image)
+                    self._cache.drop_features(_latents_of(drawing.parts[row]))
 
 
-@dataclass(frozen=True, slots=True)
 class _Drawing:
-    """A prompt's pictures by one candidate, as far as they are there."""
+    """A prompt's pictures by one candidate, as far as they are there; one row per seed.
 
-    prompt: Prompt
-    parts: Sequence[Mapping[str, Any]]
-    found: list[RgbImage | None]
+    Latents are there only for pictures that are not.
+    """
+
+    def __init__(self, prompt: Prompt, parts: Sequence[Mapping[str, Any]]) -> None:
+        self.prompt = prompt
+        self.parts = parts
+        self.found: list[RgbImage | None] = [None] * len(parts)
+        self.latents: list[Float32Array | None] = [None] * len(parts)
 
     @property
     def missing(self) -> list[int]:
         return [row for row, image in enumerate(self.found) if image is None]
+
+    @property
+    def undenoised(self) -> list[int]:
+        return [row for row in self.missing if self.latents[row] is None]
 
     def pictures(self, candidate: str) -> list[Picture]:
         return [
@@ -135,6 +171,10 @@ class _Drawing:
             for image, parts in zip(self.found, self.parts, strict=True)
             if image is not None
         ]
+
+
+def _latents_of(parts: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"latents of": dict(parts)}
 
 
 def _parts(generator: Redrawer[Any], prompt: str, seed: int) -> Mapping[str, Any]:

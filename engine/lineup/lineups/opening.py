@@ -117,7 +117,7 @@ def _loading_models(
             store.open(lineup.bundle(candidate.bundle)),
             resolved,
             options,
-            keep_text_encoders=False,
+            keep_graphs=False,
         )
         for candidate in spec.candidates
         if candidate.bundle is not None

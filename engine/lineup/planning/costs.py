@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import BundleKind, Graph
+from lineup.bundles.manifest import BundleKind, Graph, GraphCost
 from lineup.bundles.store import BundleStore
 from lineup.embedding.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
 from lineup.errors import BundleFormatError
@@ -30,6 +30,21 @@ class Stage(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Phase:
+    """One graph's part of a model whose graphs can take turns.
+
+    Attributes:
+        mapped_bytes: Weights that stay in their files.
+        loaded_bytes: Private memory of the loaded graph.
+        activation_bytes: Private memory of a run.
+    """
+
+    mapped_bytes: int
+    loaded_bytes: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCost:
     """What one model costs.
 
@@ -44,6 +59,8 @@ class ModelCost:
         per_image_bytes: What each further image of a run adds.
         most_images: Images that a run takes at most.
         runs_at_once: Runs that work side by side.
+        phases: Its graphs, where they can take turns over a chunk of items; empty where an item
+            needs all of them.
     """
 
     name: str
@@ -56,6 +73,18 @@ class ModelCost:
     per_image_bytes: int = 0
     most_images: int = 1
     runs_at_once: int = 1
+    phases: tuple[Phase, ...] = ()
+
+    @property
+    def staged_mapped_bytes(self) -> int:
+        """Weights that stay in their files, of the graphs that have to be loaded together."""
+        return max((one.mapped_bytes for one in self.phases), default=self.mapped_bytes)
+
+    def staged_bytes(self, images: int) -> int:
+        """Return the private memory when only graphs that are needed together are loaded."""
+        if self.phases:
+            return max(one.loaded_bytes + one.activation_bytes for one in self.phases)
+        return self.loaded_bytes + self.run_bytes(images)
 
     def run_bytes(self, images: int) -> int:
         """Return the private memory of its runs when so many images wait for it."""
@@ -80,33 +109,25 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
     """
     manifest = bundle.manifest
     runs = _runs_per_item(bundle)
-    loaded = activation = per_image = 0
-    run_ms = 0.0
-    blobs: set[tuple[str, int]] = set()
-    for role, count in runs.items():
-        graph = manifest.graphs[role]
-        if graph.cost is None:
-            raise BundleFormatError(
-                f"{bundle.path}: graphs.{role}.cost is absent; memory cannot be planned.",
-                hint=f"Measure them on this machine: lineup models measure {manifest.name}",
-            )
-        loaded += graph.cost.loaded_bytes
-        activation = max(activation, graph.cost.activation_bytes)
-        per_image = max(per_image, graph.cost.activation_bytes_per_item)
-        run_ms += count * graph.cost.run_ms
-        blobs |= {(record.sha256, record.size_bytes) for record in graph.weights}
+    costs = {role: _graph_cost(bundle, role) for role in runs}
+    phases = tuple(
+        Phase(_mapped_bytes(_blobs(bundle, role)), one.loaded_bytes, one.activation_bytes)
+        for role, one in costs.items()
+    )
+    blobs = frozenset().union(*(_blobs(bundle, role) for role in runs))
     return ModelCost(
         name=manifest.name,
         stage=_STAGE_FROM_KIND[manifest.kind],
-        mapped_bytes=sum(size for _, size in blobs),
-        loaded_bytes=loaded,
-        activation_bytes=activation,
-        run_ms=run_ms,
-        blobs=frozenset(blobs),
-        per_image_bytes=per_image,
+        mapped_bytes=_mapped_bytes(blobs),
+        loaded_bytes=sum(one.loaded_bytes for one in phases),
+        activation_bytes=max(one.activation_bytes for one in phases),
+        run_ms=sum(count * costs[role].run_ms for role, count in runs.items()),
+        blobs=blobs,
+        per_image_bytes=max(one.activation_bytes_per_item for one in costs.values()),
         # Captions and pictures are made one by one; fingerprints one by one on every core.
         most_images=CPU_IMAGES_PER_RUN if manifest.kind is BundleKind.ENCODER else 1,
         runs_at_once=usable_cores() if manifest.kind is BundleKind.FINGERPRINT else 1,
+        phases=phases if manifest.kind is BundleKind.GENERATOR else (),
     )
 
 
@@ -118,6 +139,25 @@ def costs_from_lineup(lineup: Lineup) -> tuple[ModelCost, ...]:
     """
     store = BundleStore(home_dir())
     return tuple(cost_from_bundle(store.open(reference)) for reference in _references(lineup))
+
+
+def _graph_cost(bundle: Bundle, role: str) -> GraphCost:
+    found = bundle.manifest.graphs[role].cost
+    if found is None:
+        raise BundleFormatError(
+            f"{bundle.path}: graphs.{role}.cost is absent; memory cannot be planned.",
+            hint=f"Measure them on this machine: lineup models measure {bundle.manifest.name}",
+        )
+    return found
+
+
+def _blobs(bundle: Bundle, role: str) -> frozenset[tuple[str, int]]:
+    weights = bundle.manifest.graphs[role].weights
+    return frozenset((record.sha256, record.size_bytes) for record in weights)
+
+
+def _mapped_bytes(blobs: frozenset[tuple[str, int]]) -> int:
+    return sum(size for _, size in blobs)
 
 
 def _references(lineup: Lineup) -> Iterator[str]:

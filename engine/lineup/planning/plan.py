@@ -184,10 +184,9 @@ def _stage_major(
     kept = sum(
         model.loaded_bytes + HOLES_BYTES for model in models if model.stage is Stage.FINGERPRINT
     )
-    loaded = {model.name: kept + _loaded_beside_kept(model) for model in models}
-    busiest = max(loaded[model.name] + _run_bytes(model, models, work) for model in models)
+    working = {model.name: kept + _bytes_beside_kept(model, models, work) for model in models}
     per_image = _pictures_bytes(models, work)
-    spare = min(budget_bytes - base_bytes - busiest, MOST_PICTURE_BYTES)
+    spare = min(budget_bytes - base_bytes - max(working.values()), MOST_PICTURE_BYTES)
     chunk = max(1, min(MAX_CHUNK, work.images, spare // per_image if per_image else MAX_CHUNK))
     chunks = -(-work.images // chunk)
     stages = tuple(
@@ -196,13 +195,8 @@ def _stage_major(
             stage=model.stage,
             loads=1 if model.stage is Stage.FINGERPRINT else chunks,
             runs=_runs(model, models, work),
-            peak_bytes=(
-                base_bytes
-                + chunk * per_image
-                + loaded[model.name]
-                + _run_bytes(model, models, work)
-            ),
-            mapped_bytes=model.mapped_bytes,
+            peak_bytes=base_bytes + chunk * per_image + working[model.name],
+            mapped_bytes=model.staged_mapped_bytes,
             seconds=_runs(model, models, work) * model.run_ms / 1e3,
         )
         for model in models
@@ -211,15 +205,17 @@ def _stage_major(
         order=Order.STAGE_MAJOR,
         chunk=chunk,
         peak_bytes=max(stage.peak_bytes for stage in stages),
-        mapped_bytes=max(model.mapped_bytes for model in models),
+        mapped_bytes=max(stage.mapped_bytes for stage in stages),
         seconds=sum(stage.seconds for stage in stages),
         stages=stages,
         notes=_notes(stages, budget_bytes),
     )
 
 
-def _loaded_beside_kept(model: ModelCost) -> int:
-    return 0 if model.stage is Stage.FINGERPRINT else model.loaded_bytes + HOLES_BYTES
+def _bytes_beside_kept(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
+    if model.stage is Stage.FINGERPRINT:
+        return _run_bytes(model, models, work)
+    return HOLES_BYTES + model.staged_bytes(_looks(model, models, work))
 
 
 def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:
@@ -245,7 +241,12 @@ def _runs(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
 
 def _run_bytes(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
     """Return the private memory of a model's runs; a query's pictures are looked at together."""
-    return model.run_bytes(_runs(model, models, replace(work, images=1)))
+    return model.run_bytes(_looks(model, models, work))
+
+
+def _looks(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
+    """Return how many items of one query a model is given together."""
+    return _runs(model, models, replace(work, images=1))
 
 
 def _pictures_bytes(models: Sequence[ModelCost], work: Work) -> int:

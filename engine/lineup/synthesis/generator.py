@@ -15,11 +15,12 @@ from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
+from lineup.memory import return_freed_memory
 from lineup.paths import home_dir
-from lineup.synthesis.autoencoder import Autoencoder
+from lineup.synthesis.autoencoder import VAE_DECODER, Autoencoder
 from lineup.synthesis.clock import StageClock
 from lineup.synthesis.components import Components
-from lineup.synthesis.denoise import Conditioning, Denoiser, check_latent_size
+from lineup.synthesis.denoise import UNET, Conditioning, Denoiser, check_latent_size
 from lineup.synthesis.options import SynthesisOptions
 from lineup.synthesis.pixels import encoder_input_from_image, images_from_decoded, resized
 from lineup.synthesis.sampling import sampled_latents
@@ -40,8 +41,8 @@ class ImageGenerator(ClosesOnExit):
         bundle: A generator.
         device: Where its graphs run.
         options: Threads and caches.
-        keep_text_encoders: Whether they stay loaded while images are made of text states that
-            were encoded before; releasing them leaves more room for the denoiser.
+        keep_graphs: Whether graphs stay loaded; otherwise denoising releases all but the denoiser,
+            and decoding all but the decoder, so that one graph's memory is needed at a time.
 
     Raises:
         BundleFormatError: The bundle is of another kind.
@@ -61,7 +62,7 @@ class ImageGenerator(ClosesOnExit):
         device: Device,
         options: RuntimeOptions,
         *,
-        keep_text_encoders: bool = True,
+        keep_graphs: bool = True,
     ) -> None:
         bundle.require_kind(BundleKind.GENERATOR)
         manifest = bundle.manifest
@@ -73,7 +74,7 @@ class ImageGenerator(ClosesOnExit):
         self.text_digest = text_digest(bundle, self.info)
         self.device = device
         self.components = Components(bundle, device, options)
-        self._keeps_text_encoders = keep_text_encoders
+        self._keeps_graphs = keep_graphs
         self._scheduler = manifest.scheduler
         self._text = TextEncoders(self.components, self.info)
         self._denoiser = Denoiser(self.components)
@@ -113,7 +114,7 @@ class ImageGenerator(ClosesOnExit):
         seeds: Sequence[int],
         options: SynthesisOptions = DEFAULT_OPTIONS,
     ) -> list[RgbImage]:
-        """Make one image per seed.
+        """Make one image per seed: `latents`, then `images_from_latents`.
 
         Args:
             prompt: A text, or its states.
@@ -128,28 +129,68 @@ class ImageGenerator(ClosesOnExit):
             BundleError: The bundle lacks what is needed; names it.
             BackendError: A graph failed to run.
         """
+        return self.images_from_latents(self.latents(prompt, seeds, options))
+
+    def latents(
+        self,
+        prompt: str | TextStates,
+        seeds: Sequence[int],
+        options: SynthesisOptions = DEFAULT_OPTIONS,
+    ) -> Float32Array:
+        """Denoise one image per seed, which waits to be decoded.
+
+        Whoever draws several prompts with graphs that are not kept denoises all of them first.
+
+        Args:
+            prompt: A text, or its states.
+            seeds: Each 0 to 2**64 - 1.
+            options: What differs from the generator's defaults.
+
+        Returns:
+            Shape (seeds, channels, rows, columns), float32.
+
+        Raises:
+            UsageError: Seeds or options are not possible with this generator.
+            BundleError: The bundle lacks what is needed; names it.
+            BackendError: A graph failed to run.
+        """
         height, width = self._checked_size(options)
-        if isinstance(prompt, TextStates) and not self._keeps_text_encoders:
-            self.components.release(*(one.role for one in self.info.text_encoders))
         strength = 1.0 if options.strength is None else options.strength
         scheduler = scheduler_from_manifest(
             self._scheduler, options.steps or self.info.steps, strength=strength
         )
         conditioning = self._conditioning(prompt, options, height, width)
         start = self._start(options, height, width)
+        self._make_room(UNET)
         factor = self.info.latent_factor
-        images: list[RgbImage] = []
+        shape = (self.info.latent_channels, height // factor, width // factor)
+        latents = np.empty((len(seeds), *shape), np.float32)
         for first in range(0, len(seeds), options.batch):
-            latents = sampled_latents(
-                self._denoiser,
-                scheduler,
-                conditioning,
-                seeds[first : first + options.batch],
-                shape=(self.info.latent_channels, height // factor, width // factor),
-                start=start,
+            batch = slice(first, first + options.batch)
+            latents[batch] = sampled_latents(
+                self._denoiser, scheduler, conditioning, seeds[batch], shape=shape, start=start
             )
-            images += images_from_decoded(self._autoencoder.decode(latents))
-        return images
+        return latents
+
+    def images_from_latents(self, latents: Float32Array) -> list[RgbImage]:
+        """Decode what `latents` returned.
+
+        Args:
+            latents: Shape (images, channels, rows, columns), float32.
+
+        Returns:
+            Shape (height, width, 3) each, uint8 RGB.
+
+        Raises:
+            BundleError: The bundle has no decoder.
+            BackendError: The decoder failed to run.
+        """
+        self._make_room(VAE_DECODER)
+        return [
+            image
+            for index in range(len(latents))
+            for image in images_from_decoded(self._autoencoder.decode(latents[index : index + 1]))
+        ]
 
     def reconstructions(self, images: Sequence[RgbImage | Float32Array]) -> list[Float32Array]:
         """Encode and decode images with the autoencoder alone.
@@ -177,6 +218,13 @@ class ImageGenerator(ClosesOnExit):
     def close(self) -> None:
         """Release the graphs."""
         self.components.close()
+
+    def _make_room(self, role: str) -> None:
+        """Release the graphs that another phase needed, unless they are kept."""
+        others = [one for one in self.components.resident if one != role]
+        if others and not self._keeps_graphs:
+            self.components.release(*others)
+            return_freed_memory()
 
     def _checked_size(self, options: SynthesisOptions) -> tuple[int, int]:
         """Return height and width in pixels."""

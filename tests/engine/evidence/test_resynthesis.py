@@ -103,7 +103,11 @@ def test_caption_text_and_features_are_computed_once(
         "encoder": (1, 7),
         "fingerprint": (1, 7),
     }
-    assert {one.graph: one.runs for one in cost.graphs} == {"text_encoder": 1, "unet": 2}
+    assert {one.graph: one.runs for one in cost.graphs} == {
+        "text_encoder": 1,
+        "unet": 2,
+        "vae_decoder": 2,
+    }
     assert cost.seconds >= sum(one.seconds for one in cost.stages)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import contextmanager
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -105,17 +106,50 @@ def test_every_model_is_taken_once_and_given_back_before_the_next(source, querie
     assert source.log == [f"{sign}{name}" for name in expected for sign in "+-"]
 
 
-def test_texts_are_all_encoded_before_the_first_picture(source, queries, toy_generators):
+def test_each_graph_of_a_generator_works_off_all_captions_before_the_next(
+    source, queries, toy_generators, monkeypatch
+):
     order = []
     reds = toy_generators["reds"]
-    text_states, images = reds.text_states, reds.images
-    reds.text_states = lambda prompts: order.append("text") or text_states(prompts)
-    reds.images = lambda states, seeds: order.append("draw") or images(states, seeds)
+    for name in ("text_states", "latents", "images_from_latents"):
+        work = getattr(reds, name)
+        monkeypatch.setattr(
+            reds, name, lambda *given, name=name, work=work: order.append(name) or work(*given)
+        )
 
     made = resynthesizer(source).resyntheses(queries, OPTIONS)
 
     captions = len({one.caption for one in made})
-    assert order == ["text"] * captions + ["draw"] * captions
+    expected = ["text_states", "latents", "images_from_latents"]
+    assert order == [name for name in expected for _ in range(captions)]
+
+
+def test_what_was_denoised_outlives_a_run_that_is_cut_off(
+    source, queries, toy_generators, tmp_path, monkeypatch
+):
+    cache = ResultCache(tmp_path)
+    blues = toy_generators["blues"]
+    expected = [essence(one)[:4] for one in resynthesizer(source).resyntheses(queries, OPTIONS)]
+    monkeypatch.setattr(blues, "images_from_latents", Mock(side_effect=KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        resynthesizer(source, cache).resyntheses(queries, OPTIONS)
+    monkeypatch.undo()
+    denoised = list(blues.seeds)
+
+    again = resynthesizer(source, cache).resyntheses(queries, OPTIONS)
+
+    assert [essence(one)[:4] for one in again] == expected
+    assert blues.seeds == denoised
+
+
+def test_latents_leave_the_cache_when_their_pictures_come(source, queries, tmp_path):
+    resynthesizer(source, ResultCache(tmp_path)).resyntheses(
+        queries, OPTIONS, signals=["resynthesis-fingerprint"]
+    )
+
+    vectors = [np.load(path) for path in tmp_path.glob("??/*.npy")]
+    assert vectors
+    assert all(vector.ndim == 1 and len(vector) > 1 for vector in vectors)
 
 
 def test_equal_captions_are_drawn_once(source, queries, toy_generators):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lineup.errors import UsageError
-from lineup.planning.costs import ModelCost, Stage
+from lineup.planning.costs import ModelCost, Phase, Stage
 from lineup.planning.plan import (
     HOLES_BYTES,
     MAX_CHUNK,
@@ -132,6 +132,29 @@ def test_an_encoder_looks_at_a_querys_pictures_together():
     assert clip.run_bytes(50) == (100 + 7 * 30) * MIB
     (stage,) = plan_from_budget([clip], WORK, base_bytes=BASE, budget_bytes=None).stages
     assert stage.peak_bytes == BASE + (20 + 100) * MIB + HOLES_BYTES
+
+
+def test_graphs_that_take_turns_are_loaded_one_by_one_only_stage_by_stage():
+    text, unet, vae = (
+        Phase(mapped * MIB, loaded * MIB, activation * MIB)
+        for mapped, loaded, activation in ((1300, 20, 10), (3300, 15, 200), (190, 5, 400))
+    )
+    turbo = replace(
+        model("turbo", Stage.REDRAW, mapped=4790, loaded=40, activation=400, run_ms=6000),
+        phases=(text, unet, vae),
+    )
+
+    def planned(order):
+        return plan_from_budget(
+            [turbo], WORK, base_bytes=BASE, budget_bytes=None, order=order
+        ).stages[0]
+
+    apart, together = planned(Order.STAGE_MAJOR), planned(Order.IMAGE_MAJOR)
+    waiting = 10 * PICTURES // 2
+    assert apart.peak_bytes == BASE + waiting + HOLES_BYTES + (5 + 400) * MIB
+    assert apart.mapped_bytes == 3300 * MIB
+    assert together.peak_bytes == BASE + PICTURES // 2 + HOLES_BYTES + (40 + 400) * MIB
+    assert together.mapped_bytes == 4790 * MIB
 
 
 def test_fingerprints_are_taken_side_by_side():

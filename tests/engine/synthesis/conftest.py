@@ -212,12 +212,12 @@ def toy_bundle(tmp_path: Path) -> Toy:
 def open_toy(toy_bundle: Toy) -> Callable[..., ImageGenerator]:
     """Open a toy generator on the CPU."""
 
-    def opened(*, keep_text_encoders: bool = True, **changes: Any) -> ImageGenerator:
+    def opened(*, keep_graphs: bool = True, **changes: Any) -> ImageGenerator:
         return ImageGenerator(
             toy_bundle(**changes),
             Device(DeviceKind.CPU),
             RuntimeOptions(threads=1),
-            keep_text_encoders=keep_text_encoders,
+            keep_graphs=keep_graphs,
         )
 
     return opened

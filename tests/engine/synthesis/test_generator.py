@@ -242,13 +242,18 @@ def test_components_come_and_go(open_toy):
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_text_encoders_make_room_when_all_is_encoded(open_toy, keep):
-    with open_toy(keep_text_encoders=keep) as generator:
+def test_a_graph_makes_room_for_the_next_unless_all_are_kept(open_toy, keep):
+    with open_toy(keep_graphs=keep) as generator:
         states = generator.text_states(["red"])
-        made = [generator.images(states, [seed])[0] for seed in (0, 1)]
-        resident = set(generator.components.resident)
-        assert resident == {"unet", "vae_decoder"} | ({"text_encoder"} if keep else set())
-        assert (made[1] == generator.images("red", [1])[0]).all()
+        latents = generator.latents(states, [0, 1])
+        while_denoising = generator.components.resident
+        made = generator.images_from_latents(latents)
+        while_decoding = generator.components.resident
+
+        assert while_denoising == (("text_encoder", "unet") if keep else ("unet",))
+        assert while_decoding == (("text_encoder", "unet", "vae_decoder")[0 if keep else 2 :])
+        for seed, image in enumerate(made):
+            assert (image == generator.images("red", [seed])[0]).all()
 
 
 def test_another_kind_of_model_is_refused():
