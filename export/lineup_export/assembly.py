@@ -19,7 +19,8 @@ from lineup.errors import UsageError
 from lineup.files import temporary_directory_beside
 from lineup.memory import MemoryWatch
 from lineup.planning.measuring import bundle_with_costs
-from lineup_export.component import Component, ComponentReport, add_component, with_batch
+from lineup_export.component import Component, ComponentReport, with_batch
+from lineup_export.component_export import add_component
 from lineup_export.exporters import Exporter, exporter_of
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from lineup.bundles.info import EncoderInfo
 from lineup.bundles.manifest import BatchRange, BundleKind, Origin, Precision, Source
 from lineup.bundles.writer import BundleDescription
 from lineup.errors import ParityError, UsageError
-from lineup_export import assembly, component, contracts
+from lineup_export import assembly, component_export, contracts
 from lineup_export.assembly import ExportOptions, write_bundle
 from lineup_export.options import Batch
 from lineup_export.precision import LADDER
@@ -96,12 +96,12 @@ def test_what_overflows_in_half_is_computed_in_single_precision(tmp_path: Path) 
 def test_a_graph_that_differs_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = component.outputs_from_file
+    run = component_export.outputs_from_file
 
     def other(path: Path, feeds):
         return [{"cls": outputs["cls"] * 1.01} for outputs in run(path, feeds)]
 
-    monkeypatch.setattr(component, "outputs_from_file", other)
+    monkeypatch.setattr(component_export, "outputs_from_file", other)
 
     with pytest.raises(ParityError, match=r"max_relative_error is 0\.01.*No bundle was written"):
         write(tmp_path / "bundle")
@@ -121,10 +121,12 @@ def test_the_node_that_differs_first_is_named(
         return torch.tanh(rows)[:, None]
 
     tracing_again: list[bool] = []
-    locate = component._graph_divergence
+    locate = component_export._graph_divergence
     monkeypatch.setattr(Tower, "forward", broken)
     monkeypatch.setattr(
-        component, "_graph_divergence", lambda *a: (tracing_again.append(True), locate(*a))[1]
+        component_export,
+        "_graph_divergence",
+        lambda *a: (tracing_again.append(True), locate(*a))[1],
     )
 
     with pytest.raises(ParityError, match="Gemm 'linear' differs first, by"):
@@ -160,7 +162,7 @@ def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(component, "outputs_from_file", interrupted)
+    monkeypatch.setattr(component_export, "outputs_from_file", interrupted)
 
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "bundle")
@@ -171,7 +173,7 @@ def test_a_job_that_is_cancelled_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        component, "outputs_from_file", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+        component_export, "outputs_from_file", lambda *_: os.kill(os.getpid(), signal.SIGTERM)
     )
 
     with pytest.raises(SystemExit) as caught, stopped_by_sigterm():

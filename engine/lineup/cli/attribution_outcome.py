@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.tables import console_for_tables
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ class Outcome:
 
 def print_outcome(outcome: Outcome) -> None:
     """Print the tables."""
-    from rich.console import Console
-
     from lineup.evaluation.attribution_output import (
         table_from_cost,
         table_from_report,
@@ -46,9 +45,7 @@ def print_outcome(outcome: Outcome) -> None:
         table_from_sweep,
     )
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 160)  # a table in a pipe has no width to fit into
+    console = console_for_tables(160)
     for mode, report in outcome.reports.items():
         name = "all evidence" if mode == DEFAULT_MODE else mode
         console.print(table_from_report(report, f"Attribution by {name}: figures in %"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from lineup.cli.tables import console_for_tables
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -23,11 +25,7 @@ def print_attribution(row: Row, answer: Attribution, *, explain: bool) -> None:
         answer: The verdict and what led to it.
         explain: Whether everything is shown, or the verdict and the scores.
     """
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = max(console.width, 160)  # a table in a pipe has no width to fit into
+    console = console_for_tables(160)
     verdict = answer.verdict
     console.print(row.path, style="bold", markup=False)
     console.print(f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}", style="dim")

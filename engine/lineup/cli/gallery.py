@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.options import gallery_option
+from lineup.cli.options import gallery_option, json_option
+from lineup.cli.tables import echo_json
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from lineup.gallery.summary import SourceDetails, SourceEntry
 
 DIGEST_DIGITS = 12
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(short_help="List and manage known sources.")
@@ -34,7 +33,7 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
 
     entries = source_entries(gallery)
     if as_json:
-        _print_json([_record_from(entry) for entry in entries])
+        echo_json([_record_from(entry) for entry in entries])
     elif entries:
         _print_table(entries)
     else:
@@ -55,7 +54,7 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
 
     details = source_details(name, gallery)
     if as_json:
-        _print_json(_record_from(details))
+        echo_json(_record_from(details))
         return
     coherence = "needs two images" if details.coherence is None else f"{details.coherence:.4f}"
     for label, value in (
@@ -163,9 +162,3 @@ def _record_from(summary: SourceEntry | SourceDetails) -> dict[str, object]:
     import dataclasses
 
     return dataclasses.asdict(summary)
-
-
-def _print_json(value: object) -> None:
-    import json
-
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from lineup.cli.options import json_option
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, size_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from lineup.lineups.spec import CandidateSpec
     from lineup.lineups.store import StoredLineup
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(short_help="List and make sets of models that answer together.")
@@ -30,15 +30,16 @@ def list_command(as_json: bool) -> None:
 
     stored = list_lineups()
     if as_json:
-        _echo_json([_line(one) for one in stored])
+        echo_json([_line(one) for one in stored])
         return
-    table = _table("lineup", "candidates", "captioner", "encoder", "fingerprint", "from")
+    table = plain_table("lineup", "candidates", "captioner", "encoder", "fingerprint", "from")
     for one in stored:
         if one.spec is None:
-            table.add_row(one.name, "unreadable")
+            add_row(table, one.name, "unreadable")
             continue
         names = ", ".join(candidate.name for candidate in one.spec.candidates)
-        table.add_row(
+        add_row(
+            table,
             one.name,
             names or "the gallery's sources",
             one.spec.captioner or "",
@@ -46,7 +47,7 @@ def list_command(as_json: bool) -> None:
             one.spec.fingerprint or "the shipped one",
             "lineup" if one.shipped else "yours",
         )
-    _print(table)
+    print_table(table)
     for one in stored:
         if one.problem is not None:
             click.echo(one.problem, err=True)
@@ -65,16 +66,16 @@ def show(lineup: str, as_json: bool) -> None:
 
     record = record_from_lineup(open_lineup(lineup))
     if as_json:
-        _echo_json(record)
+        echo_json(record)
         return
     for label in ("name", "path", "captioner", "encoder", "fingerprint", "gallery", "calibration"):
         value = record[label]
         if isinstance(value, dict):
-            value = f"{value['bundle']}, {_size_text(value['size_bytes'])}"
+            value = f"{value['bundle']}, {_size(value['size_bytes'])}"
         click.echo(f"{label:<12} {value or _absent(label)}")
     settings = ", ".join(f"{key} {value}" for key, value in record["resynthesis"].items())
     click.echo(f"{'resynthesis':<12} {settings}")
-    _print(_candidate_table(record))
+    print_table(_candidate_table(record))
     problems = [one["problem"] for one in record["candidates"] if one["problem"]]
     models = [record[kind] for kind in ("captioner", "encoder", "fingerprint")]
     problems += [model["problem"] for model in models if model is not None and model["problem"]]
@@ -179,17 +180,18 @@ def _line(one: StoredLineup) -> dict[str, Any]:
 
 
 def _candidate_table(record: dict[str, Any]) -> Table:
-    table = _table("candidate", "bundle", "VAE family", "size", "images in the gallery")
+    table = plain_table("candidate", "bundle", "VAE family", "size", "images in the gallery")
     for one in record["candidates"]:
-        table.add_row(
+        add_row(
+            table,
             one["name"],
             one["bundle"] or "",
             one["vae_family"] or "",
-            "" if one["size_bytes"] is None else _size_text(one["size_bytes"]),
+            "" if one["size_bytes"] is None else size_text(one["size_bytes"]),
             str(one["gallery_images"]),
         )
     for source in record["gallery_sources"]:
-        table.add_row(source["name"], "", "", "", str(source["images"]), style="dim")
+        add_row(table, source["name"], "", "", "", str(source["images"]), style="dim")
     return table
 
 
@@ -202,27 +204,5 @@ def _absent(label: str) -> str:
     return defaults.get(label, "none")
 
 
-def _size_text(size_bytes: int | None) -> str:
-    return "size unknown" if size_bytes is None else f"{size_bytes / 1e6:.1f} MB"
-
-
-def _table(*columns: str) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 1000  # a pipe has no width to fit into
-    console.print(table)
-
-
-def _echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))
+def _size(size_bytes: int | None) -> str:
+    return "size unknown" if size_bytes is None else size_text(size_bytes)

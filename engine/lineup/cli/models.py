@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from lineup.cli.bundle_texts import (
+    cells_from_graph,
+    cost_text,
+    facts_from_manifest,
+    record_from_recipe,
+    record_from_stored,
+)
+from lineup.cli.options import json_option
+from lineup.cli.tables import (
+    add_row,
+    echo_json,
+    plain_table,
+    print_table,
+    printable,
+    size_text,
+)
+
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from lineup.bundles.manifest import Graph, Manifest, TensorSpec
-    from lineup.bundles.store import BundleStore, StoredBundle
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    from lineup.bundles.store import BundleStore
 
 
 @click.group()
@@ -37,72 +48,55 @@ def list_models(only_recipes: bool, as_json: bool) -> None:
 def _list_bundles(as_json: bool) -> None:
     stored = _store().list()
     if as_json:
-        _echo_json([_summary(entry) for entry in stored])
+        echo_json([record_from_stored(entry) for entry in stored])
         return
     if not stored:
         click.echo("No bundle is installed.", err=True)
         return
-    table = _table("name", "kind", "precision", "licence", "source", "size", "from")
+    table = plain_table("name", "kind", "precision", "licence", "source", "size", "from")
     for entry in stored:
         origin = "lineup" if entry.shipped else "installed"
         if entry.manifest is None:
-            _add_row(table, entry.name, "unreadable", "", "", "", "", origin)
+            add_row(table, entry.name, "unreadable", "", "", "", "", origin)
             continue
         about = entry.manifest
-        _add_row(
+        add_row(
             table,
             entry.name,
             about.kind.value,
             about.precision.value,
             about.licence,
             f"{about.source.origin.value}: {about.source.id}",
-            _size_text(about.size_bytes),
+            size_text(about.size_bytes),
             origin,
         )
-    _print(table)
+    print_table(table)
     for entry in stored:
         if entry.problem is not None:
-            click.echo(f"{entry.name}: {_printable(entry.problem)}", err=True)
+            click.echo(f"{entry.name}: {printable(entry.problem)}", err=True)
 
 
 def _list_recipes(as_json: bool) -> None:
     # Training and export are looked up by name: the runtime does not depend on them.
     recipes = importlib.import_module("lineup_models.recipes.read").all_recipes()
     if as_json:
-        _echo_json([_recipe_summary(recipe) for recipe in recipes])
+        echo_json([record_from_recipe(recipe) for recipe in recipes])
         return
-    table = _table("recipe", "kind", "licence", "hub", "download", "size", "steps")
+    table = plain_table("recipe", "kind", "licence", "hub", "download", "size", "steps")
     for recipe in recipes:
         defaults = recipe.generation
         width = recipe.preprocess.width_px if defaults is None else defaults.native_width_px
-        _add_row(
+        add_row(
             table,
             recipe.name,
             recipe.kind.value,
             recipe.licence,
             recipe.hub_id,
-            _size_text(recipe.download_mb * 1_000_000),
+            size_text(recipe.download_mb * 1_000_000),
             f"{width} px",
             "" if defaults is None else str(defaults.steps),
         )
-    _print(table)
-
-
-def _recipe_summary(recipe: Any) -> dict[str, Any]:
-    """Return a recipe's line of `list --recipes --json`."""
-    return {
-        "name": recipe.name,
-        "kind": recipe.kind.value,
-        "title": recipe.title,
-        "hub_id": recipe.hub_id,
-        "revision": recipe.revision,
-        "licence": recipe.licence,
-        "accept_licence": recipe.accept_licence,
-        "download_mb": recipe.download_mb,
-        "components": [component.part for component in recipe.components],
-        "hazards": list(recipe.hazards),
-        "recalled": list(recipe.recalled),
-    }
+    print_table(table)
 
 
 @models.command()
@@ -120,16 +114,16 @@ def show(bundle: str, as_json: bool) -> None:
     digest = content_digest(manifest)
     if as_json:
         plain = manifest_to_dict(manifest)
-        _echo_json({"path": str(root), "digest": digest, "manifest": plain})
+        echo_json({"path": str(root), "digest": digest, "manifest": plain})
         return
-    about = _table("", "", show_header=False)
-    for label, value in _facts(root, manifest, digest):
-        _add_row(about, label, value)
-    _print(about)
-    graphs = _table("graph", "inputs", "outputs", "size", "parity")
+    about = plain_table("", "", show_header=False)
+    for label, value in facts_from_manifest(root, manifest, digest):
+        add_row(about, label, value)
+    print_table(about)
+    graphs = plain_table("graph", "inputs", "outputs", "size", "parity")
     for role, graph in manifest.graphs.items():
-        _add_row(graphs, role, *_graph_cells(graph))
-    _print(graphs)
+        add_row(graphs, role, *cells_from_graph(graph))
+    print_table(graphs)
 
 
 @models.command()
@@ -148,7 +142,7 @@ def verify(names: tuple[str, ...], every: bool) -> None:
     for name in chosen:
         for check in store.verify(name):
             bad += check.problem is not None
-            click.echo(_printable(f"{name}: {check.path}: {check.problem or 'ok'}"))
+            click.echo(printable(f"{name}: {check.path}: {check.problem or 'ok'}"))
     if bad:
         click.echo(
             f"{bad} {'file' if bad == 1 else 'files'} cannot be trusted. "
@@ -187,7 +181,7 @@ def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
     for name in chosen:
         bundle = bundle_with_costs(store.open(name), threads=threads)
         for role, graph in bundle.manifest.graphs.items():
-            click.echo(f"{name}: {role}: {_cost_text(graph)}")
+            click.echo(f"{name}: {role}: {cost_text(graph)}")
 
 
 @models.command()
@@ -234,122 +228,3 @@ def _store() -> BundleStore:
     from lineup.paths import home_dir
 
     return BundleStore(home_dir())
-
-
-def _summary(entry: StoredBundle) -> dict[str, Any]:
-    """Return a bundle's line of `list --json`; what an unreadable manifest holds is null."""
-    about = entry.manifest
-    return {
-        "name": entry.name,
-        "path": str(entry.path),
-        "shipped": entry.shipped,
-        "kind": None if about is None else about.kind.value,
-        "precision": None if about is None else about.precision.value,
-        "licence": None if about is None else about.licence,
-        "source": None if about is None else f"{about.source.origin.value}: {about.source.id}",
-        "size_bytes": None if about is None else about.size_bytes,
-        "problem": entry.problem,
-    }
-
-
-def _facts(root: Path, manifest: Manifest, digest: str) -> list[tuple[str, str]]:
-    source = manifest.source
-    facts = [
-        ("name", manifest.name),
-        ("kind", manifest.kind.value),
-        ("licence", manifest.licence),
-        ("source", f"{source.origin.value}: {source.id} @ {source.revision}"),
-        ("precision", manifest.precision.value),
-        ("created", manifest.created),
-        ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
-        ("preprocess", _settings_text(manifest.preprocess)),
-        ("size", _size_text(manifest.size_bytes)),
-        ("digest", digest),
-        ("folder", str(root)),
-    ]
-    if manifest.fingerprint is not None:
-        info = manifest.fingerprint
-        facts.insert(2, ("fingerprint", f"{info.method}, {info.dimension} numbers"))
-    if manifest.generation is not None:
-        defaults = manifest.generation
-        size = f"{defaults.native_width_px}x{defaults.native_height_px} px"
-        facts.insert(
-            2, ("generation", f"{size}, {defaults.steps} steps, guidance {defaults.guidance:g}")
-        )
-    return facts
-
-
-def _settings_text(settings: Any) -> str:
-    return ", ".join(f"{key} {value}" for key, value in settings.items())
-
-
-def _graph_cells(graph: Graph) -> tuple[str, str, str, str]:
-    size_bytes = graph.file.size_bytes + sum(weight.size_bytes for weight in graph.weights)
-    parity = graph.parity
-    return (
-        "\n".join(_tensor_text(spec) for spec in graph.inputs),
-        "\n".join(_tensor_text(spec) for spec in graph.outputs),
-        _size_text(size_bytes),
-        f"{parity.metric} {parity.value:.2g} of {parity.tolerance:.2g} allowed, "
-        f"{parity.samples} inputs, against {parity.reference}",
-    )
-
-
-def _cost_text(graph: Graph) -> str:
-    cost = graph.cost
-    if cost is None:
-        return "not measured"
-    mib = 2**20
-    return (
-        f"{cost.loaded_bytes / mib:.1f} MiB loaded, {cost.activation_bytes / mib:.1f} MiB in a run "
-        f"of {cost.run_ms:.1f} ms ({cost.threads} threads); each further item "
-        f"{cost.activation_bytes_per_item / mib:.1f} MiB and {cost.run_ms_per_item:.1f} ms"
-    )
-
-
-def _tensor_text(spec: TensorSpec) -> str:
-    return f"{spec.name}: {spec.dtype} [{', '.join(map(str, spec.shape))}]"
-
-
-def _size_text(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("B", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"
-
-
-def _table(*columns: str, show_header: bool = True) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _add_row(table: Table, *cells: str) -> None:
-    from rich.text import Text
-
-    # A manifest is foreign text: neither markup nor control characters of it take effect.
-    table.add_row(*(Text("\n".join(map(_printable, cell.split("\n")))) for cell in cells))
-
-
-def _print(table: Table) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        # In a pipe there is no width to fit into, and a wrapped hash cannot be searched for.
-        console.width = 1000
-    console.print(table)
-    console.print()
-
-
-def _printable(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def _echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2))

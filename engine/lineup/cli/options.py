@@ -31,6 +31,11 @@ def device_option(command: Command) -> Command:
     )(command)
 
 
+def json_option(command: Command) -> Command:
+    """Add `--json`; the command receives `as_json: bool`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
 def threads_option(command: Command) -> Command:
     """Add `--threads`; the command receives `threads: int`."""
     return click.option(

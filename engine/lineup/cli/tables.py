@@ -1,0 +1,74 @@
+"""Tables, sizes and JSON as commands print them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+UNBROKEN_COLUMNS = 1000
+"""Wide enough that no cell is wrapped: a wrapped hash cannot be searched for."""
+
+
+def console_for_tables(columns_in_pipe: int = UNBROKEN_COLUMNS) -> Console:
+    """Return a console on stdout.
+
+    Args:
+        columns_in_pipe: Width where stdout is no terminal, which has no width to fit into.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = max(console.width, columns_in_pipe)
+    return console
+
+
+def plain_table(*columns: str, show_header: bool = True) -> Table:
+    """Return a table without lines, whose cells are folded rather than cut."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=show_header, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def add_row(table: Table, *cells: str, style: str | None = None) -> None:
+    """Add a row of foreign text: neither markup nor control characters of it take effect."""
+    from rich.text import Text
+
+    texts = (Text("\n".join(map(printable, cell.split("\n")))) for cell in cells)
+    table.add_row(*texts, style=style)
+
+
+def print_table(table: Table) -> None:
+    """Print a table on stdout, with an empty line after it."""
+    console = console_for_tables()
+    console.print(table)
+    console.print()
+
+
+def printable(text: str) -> str:
+    """Return a text with question marks in place of control characters."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a size for people, e.g. "2.9 MB"."""
+    size = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
