@@ -12,6 +12,7 @@ import matplotlib as mpl
 mpl.use("agg")
 
 from matplotlib import pyplot
+from matplotlib.ticker import LogFormatter
 
 Document = dict[str, Any]
 DPI = 80
@@ -85,6 +86,9 @@ def growth(document: Document) -> Any:
             fitted = [line["start_s"] + line["each_s"] * count for count in counts]
             panel.loglog(counts, fitted, "-", label="start + each x count")
         panel.set_xticks(counts, [str(count) for count in counts])
+        panel.set_xticks([], minor=True)
+        for formatted in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+            formatted(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
         panel.set_xlabel(name)
         panel.set_ylabel("seconds, whole process")
         panel.legend()

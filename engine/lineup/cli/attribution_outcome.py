@@ -45,7 +45,7 @@ def print_outcome(outcome: Outcome) -> None:
         table_from_sweep,
     )
 
-    console = console_for_tables(160)
+    console = console_for_tables()
     for mode, report in outcome.reports.items():
         name = "all evidence" if mode == DEFAULT_MODE else mode
         console.print(table_from_report(report, f"Attribution by {name}: figures in %"))

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lineup.cli.options import device_option, threads_option
+from lineup.cli.tables import console_for_tables
 
 
 class _TargetGroup(click.Group):
@@ -133,7 +134,6 @@ def run_command(
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def compare(before: Path, after: Path) -> None:
     """Show two measurements side by side, and in what else they differ."""
-    from rich.console import Console
     from rich.table import Table
 
     from lineup.bench.record import changes, differences, record_from_file
@@ -146,17 +146,16 @@ def compare(before: Path, after: Path) -> None:
         table.add_row(
             change.name, f"{change.before:,.2f}", f"{change.after:,.2f}", f"{change.ratio:.2f}"
         )
-    console = Console()
+    console = console_for_tables()
     console.print(table)
     for difference in differences(first, second):
         console.print(f"differs in {difference}", markup=False, highlight=False)
 
 
 def _print_record(record: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = console_for_tables()
     names = ("min", "mean", "median", "p90", "p95", "p99")
     table = Table("ms", *names, "cv")
     for column in table.columns[1:]:

@@ -19,6 +19,7 @@ from lineup.cli.raw_scores import (
     open_for,
     settings_with_gamma,
 )
+from lineup.cli.tables import console_for_tables
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def calibrate(directory: Path, **settings: Any) -> None:
         output = _output(settings["output"], engine)
         calibration, failed = _fitted(directory, engine, names, gammas, settings, output)
     write_calibration(output, calibration)
-    Console().print(_table(calibration))
+    console_for_tables().print(_table(calibration))
     say(messages, f"{output}: fitted on {sum(calibration.counts.values())} images")
     if failed:
         sys.exit(1)

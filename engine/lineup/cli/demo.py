@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lineup.cli.tables import console_for_tables
+
 if TYPE_CHECKING:
     from lineup.scan.rows import Row
 
@@ -95,7 +97,6 @@ def _attribute(output: Path) -> None:
 
 
 def _print_rows(title: str, rows: list[Row]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lineup.scan.rows import record_from_row
@@ -110,4 +111,4 @@ def _print_rows(title: str, rows: list[Row]) -> None:
             f"{100 * row.verdict.confidence:.1f} %",
             f"{total_ms:.0f}",
         )
-    Console().print(table)
+    console_for_tables().print(table)

@@ -14,6 +14,7 @@ import click
 from lineup.cli.evaluation import labelled_sources, protocol_options, write_json
 from lineup.cli.fit_open_set import NOTHING, reject_fingerprints, reject_path
 from lineup.cli.options import device_option, fingerprint_option, threads_option, with_options
+from lineup.cli.tables import console_for_tables
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _run(request: _Request) -> None:
             fingerprint_digest=extractor.digest,
             seconds=time.perf_counter() - started,
         )
-    Console().print(table_from_classification(result, options.real))
+    console_for_tables().print(table_from_classification(result, options.real))
     if settings["json_path"] is not None:
         write_json(settings["json_path"], document)
     if document["failed"]:

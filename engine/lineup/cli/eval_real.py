@@ -19,6 +19,7 @@ from lineup.cli.evaluation import (
     write_json,
 )
 from lineup.cli.options import device_option, fingerprint_option, threads_option
+from lineup.cli.tables import console_for_tables
 
 if TYPE_CHECKING:
     from lineup.evaluation.attacks import Attack
@@ -125,7 +126,7 @@ def _run(
         fingerprint_digest=digest,
         seconds=time.perf_counter() - started,
     )
-    Console().print(table_from_real(results))
+    console_for_tables().print(table_from_real(results))
     if json_path is not None:
         write_json(json_path, document)
     return sum(len(one.failures) for one in scored.values())

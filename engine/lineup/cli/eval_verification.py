@@ -18,6 +18,7 @@ from lineup.cli.evaluation import (
     write_json,
 )
 from lineup.cli.options import device_option, fingerprint_option, threads_option
+from lineup.cli.tables import console_for_tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -141,9 +142,9 @@ def _run_verification(
         seconds=time.perf_counter() - started,
         attacked=attacked,
     )
-    Console().print(table_from_verification(result))
+    console_for_tables().print(table_from_verification(result))
     if attacked:
-        Console().print(table_from_attacks(result, attacked))
+        console_for_tables().print(table_from_attacks(result, attacked))
     if json_path is not None:
         write_json(json_path, document)
     return int(document["failed"]) + sum(len(one.failures) for one in queries)

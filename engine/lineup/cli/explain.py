@@ -25,7 +25,7 @@ def print_attribution(row: Row, answer: Attribution, *, explain: bool) -> None:
         answer: The verdict and what led to it.
         explain: Whether everything is shown, or the verdict and the scores.
     """
-    console = console_for_tables(160)
+    console = console_for_tables()
     verdict = answer.verdict
     console.print(row.path, style="bold", markup=False)
     console.print(f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}", style="dim")

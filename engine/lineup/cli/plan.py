@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lineup.cli.tables import console_for_tables
+
 
 @click.command(short_help="Show what a scan needs in memory and time.")
 @click.argument("lineup", required=False)
@@ -38,7 +40,6 @@ def plan(
 
 
 def _print_plan(made: object) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from lineup.planning.plan import MIB, MemoryPlan
@@ -57,7 +58,7 @@ def _print_plan(made: object) -> None:
             f"{stage.mapped_bytes / MIB:.0f}",
             f"{stage.seconds:.1f}",
         )
-    console = Console()
+    console = console_for_tables()
     images = "one image" if made.chunk == 1 else f"{made.chunk} images"
     console.print(f"{made.order.value}, {images} at a time")
     console.print(table)

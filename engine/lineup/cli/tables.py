@@ -11,15 +11,18 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+PIPE_COLUMNS = 160
+"""Width where stdout is no terminal, which has no width to fit into."""
+
 UNBROKEN_COLUMNS = 1000
 """Wide enough that no cell is wrapped: a wrapped hash cannot be searched for."""
 
 
-def console_for_tables(columns_in_pipe: int = UNBROKEN_COLUMNS) -> Console:
+def console_for_tables(columns_in_pipe: int = PIPE_COLUMNS) -> Console:
     """Return a console on stdout.
 
     Args:
-        columns_in_pipe: Width where stdout is no terminal, which has no width to fit into.
+        columns_in_pipe: Width where stdout is no terminal.
     """
     from rich.console import Console
 
@@ -49,7 +52,7 @@ def add_row(table: Table, *cells: str, style: str | None = None) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table on stdout, with an empty line after it."""
-    console = console_for_tables()
+    console = console_for_tables(UNBROKEN_COLUMNS)
     console.print(table)
     console.print()
 

@@ -219,11 +219,14 @@ def _bytes_beside_kept(model: ModelCost, models: Sequence[ModelCost], work: Work
 
 
 def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:
-    return tuple(
-        f"the weights of {stage.model} ({stage.mapped_bytes / MIB:.0f} MiB) do not fit beside its "
-        "private memory; under a hard limit they are read again in every run"
-        for stage in stages
-        if stage.peak_bytes + stage.mapped_bytes > budget_bytes
+    large = [one for one in stages if one.peak_bytes + one.mapped_bytes > budget_bytes]
+    if not large:
+        return ()
+    names = ", ".join(stage.model for stage in large)
+    most_mib = max(stage.mapped_bytes for stage in large) / MIB
+    return (
+        f"the weights of {names} (up to {most_mib:.0f} MiB) do not fit beside the private memory; "
+        "under a hard limit they are read again in every run",
     )
 
 
