@@ -33,7 +33,8 @@ def check_rules(
 
     Raises:
         RuntimeError: The graph has another operator set, operators that a backend lacks, a
-            Resize with antialiasing, or a cast inside it without being of mixed precision.
+            Resize with antialiasing, an operator on bytes other than a cast, or a cast inside it
+            without being of mixed precision.
     """
     versions = {entry.domain: entry.version for entry in model.opset_import}
     if runtime_only:
@@ -46,7 +47,14 @@ def check_rules(
     if refused:
         raise RuntimeError(f"the graph has operators that a backend lacks: {sorted(refused)}")
     fed = {value.name for value in model.graph.input}
+    byte_inputs = {
+        value.name
+        for value in model.graph.input
+        if value.type.tensor_type.elem_type == TensorProto.UINT8
+    }
     for node in model.graph.node:
+        if node.op_type != "Cast" and not byte_inputs.isdisjoint(node.input):
+            raise RuntimeError(f"{node.name!r} takes bytes, which TensorRT can only cast")
         if node.op_type == "Resize" and any(a.name == "antialias" and a.i for a in node.attribute):
             raise RuntimeError(f"{node.name!r} resizes with antialiasing, which TensorRT lacks")
         if mixed_precision or node.op_type != "Cast" or node.input[0] in fed:

@@ -15,6 +15,7 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
+from lineup.paths import shipped_dir
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.rules import check_rules
 
@@ -123,6 +124,27 @@ def test_a_narrowing_cast_in_the_middle_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="casts 'a'"):
         check_rules(model, 18)
+
+
+def test_bytes_are_cast_before_anything_else() -> None:
+    model = model_of(
+        helper.make_node("Transpose", ["x"], ["a"]),
+        helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT),
+    )
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+
+    with pytest.raises(RuntimeError, match="takes bytes"):
+        check_rules(model, 18)
+
+
+def test_what_ships_keeps_the_rules() -> None:
+    paths = sorted((shipped_dir() / "bundles").glob("*/*.onnx"))
+
+    assert paths
+    for path in paths:
+        model = onnx.load(path, load_external_data=False)
+        is_half = "fp16" in (path.parent / "manifest.json").read_text(encoding="utf-8")
+        check_rules(model, 18, mixed_precision=is_half, runtime_only=True, path=path)
 
 
 def test_random_numbers_in_the_graph_are_refused() -> None:

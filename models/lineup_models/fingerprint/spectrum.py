@@ -128,14 +128,15 @@ class WhitenedSpectrum(nn.Module):
 
     def forward(self, tiles: Tensor, tile_weights: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Return one fingerprint, and what the real head says, per row of `tile_weights`."""
-        residuals = self.spectrum.residuals(tiles)
+        pixels = tiles.to(torch.float32)  # first of all: TensorRT does nothing else to bytes
+        residuals = self.spectrum.residuals(pixels)
         level = self.spectrum.levels_from_residuals(residuals)
         contrasts = self.lattice(level)
         fingerprints = self._fingerprints(level, contrasts, tile_weights)
         if self.real is None or self.statistics is None:
             return fingerprints
-        pixels = tiles.permute(0, 3, 1, 2).to(torch.float32)
-        statistics = torch.cat([contrasts, self.statistics(pixels, residuals)], 1)
+        planes = pixels.permute(0, 3, 1, 2)
+        statistics = torch.cat([contrasts, self.statistics(planes, residuals)], 1)
         return fingerprints, self.real(statistics, tile_weights)
 
     def _fingerprints(self, level: Tensor, contrasts: Tensor, tile_weights: Tensor) -> Tensor:

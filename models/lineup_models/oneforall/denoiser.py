@@ -94,7 +94,7 @@ class DenoisedSpectrum(nn.Module):
 
     def forward(self, tiles: Tensor) -> Tensor:
         """Return the log-spectrum of each tile."""
-        images = tiles.permute(0, 3, 1, 2).to(torch.float32)
+        images = tiles.to(torch.float32).permute(0, 3, 1, 2)
         residual = self.denoiser(images).mean(dim=1)
         pooled: Tensor = self.pool(torch.log1p(self.magnitude(residual)))
         return pooled.reshape(-1, self.spec.dimension)

@@ -4,6 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
+from lineup.backends.tensorrt.arrays import DevicePool
 from lineup.backends.tensorrt.build import build_bundle
 from lineup.backends.tensorrt.engines import EngineCache
 from lineup.backends.tensorrt.options import BuildOptions, Range
@@ -50,7 +51,7 @@ def test_without_a_gpu_loading_fails_in_words(bundle, tmp_path, cuda):
     (built,) = build_bundle(bundle, api, options(), EngineCache(tmp_path))
     graph = bundle.manifest.graphs["fingerprint"]
     with pytest.raises(BackendError, match=r"cannot load it: .*CUDA"):
-        TensorRtRunner(api, built.engine.path, graph, cuda, SharedScratch(cuda))
+        TensorRtRunner(api, built.engine.path, graph, cuda, SharedScratch(cuda), DevicePool(cuda))
 
 
 def test_the_command_says_what_it_built():
