@@ -190,8 +190,11 @@ def main() -> None:
     if arguments.child is not None:
         print(json.dumps(measured_export(arguments, arguments.child, arguments.target)))
         return
+    names = [FINGERPRINT, *recipe_names()]
+    if unknown := set(arguments.recipes) - set(names):
+        parser.error(f"no such recipe: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     runs = []
-    for name in arguments.recipes or [FINGERPRINT, *recipe_names()]:
+    for name in arguments.recipes or names:
         runs.append(run_child(arguments, name))
         print("\n".join(table_lines(runs[-1:])), flush=True)
         if arguments.record:
