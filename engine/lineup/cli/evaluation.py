@@ -111,7 +111,13 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
 
     from lineup.evidence.batch import FailedFile
 
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
+    # Not redirected: what goes to standard output would end up on standard error with the bar.
+    with Progress(
+        console=messages,
+        transient=True,
+        redirect_stdout=False,
+        disable=not messages.is_terminal,
+    ) as progress:
         task = progress.add_task(label, total=total)
 
         def on_file(file: FingerprintedFile | AnsweredFile | FailedFile) -> None:

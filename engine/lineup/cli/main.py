@@ -41,6 +41,9 @@ COMMANDS: dict[str, LazyCommand] = {
         "lineup.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
     ),
     "caption": LazyCommand("lineup.cli.caption:caption", "Describe images in words."),
+    "classify": LazyCommand(
+        "lineup.cli.classify:classify", "Name the class of images by a fitted classifier."
+    ),
     "demo": LazyCommand(
         "lineup.cli.demo:demo", "Try lineup on the sample images that come with it."
     ),
