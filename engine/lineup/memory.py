@@ -94,13 +94,13 @@ class FreedMemory:
 
 
 LITTLE = FreedMemory(2**20, 2**22)
-"""For processes whose memory is planned. SD-Turbo's denoiser: at most 167 MiB, 8.4 s for the first
-step and 5.4 s for the next."""
+"""For processes whose memory is planned. SD-Turbo's denoiser, where it computes outside
+`lineup.backends.arena`: at most 167 MiB, 8.4 s for the first step and 5.4 s for the next."""
 
 SOME = FreedMemory(2**23, 2**25)
-"""For large models otherwise. SD-Turbo's denoiser: at most 488 MiB in the first step, which knows
-least of what memory can be used again, and 409 MiB in the next, 4.9 s each; as glibc does by itself
-613 and 283 MiB, and 4.8 to 6 s."""
+"""For large models otherwise. SD-Turbo's denoiser, likewise: at most 488 MiB in the first step,
+which knows least of what memory can be used again, and 409 MiB in the next, 4.9 s each; as glibc
+does by itself 613 and 283 MiB, and 4.8 to 6 s."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 """Parameters of glibc's mallopt."""

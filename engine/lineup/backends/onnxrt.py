@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from lineup.backends.arena import use_arena
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, Probe
 from lineup.backends.onnxrt_binding import BoundRunner, DeviceMemory, RowGatherer
@@ -157,10 +158,8 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
     # Spinning threads would take the cores from the threads that decode the next images.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device.kind is DeviceKind.CPU:
-        # The arena keeps its high-water mark for ever; without it memory returns after a run.
-        # From the second run of a shape on, ONNX Runtime knows where every activation will lie and
-        # asks for one block. SD-Turbo's decoder at 512 px: 13.4 s in 671 MiB; when each activation
-        # is asked for and given back alone, fresh pages cost 18.4 s; the arena 12.5 s in 1372 MiB.
+        # An arena of its own would keep its high-water mark; without one, memory returns after a
+        # run, and from the second run of a shape on ONNX Runtime asks for it in one block.
         settings.enable_cpu_mem_arena = False
         settings.enable_mem_pattern = True
         # Prepacking copies every weight into private memory; unpacked, external data stays
@@ -168,6 +167,7 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
         settings.add_session_config_entry("session.disable_prepacking", "1")
         if options.weights is WeightPolicy.MAPPED:
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            use_arena(settings)
     return settings
 
 

@@ -104,12 +104,20 @@ def runner_from_bundle(
     )
 
 
+def uses_arena(bundle: Bundle, role: str) -> bool:
+    """Tell whether a graph's runs on the CPU take their memory from `lineup.backends.arena`."""
+    return _policy(bundle, role) is WeightPolicy.MAPPED
+
+
+def _policy(bundle: Bundle, role: str) -> WeightPolicy:
+    return policy_from_size(sum(one.size_bytes for one in bundle.manifest.graphs[role].weights))
+
+
 def _with_policy(bundle: Bundle, role: str, options: RuntimeOptions | None) -> RuntimeOptions:
     options = options or RuntimeOptions()
     if options.weights is not None:
         return options
-    weights = bundle.manifest.graphs[role].weights
-    return replace(options, weights=policy_from_size(sum(one.size_bytes for one in weights)))
+    return replace(options, weights=_policy(bundle, role))
 
 
 def _optimised_path(bundle: Bundle, role: str) -> Path | None:

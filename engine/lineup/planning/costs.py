@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from lineup.backends.opening import uses_arena
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind, Graph, GraphCost
 from lineup.bundles.store import BundleStore
@@ -36,7 +37,7 @@ class Phase:
     Attributes:
         mapped_bytes: Weights that stay in their files.
         loaded_bytes: Private memory of the loaded graph.
-        activation_bytes: Private memory of a run.
+        activation_bytes: Private memory of a run that goes back to the system after it.
     """
 
     mapped_bytes: int
@@ -48,15 +49,20 @@ class Phase:
 class ModelCost:
     """What one model costs.
 
+    Runs of large graphs take their memory from the arena that all models share
+    (`lineup.backends.arena`): what one of them needed stays with the process.
+
     Attributes:
         name: Name of its bundle.
         stage: What it does for a query.
         mapped_bytes: Weights that stay in their files.
         loaded_bytes: Private memory of its loaded graphs.
-        activation_bytes: Largest private memory of a run on one image.
+        activation_bytes: Largest private memory, beside the arena, of a run on one image.
         run_ms: Time for one item: a caption, a picture, a feature.
         blobs: Names of its weight files; models that share one share its pages.
-        per_image_bytes: What each further image of a run adds.
+        per_image_bytes: What each further image of a run adds to `activation_bytes`.
+        arena_bytes: What a run on one image needs of the arena.
+        arena_per_image_bytes: What each further image of a run adds to `arena_bytes`.
         most_images: Images that a run takes at most.
         runs_at_once: Runs that work side by side.
         phases: Its graphs, where they can take turns over a chunk of items; empty where an item
@@ -71,6 +77,8 @@ class ModelCost:
     run_ms: float
     blobs: frozenset[tuple[str, int]]
     per_image_bytes: int = 0
+    arena_bytes: int = 0
+    arena_per_image_bytes: int = 0
     most_images: int = 1
     runs_at_once: int = 1
     phases: tuple[Phase, ...] = ()
@@ -81,16 +89,22 @@ class ModelCost:
         return max((one.mapped_bytes for one in self.phases), default=self.mapped_bytes)
 
     def staged_bytes(self, images: int) -> int:
-        """Return the private memory when only graphs that are needed together are loaded."""
+        """Return the private memory, beside the arena, of the graphs that are needed together."""
         if self.phases:
             return max(one.loaded_bytes + one.activation_bytes for one in self.phases)
         return self.loaded_bytes + self.run_bytes(images)
 
     def run_bytes(self, images: int) -> int:
-        """Return the private memory of its runs when so many images wait for it."""
-        further = min(images, self.most_images) - 1
-        one_run = self.activation_bytes + further * self.per_image_bytes
+        """Return the memory, beside the arena, of its runs when so many images wait for it."""
+        one_run = self.activation_bytes + self._further(images) * self.per_image_bytes
         return min(images, self.runs_at_once) * one_run
+
+    def run_arena_bytes(self, images: int) -> int:
+        """Return what its runs need of the arena when so many images wait for it."""
+        return self.arena_bytes + self._further(images) * self.arena_per_image_bytes
+
+    def _further(self, images: int) -> int:
+        return min(images, self.most_images) - 1
 
 
 _STAGE_FROM_KIND = {
@@ -110,9 +124,15 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
     manifest = bundle.manifest
     runs = _runs_per_item(bundle)
     costs = {role: _graph_cost(bundle, role) for role in runs}
+    in_arena = [costs[role] for role in runs if uses_arena(bundle, role)]
+    beside = {role: costs[role] for role in runs if not uses_arena(bundle, role)}
     phases = tuple(
-        Phase(_mapped_bytes(_blobs(bundle, role)), one.loaded_bytes, one.activation_bytes)
-        for role, one in costs.items()
+        Phase(
+            mapped_bytes=_mapped_bytes(_blobs(bundle, role)),
+            loaded_bytes=cost.loaded_bytes,
+            activation_bytes=cost.activation_bytes if role in beside else 0,
+        )
+        for role, cost in costs.items()
     )
     blobs = frozenset().union(*(_blobs(bundle, role) for role in runs))
     return ModelCost(
@@ -121,9 +141,11 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
         mapped_bytes=_mapped_bytes(blobs),
         loaded_bytes=sum(one.loaded_bytes for one in phases),
         activation_bytes=max(one.activation_bytes for one in phases),
+        per_image_bytes=max((one.activation_bytes_per_item for one in beside.values()), default=0),
+        arena_bytes=max((one.activation_bytes for one in in_arena), default=0),
+        arena_per_image_bytes=max((one.activation_bytes_per_item for one in in_arena), default=0),
         run_ms=sum(count * costs[role].run_ms for role, count in runs.items()),
         blobs=blobs,
-        per_image_bytes=max(one.activation_bytes_per_item for one in costs.values()),
         # Captions and pictures are made one by one; fingerprints one by one on every core.
         most_images=CPU_IMAGES_PER_RUN if manifest.kind is BundleKind.ENCODER else 1,
         runs_at_once=usable_cores() if manifest.kind is BundleKind.FINGERPRINT else 1,

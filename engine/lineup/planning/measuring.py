@@ -1,7 +1,8 @@
 """What the graphs of a bundle cost on this machine: measured in a process of their own.
 
-A process that has exported or attributed holds memory that would blur the figures, so a child
-loads one graph after the other as the runtime does, and runs each at the model's native size.
+A process that has exported or attributed, or run another graph in the arena, holds memory that
+would blur the figures, so each graph has a child, which loads it as the runtime does and runs it at
+the model's native size.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import runner_from_bundle
+from lineup.backends.opening import runner_from_bundle, uses_arena
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
 from lineup.bundles.manifest import BundleKind, GraphCost, Manifest, TensorSpec
 from lineup.bundles.manifest_file import with_costs
@@ -44,7 +45,7 @@ Feeds = Mapping[str, AnyArray]
 
 
 def costs_from_bundle(path: Path, *, threads: int = 0) -> dict[str, GraphCost]:
-    """Measure the cost of every graph of a bundle, in a child process.
+    """Measure the cost of every graph of a bundle, each in a child process.
 
     Args:
         path: The bundle; its files are not verified.
@@ -52,19 +53,15 @@ def costs_from_bundle(path: Path, *, threads: int = 0) -> dict[str, GraphCost]:
 
     Raises:
         BackendError: A graph cannot be loaded or run, or this system does not tell memory.
+        BundleFormatError: It has no manifest, or one that is not understood.
     """
     if not MemoryWatch.available():
         raise BackendError(
             "The memory of a process can be measured on Linux only.",
             hint="Measure the bundle there; its manifest goes wherever the bundle goes.",
         )
-    command = [sys.executable, "-m", "lineup.planning.measuring", str(path), str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very program
-    if done.returncode != 0:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise BackendError(f"The costs of {path} cannot be measured: {reason[0]}")
-    found = json.loads(done.stdout)
-    return {role: GraphCost(**cost) for role, cost in found.items()}
+    _, manifest = read_bundle(path)
+    return {role: _cost_in_child(path, role, threads) for role in manifest.graphs}
 
 
 def bundle_with_costs(bundle: Bundle, *, threads: int = 0) -> Bundle:
@@ -156,6 +153,15 @@ def _private_bytes() -> int:
     return resident_kib()[0] * 2**10
 
 
+def _cost_in_child(path: Path, role: str, threads: int) -> GraphCost:
+    command = [sys.executable, "-m", "lineup.planning.measuring", str(path), role, str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very program
+    if done.returncode != 0:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise BackendError(f"The costs of {path} cannot be measured: {reason[0]}")
+    return GraphCost(**json.loads(done.stdout))
+
+
 def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
     """Measure one graph in this process."""
     if bundle.manifest.kind is BundleKind.FINGERPRINT:
@@ -166,9 +172,13 @@ def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
     before = _private_bytes()
     options = RuntimeOptions(threads=threads)
     with runner_from_bundle(bundle, role, Device(DeviceKind.CPU), options) as runner:
+        return_freed_memory()
+        opened = _private_bytes()
         single = _measured(runner, one)
         pair = single if is_fixed else _measured(runner, two)
-    loaded = max(0, single.kept_bytes - before)
+    # What stays in the arena after a run is of the run; otherwise, what stays is of the graph.
+    kept = opened if uses_arena(bundle, role) else single.kept_bytes
+    loaded = max(0, kept - before)
     activation = max(0, single.peak_bytes - before - loaded)
     return GraphCost(
         activation_bytes=activation,
@@ -180,12 +190,11 @@ def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
     )
 
 
-def _main(path: str, threads: str) -> None:
+def _main(path: str, role: str, threads: str) -> None:
     keep_freed_memory(LITTLE)  # as whoever plans memory does
     root, manifest = read_bundle(Path(path))
     bundle = Bundle(root, manifest, content_digest(manifest))
-    costs = {role: asdict(_cost(bundle, role, int(threads))) for role in manifest.graphs}
-    print(json.dumps(costs))
+    print(json.dumps(asdict(_cost(bundle, role, int(threads)))))
 
 
 if __name__ == "__main__":

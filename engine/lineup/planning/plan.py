@@ -71,7 +71,7 @@ class StagePlan:
         stage: What it does.
         loads: How often it is loaded.
         runs: Items it makes in all.
-        peak_bytes: Private memory while it works.
+        peak_bytes: Private memory while it works, in a process in which all models have run.
         mapped_bytes: Weights that are wanted in memory while it works.
         seconds: Time of its runs.
     """
@@ -153,15 +153,15 @@ def smallest_budget(models: Sequence[ModelCost], work: Work, *, base_bytes: int)
 
 
 def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> MemoryPlan:
-    loaded = sum(model.loaded_bytes + HOLES_BYTES for model in models)
-    pictures = _pictures_bytes(models, work)
+    kept = sum(model.loaded_bytes + HOLES_BYTES for model in models)
+    kept += _arena_bytes(models, work) + _pictures_bytes(models, work)
     stages = tuple(
         StagePlan(
             model=model.name,
             stage=model.stage,
             loads=1,
             runs=_runs(model, models, work),
-            peak_bytes=base_bytes + loaded + pictures + _run_bytes(model, models, work),
+            peak_bytes=base_bytes + kept + _run_bytes(model, models, work),
             mapped_bytes=model.mapped_bytes,
             seconds=_runs(model, models, work) * model.run_ms / 1e3,
         )
@@ -181,7 +181,7 @@ def _stage_major(
     models: Sequence[ModelCost], work: Work, base_bytes: int, budget_bytes: int
 ) -> MemoryPlan:
     # Fingerprints are taken while queries come in and again of pictures: that model stays.
-    kept = sum(
+    kept = _arena_bytes(models, work) + sum(
         model.loaded_bytes + HOLES_BYTES for model in models if model.stage is Stage.FINGERPRINT
     )
     working = {model.name: kept + _bytes_beside_kept(model, models, work) for model in models}
@@ -242,8 +242,13 @@ def _runs(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
     return work.images * per_image[model.stage]
 
 
+def _arena_bytes(models: Sequence[ModelCost], work: Work) -> int:
+    """Return what stays in the arena once every model has run: what the largest needed."""
+    return max(model.run_arena_bytes(_looks(model, models, work)) for model in models)
+
+
 def _run_bytes(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
-    """Return the private memory of a model's runs; a query's pictures are looked at together."""
+    """Return the memory, beside the arena, of runs; a query's pictures are looked at together."""
     return model.run_bytes(_looks(model, models, work))
 
 

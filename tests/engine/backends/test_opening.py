@@ -35,10 +35,12 @@ def test_a_mapped_graph_is_run_as_it_was_exported():
 
     mapped = session_options_from(RuntimeOptions(weights=WeightPolicy.MAPPED), CPU)
     assert mapped.graph_optimization_level == ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    assert mapped.enable_mem_pattern
-    assert not mapped.enable_cpu_mem_arena
+    assert mapped.enable_cpu_mem_arena
+    assert mapped.get_session_config_entry("session.use_env_allocators") == "1"
     optimised = session_options_from(RuntimeOptions(weights=WeightPolicy.OPTIMISED), CPU)
     assert optimised.graph_optimization_level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    assert optimised.enable_mem_pattern
+    assert not optimised.enable_cpu_mem_arena
 
 
 @pytest.mark.parametrize(

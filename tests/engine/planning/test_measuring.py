@@ -63,6 +63,18 @@ def test_costs_are_kept_and_the_digest_stays(clip):
     assert all(graph.cost is not None for graph in again.manifest.graphs.values())
 
 
+@pytest.mark.parametrize(("in_arena", "loaded", "activation"), [(False, 350, 50), (True, 30, 370)])
+def test_what_a_large_graph_keeps_of_the_arena_is_of_its_runs(
+    clip, monkeypatch, in_arena, loaded, activation
+):
+    private = iter([100, 130])  # before and after the graph is loaded
+    monkeypatch.setattr(measuring, "_private_bytes", lambda: next(private))
+    monkeypatch.setattr(measuring, "_measured", lambda *_: measuring._Measured(500, 450, 1.0))
+    monkeypatch.setattr(measuring, "uses_arena", lambda *_: in_arena)
+    cost = measuring._cost(clip, "image_tower", 1)
+    assert (cost.loaded_bytes, cost.activation_bytes) == (loaded, activation)
+
+
 @linux
 def test_what_cannot_be_loaded_is_told_in_words(clip):
     clip.graph_path("image_tower").write_bytes(b"")

@@ -134,6 +134,34 @@ def test_an_encoder_looks_at_a_querys_pictures_together():
     assert stage.peak_bytes == BASE + (20 + 100) * MIB + HOLES_BYTES
 
 
+def test_what_the_largest_model_took_of_the_arena_stays():
+    finger = MODELS[0]
+    blip = replace(MODELS[1], activation_bytes=0, arena_bytes=200 * MIB)
+    turbo = replace(MODELS[2], activation_bytes=0, arena_bytes=400 * MIB)
+    clip = replace(
+        MODELS[-1],
+        activation_bytes=0,
+        arena_bytes=390 * MIB,
+        arena_per_image_bytes=10 * MIB,
+        most_images=8,
+    )
+    planned = plan_from_budget(
+        [finger, blip, turbo, clip], WORK, base_bytes=BASE, budget_bytes=None
+    )
+    loaded = (10 + 30 + 40 + 20) * MIB + 4 * HOLES_BYTES + PICTURES // 2
+    looks = 3  # the query and two pictures
+    kept = BASE + loaded + (390 + (looks - 1) * 10) * MIB
+    assert [stage.peak_bytes for stage in planned.stages] == [kept + 20 * MIB, kept, kept, kept]
+    apart = plan_from_budget(
+        [finger, blip], WORK, base_bytes=BASE, budget_bytes=None, order=Order.STAGE_MAJOR
+    )
+    kept = BASE + 200 * MIB + 10 * MIB + HOLES_BYTES
+    assert [stage.peak_bytes for stage in apart.stages] == [
+        kept + 20 * MIB,
+        kept + 30 * MIB + HOLES_BYTES,
+    ]
+
+
 def test_graphs_that_take_turns_are_loaded_one_by_one_only_stage_by_stage():
     text, unet, vae = (
         Phase(mapped * MIB, loaded * MIB, activation * MIB)
