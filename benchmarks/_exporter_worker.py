@@ -30,10 +30,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from _exporter_ways import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
-from _record import anonymous_mib
 from torch import Tensor, nn
 
+from _exporter_ways import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
+from _record import anonymous_mib
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import (
     RuntimeOptions,

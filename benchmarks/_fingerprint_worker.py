@@ -114,8 +114,9 @@ def open_shipped_pipeline(threads: int, bundle: str | None) -> tuple[Pipeline, d
 
 def open_published_pipeline(threads: int, _bundle: str | None) -> tuple[Pipeline, dict[str, Any]]:
     """Build the published pipeline in PyTorch; return it and what it is."""
-    import _published  # noqa: PLC0415 - belongs to this pipeline's process alone
     import torch  # noqa: PLC0415
+
+    import _published  # noqa: PLC0415 - belongs to this pipeline's process alone
 
     network = _published.open_published(threads)
 

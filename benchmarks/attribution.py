@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from _models import (
     CAPTIONER,
     ENCODER,
@@ -35,11 +36,10 @@ from _models import (
 )
 from _peers import Peer, summary, take_turns
 from _record import finish
-from scan_profile import draw_images
-
 from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
 from lineup.synthesis.noise import noise_from_seed
+from scan_profile import draw_images
 
 OURS, THEIRS = "lineup scan", "PyTorch script"
 RATIO_KEYS = ("total_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")

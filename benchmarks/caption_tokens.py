@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from _record import finish
 
+from _record import finish
 from lineup.bundles.bundle import Bundle, open_bundle
 from lineup.captioning.captioner import CaptionOptions, open_captioner
 from lineup.imaging.decode import image_from_path

@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from _record import finish
-
 from lineup.attribution.cascade import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, CascadeOptions
 from lineup.attribution.engine import Attribution, LineupEngine
 from lineup.attribution.opening import open_lineup_engine
 from lineup.attribution.options import AttributionOptions
-from lineup.cli.raw_scores import limited_folders
-from lineup.evaluation.attribution import roles_from_sources
 from lineup.imaging.decode import image_from_path
 from lineup.results import Verdict
+from lineup_lab.cli.raw_scores import limited_folders
+from lineup_lab.evaluation.attribution import roles_from_sources
 
 EVERYTHING = "everything"
 

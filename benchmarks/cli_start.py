@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from _record import finish
-
 from lineup.paths import shipped_dir
 
 IMAGE = "IMAGE"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from _models import GENERATORS, add_arguments, models_from_arguments, settings_of_models
 from _peers import Peer, summary, take_turns
 from _record import finish

@@ -31,8 +31,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _record import finish
 
+from _record import finish
 from lineup.machine import usable_cores
 
 WORKER = Path(__file__).parent / "_fingerprint_worker.py"

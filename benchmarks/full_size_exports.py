@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _record import anonymous_mib, environment, keep_result, kept_results
 
+from _record import anonymous_mib, environment, keep_result, kept_results
 from lineup.bundles.manifest import Precision
 from lineup.memory import MemoryWatch
 from lineup_export.assembly import ExportOptions

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from _peers import Peer, figures, run_peer
 from _record import finish
-from memory_flat import link_images
-
 from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
+from memory_flat import link_images
 
 SIZE_PX = 512
 BUNDLES = ("pocket-ash", "pocket-birch", "pocket-cedar", "pocket-dogwood")

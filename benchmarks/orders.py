@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from _record import finish
-
 from lineup.attribution.opening import open_lineup_engine
 from lineup.cli.scan_lineup import SCAN_CHOICES, lineup_scan
 from lineup.imaging.find import find_images

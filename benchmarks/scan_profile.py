@@ -21,8 +21,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from _record import finish
 
+from _record import finish
 from lineup.engine import Engine, open_engine
 from lineup.errors import LineupError, UsageError
 from lineup.imaging.decode import bytes_from_path, image_from_bytes

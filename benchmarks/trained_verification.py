@@ -16,22 +16,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from _record import finish
 from rich.console import Console
 
+from _record import finish
 from lineup.errors import LineupError
-from lineup.evaluation.attacks import attacks_from_texts
-from lineup.evaluation.dataset import labelled_sources_from_folders, source_folders_from_dir
-from lineup.evaluation.output import table_from_attacks
-from lineup.evaluation.queries import attacked_queries
-from lineup.evaluation.splits import splits_of_sources
-from lineup.evaluation.verification import (
+from lineup.imaging.tiles import TileSpec, tiles_from_image
+from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup_lab.evaluation.attacks import attacks_from_texts
+from lineup_lab.evaluation.dataset import labelled_sources_from_folders, source_folders_from_dir
+from lineup_lab.evaluation.output import table_from_attacks
+from lineup_lab.evaluation.queries import attacked_queries
+from lineup_lab.evaluation.splits import splits_of_sources
+from lineup_lab.evaluation.verification import (
     VerificationOptions,
     VerificationResult,
     verification_from_sources,
 )
-from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import Float32Array, RgbImage, RgbTiles
 from lineup_models.oneforall.weights import TrainedFingerprint, read_fingerprint
 
 

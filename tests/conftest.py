@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+pytest_plugins = ["toy_models", "toy_engine"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible():

@@ -1,4 +1,4 @@
-"""What is in the wheel: the three packages, the shipped data, and nothing else."""
+"""What is in the wheel: the four packages, the shipped data, and nothing else."""
 
 import subprocess
 import sys
@@ -27,6 +27,7 @@ def test_top_level_names(wheel):
     assert {name for name in names if not name.endswith(".dist-info")} == {
         "lineup",
         "lineup_export",
+        "lineup_lab",
         "lineup_models",
     }
 
@@ -37,6 +38,7 @@ def test_top_level_names(wheel):
         "lineup/py.typed",
         "lineup_models/py.typed",
         "lineup_export/py.typed",
+        "lineup_lab/py.typed",
         "lineup/bundles/manifest.schema.json",
         "lineup/data/report.html.j2",
         "lineup/data/bundles/whitened-spectrum/manifest.json",

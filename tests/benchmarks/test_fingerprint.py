@@ -159,6 +159,7 @@ def one_torch_thread():
 @pytest.mark.usefixtures("one_torch_thread")
 def test_published_image_of_several_tiles_has_the_mean_of_their_embeddings():
     import torch
+
     from _published import open_published
 
     pipeline = open_published(threads=1)
@@ -174,7 +175,6 @@ def test_published_image_of_several_tiles_has_the_mean_of_their_embeddings():
 
 def test_tiles_are_those_of_the_runtime():
     from _fingerprint_worker import noise_images, tiles_side_by_side
-
     from lineup.imaging.tiles import TileSpec, tiles_from_image
 
     (pixels,) = noise_images(1, 2 * TILE_PX)

@@ -62,7 +62,6 @@ def test_a_line_through_points_on_one_is_that_line():
 
 def test_more_candidates_than_there_are_share_bundles(tmp_path):
     from growth import pocket_of
-
     from lineup.lineups.spec import spec_from_file
 
     path = tmp_path / "lineup.toml"

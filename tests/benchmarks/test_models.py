@@ -22,9 +22,9 @@ def write_manifest(folder, weights, revision):
 
 def test_a_peer_gets_the_weights_that_the_manifest_names(tmp_path):
     import torch
-    from _models import save_peer
     from transformers import CLIPVisionModelWithProjection
 
+    from _models import save_peer
     from lineup_export.public.source import RandomSource
     from lineup_models.recipes.read import open_recipe
 

@@ -74,9 +74,8 @@ def test_drawn_image_looks_like_a_photograph_to_the_spectrum():
 
 
 def test_scan_is_profiled_with_rows_written(paths, tmp_path):
-    from scan_profile import profile_scan
-
     from lineup.scan.options import ScanOptions
+    from scan_profile import profile_scan
 
     summary = profile_scan(paths, FakeEngine(), ScanOptions(workers=1), tmp_path / "rows.jsonl")
 

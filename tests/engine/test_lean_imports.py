@@ -34,7 +34,7 @@ def test_no_runtime_module_loads_training_or_export_code():
 
     loaded = modules_after(imports)
 
-    assert loaded & (HEAVY | {"lineup_models", "lineup_export"}) == set()
+    assert loaded & (HEAVY | {"lineup_models", "lineup_export", "lineup_lab"}) == set()
 
 
 def test_the_command_table_loads_nothing_slow():

@@ -13,16 +13,19 @@ from typing import Any
 from lineup import files
 from lineup.bundles.schema import schema_problem
 from lineup.calibration.calibration import (
+    FEATURES,
     SCHEMA_VERSION,
     Calibration,
     CalibrationVariant,
+    Combination,
+    ConformalThresholds,
+    EvidenceCalibration,
+    EvidenceKind,
+    FamilyRule,
     SetCalibration,
+    Sharing,
+    Spread,
 )
-from lineup.calibration.combination import Combination
-from lineup.calibration.conformal import ConformalThresholds
-from lineup.calibration.family import FamilyRule
-from lineup.calibration.ratios import FEATURES, EvidenceCalibration, Sharing, Spread
-from lineup.calibration.table import EvidenceKind
 from lineup.errors import CalibrationError
 
 SCHEMA_PATH = Path(__file__).with_name("calibration.schema.json")

@@ -7,18 +7,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from lineup.calibration.calibration import Calibration, CalibrationVariant, Options
-from lineup.calibration.combination import EvidenceSet, fused_ratios
-from lineup.calibration.conformal import conformal_set
-from lineup.calibration.family import FamilyRule, inseparable_members
-from lineup.calibration.ratios import EvidenceCalibration
-from lineup.calibration.table import EvidenceKind, scores_from_evidence
+from lineup.calibration.calibration import (
+    Calibration,
+    CalibrationVariant,
+    Combination,
+    ConformalThresholds,
+    EvidenceCalibration,
+    EvidenceKind,
+    EvidenceSet,
+    FamilyRule,
+    Options,
+)
 from lineup.fusion import decisive_group, log_posterior_from_ratios, none_label
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.types import Float64Array
 
 NOT_CALIBRATED = "not calibrated; `lineup calibrate` fits what its scores mean"
 OTHER_OPTIONS = "not calibrated for these options; `lineup calibrate` fits what its scores mean"
+
+
+Ratios = Mapping[str, Float64Array]
+"""Per evidence, log likelihood ratios of shape (N, K), or (N, 1) for `REAL`; NaN is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,75 @@ def default_ratios(scores: Mapping[str, float]) -> dict[str, float]:
     peak = max(scores.values())
     mean = sum(math.exp(value - peak) for value in scores.values()) / len(scores)
     return {name: value - peak - math.log(mean) for name, value in scores.items()}
+
+
+def scores_from_evidence(evidence: Evidence) -> Mapping[str, float]:
+    """Return what is calibrated: raw scores, or the ratios of an evidence that has nothing else."""
+    return evidence.scores or evidence.llr
+
+
+def fused_ratios(
+    kinds: Mapping[str, EvidenceKind],
+    ratios: Ratios,
+    combinations_by_set: Mapping[EvidenceSet, Combination],
+    candidates: int,
+) -> Float64Array:
+    """Weigh and add log likelihood ratios.
+
+    Args:
+        kinds: What each evidence speaks of.
+        ratios: Of the evidences that take part.
+        combinations_by_set: What was fitted.
+        candidates: Their number, K.
+
+    Returns:
+        Shape (N, K + 2): candidates, unknown, real; 0 where nothing speaks.
+    """
+    rows = len(next(iter(ratios.values())))
+    fused = np.zeros((rows, candidates + 2))
+    for chosen, combination in combinations_by_set.items():
+        if not chosen <= set(ratios):
+            continue
+        applies = set_mask(chosen, ratios, kinds, candidates)
+        for name in chosen:
+            weighted = combination.weights[name] * np.nan_to_num(ratios[name])
+            columns = label_columns(kinds[name], candidates)
+            fused[:, columns] += np.where(applies[:, columns], weighted, 0.0)
+        bias = np.zeros(candidates + 2)
+        bias[:candidates], bias[-1] = combination.bias, combination.real_bias
+        fused += np.where(applies, bias, 0.0)
+    return fused
+
+
+def conformal_set(
+    log_posterior: Mapping[str, float], thresholds: ConformalThresholds, answer: str
+) -> tuple[str, ...]:
+    """Return the labels that meet their threshold, most probable first.
+
+    The answer belongs to the set in any case: that cannot lower the coverage, and no set is empty.
+    """
+    chosen = [
+        label
+        for label, value in log_posterior.items()
+        if value >= thresholds.of(label) or label == answer
+    ]
+    return tuple(sorted(chosen, key=lambda label: -log_posterior[label]))
+
+
+def inseparable_members(
+    posterior: Mapping[str, float], group: Sequence[str], rule: FamilyRule | None
+) -> tuple[str, ...]:
+    """Return the group when its best member does not stand out, else nothing.
+
+    Args:
+        posterior: Probability per label.
+        group: A decisive group, most probable member first.
+        rule: The family's rule; None for a single candidate.
+    """
+    if rule is None:
+        return ()
+    share = posterior[group[0]] / _mass(posterior, group)
+    return tuple(group) if share < rule.share else ()
 
 
 def _read(
@@ -211,3 +291,42 @@ def _notes(
     if new and reading.weighed and label in candidates:
         notes.append(f"no calibration images of {label}: judged as the other candidates are")
     return notes
+
+
+def set_mask(
+    chosen: EvidenceSet,
+    ratios: Ratios,
+    kinds: Mapping[str, EvidenceKind],
+    candidates: int,
+) -> npt.NDArray[np.bool_]:
+    """Return where a set is exactly what a label has evidence of, shape (N, K + 2).
+
+    Candidates are judged with the evidences on candidates that they have, photographs with those
+    on photographs; a set of both kinds is at hand for either when all of the other kind are.
+    """
+    rows = len(next(iter(ratios.values())))
+    own = np.ones((rows, candidates + 2), bool)
+    own[:, candidates] = False
+    speaks = np.zeros((rows, candidates + 2), bool)
+    for name, values in ratios.items():
+        present: npt.NDArray[np.bool_] = ~np.isnan(values)
+        columns = label_columns(kinds[name], candidates)
+        own[:, columns] &= present if name in chosen else ~present
+        if name in chosen:
+            speaks[:, columns] = True
+        other = np.setdiff1d(np.arange(candidates + 2), columns)
+        anywhere = np.any(present, axis=1, keepdims=True)
+        own[:, other] &= anywhere if name in chosen else ~anywhere
+    applied: npt.NDArray[np.bool_] = own & speaks
+    return applied
+
+
+def label_columns(kind: EvidenceKind, candidates: int) -> npt.NDArray[np.intp]:
+    """Return the columns of (candidates, unknown, real) that an evidence of a kind speaks for."""
+    if kind is EvidenceKind.REAL:
+        return np.array([candidates + 1])
+    return np.arange(candidates)
+
+
+def _mass(posterior: Mapping[str, float], group: Sequence[str]) -> float:
+    return sum(posterior[name] for name in group)

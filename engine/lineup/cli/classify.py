@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.evaluation import batch_option, progress_of_files
-from lineup.cli.options import device_option, fingerprint_option, threads_option
+from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
+from lineup.cli.progress import progress_of_files
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
+    from lineup.classifier import OpenSetClassifier
     from lineup.evidence.batch import FingerprintedFile
-    from lineup.openset.classifier import OpenSetClassifier
 
 SOME_FAILED = 1
 
@@ -55,10 +55,10 @@ def classify(
     """
     from rich.console import Console
 
+    from lineup.classifier import read_classifier
     from lineup.evidence.batch import FailedFile, fingerprints_from_paths
     from lineup.evidence.fingerprint import open_extractor
     from lineup.imaging.find import find_images
-    from lineup.openset.io import read_classifier
 
     paths = list(find_images(images))
     if not paths:

@@ -14,6 +14,7 @@ import click
 
 from lineup._version import __version__
 from lineup.errors import LineupError
+from lineup.extras import require_extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,12 @@ COMMANDS: dict[str, LazyCommand] = {
     "attribute": LazyCommand(
         "lineup.cli.attribute:attribute", "Tell which known source made an image."
     ),
-    "bench": LazyCommand("lineup.cli.bench:bench", "Measure latency, throughput and memory."),
+    "bench": LazyCommand("lineup_lab.cli.bench:bench", "Measure latency, throughput and memory."),
     "build": LazyCommand(
         "lineup.cli.build:build", "Compile a bundle for this CPU, or with TensorRT."
     ),
     "calibrate": LazyCommand(
-        "lineup.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
+        "lineup_lab.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
     ),
     "caption": LazyCommand("lineup.cli.caption:caption", "Describe images in words."),
     "classify": LazyCommand(
@@ -49,10 +50,11 @@ COMMANDS: dict[str, LazyCommand] = {
     ),
     "doctor": LazyCommand("lineup.cli.doctor:doctor", "Show versions, usable devices and folders."),
     "enroll": LazyCommand("lineup.cli.enroll:enroll", "Add images of a source to the gallery."),
-    "eval": LazyCommand("lineup.cli.eval:evaluate", "Measure accuracy on labelled images."),
+    "eval": LazyCommand("lineup_lab.cli.eval:evaluate", "Measure accuracy on labelled images."),
     "export": LazyCommand("lineup_export.cli:export", "Turn models into bundles for the runtime."),
     "fit-open-set": LazyCommand(
-        "lineup.cli.fit_open_set:fit_open_set", "Fit a classifier of known sources and the unknown."
+        "lineup_lab.cli.fit_open_set:fit_open_set",
+        "Fit a classifier of known sources and the unknown.",
     ),
     "gallery": LazyCommand("lineup.cli.gallery:gallery", "List and manage known sources."),
     "lineups": LazyCommand(
@@ -60,7 +62,7 @@ COMMANDS: dict[str, LazyCommand] = {
     ),
     "models": LazyCommand("lineup.cli.models:models", "List and manage model bundles."),
     "plan": LazyCommand("lineup.cli.plan:plan", "Show what a scan needs in memory and time."),
-    "plot": LazyCommand("lineup.cli.plot:plot", "Draw spectra and maps of labelled images."),
+    "plot": LazyCommand("lineup_lab.cli.plot:plot", "Draw spectra and maps of labelled images."),
     "report": LazyCommand("lineup.cli.report:report", "Render a scan as a page to look at."),
     "scan": LazyCommand("lineup.cli.scan:scan", "Attribute many images, one row each."),
     "synthesize": LazyCommand(
@@ -69,6 +71,10 @@ COMMANDS: dict[str, LazyCommand] = {
     "train": LazyCommand("lineup_models.cli:train", "Fit models from photographs."),
     "verify": LazyCommand("lineup.cli.verify:verify", "Test whether one source made an image."),
 }
+
+
+EXTRA_OF_PACKAGE = {"lineup_export": "export", "lineup_lab": "eval", "lineup_models": "train"}
+"""What installs the packages beside the runtime, which commands are looked up in."""
 
 
 class LazyGroup(click.Group):
@@ -91,6 +97,9 @@ class LazyGroup(click.Group):
 
 def _command_from_entry(entry: LazyCommand) -> click.Command:
     module_name, attribute = entry.target.split(":")
+    package = module_name.partition(".")[0]
+    if package in EXTRA_OF_PACKAGE:
+        require_extra(EXTRA_OF_PACKAGE[package], [package])
     command = getattr(importlib.import_module(module_name), attribute)
     assert isinstance(command, click.Command)
     return command

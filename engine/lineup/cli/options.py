@@ -66,3 +66,12 @@ def gallery_option(command: Command) -> Command:
         default=None,
         help="Gallery folder.  [default: the shipped gallery and your own enrolments]",
     )(command)
+
+
+batch_option = click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Images per call of the model.",
+)

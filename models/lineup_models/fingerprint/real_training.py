@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.openset.regression import fit_logistic
 from lineup.types import AnyArray, Float32Array, RgbImage
 from lineup_models.fingerprint.histories import photograph_tiles, reconstruction_tiles
 from lineup_models.fingerprint.lattice import LatticeContrast
@@ -111,12 +111,15 @@ def real_weights_from_statistics(
     deviation = np.where(deviation > 0, deviation, 1.0)
     standardised = np.clip((rows - mean) / deviation, -DEVIATIONS_MAX, DEVIATIONS_MAX)
     labels = np.repeat([0, 1], [len(real), len(generated)])
-    fit = fit_logistic(standardised, labels, 2, ridge=options.ridge)
+    shares = np.repeat([0.5 / len(real), 0.5 / len(generated)], [len(real), len(generated)])
+    # The ridge is on the weights of both classes, half of the difference each: hence the 2.
+    fit = LogisticRegression(C=2 / options.ridge, tol=1e-8, max_iter=1000)
+    fit.fit(standardised, labels, sample_weight=shares)
     return RealWeights(
         mean=mean,
         deviation=deviation,
-        weights=fit.weights[1] - fit.weights[0],
-        bias=float(fit.bias[1] - fit.bias[0]),
+        weights=fit.coef_[0],
+        bias=float(fit.intercept_[0]),
         traceless=options.traceless,
         odd=options.odd,
     )

@@ -3,18 +3,24 @@ import math
 
 import pytest
 
-from lineup.calibration.calibration import Calibration, CalibrationVariant, SetCalibration
-from lineup.calibration.combination import Combination
-from lineup.calibration.conformal import ConformalThresholds
-from lineup.calibration.family import FamilyRule
+from lineup.calibration.calibration import (
+    Calibration,
+    CalibrationVariant,
+    Combination,
+    ConformalThresholds,
+    EvidenceCalibration,
+    EvidenceKind,
+    FamilyRule,
+    SetCalibration,
+    Sharing,
+    Spread,
+)
 from lineup.calibration.io import (
     calibration_from_dict,
     dict_from_calibration,
     read_calibration,
     write_calibration,
 )
-from lineup.calibration.ratios import EvidenceCalibration, Sharing, Spread
-from lineup.calibration.table import EvidenceKind
 from lineup.errors import CalibrationError
 
 

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from lineup.classifier import OpenSetClassifier, Training, write_classifier
 from lineup.cli.classify import classify
 from lineup.errors import ClassifierError, UsageError
-from lineup.openset.classifier import OpenSetClassifier, Training
-from lineup.openset.io import write_classifier
 
 COLOURS = {"blue": (200, 5, 5), "green": (5, 200, 5), "red": (5, 5, 200)}  # as OpenCV orders them
 

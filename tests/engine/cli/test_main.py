@@ -81,6 +81,18 @@ def test_a_missing_extra_says_how_to_install_it():
     assert error_info.value.hint == "Install it with: pip install 'lineup[train]'"
 
 
+@pytest.mark.parametrize(
+    ("name", "extra"), [("bench", "eval"), ("eval", "eval"), ("train", "train")]
+)
+def test_a_command_of_a_package_that_is_absent_says_how_to_install_it(monkeypatch, name, extra):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    with pytest.raises(MissingExtraError, match="lineup_") as error_info:
+        cli.get_command(click.Context(cli), name)
+
+    assert error_info.value.hint == f"Install it with: pip install 'lineup[{extra}]'"
+
+
 def test_completion_script_names_the_program():
     done = subprocess.run(
         [sys.executable, "-c", "from lineup.cli.main import main; main()"],

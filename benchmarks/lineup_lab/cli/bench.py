@@ -1,0 +1,194 @@
+"""`lineup bench`: latency, throughput, memory and power of a bundle or a lineup."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lineup.cli.options import device_option, threads_option
+from lineup.cli.tables import console_for_tables
+
+
+class _TargetGroup(click.Group):
+    """A group whose first argument may also be something to measure: `bench pocket`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            return "run", self.commands["run"], args
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_TargetGroup, short_help="Measure latency, throughput and memory.")
+def bench() -> None:
+    r"""Measure a bundle or a lineup on this machine.
+
+    \b
+    lineup bench TARGET [OPTIONS]     measure (see: lineup bench run --help)
+    lineup bench compare A B          two measurements side by side
+    """
+
+
+@bench.command(name="run")
+@click.argument("target")
+@device_option
+@threads_option
+@click.option(
+    "--mode",
+    type=click.Choice(["single-stream", "offline"]),
+    default="single-stream",
+    show_default=True,
+    help="One after the other (its figure: p90), or all at hand (its figure: throughput).",
+)
+@click.option("--iterations", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0),
+    default=3.0,
+    show_default=True,
+    help="Shortest time to measure, in seconds.",
+)
+@click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Pieces of work handed over at once in offline mode.",
+)
+@click.option(
+    "--size",
+    type=click.IntRange(min=16),
+    default=512,
+    show_default=True,
+    help="Sides of the image looked at, in pixels.",
+)
+@click.option("--evidence", help="Of a lineup: comma-separated names.  [default: all]")
+@click.option("--gamma", type=click.IntRange(min=1), help="Of a lineup: pictures per candidate.")
+@click.option("--no-cold-start", is_flag=True, help="Do not measure the start of a new process.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write everything as JSON.",
+)
+def run_command(
+    *,
+    target: str,
+    device: str,
+    threads: int,
+    mode: str,
+    iterations: int,
+    duration: float,
+    warmup: int,
+    batch: int,
+    size: int,
+    evidence: str | None,
+    gamma: int | None,
+    no_cold_start: bool,
+    json_path: Path | None,
+) -> None:
+    """Measure TARGET, a bundle or a lineup by name or path."""
+    import json
+
+    from rich.console import Console
+
+    from lineup.files import write_atomic
+    from lineup_lab.bench.cold import cold_start
+    from lineup_lab.bench.harness import BenchMode, BenchOptions, measure
+    from lineup_lab.bench.power import find_sensor
+    from lineup_lab.bench.record import record_from_measurement
+    from lineup_lab.bench.target import open_workload
+
+    options = BenchOptions(BenchMode(mode), iterations, duration, warmup, batch)
+    arguments: dict[str, Any] = {
+        "target": target,
+        "size_px": size,
+        "device": device,
+        "threads": threads,
+        "evidence": evidence.split(",") if evidence else None,
+        "gamma": gamma,
+    }
+    console = Console(stderr=True)
+    with open_workload(**arguments) as workload:
+        with console.status("measuring") as status:
+            measured = measure(
+                workload,
+                options,
+                sensor=find_sensor(),
+                on_run=lambda count: status.update(f"measuring: {count} runs"),
+            )
+            status.update("starting a new process")
+            cold = None if no_cold_start else cold_start(arguments)
+        record = record_from_measurement(workload, options, measured, cold)
+    if json_path is not None:
+        write_atomic(json_path, (json.dumps(record, indent=1) + "\n").encode())
+    _print_record(record)
+
+
+@bench.command()
+@click.argument("before", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def compare(before: Path, after: Path) -> None:
+    """Show two measurements side by side, and in what else they differ."""
+    from rich.table import Table
+
+    from lineup_lab.bench.record import changes, differences, record_from_file
+
+    first, second = record_from_file(before), record_from_file(after)
+    table = Table("figure", before.name, after.name, "ratio")
+    for name in table.columns[1:]:
+        name.justify = "right"
+    for change in changes(first, second):
+        table.add_row(
+            change.name, f"{change.before:,.2f}", f"{change.after:,.2f}", f"{change.ratio:.2f}"
+        )
+    console = console_for_tables()
+    console.print(table)
+    for difference in differences(first, second):
+        console.print(f"differs in {difference}", markup=False, highlight=False)
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    console = console_for_tables()
+    names = ("min", "mean", "median", "p90", "p95", "p99")
+    table = Table("ms", *names, "cv")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    rows = {"end to end": record["latency_ms"], **record["stages"]}
+    for label, row in rows.items():
+        table.add_row(label, *(f"{row[name]:.2f}" for name in names), f"{row['cv']:.2f}")
+    environment = record["environment"]
+    console.print(
+        f"{record['target']} ({record['kind']}) on {record['device']}, "
+        f"{environment['processor']}, {environment['cores']} cores, {record['mode']}",
+        markup=False,
+        highlight=False,
+    )
+    console.print(table)
+    console.print(f"throughput: {record['throughput_per_s']:.2f} {record['unit']}s/s")
+    if record["peak_anonymous_mib"] is not None:
+        console.print(
+            f"peak memory: {record['peak_anonymous_mib']:.0f} MiB anonymous, "
+            f"{record['peak_file_backed_mib']:.0f} MiB file-backed"
+        )
+    power = record["power_w"]
+    console.print(
+        "power: no sensor can be read"
+        if power is None
+        else f"power: {power['mean']:.1f} W mean, {power['peak']:.1f} W peak ({power['sensor']})"
+    )
+    cold = record["cold_start_ms"]
+    if cold is not None:
+        console.print(
+            f"cold start: {cold['total_ms']:.0f} ms (process {cold['process_ms']:.0f}, "
+            f"import {cold['import_ms']:.0f}, open {cold['open_ms']:.0f}, "
+            f"first run {cold['first_run_ms']:.0f})"
+        )
+    for warning in record["warnings"]:
+        console.print(f"warning: {warning}", markup=False, highlight=False)

@@ -1,0 +1,196 @@
+"""`lineup calibrate`: what a lineup's scores mean, learnt from images of known origin."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lineup.cli.progress import say
+from lineup.cli.tables import console_for_tables
+from lineup.errors import UsageError
+from lineup_lab.cli.raw_scores import (
+    asked_evidence,
+    asked_gammas,
+    collected_scores,
+    labelled_options,
+    limited_folders,
+    open_for,
+    settings_with_gamma,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lineup.attribution.engine import LineupEngine
+    from lineup.calibration.calibration import Calibration
+
+LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+@click.command(short_help="Fit what a lineup's scores mean on labelled images.")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The calibration, a JSON file.  [default: the one that lineup.toml names]",
+)
+@click.option(
+    "--gamma",
+    "gamma_text",
+    metavar="N,...",
+    help="Resyntheses per candidate that verdicts may ask for; the first ones of the largest "
+    "number serve for all.  [default: powers of two up to the lineup's number, and that]",
+)
+@click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="Seed of the splits.")
+@click.option(
+    "--level", type=LEVEL, default=0.9, show_default=True, help="Coverage of conformal sets."
+)
+@click.option(
+    "--family-level",
+    type=LEVEL,
+    default=0.9,
+    show_default=True,
+    help="Accuracy among siblings below which they are reported together.",
+)
+@labelled_options
+def calibrate(directory: Path, **settings: Any) -> None:
+    """Fit the calibration of a lineup on the images of DIR, one folder per source.
+
+    A folder with the name of a candidate holds its images, "real" holds photographs, and any
+    other folder images that no candidate made. Raw scores are kept beside the output, so that a
+    run that was stopped goes on, and another fit costs nothing. Images of the same prompt in
+    DIR/prompts.json stay on one side of every split. Exit code 1 when an image could not be read.
+    """
+    from rich.console import Console
+
+    from lineup.calibration.io import write_calibration
+
+    gammas, names = asked_gammas(settings), asked_evidence(settings)
+    messages = Console(stderr=True)
+    with open_for(settings, names, calibrated=False) as engine:
+        output = _output(settings["output"], engine)
+        calibration, failed = _fitted(directory, engine, names, gammas, settings, output)
+    write_calibration(output, calibration)
+    console_for_tables().print(_table(calibration))
+    say(messages, f"{output}: fitted on {sum(calibration.counts.values())} images")
+    if failed:
+        sys.exit(1)
+
+
+def _output(path: Path | None, engine: LineupEngine) -> Path:
+    """Return the file to write; what cannot work shows before minutes of inference."""
+    found = path or engine.lineup.calibration
+    if found is None:
+        raise UsageError(
+            f"The lineup {engine.lineup.spec.name!r} names no calibration file.",
+            hint='Give one with --output, or add calibration = "calibration.json" to lineup.toml.',
+        )
+    return found
+
+
+def _gammas(engine: LineupEngine, asked: Sequence[int] | None) -> tuple[int, ...]:
+    if asked is not None:
+        return tuple(asked)
+    most = engine.lineup.spec.resynthesis.gamma
+    return tuple(sorted({most, *(2**power for power in range(most.bit_length()))} - {0}))
+
+
+def _fitted(
+    directory: Path,
+    engine: LineupEngine,
+    names: tuple[str, ...] | None,
+    asked_gammas: Sequence[int] | None,
+    settings: dict[str, Any],
+    output: Path,
+) -> tuple[Calibration, int]:
+    """Return the calibration, and how many files could not be read."""
+    from rich.console import Console
+
+    from lineup.attribution.options import AttributionOptions
+    from lineup_lab.evaluation.attribution import Judge
+    from lineup_lab.evaluation.attribution_calibration import (
+        calibration_from_rows,
+        calibration_roles,
+    )
+    from lineup_lab.evaluation.attribution_scores import prompts_from_dir
+    from lineup_lab.evaluation.score_file import ScoreFile
+    from lineup_lab.fitting.calibration import FitOptions
+
+    gammas = _gammas(engine, asked_gammas)
+    folders = limited_folders(directory, settings["limit"])
+    roles = calibration_roles(
+        [folder.name for folder in folders], engine.candidates, settings["real"]
+    )
+    groups = prompts_from_dir(directory)
+    resynthesis = settings_with_gamma(engine, {"gamma": max(gammas)})
+    messages = Console(stderr=True)
+    rows, failed = collected_scores(
+        folders,
+        engine,
+        AttributionOptions(evidence=names, resynthesis=resynthesis),
+        ScoreFile(settings["scores_path"] or output.with_suffix(".scores.jsonl")),
+        prompts=groups if settings["known_prompts"] else {},
+        messages=messages,
+        label="scores",
+    )
+    judge = Judge(
+        candidates=engine.candidates,
+        settings=resynthesis,
+        evidence_options=engine.evidence_options,
+        families=engine.families,
+        redrawing=tuple(one.name for one in engine.lineup.spec.generators),
+    )
+    has_resyntheses = any(one.samples for row in rows for one in row.evidence)
+
+    def on_gamma(gamma: int) -> None:
+        if has_resyntheses:
+            say(messages, f"fitted for {gamma} resyntheses per candidate")
+
+    calibration = calibration_from_rows(
+        rows,
+        roles,
+        judge,
+        gammas if has_resyntheses else gammas[-1:],
+        lineup=engine.lineup.spec.name,
+        options=FitOptions(
+            level=settings["level"],
+            family_level=settings["family_level"],
+            folds=settings["folds"],
+            seed=settings["seed"],
+        ),
+        groups=groups,
+        on_gamma=on_gamma,
+    )
+    return calibration, failed
+
+
+def _table(calibration: Calibration) -> Table:
+    """Return one row per set of evidences and number of resyntheses, cross-validated."""
+    from rich.table import Table
+
+    table = Table(title="Held-out figures of the calibration", title_justify="left")
+    table.add_column("evidence", overflow="fold")
+    for head in ("gamma", "weights", "accuracy %", "ECE", "NLL", "queries"):
+        table.add_column(head, justify="right")
+    for variant in calibration.variants:
+        for chosen, one in variant.sets.items():
+            gammas = {variant.options[name].get("gamma") for name in chosen} - {None}
+            weights = (f"{one.combination.weights[name]:.2f}" for name in sorted(chosen))
+            figures = one.figures
+            table.add_row(
+                " + ".join(sorted(chosen)),
+                ", ".join(map(str, sorted(gammas, key=str))) or "-",
+                ", ".join(weights),
+                f"{figures['accuracy']:.1f}",
+                f"{figures['ece']:.3f}",
+                f"{figures['nll']:.3f}",
+                f"{figures['queries']:.0f}",
+            )
+    return table

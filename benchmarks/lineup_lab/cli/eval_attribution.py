@@ -1,0 +1,211 @@
+"""`lineup eval attribution`: a lineup measured on labelled images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lineup.errors import UsageError
+from lineup_lab.cli.attribution_outcome import (
+    DEFAULT_MODE,
+    Outcome,
+    document_from_outcome,
+    plot_outcome,
+    print_outcome,
+)
+from lineup_lab.cli.evaluation import bootstrap_option, figures_option, write_json
+from lineup_lab.cli.raw_scores import (
+    asked_evidence,
+    asked_gammas,
+    collected_scores,
+    labelled_options,
+    limited_folders,
+    open_for,
+    settings_with_gamma,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lineup.attribution.engine import LineupEngine
+    from lineup_lab.evaluation.attribution import Judge
+    from lineup_lab.evaluation.attribution_report import Report, SweepPoint
+    from lineup_lab.evaluation.dataset import SourceFolder
+    from lineup_lab.evaluation.score_file import RawScores, ScoreFile
+
+
+@click.command("attribution", short_help="Attribution by all evidence of a lineup.")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--unknown",
+    default="",
+    metavar="NAME,...",
+    help="Folders of generators that are not in the lineup.",
+)
+@click.option(
+    "--mode",
+    "modes",
+    multiple=True,
+    type=click.Choice([DEFAULT_MODE, "paper-a", "paper-b"]),
+    default=[DEFAULT_MODE],
+    show_default=True,
+    help="Procedure; the papers' are without rejection. Repeatable.",
+)
+@click.option(
+    "--gamma",
+    "gamma_text",
+    metavar="N,...",
+    help="Resyntheses per candidate; several numbers are compared.  [default: the lineup's]",
+)
+@click.option(
+    "--plot",
+    "plot_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw accuracy against time for the numbers of --gamma, a PNG file.",
+)
+@bootstrap_option
+@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option(
+    "--calibration",
+    "calibration_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Use this calibration.  [default: the lineup's]",
+)
+@figures_option("; raw scores are kept beside it")
+@labelled_options
+def attribution(directory: Path, **settings: Any) -> None:
+    """Attribute the images of DIR, one folder per source, by a lineup.
+
+    A folder with the name of a candidate holds its images; "real" holds photographs. Figures are
+    in percent, the calibration error is 0 to 1. Time is taken on images that no cache helped with.
+    Exit code 1 when an image could not be read.
+    """
+    from rich.console import Console
+
+    from lineup.calibration.io import read_calibration
+    from lineup.extras import require_extra
+
+    if settings["plot_path"] is not None:
+        require_extra("eval", ["matplotlib"])
+    gammas = asked_gammas(settings)
+    if settings["plot_path"] is not None and (gammas is None or len(gammas) < 2):
+        raise UsageError(
+            "--plot compares numbers of resyntheses.", hint="Give them, e.g. --gamma 1,2,4,8."
+        )
+    names = asked_evidence(settings)
+    messages = Console(stderr=True)
+    other = settings["calibration_path"]
+    with open_for(settings, names, calibrated=other is None) as engine:
+        if other is not None:
+            engine.calibration = read_calibration(other)
+        outcome = _evaluated(directory, engine, names, gammas, settings, messages)
+        lineup, calibration = engine.lineup.spec.name, engine.calibration is not None
+    print_outcome(outcome)
+    if settings["plot_path"] is not None:
+        plot_outcome(settings["plot_path"], outcome)
+    if settings["json_path"] is not None:
+        details = {"lineup": lineup, "calibrated": calibration, "directory": directory.name}
+        write_json(settings["json_path"], document_from_outcome(outcome, details, settings))
+    if outcome.failed:
+        sys.exit(1)
+
+
+def _evaluated(
+    directory: Path,
+    engine: LineupEngine,
+    names: tuple[str, ...] | None,
+    gammas: tuple[int, ...] | None,
+    settings: dict[str, Any],
+    messages: Console,
+) -> Outcome:
+    """Score every image by every procedure, and evaluate."""
+    from lineup_lab.evaluation.attribution import roles_from_sources
+    from lineup_lab.evaluation.attribution_report import report_from_rows, sweep_from_rows
+    from lineup_lab.evaluation.attribution_scores import prompts_from_dir
+    from lineup_lab.evaluation.score_file import ScoreFile
+
+    folders = limited_folders(directory, settings["limit"])
+    unknown = [name.strip() for name in settings["unknown"].split(",") if name.strip()]
+    sources = [folder.name for folder in folders]
+    roles = roles_from_sources(sources, engine.candidates, unknown, settings["real"])
+    prompts = prompts_from_dir(directory) if settings["known_prompts"] else {}
+    store = ScoreFile(_scores_path(settings))
+    most = engine.lineup.spec.resynthesis.gamma if gammas is None else max(gammas)
+    reports: dict[str, Report] = {}
+    sweep: Sequence[SweepPoint] = ()
+    failed = 0
+    for mode in dict.fromkeys(settings["modes"]):
+        judge = _judge(engine, mode, most)
+        rows, unreadable = _rows(folders, engine, names, judge, store, prompts, messages)
+        failed = max(failed, unreadable)
+        _check_known(rows, roles, engine.candidates)
+        reports[mode] = report_from_rows(
+            rows, roles, judge, resamples=settings["bootstrap"], seed=settings["seed"]
+        )
+        if mode == DEFAULT_MODE and gammas is not None and len(gammas) > 1:
+            sweep = sweep_from_rows(rows, roles, judge, gammas)
+    return Outcome(reports, sweep, most, failed)
+
+
+def _judge(engine: LineupEngine, mode: str, gamma: int) -> Judge:
+    from lineup_lab.evaluation.attribution import Judge
+
+    changes = {} if mode == "paper-a" else {"gamma": gamma}  # paper A draws one picture
+    return Judge(
+        candidates=engine.candidates,
+        settings=settings_with_gamma(engine, changes, mode),
+        evidence_options=engine.evidence_options,
+        calibration=engine.calibration,
+        families=engine.families,
+        redrawing=tuple(one.name for one in engine.lineup.spec.generators),
+    )
+
+
+def _rows(
+    folders: Sequence[SourceFolder],
+    engine: LineupEngine,
+    names: tuple[str, ...] | None,
+    judge: Judge,
+    store: ScoreFile,
+    prompts: Mapping[str, str],
+    messages: Console,
+) -> tuple[list[RawScores], int]:
+    from lineup.attribution.options import AttributionOptions
+    from lineup.evidence.resynthesis import RESYNTHESIS
+
+    mode = judge.settings.mode.value
+    wanted = names if mode == DEFAULT_MODE else (RESYNTHESIS,)
+    calibration, engine.calibration = engine.calibration, None  # raw scores do not depend on it
+    try:
+        return collected_scores(
+            folders,
+            engine,
+            AttributionOptions(evidence=wanted, resynthesis=judge.settings),
+            store,
+            prompts=prompts,
+            messages=messages,
+            label=mode,
+        )
+    finally:
+        engine.calibration = calibration
+
+
+def _check_known(
+    rows: Sequence[RawScores], roles: Mapping[str, str], candidates: Sequence[str]
+) -> None:
+    if not any(roles[row.source] in candidates for row in rows):
+        raise UsageError("No image of a candidate could be used.")
+
+
+def _scores_path(settings: Mapping[str, Any]) -> Path | None:
+    if settings["scores_path"] is not None:
+        path: Path = settings["scores_path"]
+        return path
+    json_path: Path | None = settings["json_path"]
+    return None if json_path is None else json_path.with_suffix(".scores.jsonl")

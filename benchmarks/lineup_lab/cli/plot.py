@@ -1,0 +1,167 @@
+"""`lineup plot`: figures of labelled images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
+from lineup.cli.progress import say
+from lineup.errors import UsageError
+from lineup_lab.cli.evaluation import labelled_sources
+
+if TYPE_CHECKING:
+    from lineup.errors import ImageError
+    from lineup_lab.evaluation.dataset import SourceFolder
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def figure_options(command: Command) -> Command:
+    """Add DIR, `--real` and `--output`."""
+    command = click.option(
+        "--output",
+        "-o",
+        required=True,
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The figure, a PNG file.",
+    )(command)
+    command = click.option(
+        "--real", multiple=True, metavar="NAME", help="A source of photographs. Repeatable."
+    )(command)
+    return click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))(command)
+
+
+@click.group(short_help="Draw spectra and maps of labelled images.")
+def plot() -> None:
+    """Draw figures of labelled images; needs the extra `plot`."""
+
+
+@plot.command(short_help="Mean residual spectrum of each source.")
+@figure_options
+@click.option(
+    "--limit", type=click.IntRange(min=1), metavar="N", help="Most images per source.  [all]"
+)
+@click.option(
+    "--smoothing",
+    type=click.FloatRange(min=0),
+    default=0.8,
+    show_default=True,
+    metavar="PX",
+    help="Blur of the spectra, which takes the grain away.",
+)
+def spectra(
+    directory: Path, *, real: tuple[str, ...], output: Path, limit: int | None, smoothing: float
+) -> None:
+    """Draw the mean log-spectrum of each source's residuals, one panel per folder of DIR.
+
+    With --real, differences to the mean over photographs. Exit code 1 when an image could not be
+    read.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from lineup_lab.evaluation.figures import write_spectra
+    from lineup_lab.evaluation.spectra import mean_spectra, relative_spectra
+
+    folders = _folders(directory, real)
+    names = [folder.name for folder in folders]
+    if set(names) == set(real):
+        raise UsageError(
+            "Every source is --real, so that no spectrum is left to draw.",
+            hint="Leave --real away for at least one source.",
+        )
+    messages = Console(stderr=True)
+    failures: list[Path] = []
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
+        total = sum(min(limit or len(folder.paths), len(folder.paths)) for folder in folders)
+        task = progress.add_task("spectra", total=total)
+
+        def on_file(path: Path, error: ImageError | None) -> None:
+            progress.advance(task)
+            if error is not None:
+                failures.append(path)
+                say(messages, f"{path}: {error.message}")
+
+        found = mean_spectra(folders, limit=limit, on_file=on_file)
+    shown = relative_spectra(found, real) if real else found
+    write_spectra(output, shown, relative=bool(real), smoothing_px=smoothing)
+    click.echo(output)
+    if failures:
+        sys.exit(1)
+
+
+@plot.command("map", short_help="Fingerprints on a plane, coloured by source.")
+@figure_options
+@click.option(
+    "--projection",
+    type=click.Choice(["pca", "lda", "tsne"]),
+    default="pca",
+    show_default=True,
+    help="Most variance, best separation of the sources, or neighbourhoods (needs scikit-learn).",
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of t-SNE.")
+@batch_option
+@fingerprint_option
+@device_option
+@threads_option
+def map_of_fingerprints(
+    directory: Path,
+    *,
+    real: tuple[str, ...],
+    output: Path,
+    projection: str,
+    seed: int,
+    batch: int,
+    fingerprint: str | None,
+    device: str,
+    threads: int,
+) -> None:
+    """Draw every image's fingerprint as a point, coloured by its folder in DIR.
+
+    Exit code 1 when an image could not be read.
+    """
+    import numpy as np
+    from rich.console import Console
+
+    from lineup.evidence.fingerprint import open_extractor
+    from lineup.extras import require_extra
+    from lineup_lab.evaluation.figures import write_map
+    from lineup_lab.evaluation.projection import Projection, points_from_fingerprints
+
+    chosen = Projection(projection)
+    if chosen is Projection.TSNE:
+        require_extra("train", ["sklearn"])
+    folders = _folders(directory, real)
+    with open_extractor(fingerprint, device=device, threads=threads) as extractor:
+        sources = labelled_sources(folders, extractor, batch, Console(stderr=True))
+    labels = np.repeat(np.arange(len(sources)), [len(source.ids) for source in sources])
+    points, axis_labels = points_from_fingerprints(
+        np.concatenate([source.fingerprints for source in sources]), labels, chosen, seed=seed
+    )
+    names = [sources[label].name for label in labels]
+    write_map(output, points, names, axis_labels=axis_labels, real=real)
+    click.echo(output)
+    if any(source.failures for source in sources):
+        sys.exit(1)
+
+
+def _folders(directory: Path, real: Sequence[str]) -> tuple[SourceFolder, ...]:
+    """Return the sources; what is missing shows before any work."""
+    from lineup.extras import require_extra
+    from lineup_lab.evaluation.dataset import source_folders_from_dir
+
+    require_extra("eval", ["matplotlib"])
+    folders = source_folders_from_dir(directory)
+    names = [folder.name for folder in folders]
+    for name in real:
+        if name not in names:
+            raise UsageError(
+                f"--real {name!r} is not among the sources.", hint=f"Sources: {', '.join(names)}."
+            )
+    return folders

@@ -1,0 +1,1 @@
+"""Fitting calibrations and classifiers on labelled images."""

@@ -1,0 +1,49 @@
+"""Progress and messages of commands that go through many files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lineup.evidence.batch import AnsweredFile, FailedFile, FingerprintedFile
+
+    OnFile = Callable[[FingerprintedFile | AnsweredFile | FailedFile], None]
+
+
+@contextmanager
+def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnFile]:
+    """Yield what to call after each file: a bar on a terminal, a line for every file that failed.
+
+    Args:
+        messages: Where both go.
+        total: Number of files.
+        label: Shown in front of the bar.
+    """
+    from rich.progress import Progress
+
+    from lineup.evidence.batch import FailedFile
+
+    # Not redirected: what goes to standard output would end up on standard error with the bar.
+    with Progress(
+        console=messages,
+        transient=True,
+        redirect_stdout=False,
+        disable=not messages.is_terminal,
+    ) as progress:
+        task = progress.add_task(label, total=total)
+
+        def on_file(file: FingerprintedFile | AnsweredFile | FailedFile) -> None:
+            progress.advance(task)
+            if isinstance(file, FailedFile):
+                say(messages, f"{file.path}: {file.error.message}")
+
+        yield on_file
+
+
+def say(messages: Console, text: str) -> None:
+    """Print one line as it is: names are neither markup nor broken at the console's width."""
+    messages.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,1 +1,0 @@
-"""Classifiers over fingerprints that can say "none of them"."""
