@@ -38,7 +38,7 @@ from _peers import Peer, summary, take_turns
 from _record import finish
 from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
-from lineup.synthesis.noise import noise_from_seed
+from lineup.models.noise import noise_from_seed
 from scan_profile import draw_images
 
 OURS, THEIRS = "lineup scan", "PyTorch script"

@@ -21,7 +21,7 @@ import numpy as np
 
 from lineup.errors import LineupError
 from lineup.files import staged_directory, write_atomic
-from lineup.synthesis.generator import open_generator
+from lineup.models.generator import open_generator
 from lineup.types import RgbImage
 from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.pocket.world.splits import Split, example_from_index, seed_from_index

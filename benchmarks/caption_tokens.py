@@ -20,9 +20,9 @@ import torch
 
 from _record import finish
 from lineup.bundles.bundle import Bundle, open_bundle
-from lineup.captioning.captioner import CaptionOptions, open_captioner
 from lineup.imaging.decode import image_from_path
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
+from lineup.models.captioner import CaptionOptions, open_captioner
 from lineup.types import RgbImage
 
 NOISE_SIZES_PX = ((384, 384), (240, 320), (512, 333))

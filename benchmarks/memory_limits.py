@@ -22,8 +22,8 @@ from _limits import Limiter, drop_cached_files, limiter_from_choice
 from _models import ENCODER, GENERATORS, add_arguments, models_from_arguments, settings_of_models
 from _peers import Peer, medians, run_peer
 from _record import finish
+from lineup.models.noise import noise_from_seed
 from lineup.planning.budget import bytes_from_text
-from lineup.synthesis.noise import noise_from_seed
 from synthesis import LATENT_CHANNELS, LATENT_FACTOR, PROMPT, peer_from_name
 
 OURS, REFERENCE = "lineup", "diffusers fp32"

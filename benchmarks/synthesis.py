@@ -20,7 +20,7 @@ import numpy as np
 from _models import GENERATORS, Models, add_arguments, models_from_arguments, settings_of_models
 from _peers import Peer, summary, take_turns
 from _record import finish
-from lineup.synthesis.noise import noise_from_seed
+from lineup.models.noise import noise_from_seed
 
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 OURS, REFERENCE = "lineup", "diffusers fp32"

@@ -12,13 +12,13 @@ import numpy as np
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
-from lineup.captioning.captioner import Captioner, open_captioner
 from lineup.closing import ClosesOnExit
-from lineup.embedding.encoder import ImageEncoder, open_encoder
 from lineup.errors import BundleNotFoundError
 from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
+from lineup.models.captioner import Captioner, open_captioner
+from lineup.models.encoder import ImageEncoder, open_encoder
+from lineup.models.generator import ImageGenerator, open_generator
 from lineup.paths import home_dir
-from lineup.synthesis.generator import ImageGenerator, open_generator
 from lineup.types import RgbImage
 
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"

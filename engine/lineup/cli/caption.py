@@ -14,7 +14,7 @@ from lineup.cli.options import device_option, threads_option
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
-    from lineup.captioning.captioner import Caption
+    from lineup.models.captioner import Caption
     from lineup.types import RgbImage
 
 SOME_FAILED = 1
@@ -61,8 +61,8 @@ def caption(
 
     Exit code: 0 every image has a caption, 1 some could not be read, 2 wrong usage.
     """
-    from lineup.captioning.captioner import CaptionOptions, open_captioner
     from lineup.imaging.find import find_images
+    from lineup.models.captioner import CaptionOptions, open_captioner
 
     options = CaptionOptions(beams=beams, max_tokens=max_tokens, prompt=prompt)
     paths = list(find_images(images))

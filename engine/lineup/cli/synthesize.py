@@ -14,8 +14,8 @@ import click
 from lineup.cli.options import device_option, threads_option
 
 if TYPE_CHECKING:
-    from lineup.synthesis.generator import ImageGenerator
-    from lineup.synthesis.options import SynthesisOptions
+    from lineup.models.generator import ImageGenerator
+    from lineup.models.options import SynthesisOptions
 
 
 @click.command(short_help="Make images of a candidate from a prompt.")
@@ -106,7 +106,7 @@ class _Request:
 
     def options(self) -> SynthesisOptions:
         from lineup.imaging.decode import image_from_path
-        from lineup.synthesis.options import SynthesisOptions
+        from lineup.models.options import SynthesisOptions
 
         return SynthesisOptions(
             steps=self.steps,
@@ -121,8 +121,8 @@ class _Request:
 
 
 def _synthesize(request: _Request) -> None:
-    from lineup.synthesis.generator import open_generator
-    from lineup.synthesis.output import check_free, image_name, write_record
+    from lineup.models.generator import open_generator
+    from lineup.models.output import check_free, image_name, write_record
 
     options = request.options()
     with open_generator(
@@ -145,7 +145,7 @@ def _written_images(
     request: _Request, generator: ImageGenerator, options: SynthesisOptions
 ) -> Iterator[dict[str, Any]]:
     """Make and write the images batch by batch; yield what the record says of each."""
-    from lineup.synthesis.output import image_name, write_image
+    from lineup.models.output import image_name, write_image
 
     states = generator.text_states([request.prompt])
     for first in range(0, request.count, request.batch):

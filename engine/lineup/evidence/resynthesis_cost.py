@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from lineup.synthesis.clock import StageClock
+from lineup.models.clock import StageClock
 
 CAPTION = "caption"
 TEXT = "text encoder"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from lineup.evidence.resynthesis_options import EncoderLayer
-from lineup.synthesis.clock import StageClock
+from lineup.models.clock import StageClock
 from lineup.types import Float32Array, RgbImage
 
 States = TypeVar("States")
@@ -22,7 +22,7 @@ class CaptionText(Protocol):
 
 
 class QueryCaptioner(Protocol):
-    """Describes images (`lineup.captioning.captioner`)."""
+    """Describes images (`lineup.models.captioner`)."""
 
     def captions(self, images: Sequence[RgbImage]) -> Sequence[CaptionText]:
         """Return one caption per image."""
@@ -30,7 +30,7 @@ class QueryCaptioner(Protocol):
 
 
 class FeatureEncoder(Protocol):
-    """Gives image features (`lineup.embedding.encoder`)."""
+    """Gives image features (`lineup.models.encoder`)."""
 
     @property
     def digest(self) -> str:
@@ -61,7 +61,7 @@ class FingerprintModel(Protocol):
 
 
 class Redrawer(Protocol[States]):
-    """A candidate generator (`lineup.synthesis.generator`)."""
+    """A candidate generator (`lineup.models.generator`)."""
 
     @property
     def digest(self) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from lineup.captioning.captioner import Captioner
 from lineup.closing import ClosesOnExit
-from lineup.embedding.encoder import ImageEncoder
 from lineup.evidence.resynthesis_sources import EncoderTraits, no_captioner
 from lineup.memory import return_freed_memory
-from lineup.synthesis.generator import ImageGenerator
+from lineup.models.captioner import Captioner
+from lineup.models.encoder import ImageEncoder
+from lineup.models.generator import ImageGenerator
 
 Model = TypeVar("Model", bound=ClosesOnExit)
 

@@ -8,16 +8,16 @@ from functools import partial
 
 from lineup.backends.opening import options_for_device
 from lineup.bundles.store import BundleStore
-from lineup.captioning.captioner import Captioner, open_captioner
-from lineup.embedding.encoder import ImageEncoder, open_encoder
 from lineup.evidence.cache import open_cache
 from lineup.evidence.resynthesis import Resynthesizer
 from lineup.evidence.resynthesis_models import FingerprintModel
 from lineup.lineups.loading import LoadingModels
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.store import Lineup
+from lineup.models.captioner import Captioner, open_captioner
+from lineup.models.encoder import ImageEncoder, open_encoder
+from lineup.models.generator import ImageGenerator, open_generator
 from lineup.paths import home_dir
-from lineup.synthesis.generator import ImageGenerator, open_generator
 
 
 def open_resynthesis_models(

@@ -10,11 +10,11 @@ from lineup.backends.opening import uses_arena
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind, Graph, GraphCost
 from lineup.bundles.store import BundleStore
-from lineup.embedding.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
 from lineup.errors import BundleFormatError
 from lineup.evidence.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
+from lineup.models.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
 from lineup.paths import home_dir
 
 CAPTION_STEPS = 16

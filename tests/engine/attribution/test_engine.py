@@ -268,8 +268,8 @@ def test_a_fingerprint_verdict_imports_no_captioner_and_no_generator():
         "import sys\n"
         "from lineup.attribution.opening import open_lineup_engine\n"
         "open_lineup_engine('fingerprint', device='cpu', threads=1).close()\n"
-        "heavy = ['lineup.captioning.captioner', 'lineup.embedding.encoder',\n"
-        "         'lineup.synthesis.generator', 'tokenizers', 'PIL.ImageDraw']\n"
+        "heavy = ['lineup.models.captioner', 'lineup.models.encoder',\n"
+        "         'lineup.models.generator', 'tokenizers', 'PIL.ImageDraw']\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
     result = subprocess.run(

@@ -3,10 +3,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from lineup.captioning.captioner import Caption
 from lineup.cli.caption import caption
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
+from lineup.models.captioner import Caption
 
 
 class ColourCaptioner(ClosesOnExit):
@@ -38,7 +38,7 @@ def toy(monkeypatch):
         captioner.opened = (bundle, options)
         return captioner
 
-    monkeypatch.setattr("lineup.captioning.captioner.open_captioner", open_captioner)
+    monkeypatch.setattr("lineup.models.captioner.open_captioner", open_captioner)
     return captioner
 
 

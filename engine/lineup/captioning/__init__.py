@@ -1,1 +1,0 @@
-"""From an image to the words that describe it."""

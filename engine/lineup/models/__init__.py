@@ -1,0 +1,1 @@
+"""The models of a lineup: captioner, image encoder, and the generators with their schedulers."""

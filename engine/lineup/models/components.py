@@ -1,0 +1,106 @@
+"""The graphs and tokenizers of one generator: loaded when first needed, released when told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tokenizers import Tokenizer
+
+from lineup.backends.base import Runner
+from lineup.backends.device import Device
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.backends.opening import runner_from_bundle
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.manifest import TensorSpec
+from lineup.bundles.tokenizer import tokenizer_from_bundle
+from lineup.closing import ClosesOnExit
+from lineup.errors import BackendError
+from lineup.models.clock import StageClock
+from lineup.types import AnyArray
+
+
+class Components(ClosesOnExit):
+    """Owns the sessions of a bundle's graphs; whoever plans memory drives `resident` and `release`.
+
+    Args:
+        bundle: The generator.
+        device: Where its graphs run.
+        options: Threads and caches of every session.
+
+    Attributes:
+        bundle: The generator.
+        clock: Time and calls per graph; loading counts as "load".
+    """
+
+    def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
+        self.bundle = bundle
+        self.clock = StageClock()
+        self._device = device
+        self._options = options
+        self._runners: dict[str, Runner] = {}
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._is_closed = False
+
+    @property
+    def resident(self) -> tuple[str, ...]:
+        """Roles of the graphs that are loaded, in the order of loading."""
+        return tuple(self._runners)
+
+    def inputs(self, role: str) -> dict[str, TensorSpec]:
+        """Return the inputs of a graph by name, from the manifest; loads nothing.
+
+        Raises:
+            BundleFormatError: The bundle has no graph of that role.
+        """
+        self.bundle.graph_path(role)
+        return {spec.name: spec for spec in self.bundle.manifest.graphs[role].inputs}
+
+    def run(self, role: str, feeds: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+        """Run a graph once, loading it if need be; see `Runner.run`.
+
+        Raises:
+            BundleFormatError: The bundle has no graph of that role.
+            BackendError: The graph cannot be loaded or failed to run, or all was closed.
+        """
+        runner = self._runner(role)
+        with self.clock.measure(role):
+            return runner.run(feeds)
+
+    def release(self, *roles: str) -> None:
+        """Release graphs; those that are needed again are loaded again.
+
+        Args:
+            roles: Which; none named means all.
+        """
+        for role in roles or self.resident:
+            runner = self._runners.pop(role, None)
+            if runner is not None:
+                runner.close()
+
+    def tokenizer(self, path: str) -> Tokenizer:
+        """Return a tokenizer of the bundle; it stays loaded.
+
+        Args:
+            path: One of the bundle's files.
+
+        Raises:
+            BundleFormatError: The file is not a tokenizer.
+        """
+        if path not in self._tokenizers:
+            self._tokenizers[path] = tokenizer_from_bundle(self.bundle, path)
+        return self._tokenizers[path]
+
+    def close(self) -> None:
+        """Release everything for good."""
+        self.release()
+        self._tokenizers.clear()
+        self._is_closed = True
+
+    def _runner(self, role: str) -> Runner:
+        if self._is_closed:
+            raise BackendError("The generator was closed; open it again before using it.")
+        if role not in self._runners:
+            with self.clock.measure("load"):
+                runner = runner_from_bundle(self.bundle, role, self._device, self._options)
+            self._runners[role] = runner
+        return self._runners[role]

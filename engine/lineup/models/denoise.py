@@ -1,0 +1,163 @@
+"""One evaluation of the denoiser, with guidance by a second prompt where that is asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lineup.bundles.manifest import TensorSpec
+from lineup.errors import BundleFormatError, UsageError
+from lineup.models.components import Components
+from lineup.models.text import TextStates
+from lineup.types import AnyArray, Float32Array
+
+UNET = "unet"
+"""Role of the denoiser's graph."""
+
+_EMBEDDED_GUIDANCE = "guidance_embedding"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditioning:
+    """What the denoiser is told besides the latents.
+
+    Attributes:
+        positive: States of one prompt.
+        negative: States of the prompt to keep away from; None for one evaluation without guidance.
+        guidance: Guidance scale; 1 is none.
+        width_px: Of the image.
+        height_px: Of the image.
+    """
+
+    positive: TextStates
+    negative: TextStates | None
+    guidance: float
+    width_px: int
+    height_px: int
+
+
+class Denoiser:
+    """The UNet of a generator.
+
+    Args:
+        components: Of the generator.
+    """
+
+    def __init__(self, components: Components) -> None:
+        self._components = components
+
+    @property
+    def inputs(self) -> dict[str, TensorSpec]:
+        """The inputs of the graph, by name."""
+        return self._components.inputs(UNET)
+
+    @property
+    def embeds_guidance(self) -> bool:
+        """Whether the guidance scale is an input: distilled into the model, as in LCM."""
+        return _EMBEDDED_GUIDANCE in self.inputs
+
+    def needs_negative(self, guidance: float) -> bool:
+        """Return whether a guidance scale takes a second evaluation, as diffusers decides it."""
+        return guidance > 1 and not self.embeds_guidance
+
+    def predict(
+        self, latents: Float32Array, timestep: np.float32, conditioning: Conditioning
+    ) -> Float32Array:
+        """Run the denoiser on a batch that shares prompt and timestep.
+
+        Classifier-free guidance (2207.12598), in the form of Imagen (2205.11487), equation 2.
+
+        Args:
+            latents: Shape (images, C, rows, columns), float32.
+            timestep: What the scheduler says.
+            conditioning: Of the prompt.
+
+        Returns:
+            The prediction, the shape of the latents.
+        """
+        negative = conditioning.negative
+        parts = [conditioning.positive] if negative is None else [negative, conditioning.positive]
+        prediction: Float32Array = self._components.run(
+            UNET, self._feeds(latents, timestep, parts, conditioning)
+        )["prediction"]
+        if negative is None:
+            return prediction
+        away, towards = np.split(prediction, 2)
+        guided: Float32Array = away + np.float32(conditioning.guidance) * (towards - away)
+        return guided
+
+    def _feeds(
+        self,
+        latents: Float32Array,
+        timestep: np.float32,
+        parts: list[TextStates],
+        conditioning: Conditioning,
+    ) -> dict[str, AnyArray]:
+        """Return the graph's inputs: the latents once per part, parts one after the other."""
+        images = len(latents)
+        rows = images * len(parts)
+        feeds: dict[str, AnyArray] = {
+            "latents": np.concatenate([latents] * len(parts)),
+            "timestep": np.full(rows, timestep, np.float32),
+            "text_states": _repeated([part.states for part in parts], images),
+        }
+        inputs = self.inputs
+        if "pooled" in inputs:
+            feeds["pooled"] = _repeated([_pooled(part) for part in parts], images)
+        if "time_ids" in inputs:
+            size = (conditioning.height_px, conditioning.width_px)
+            feeds["time_ids"] = np.tile(np.array([*size, 0, 0, *size], np.float32), (rows, 1))
+        if _EMBEDDED_GUIDANCE in inputs:
+            width = inputs[_EMBEDDED_GUIDANCE].shape[-1]
+            feeds[_EMBEDDED_GUIDANCE] = np.tile(
+                guidance_embedding(conditioning.guidance, int(width)), (rows, 1)
+            )
+        return feeds
+
+
+def guidance_embedding(guidance: float, width: int) -> Float32Array:
+    """Return the sinusoids of a guidance scale, as in LCM (2310.04378) and diffusers.
+
+    Args:
+        guidance: Guidance scale in the form of Imagen; 1 is none.
+        width: Even.
+
+    Returns:
+        Shape (width,), float32: sines, then cosines.
+    """
+    half = width // 2
+    rate = np.float32(math.log(10000.0) / (half - 1))
+    angles = np.float32((guidance - 1) * 1000.0) * np.exp(-np.arange(half, dtype=np.float32) * rate)
+    return np.concatenate([np.sin(angles), np.cos(angles)]).astype(np.float32)
+
+
+def check_latent_size(inputs: dict[str, TensorSpec], rows: int, columns: int, factor: int) -> None:
+    """Check that the denoiser takes latents of a size.
+
+    Raises:
+        UsageError: The graph was exported for one other size.
+    """
+    fixed = inputs["latents"].shape[2:]
+    for length, wanted in zip((rows, columns), fixed, strict=True):
+        if isinstance(wanted, int) and wanted != length:
+            sides = [f"{side * factor}" if isinstance(side, int) else "any" for side in fixed]
+            raise UsageError(
+                f"This generator's graph is fixed at {sides[1]}x{sides[0]} pixels, but "
+                f"{columns * factor}x{rows * factor} were asked for.",
+                hint="Leave --width and --height away.",
+            )
+
+
+def _repeated(parts: list[Float32Array], images: int) -> Float32Array:
+    return np.repeat(np.concatenate(parts), images, axis=0)
+
+
+def _pooled(part: TextStates) -> Float32Array:
+    if part.pooled is None:
+        raise BundleFormatError(
+            "The denoiser takes a pooled text vector, but no text encoder puts one out.",
+            hint="Export the bundle again.",
+        )
+    return part.pooled

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+
+from lineup.backends.device import Device, DeviceKind
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.errors import BackendError, BundleFormatError
+from lineup.models.components import Components
+
+
+@pytest.fixture
+def components(toy_bundle):
+    return Components(toy_bundle(), Device(DeviceKind.CPU), RuntimeOptions(threads=1))
+
+
+def decode(components):
+    return components.run("vae_decoder", {"latents": np.zeros((1, 2, 3, 3), np.float32)})
+
+
+def test_a_graph_is_loaded_when_it_is_first_run(components):
+    assert components.resident == ()
+    assert decode(components)["image"].shape == (1, 3, 12, 12)
+    assert components.resident == ("vae_decoder",)
+    decode(components)
+
+    assert components.clock.calls == {"load": 1, "vae_decoder": 2}
+    assert all(value > 0 for value in components.clock.ms.values())
+
+
+def test_a_released_graph_is_loaded_again(components):
+    before = decode(components)["image"]
+    components.release("vae_decoder", "unet")
+    assert components.resident == ()
+
+    assert (decode(components)["image"] == before).all()
+    assert components.clock.calls["load"] == 2
+
+
+def test_all_are_released_at_once(components):
+    decode(components)
+    components.release()
+
+    assert components.resident == ()
+
+
+def test_closing_is_for_good(components):
+    decode(components)
+    components.close()
+
+    with pytest.raises(BackendError, match="was closed"):
+        decode(components)
+
+
+def test_inputs_are_known_without_loading(components):
+    assert list(components.inputs("unet")) == ["latents", "timestep", "text_states"]
+    assert components.resident == ()
+
+
+def test_a_missing_graph_is_named(components):
+    with pytest.raises(BundleFormatError, match=r"graphs\.vae_other"):
+        components.inputs("vae_other")
