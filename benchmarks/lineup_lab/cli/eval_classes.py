@@ -163,7 +163,7 @@ def _checked(
     from lineup_lab.evaluation.classification import ClassificationOptions
     from lineup_lab.evaluation.dataset import source_folders_from_dir
     from lineup_lab.evaluation.splits import checked_support_count, support_size_from_text
-    from lineup_lab.fitting.material import holds_fingerprints
+    from lineup_lab.fitting.classifier import holds_fingerprints
 
     settings = request.settings
     options = ClassificationOptions(

@@ -136,7 +136,7 @@ def reject_fingerprints(
     messages: Console,
 ) -> Float32Array | None:
     """Return the fingerprints of `--reject`, (R, D); None without it."""
-    from lineup_lab.fitting.material import holds_fingerprints, reject_from_gallery
+    from lineup_lab.fitting.classifier import holds_fingerprints, reject_from_gallery
 
     if path is None:
         return None
@@ -159,7 +159,7 @@ class _Request:
 
 def _checked(request: _Request) -> bool:
     """Check the request before any work; return whether images have to be fingerprinted."""
-    from lineup_lab.fitting.material import holds_fingerprints
+    from lineup_lab.fitting.classifier import holds_fingerprints
 
     if request.directory is not None and request.gallery is not None:
         raise UsageError(
@@ -183,8 +183,12 @@ def _classifier(
 ) -> OpenSetClassifier:
     """Collect classes and reject fingerprints, and fit."""
     from lineup._version import __version__
-    from lineup_lab.fitting.classifier import classifier_from_fingerprints
-    from lineup_lab.fitting.material import holds_fingerprints, reject_from_gallery, shipped_reject
+    from lineup_lab.fitting.classifier import (
+        classifier_from_fingerprints,
+        holds_fingerprints,
+        reject_from_gallery,
+        shipped_reject,
+    )
 
     digest = None if extractor is None else extractor.digest
     if request.directory is not None:
@@ -240,7 +244,7 @@ def _classes_from_gallery(
     from lineup.gallery.gallery import fingerprint_mismatch
     from lineup.gallery.opening import open_gallery
     from lineup.gallery.transfer import gallery_from_path
-    from lineup_lab.fitting.material import classes_from_gallery
+    from lineup_lab.fitting.classifier import classes_from_gallery
 
     gallery = open_gallery() if path is None else gallery_from_path(path)
     if digest is not None and gallery.fingerprint_digest != digest:
@@ -258,7 +262,7 @@ def _reject_from_folder(
     """Return the fingerprints of a folder of images, with progress."""
     from lineup.evidence.batch import FailedFile, FingerprintedFile
     from lineup.imaging.find import find_images
-    from lineup_lab.fitting.material import reject_from_images
+    from lineup_lab.fitting.classifier import reject_from_images
 
     total = sum(1 for _ in find_images([path]))
     with progress_of_files(messages, total, "reject") as advance:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from lineup.calibration.calibration import (
     CalibrationVariant,
@@ -27,13 +28,11 @@ from lineup.calibration.calibration import (
 )
 from lineup.calibration.verdict import Ratios, fused_ratios
 from lineup.errors import CalibrationError
+from lineup.types import Float64Array
 from lineup_lab.fitting.combination import fit_combinations, log_posterior
-from lineup_lab.fitting.conformal import fit_thresholds
-from lineup_lab.fitting.family import families_from_names, fit_family
 from lineup_lab.fitting.ratios import fit_evidence, keys_of, pair_loss
+from lineup_lab.fitting.rules import families_from_names, fit_family, fit_thresholds
 from lineup_lab.fitting.table import ScoreTable, folds_from_groups
-
-Float64Array = npt.NDArray[np.float64]
 
 MIN_QUERIES = 5
 """Of every candidate that is calibrated, and of what no candidate made."""
@@ -114,8 +113,10 @@ def fit_variant(
             "of others.",
             hint="Add images of candidates, and of photographs or other generators.",
         )
-    evidence, combinations = _fit_model(fit_part, names, fit_options)
-    held_out = _held_out(table, names, fit_options)
+    # Hundreds of fits of a handful of parameters: waking threads takes longer than the sums.
+    with threadpool_limits(1, user_api="blas"):
+        evidence, combinations = _fit_model(fit_part, names, fit_options)
+        held_out = _held_out(table, names, fit_options)
     conformal = _posteriors(conformal_part, evidence, combinations)
     sets = {
         chosen: SetCalibration(

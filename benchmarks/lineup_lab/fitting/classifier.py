@@ -1,23 +1,40 @@
 """Closed-set and (T+1)-way classification of fingerprints, fitted in seconds.
 
 A multinomial logistic regression over T known classes and, where reject fingerprints are given, one
-more class for everything else.
+more class for everything else: "none of them".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 from lineup.classifier import OpenSetClassifier, Training, check_classes
-from lineup.errors import ClassifierError
-from lineup.gallery.gallery import check_fingerprints
+from lineup.errors import ClassifierError, UsageError
+from lineup.evidence.batch import (
+    DEFAULT_BATCH,
+    FailedFile,
+    FingerprintedFile,
+    TileFingerprinter,
+    fingerprints_from_paths,
+)
+from lineup.gallery.gallery import Gallery, check_fingerprints, fingerprint_mismatch
+from lineup.gallery.store import MANIFEST
+from lineup.gallery.transfer import gallery_from_path
+from lineup.imaging.find import find_images
+from lineup.paths import shipped_reject_dir
+from lineup.results import REAL
 from lineup.types import Float32Array
-from lineup_lab.fitting.regression import fit_logistic
 
 RIDGE = 0.003
 """Penalty on the squared weights. Fingerprints have length 1, so one value serves all of them."""
+
+TOLERANCE = 1e-6
+"""The largest partial derivative at which the fit ends; at the start it is about 0.01 to 0.1."""
+MAX_STEPS = 1000
 
 
 def classifier_from_fingerprints(
@@ -29,13 +46,13 @@ def classifier_from_fingerprints(
     provenance: str = "",
     version: str = "",
 ) -> OpenSetClassifier:
-    """Fit a classifier.
+    """Minimise the class-balanced log loss plus ridge / 2 times the squared weights.
 
     Args:
         known: Fingerprints per class, shape (N, D), float32, rows L2-normalised.
         fingerprint_digest: Identity of the bundle that made them.
         reject: Fingerprints of what is none of the classes, shape (R, D).
-        ridge: Penalty on the squared weights, above 0.
+        ridge: Above 0. Biases are not penalised.
         provenance: Where the images came from, for people.
         version: Version of lineup, kept with the classifier.
 
@@ -53,13 +70,20 @@ def classifier_from_fingerprints(
             f"{sorted({rows.shape[1] for rows in sets})}",
             hint="Make all of them with the same fingerprint bundle.",
         )
-    labels = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
-    wide = np.concatenate(sets).astype(np.float64)  # (N, D)
-    fit = fit_logistic(wide, labels, len(sets), ridge=ridge)
+    counts = np.array([len(rows) for rows in sets])
+    labels = np.repeat(np.arange(len(sets)), counts)
+    shares = 1.0 / (len(sets) * counts[labels])  # sum to 1, and to the same in each class
+    # Two classes are fitted by the difference of their weights, half of which is the weights' own.
+    strength = (2.0 if len(sets) == 2 else 1.0) / ridge
+    fit = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=MAX_STEPS)
+    fit.fit(np.concatenate(sets).astype(np.float64), labels, sample_weight=shares)
+    weights, bias = fit.coef_, fit.intercept_
+    if len(sets) == 2:
+        weights, bias = np.concatenate([-weights, weights]) / 2, np.concatenate([-bias, bias]) / 2
     return OpenSetClassifier(
         classes=tuple(known),
-        weights=fit.weights.astype(np.float32),
-        bias=fit.bias.astype(np.float32),
+        weights=weights.astype(np.float32),
+        bias=bias.astype(np.float32),
         fingerprint_digest=fingerprint_digest,
         training=Training(
             counts={name: len(rows) for name, rows in known.items()},
@@ -69,3 +93,91 @@ def classifier_from_fingerprints(
             lineup=version,
         ),
     )
+
+
+def classes_from_gallery(gallery: Gallery) -> dict[str, Float32Array]:
+    """Return the fingerprints per class: each candidate, and all photographs as the class `real`.
+
+    Returns:
+        Shape (N, D), float32, per class; candidates sorted by name, then `real` if there is one.
+    """
+    classes = {support.name: support.fingerprints for support in gallery.candidates}
+    if gallery.reals:
+        classes[REAL] = np.concatenate([support.fingerprints for support in gallery.reals])
+    return classes
+
+
+def holds_fingerprints(path: Path) -> bool:
+    """Return whether a path is a gallery (folder or archive) and not a folder of images.
+
+    Raises:
+        UsageError: There is nothing at the path.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"{path} does not exist.",
+            hint="Give a gallery folder, an archive of one, or a folder of images.",
+        )
+    return path.is_file() or (path / MANIFEST).is_file()
+
+
+def reject_from_gallery(path: Path, *, fingerprint_digest: str) -> Float32Array:
+    """Return every fingerprint of a gallery folder or archive, shape (R, D), whatever its source.
+
+    Raises:
+        GalleryError: It cannot be read, or was made with another fingerprint bundle.
+        ClassifierError: It is empty.
+    """
+    gallery = gallery_from_path(path)
+    if gallery.fingerprint_digest != fingerprint_digest:
+        raise fingerprint_mismatch(str(path), gallery.fingerprint_digest, fingerprint_digest)
+    sets = [support.fingerprints for support in gallery.sources.values()]
+    return _checked_reject(sets, path)
+
+
+def shipped_reject(*, fingerprint_digest: str) -> Float32Array | None:
+    """Return the shipped fingerprints of simulated generators' reconstructions, shape (R, D).
+
+    None where they were made with another fingerprint bundle than the one in use.
+    """
+    path = shipped_reject_dir()
+    gallery = gallery_from_path(path)
+    if gallery.fingerprint_digest != fingerprint_digest:
+        return None
+    return _checked_reject([one.fingerprints for one in gallery.sources.values()], path)
+
+
+def reject_from_images(
+    path: Path,
+    extractor: TileFingerprinter,
+    *,
+    batch: int = DEFAULT_BATCH,
+    on_file: Callable[[FingerprintedFile | FailedFile], None] = lambda _: None,
+) -> Float32Array:
+    """Return the fingerprint of every readable image below a folder, shape (R, D).
+
+    Args:
+        path: The folder.
+        extractor: Turns images into fingerprints.
+        batch: Images per call of the model.
+        on_file: Called after each file, in order.
+
+    Raises:
+        ClassifierError: There is no readable image.
+        BackendError: The model failed.
+    """
+    rows = []
+    for file in fingerprints_from_paths(find_images([path]), extractor, batch=batch):
+        if isinstance(file, FingerprintedFile):
+            rows.append(file.fingerprint[None])
+        on_file(file)
+    return _checked_reject(rows, path)
+
+
+def _checked_reject(sets: list[Float32Array], path: Path) -> Float32Array:
+    if not sets:
+        raise ClassifierError(
+            f"{path} holds no fingerprint or readable image for the reject class",
+            hint="Give reconstructions of photographs, as a gallery or a folder of images.",
+        )
+    return np.concatenate(sets)

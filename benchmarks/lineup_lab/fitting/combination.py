@@ -19,15 +19,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
+from scipy.special import log_softmax
 
 from lineup.calibration.calibration import Combination, EvidenceSet
 from lineup.calibration.verdict import Ratios, fused_ratios, label_columns, set_mask
 from lineup.fusion import prior_from_candidates
-from lineup_lab.fitting.logit import Choices, Ridge, fit_choices, log_probabilities
+from lineup.types import Float64Array
+from lineup_lab.fitting.logit import Choices, Ridge, fit_choices
 from lineup_lab.fitting.table import ScoreTable, label_weights
-
-Float64Array = npt.NDArray[np.float64]
 
 WEIGHT_RIDGE = 4.0
 BIAS_RIDGE = 1.0
@@ -61,9 +60,8 @@ def fit_combinations(table: ScoreTable, ratios: Ratios) -> dict[EvidenceSet, Com
 
 def log_posterior(fused: Float64Array, candidates: Sequence[str]) -> Float64Array:
     """Return log probabilities of candidates, unknown, real; shape of `fused`."""
-    return log_probabilities(
-        np.zeros((*fused.shape, 0)), fused + _log_prior(candidates), np.zeros(0)
-    )
+    logs: Float64Array = log_softmax(fused + _log_prior(candidates), axis=1)
+    return logs
 
 
 def _fit(

@@ -1,10 +1,8 @@
-"""Conditional logit with a ridge and signs, by projected Newton steps.
+"""Conditional logit with a ridge and signs.
 
 Every query chooses one of its labels with probability softmax(offsets + design @ parameters). Two
 labels, one of them with an empty design, are logistic regression. The loss is strictly convex
-because of the ridge. Parameters that must not fall below zero are held there while the gradient
-pushes them outwards (Bertsekas, "Projected Newton methods for optimization problems with simple
-constraints", 1982).
+because of the ridge.
 """
 
 from __future__ import annotations
@@ -13,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import Bounds, minimize
+from scipy.special import log_softmax
 
-Float64Array = npt.NDArray[np.float64]
+from lineup.types import Float64Array
 
-MAX_STEPS = 100
-TOLERANCE = 1e-9
-"""Largest change of a parameter at which the fit ends."""
-SMALLEST_STEP = 1e-12
+MAX_STEPS = 1000
+LOSS_TOLERANCE = 1e-15
+GRADIENT_TOLERANCE = 1e-9
+"""Tight, so that a fit does not depend on where it started from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,69 +60,23 @@ def fit_choices(choices: Choices, ridge: Ridge) -> Float64Array:
     Returns:
         The parameters, shape (P,), float64.
     """
+    rows = np.arange(len(choices.truth))
+    picked = choices.design[rows, choices.truth]  # (N, P)
+
+    def loss_and_gradient(parameters: Float64Array) -> tuple[float, Float64Array]:
+        logs = log_softmax(choices.offsets + choices.design @ parameters, axis=1)
+        away = parameters - ridge.centre
+        loss = ridge.strength @ np.square(away) / 2 - choices.weights @ logs[rows, choices.truth]
+        mean = np.einsum("nl,nlp->np", np.exp(logs), choices.design)
+        return float(loss), choices.weights @ (mean - picked) + ridge.strength * away
+
     lowest = np.where(ridge.nonnegative, 0.0, -np.inf)
-    parameters = np.maximum(ridge.centre, lowest)
-    value = _loss(choices, ridge, parameters)
-    for _ in range(MAX_STEPS):
-        gradient, curvature = _derivatives(choices, ridge, parameters)
-        step = _projected_step(parameters, gradient, curvature, lowest)
-        length = 1.0
-        moved = np.maximum(parameters + step, lowest)
-        new_value = _loss(choices, ridge, moved)
-        # A full step overshoots where the softmax is flat.
-        while new_value > value and length > SMALLEST_STEP:
-            length /= 2
-            moved = np.maximum(parameters + length * step, lowest)
-            new_value = _loss(choices, ridge, moved)
-        if new_value > value:  # rounding is all that is left to gain
-            break
-        change = float(np.abs(moved - parameters).max(initial=0.0))
-        parameters, value = moved, new_value
-        if change <= TOLERANCE:
-            break
-    return parameters
-
-
-def log_probabilities(
-    design: Float64Array, offsets: Float64Array, parameters: Float64Array
-) -> Float64Array:
-    """Return log probabilities of the labels, shape (N, L); -inf for a label taken out."""
-    logits = offsets + design @ parameters
-    logits = logits - logits.max(axis=1, keepdims=True)
-    logs: Float64Array = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-    return logs
-
-
-def _loss(choices: Choices, ridge: Ridge, parameters: Float64Array) -> float:
-    logs = log_probabilities(choices.design, choices.offsets, parameters)
-    picked = logs[np.arange(len(logs)), choices.truth]
-    penalty = ridge.strength @ np.square(parameters - ridge.centre) / 2
-    return float(penalty - choices.weights @ picked)
-
-
-def _derivatives(
-    choices: Choices, ridge: Ridge, parameters: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Return gradient (P,) and curvature (P, P) of the loss."""
-    shares = np.exp(log_probabilities(choices.design, choices.offsets, parameters))
-    mean = np.einsum("nl,nlp->np", shares, choices.design)
-    picked = choices.design[np.arange(len(shares)), choices.truth]
-    gradient = choices.weights @ (mean - picked) + ridge.strength * (parameters - ridge.centre)
-    weighted = choices.weights[:, None] * shares
-    second = np.einsum("nl,nlp,nlq->pq", weighted, choices.design, choices.design, optimize=True)
-    first = np.einsum("n,np,nq->pq", choices.weights, mean, mean, optimize=True)
-    return gradient, second - first + np.diag(ridge.strength)
-
-
-def _projected_step(
-    parameters: Float64Array,
-    gradient: Float64Array,
-    curvature: Float64Array,
-    lowest: Float64Array,
-) -> Float64Array:
-    """Return the Newton step of the parameters that are free to move; the others stay."""
-    free = ~((parameters <= lowest) & (gradient > 0))
-    step = np.zeros_like(parameters)
-    if free.any():
-        step[free] = -np.linalg.solve(curvature[np.ix_(free, free)], gradient[free])
-    return step
+    found = minimize(
+        loss_and_gradient,
+        np.maximum(ridge.centre, lowest),
+        method="L-BFGS-B",
+        jac=True,
+        bounds=Bounds(lowest, np.inf),
+        options={"ftol": LOSS_TOLERANCE, "gtol": GRADIENT_TOLERANCE, "maxiter": MAX_STEPS},
+    )
+    return np.asarray(found.x, np.float64)

@@ -27,10 +27,9 @@ from lineup.calibration.calibration import (
     features_from_scores,
 )
 from lineup.errors import CalibrationError
+from lineup.types import Float64Array
 from lineup_lab.fitting.logit import Choices, Ridge, fit_choices
 from lineup_lab.fitting.table import ScoreTable, label_weights
-
-Float64Array = npt.NDArray[np.float64]
 
 RIDGE = 0.5
 """Pull of every coefficient to 0, in queries: with few of them a calibration claims little."""

@@ -13,8 +13,7 @@ from lineup.calibration.calibration import EvidenceKind
 from lineup.errors import CalibrationError
 from lineup.fusion import prior_from_candidates
 from lineup.results import REAL, UNKNOWN
-
-Float64Array = npt.NDArray[np.float64]
+from lineup.types import Float64Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lineup.classifier import log_softmax
 from lineup.errors import ClassifierError, GalleryError
 from lineup_lab.fitting.classifier import classifier_from_fingerprints
 
@@ -96,3 +97,37 @@ def test_parts_that_do_not_fit_are_refused(known, field, value, message):
 
     with pytest.raises(ClassifierError, match=message):
         replace(classifier, **{field: value})
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_fit_is_the_minimum_of_the_balanced_loss(known, rows, count):
+    known = {name: known[name][: 6 + 9 * i] for i, name in enumerate([*known][:count])}
+    fit = classifier_from_fingerprints(known, fingerprint_digest="d1", ridge=0.01)
+    images = np.concatenate([*known.values()]).astype(float)
+    labels = np.repeat(np.arange(count), [len(one) for one in known.values()])
+
+    def loss(weights, bias):
+        picked = log_softmax(images @ weights.T + bias)[np.arange(len(labels)), labels]
+        by_class = [picked[labels == k].mean() for k in range(count)]
+        return 0.01 / 2 * np.square(weights).sum() - np.mean(by_class)
+
+    weights, bias = fit.weights.astype(float), fit.bias.astype(float)
+    assert bias.sum() == pytest.approx(0, abs=1e-4)
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        nudge = 1e-2 * rng.normal(size=weights.shape)
+        assert loss(weights + nudge, bias + nudge[:, 0]) > loss(weights, bias)
+
+
+def test_biases_of_balanced_classes_do_not_follow_their_sizes(rows):
+    known = {"many": rows(1000, noise=1.0, seed=1), "few": rows(1000, noise=1.0, seed=2)[:10]}
+
+    fit = classifier_from_fingerprints(known, fingerprint_digest="d1", ridge=1.0)
+
+    assert np.abs(fit.bias).max() < 0.1
+
+
+def test_log_softmax_neither_overflows_nor_loses_small_probabilities():
+    logs = log_softmax(np.array([[1e4, 0.0], [0.0, -800.0]]))
+
+    np.testing.assert_allclose(logs, [[0.0, -1e4], [0.0, -800.0]])

@@ -5,7 +5,7 @@ import pytest
 
 from lineup.calibration.calibration import FamilyRule
 from lineup.calibration.verdict import inseparable_members
-from lineup_lab.fitting.family import NEVER, families_from_names, fit_family, isotonic
+from lineup_lab.fitting.rules import NEVER, families_from_names, fit_family
 
 CANDIDATES = ("a", "b", "c")
 
@@ -20,14 +20,6 @@ def test_only_what_two_candidates_share_is_a_family():
     names = {"a": "vae-1", "b": "vae-1", "c": "vae-2"}
 
     assert families_from_names(names) == {"vae-1": ("a", "b")}
-
-
-def test_isotonic_is_the_reference_of_scikit_learn():
-    isotonic_module = pytest.importorskip("sklearn.isotonic")
-    values = np.random.default_rng(0).random(50)
-
-    expected = isotonic_module.isotonic_regression(values)
-    np.testing.assert_allclose(isotonic(values), expected)
 
 
 def test_the_rule_names_a_member_only_where_it_was_right():

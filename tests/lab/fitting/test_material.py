@@ -12,7 +12,7 @@ from lineup.gallery.archive import write_archive
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.store import GalleryStore
 from lineup.paths import shipped_dir
-from lineup_lab.fitting.material import (
+from lineup_lab.fitting.classifier import (
     classes_from_gallery,
     holds_fingerprints,
     reject_from_gallery,

@@ -1,21 +1,30 @@
-"""Siblings: when candidates that share a VAE are reported together.
+"""What is read off posteriors of queries that took no part in their fit.
 
-A family is decisive when its members together are more probable than any other candidate or
-family, and than none of them. The best member's share of the family's posterior then says how well
-it stands out. Calibration queries of the family tell from which share on the best member is the
-right one often enough; below it the family is the answer.
+Families: candidates that share a VAE may not be separable. A family is decisive when its members
+together are more probable than any other candidate or family, and than none of them. The best
+member's share of the family's posterior then says how well it stands out. Calibration queries tell
+from which share on the best member is the right one often enough; below it the family is the
+answer.
+
+Conformal sets: labels among which the true one is, with a stated probability. Split conformal
+prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005; Sadinle et al., "Least
+ambiguous set-valued classifiers", 2019): a label belongs to the set when its posterior is not below
+a threshold that calibration queries of that label met at the stated rate. Queries of candidates,
+unknown ones and photographs have thresholds of their own, so that the coverage holds for each of
+the three, however often it comes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.isotonic import isotonic_regression
 
-from lineup.calibration.calibration import FamilyRule
-
-Float64Array = npt.NDArray[np.float64]
+from lineup.calibration.calibration import ConformalThresholds, FamilyRule
+from lineup.types import Float64Array
 
 MIN_QUERIES = 10
 """Fewer queries of a family leave its rule at the share that a right posterior asks for."""
@@ -74,7 +83,7 @@ def _separating_share(shares: Float64Array, right: npt.NDArray[np.bool_], level:
     if len(shares) < MIN_QUERIES:
         return level  # the share is the probability of being right, if the posterior is
     order = np.argsort(shares, kind="stable")
-    accuracy = isotonic(right[order].astype(np.float64))
+    accuracy = isotonic_regression(right[order].astype(np.float64))
     enough = np.flatnonzero(accuracy >= level)
     if enough.size < MIN_QUERIES:  # a few at the top are right by luck even when members are alike
         return NEVER
@@ -83,16 +92,32 @@ def _separating_share(shares: Float64Array, right: npt.NDArray[np.bool_], level:
     return min(lowest, level) if enough[0] == 0 else lowest
 
 
-def isotonic(values: Float64Array) -> Float64Array:
-    """Return the rising sequence next to `values` in squares, by pooling adjacent violators."""
-    means: list[float] = []
-    sizes: list[int] = []
-    for value in values.tolist():
-        mean, size = value, 1
-        while means and means[-1] >= mean:
-            previous, count = means.pop(), sizes.pop()
-            mean = (mean * size + previous * count) / (size + count)
-            size += count
-        means.append(mean)
-        sizes.append(size)
-    return np.repeat(np.array(means), sizes)
+def fit_thresholds(
+    log_posterior: Float64Array, truth: npt.NDArray[np.intp], level: float
+) -> ConformalThresholds:
+    """Return thresholds that the true label meets with at least a probability of `level`.
+
+    Args:
+        log_posterior: Of queries that the posterior was not fitted on, shape (N, K + 2).
+        truth: Their labels, shape (N,).
+        level: 0..1 exclusive.
+    """
+    own = log_posterior[np.arange(len(truth)), truth]
+    unknown = log_posterior.shape[1] - 2
+    return ConformalThresholds(
+        candidates=conformal_quantile(own[truth < unknown], level),
+        unknown=conformal_quantile(own[truth == unknown], level),
+        real=conformal_quantile(own[truth == unknown + 1], level),
+    )
+
+
+def conformal_quantile(values: Float64Array, level: float) -> float:
+    """Return the bound that a further value is not below with at least a probability of `level`.
+
+    Of n values it is the ceil((n + 1) * level)-th highest, exact for finite n when all n + 1 are
+    exchangeable; -inf when n is too small for the level.
+    """
+    rank = math.ceil((len(values) + 1) * level)
+    if rank > len(values):
+        return -math.inf
+    return float(np.sort(values)[len(values) - rank])
