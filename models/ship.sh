@@ -22,13 +22,14 @@ fi
 mkdir -p "$data/bundles"
 lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
 
-rm -rf "$data/gallery" "$data/samples"
+# A gallery ships as one file: enrolled into a folder, then exported.
+rm -rf "$data/samples"
 enroll() { # NAME DIR PROVENANCE [OPTIONS]
     local name=$1 folder=$2 provenance=$3
     shift 3
     lineup enroll "$name" "$folder" --provenance "$provenance" --device cpu "$@"
 }
-shipped=(--gallery "$data/gallery")
+shipped=(--gallery "$work/gallery")
 enroll dalle-mini "$shared/generated/dalle-mini" \
     "DALL-E mini, 256 px PNG, from the public repository dcsan/imagen" "${shipped[@]}"
 enroll dalle3 "$shared/generated/dalle3" \
@@ -41,16 +42,17 @@ python "$(dirname "$0")/../benchmarks/verification_set.py" --shared "$shared" --
 enroll real "$work/set/photographs" \
     "Photographs that the fit held out, from ImageNet samples, pets, BSDS500 and Urban100" \
     --role real "${shipped[@]}"
+lineup gallery export "$data/gallery.safetensors" "${shipped[@]}"
 
-rm -rf "$data/reject"
 enroll simulated "$checkpoint/reject" \
     "Photographs through simulated generators, one of each of 100: none of anybody's sources" \
-    --gallery "$data/reject"
+    --gallery "$work/reject"
+lineup gallery export "$data/reject.safetensors" --gallery "$work/reject"
 
 python -m lineup_models.samples --output "$data/samples"
 for source in nearest shuffle; do
     enroll "sketch-$source" "$data/samples/support/$source" \
-        "Drawn by lineup_models.samples" --gallery "$data/samples/gallery"
+        "Drawn by lineup_models.samples" --gallery "$work/sketches"
 done
+lineup gallery export "$data/samples/gallery.safetensors" --gallery "$work/sketches"
 rm -rf "$data/samples/support"
-find "$data" -name .lock -delete

@@ -22,11 +22,12 @@ done
 # Fingerprints of what each candidate drew of 64 scenes.
 [ -d "$work/enrol" ] || python benchmarks/attribution_set.py --split validation --first 0 \
     --count 64 --output "$work/enrol" $candidates
-rm -rf "$data/lineups/pocket/gallery"
+rm -rf "$work/gallery"
 for name in $candidates; do
-    lineup enroll "$name" "$work/enrol/$name" --gallery "$data/lineups/pocket/gallery" \
+    lineup enroll "$name" "$work/enrol/$name" --gallery "$work/gallery" \
         --provenance "drawn by $name, pocket world, validation scenes"
 done
+lineup gallery export "$data/lineups/pocket/gallery.safetensors" --gallery "$work/gallery"
 
 # Other scenes to calibrate on, with photographs beside them.
 if [ ! -d "$work/calibration" ]; then

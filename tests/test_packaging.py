@@ -42,8 +42,8 @@ def test_top_level_names(wheel):
         "lineup/bundles/manifest.schema.json",
         "lineup/data/report.html.j2",
         "lineup/data/bundles/whitened-spectrum/manifest.json",
-        "lineup/data/gallery/manifest.json",
-        "lineup/data/samples/gallery/manifest.json",
+        "lineup/data/gallery.safetensors",
+        "lineup/data/samples/gallery.safetensors",
     ],
 )
 def test_data_is_shipped(wheel, name):

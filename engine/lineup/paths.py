@@ -21,9 +21,9 @@ def home_dir() -> Path:
     return Path(platformdirs.user_cache_dir("lineup", appauthor=False))
 
 
-def shipped_reject_dir() -> Path:
+def shipped_reject_path() -> Path:
     """Return the shipped gallery of simulated generators, which is none of any sources."""
-    return shipped_dir() / "reject"
+    return shipped_dir() / "reject.safetensors"
 
 
 def shipped_dir() -> Path:

@@ -10,8 +10,9 @@ from click.testing import CliRunner
 from lineup import image_from_path, open_engine
 from lineup.cli.demo import demo
 from lineup.errors import GalleryError, SourceNotFoundError
-from lineup.gallery.gallery import SourceRole
+from lineup.gallery.gallery import Gallery, SourceRole
 from lineup.gallery.opening import open_gallery
+from lineup.gallery.tensors import write_gallery
 from lineup.paths import shipped_dir
 
 SAMPLES = shipped_dir() / "samples"
@@ -19,7 +20,7 @@ SAMPLES = shipped_dir() / "samples"
 
 @pytest.fixture(scope="module")
 def engine():
-    with open_engine(device="cpu", gallery=SAMPLES / "gallery") as opened:
+    with open_engine(device="cpu", gallery=SAMPLES / "gallery.safetensors") as opened:
         yield opened
 
 
@@ -37,7 +38,7 @@ def test_the_shipped_gallery_was_made_with_the_shipped_bundle():
 
 
 def test_every_shipped_source_tells_where_it_comes_from():
-    for support in open_gallery(shipped_dir() / "gallery").sources.values():
+    for support in open_gallery(shipped_dir() / "gallery.safetensors").sources.values():
         assert len(support.provenance) > 20
 
 
@@ -88,13 +89,12 @@ def test_the_run_id_follows_gallery_and_evidence(engine):
 
 
 def test_a_gallery_of_another_fingerprint_is_refused(tmp_path):
-    manifest = json.loads((SAMPLES / "gallery" / "manifest.json").read_text())
-    manifest["fingerprint"]["digest"] = "0" * 64
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    (tmp_path / "sources").symlink_to(SAMPLES / "gallery" / "sources")
+    shipped = open_gallery(SAMPLES / "gallery.safetensors")
+    other = tmp_path / "other.safetensors"
+    write_gallery(other, Gallery("0" * 64, shipped.sources))
 
     with pytest.raises(GalleryError, match="was made with the fingerprint"):
-        open_engine(device="cpu", gallery=tmp_path)
+        open_engine(device="cpu", gallery=other)
 
 
 def test_the_demo_scans_the_samples_and_writes_a_report(tmp_path):

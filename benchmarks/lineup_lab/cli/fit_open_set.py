@@ -14,7 +14,7 @@ import click
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
 from lineup.cli.progress import progress_of_files, say
 from lineup.errors import UsageError
-from lineup.paths import shipped_reject_dir
+from lineup.paths import shipped_reject_path
 from lineup_lab.cli.evaluation import labelled_sources
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def reject_path(_: click.Context, __: click.Parameter, value: str | None) -> Pat
     """Return what `--reject` means: the shipped fingerprints, none, or a path."""
     if value is None or value == NOTHING:
         return None
-    return shipped_reject_dir() if value == SHIPPED else Path(value)
+    return shipped_reject_path() if value == SHIPPED else Path(value)
 
 
 @click.command("fit-open-set", short_help="Fit a classifier of known sources and the unknown.")
@@ -42,7 +42,7 @@ def reject_path(_: click.Context, __: click.Parameter, value: str | None) -> Pat
     "--gallery",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="Take the sources of a gallery folder or archive instead of DIR.  [default: the shipped "
+    help="Take the sources of a gallery folder or file instead of DIR.  [default: the shipped "
     "gallery and your own enrolments]",
 )
 @click.option(
@@ -199,7 +199,7 @@ def _classifier(
     assert digest is not None
     reject = None
     if request.reject is not None:
-        if request.reject == shipped_reject_dir():
+        if request.reject == shipped_reject_path():
             reject = shipped_reject(fingerprint_digest=digest)
             if reject is None:
                 say(messages, "The shipped fingerprints to reject are of another bundle: left out.")
@@ -242,8 +242,7 @@ def _classes_from_gallery(
 ) -> tuple[dict[str, Float32Array], str]:
     """Return the fingerprints per class of a gallery, and the digest of their bundle."""
     from lineup.gallery.gallery import fingerprint_mismatch
-    from lineup.gallery.opening import open_gallery
-    from lineup.gallery.transfer import gallery_from_path
+    from lineup.gallery.opening import gallery_from_path, open_gallery
     from lineup_lab.fitting.classifier import classes_from_gallery
 
     gallery = open_gallery() if path is None else gallery_from_path(path)

@@ -22,10 +22,10 @@ from lineup.evidence.batch import (
     fingerprints_from_paths,
 )
 from lineup.gallery.gallery import Gallery, check_fingerprints, fingerprint_mismatch
+from lineup.gallery.opening import gallery_from_path
 from lineup.gallery.store import MANIFEST
-from lineup.gallery.transfer import gallery_from_path
 from lineup.imaging.find import find_images
-from lineup.paths import shipped_reject_dir
+from lineup.paths import shipped_reject_path
 from lineup.results import REAL
 from lineup.types import Float32Array
 
@@ -108,7 +108,7 @@ def classes_from_gallery(gallery: Gallery) -> dict[str, Float32Array]:
 
 
 def holds_fingerprints(path: Path) -> bool:
-    """Return whether a path is a gallery (folder or archive) and not a folder of images.
+    """Return whether a path is a gallery (folder or file) and not a folder of images.
 
     Raises:
         UsageError: There is nothing at the path.
@@ -116,13 +116,13 @@ def holds_fingerprints(path: Path) -> bool:
     if not path.exists():
         raise UsageError(
             f"{path} does not exist.",
-            hint="Give a gallery folder, an archive of one, or a folder of images.",
+            hint="Give a gallery, as a folder or as one file, or a folder of images.",
         )
     return path.is_file() or (path / MANIFEST).is_file()
 
 
 def reject_from_gallery(path: Path, *, fingerprint_digest: str) -> Float32Array:
-    """Return every fingerprint of a gallery folder or archive, shape (R, D), whatever its source.
+    """Return every fingerprint of a gallery (folder or file), shape (R, D), whatever its source.
 
     Raises:
         GalleryError: It cannot be read, or was made with another fingerprint bundle.
@@ -140,7 +140,7 @@ def shipped_reject(*, fingerprint_digest: str) -> Float32Array | None:
 
     None where they were made with another fingerprint bundle than the one in use.
     """
-    path = shipped_reject_dir()
+    path = shipped_reject_path()
     gallery = gallery_from_path(path)
     if gallery.fingerprint_digest != fingerprint_digest:
         return None

@@ -44,7 +44,7 @@ def _scan(output: Path) -> None:
     from lineup.engine import Engine
     from lineup.evidence.fingerprint import open_extractor
     from lineup.files import write_atomic
-    from lineup.gallery.opening import open_gallery
+    from lineup.gallery.opening import open_gallery, shipped_path
     from lineup.paths import shipped_dir
     from lineup.report import write_report
     from lineup.scan.pipeline import scan_rows
@@ -52,8 +52,8 @@ def _scan(output: Path) -> None:
 
     samples = shipped_dir() / "samples"
     extractor = open_extractor(device="cpu")
-    known = open_gallery(shipped_dir() / "gallery", fingerprint_digest=extractor.digest)
-    sketches = open_gallery(samples / "gallery", fingerprint_digest=extractor.digest)
+    known = open_gallery(shipped_path(), fingerprint_digest=extractor.digest)
+    sketches = open_gallery(samples / "gallery.safetensors", fingerprint_digest=extractor.digest)
     with Engine(extractor, known.merged_with(sketches)) as engine:
         rows = list(scan_rows(sorted(samples.glob("*.png")), engine))
     records = [record_from_row(row) for row in rows]

@@ -14,7 +14,7 @@ from lineup.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lineup.gallery.summary import SourceDetails, SourceEntry
+    from lineup.gallery.opening import SourceDetails, SourceEntry
 
 DIGEST_DIGITS = 12
 
@@ -29,7 +29,7 @@ def gallery() -> None:
 @json_option
 def list_sources(gallery: Path | None, as_json: bool) -> None:
     """List the sources of the shipped gallery and your own, or of the gallery DIR."""
-    from lineup.gallery.summary import source_entries
+    from lineup.gallery.opening import source_entries
 
     entries = source_entries(gallery)
     if as_json:
@@ -50,7 +50,7 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
     Coherence is the mean cosine over all pairs of its images' fingerprints: near 0 the images
     have nothing in common, and attributions to the source cannot be trusted.
     """
-    from lineup.gallery.summary import source_details
+    from lineup.gallery.opening import source_details
 
     details = source_details(name, gallery)
     if as_json:
@@ -76,8 +76,7 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
 def remove(name: str, yes: bool, gallery: Path | None) -> None:
     """Remove the source NAME from your gallery, or from the gallery DIR."""
     from lineup.gallery.gallery import source_not_found
-    from lineup.gallery.opening import user_store
-    from lineup.gallery.summary import Origin, source_entries
+    from lineup.gallery.opening import Origin, source_entries, user_store
 
     entries = source_entries(gallery)
     mine = {entry.name: entry for entry in entries if entry.origin is Origin.USER}
@@ -110,11 +109,11 @@ def export_sources(file: Path, sources: tuple[str, ...], gallery: Path | None) -
 
     The file holds fingerprints and hashes of the images, never pixels.
     """
-    from lineup.gallery.archive import write_archive
     from lineup.gallery.opening import open_gallery
+    from lineup.gallery.tensors import write_gallery
 
     opened = open_gallery(gallery)
-    write_archive(file, opened, sources=sources or None)
+    write_gallery(file, opened, sources=sources or None)
     names = sorted(set(sources or opened.sources))
     click.echo(f"wrote {', '.join(names)} to {file}")
 
@@ -127,8 +126,12 @@ def import_sources(path: Path, gallery: Path | None) -> None:
 
     Images that are there already are skipped. Either everything is imported or nothing.
     """
-    from lineup.gallery.opening import shipped_gallery, user_store
-    from lineup.gallery.transfer import gallery_from_path, import_gallery
+    from lineup.gallery.opening import (
+        gallery_from_path,
+        import_gallery,
+        shipped_gallery,
+        user_store,
+    )
 
     incoming = gallery_from_path(path)
     added = import_gallery(

@@ -20,7 +20,7 @@ NORM_TOLERANCE = 1e-3
 """Largest |norm - 1| of a fingerprint; float32 rounding of a normalised row stays far below it."""
 
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DIGEST_PATTERN = re.compile(r"[A-Za-z0-9:._-]{1,128}")
+DIGEST_PATTERN = r"[A-Za-z0-9:._-]{1,128}"
 _ID_PATTERN = re.compile(r"[0-9a-f]{64}")
 
 
@@ -212,7 +212,7 @@ def check_fingerprint_digest(digest: str) -> None:
     Raises:
         GalleryError: It is not 1 to 128 of `A-Za-z0-9:._-`.
     """
-    if not isinstance(digest, str) or not _DIGEST_PATTERN.fullmatch(digest):
+    if not isinstance(digest, str) or not re.fullmatch(DIGEST_PATTERN, digest):
         raise GalleryError(f"{digest!r} is not the digest of a fingerprint bundle")
 
 
@@ -286,7 +286,7 @@ def source_not_found(name: str, known: Mapping[str, object]) -> SourceNotFoundEr
 
 
 def _one_line(text: str, name: str) -> str:
-    """Return `text` fit to be printed to a terminal, which archives of strangers are not."""
+    """Return `text` fit to be printed to a terminal, which galleries of strangers are not."""
     line = " ".join(text.split())
     if not line.isprintable():
         raise GalleryError(f"source {name!r}: the provenance has control characters: {line!r}")

@@ -1,46 +1,131 @@
-"""The galleries of this machine: the shipped one, the user's own, and folders that are named."""
+"""The galleries of this machine, opened, merged and listed.
+
+There is the shipped one, the user's own, and those that are named: a folder, or one file.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
+import numpy as np
+
 from lineup.errors import GalleryError
-from lineup.gallery.gallery import Gallery, fingerprint_mismatch
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, fingerprint_mismatch
+from lineup.gallery.manifest import GalleryManifest
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.tensors import gallery_from_file, manifest_from_file
 from lineup.paths import home_dir, shipped_dir
 
 
-def shipped_store() -> GalleryStore:
-    """Return the store of the gallery inside the package; never change it."""
-    return GalleryStore(shipped_dir() / "gallery")
+class Origin(str, Enum):
+    """Where a source is stored."""
+
+    SHIPPED = "shipped"
+    """In the package, read-only."""
+
+    USER = "user"
+    """In the user's own gallery, or in the one that was named."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """One source of one gallery, from its manifest alone.
+
+    Attributes:
+        name: Name of the source.
+        role: Generator or photographs.
+        count: Number of images.
+        origin: Where it is stored.
+        provenance: Where the images came from.
+        updated: Time of the last change, UTC, ISO 8601; None in a gallery of one file.
+        fingerprint: Digest of the bundle that made the fingerprints.
+    """
+
+    name: str
+    role: SourceRole
+    count: int
+    origin: Origin
+    provenance: str
+    updated: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDetails:
+    """One source as a scan sees it, over all folders that hold images of it.
+
+    Attributes:
+        name: Name of the source.
+        role: Generator or photographs.
+        count: Number of different images.
+        coherence: Mean cosine over all pairs of its fingerprints, -1..1; None for one image.
+            The higher, the more alike its images' fingerprints.
+        provenance: Where the images came from.
+        origins: Where it is stored.
+        fingerprint: Digest of the bundle that made the fingerprints.
+    """
+
+    name: str
+    role: SourceRole
+    count: int
+    coherence: float | None
+    provenance: str
+    origins: tuple[Origin, ...]
+    fingerprint: str
+
+
+def shipped_path() -> Path:
+    """Return where the gallery inside the package is: one file."""
+    return shipped_dir() / "gallery.safetensors"
 
 
 def shipped_gallery() -> Gallery | None:
     """Return the gallery inside the package; None in a build without one.
 
     Raises:
-        GalleryError: A file of it is missing, altered or malformed.
+        GalleryError: It is altered or malformed.
     """
-    return _read_if_filled(shipped_store())
+    path = shipped_path()
+    return gallery_from_file(path) if path.exists() else None
 
 
 def user_store(path: Path | None = None) -> GalleryStore:
-    """Return the store that enrolments go to: `path`, or the user's own gallery."""
+    """Return the store that enrolments go to: the folder `path`, or the user's own gallery.
+
+    Raises:
+        GalleryError: `path` is a file.
+    """
+    if path is not None and path.is_file():
+        raise GalleryError(
+            f"{path} is a file; only a gallery folder can be changed",
+            hint=f"Make a folder of it with lineup gallery import {path} --gallery DIR.",
+        )
     return GalleryStore(path if path is not None else home_dir() / "gallery")
+
+
+def gallery_from_path(path: Path) -> Gallery:
+    """Read a gallery folder or a gallery of one file.
+
+    Raises:
+        GalleryError: It is neither, or it is damaged.
+    """
+    return gallery_from_file(path) if path.is_file() else GalleryStore(path).read()
 
 
 def open_gallery(path: Path | None = None, *, fingerprint_digest: str | None = None) -> Gallery:
     """Load a gallery.
 
     Args:
-        path: A gallery folder; None merges the shipped gallery with the user's own.
+        path: A gallery folder or file; None merges the shipped gallery with the user's own.
         fingerprint_digest: Identity of the bundle in use; the gallery must have been made with it.
 
     Raises:
         GalleryError: There is no gallery, a file of it is missing, altered or malformed, or it
             was made with another fingerprint.
     """
-    gallery = user_store(path).read() if path is not None else _default_gallery()
+    gallery = gallery_from_path(path) if path is not None else _default_gallery()
     if fingerprint_digest is not None and gallery.fingerprint_digest != fingerprint_digest:
         where = "the gallery" if path is None else f"the gallery {path}"
         raise fingerprint_mismatch(where, gallery.fingerprint_digest, fingerprint_digest)
@@ -53,7 +138,7 @@ def joined_gallery(path: Path, *, fingerprint_digest: str) -> Gallery:
     Where those were made with another fingerprint they cannot be compared, and stay out.
 
     Args:
-        path: The lineup's gallery folder.
+        path: The lineup's gallery folder or file.
         fingerprint_digest: Identity of the bundle in use.
 
     Raises:
@@ -66,8 +151,84 @@ def joined_gallery(path: Path, *, fingerprint_digest: str) -> Gallery:
     return default.merged_with(gallery)
 
 
+def import_gallery(
+    store: GalleryStore, incoming: Gallery, *, base: Gallery | None = None
+) -> dict[str, int]:
+    """Merge a gallery into a store in one step, each image once.
+
+    Args:
+        store: Where the sources go.
+        incoming: What to merge.
+        base: A gallery that `store` is merged with when it is opened (the shipped one): what it
+            has is not stored again, and its fingerprint and roles must agree.
+
+    Returns:
+        How many images were really added, per source of `incoming`.
+
+    Raises:
+        GalleryError: Other fingerprint, conflicting roles, or the folder cannot be written.
+    """
+    added = dict.fromkeys(incoming.sources, 0)
+    if base is not None:
+        base.merged_with(incoming)  # raises where the two disagree
+        incoming = _without_images_of(base, incoming)
+    return added | store.merge(incoming)
+
+
+def source_entries(path: Path | None = None) -> list[SourceEntry]:
+    """List the sources of a gallery folder or file; None lists the shipped and the user's own.
+
+    Raises:
+        GalleryError: `path` holds no gallery, or a manifest cannot be read.
+    """
+    if path is not None:
+        manifest = _manifest(path)
+        if manifest is None:
+            raise GalleryError(
+                f"{path} is not a gallery", hint="Make one with lineup enroll NAME PATHS..."
+            )
+        return _entries(Origin.USER, manifest)
+    shipped = _manifest(shipped_path())
+    return _entries(Origin.SHIPPED, shipped) + _entries(Origin.USER, user_store().manifest())
+
+
+def source_details(name: str, path: Path | None = None) -> SourceDetails:
+    """Describe one source of a gallery; None looks into the shipped one and the user's own.
+
+    Raises:
+        SourceNotFoundError: There is no such source.
+        GalleryError: A file is missing, altered or malformed, or the two galleries were made
+            with different fingerprints.
+    """
+    gallery = open_gallery(path)
+    support = gallery.source(name)
+    entries = [entry for entry in source_entries(path) if entry.name == name]
+    return SourceDetails(
+        name=name,
+        role=support.role,
+        count=len(support),
+        coherence=coherence(support),
+        provenance=support.provenance,
+        origins=tuple(entry.origin for entry in entries),
+        fingerprint=gallery.fingerprint_digest,
+    )
+
+
+def coherence(support: SupportSet) -> float | None:
+    """Return the mean cosine over all pairs of different images, -1..1; None for one image.
+
+    |sum z|^2 is the sum over all ordered pairs, n of which are an image with itself.
+    """
+    count = len(support)
+    if count < 2:
+        return None
+    total = support.fingerprints.sum(axis=0, dtype=np.float64)
+    own = float(np.square(support.fingerprints, dtype=np.float64).sum())
+    return (float(total @ total) - own) / (count * (count - 1))
+
+
 def _default_gallery() -> Gallery:
-    shipped, user = shipped_gallery(), _read_if_filled(user_store())
+    shipped, user = shipped_gallery(), _user_gallery()
     if shipped is not None and user is not None:
         _check_same_fingerprint(shipped, user)
         return shipped.merged_with(user)
@@ -90,6 +251,48 @@ def _check_same_fingerprint(shipped: Gallery, user: Gallery) -> None:
     )
 
 
-def _read_if_filled(store: GalleryStore) -> Gallery | None:
+def _user_gallery() -> Gallery | None:
+    store = user_store()
     manifest = store.manifest()
     return store.read() if manifest is not None and manifest.sources else None
+
+
+def _without_images_of(base: Gallery, gallery: Gallery) -> Gallery:
+    rests = (
+        _without_ids(support, base.sources[name].ids if name in base.sources else ())
+        for name, support in gallery.sources.items()
+    )
+    sources = {rest.name: rest for rest in rests if rest is not None}
+    return Gallery(gallery.fingerprint_digest, sources, gallery.fingerprint_name)
+
+
+def _without_ids(support: SupportSet, ids: tuple[str, ...]) -> SupportSet | None:
+    known = set(ids)
+    rows = [row for row, image_id in enumerate(support.ids) if image_id not in known]
+    if not rows:
+        return None
+    rest_ids = tuple(support.ids[row] for row in rows)
+    return SupportSet(
+        support.name, support.role, support.fingerprints[rows], rest_ids, support.provenance
+    )
+
+
+def _manifest(path: Path) -> GalleryManifest | None:
+    return manifest_from_file(path) if path.is_file() else user_store(path).manifest()
+
+
+def _entries(origin: Origin, manifest: GalleryManifest | None) -> list[SourceEntry]:
+    if manifest is None:
+        return []
+    return [
+        SourceEntry(
+            name=name,
+            role=record.role,
+            count=record.count,
+            origin=origin,
+            provenance=record.provenance,
+            updated=record.updated,
+            fingerprint=manifest.fingerprint.digest,
+        )
+        for name, record in manifest.sources.items()
+    ]

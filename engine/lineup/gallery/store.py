@@ -11,7 +11,7 @@ files that no manifest names any more. Whatever a crash leaves behind goes with 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,13 +30,8 @@ from lineup.gallery.gallery import (
     role_mismatch,
     source_not_found,
 )
-from lineup.gallery.manifest import (
-    FingerprintRecord,
-    GalleryManifest,
-    manifest_from_bytes,
-    manifest_to_bytes,
-)
-from lineup.gallery.source_files import delete_files_except, read_source, write_source
+from lineup.gallery.manifest import GALLERY_MANIFEST, FingerprintRecord, GalleryManifest
+from lineup.gallery.tensors import read_source, write_source
 from lineup.results import REAL
 from lineup.types import Float32Array
 
@@ -253,9 +248,12 @@ class GalleryStore:
         raise fingerprint_mismatch(f"the gallery {self.path}", manifest.fingerprint.digest, digest)
 
     def _commit(self, manifest: GalleryManifest) -> None:
-        files.write_atomic(self.path / MANIFEST, manifest_to_bytes(manifest))
+        files.write_atomic(self.path / MANIFEST, GALLERY_MANIFEST.to_bytes(manifest))
         named = {record.file for record in manifest.sources.values()}
-        delete_files_except(self.path / SOURCES, named)
+        for path in (self.path / SOURCES).glob("*"):
+            if path.name not in named:
+                with suppress(OSError):  # open elsewhere on Windows; the next change gets it
+                    path.unlink()
         for leaving in self.path.glob(f".{MANIFEST}.*"):
             leaving.unlink(missing_ok=True)
 
@@ -272,7 +270,7 @@ class GalleryStore:
             raise GalleryError(f"cannot read {self.path / MANIFEST}: {error.strerror}") from error
 
     def _manifest_from(self, data: bytes) -> GalleryManifest:
-        return manifest_from_bytes(data, str(self.path / MANIFEST))
+        return GALLERY_MANIFEST.from_bytes(data, where=str(self.path / MANIFEST))
 
 
 def _role_for(name: str, role: SourceRole | None, manifest: GalleryManifest | None) -> SourceRole:

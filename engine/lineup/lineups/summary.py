@@ -10,7 +10,7 @@ from lineup.bundles.store import BundleStore
 from lineup.errors import BundleError
 from lineup.evidence.fingerprint import DEFAULT_BUNDLE
 from lineup.gallery.gallery import SourceRole
-from lineup.gallery.summary import source_entries
+from lineup.gallery.opening import source_entries
 from lineup.lineups.spec import CandidateSpec, settings_from_spec
 from lineup.lineups.store import Lineup
 from lineup.paths import home_dir

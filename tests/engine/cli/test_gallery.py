@@ -14,7 +14,7 @@ from lineup.evidence import fingerprint as fingerprint_module
 from lineup.evidence.provided import open_provided
 from lineup.files import sha256_from_file
 from lineup.gallery import opening as opening_module
-from lineup.gallery.opening import shipped_store, user_store
+from lineup.gallery.opening import user_store
 from lineup.gallery.store import GalleryStore
 
 
@@ -59,9 +59,15 @@ def extractor(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def shipped(tmp_path, monkeypatch):
-    """A shipped gallery that is empty until a test fills it."""
+    """Return a function that enrols a folder's images as a shipped source; there is none yet."""
     monkeypatch.setattr(opening_module, "shipped_dir", lambda: tmp_path / "shipped")
-    return shipped_store()
+
+    def ship(name, folder, *options):
+        store = tmp_path / "to-ship"
+        run(enroll, name, folder, "--gallery", store, *options)
+        run(gallery, "export", tmp_path / "shipped" / "gallery.safetensors", "--gallery", store)
+
+    return ship
 
 
 @pytest.fixture
@@ -124,7 +130,7 @@ class TestEnroll:
         assert user_store().manifest() is None
 
     def test_shipped_images_are_already_there(self, folder, shipped, tmp_path):
-        run(enroll, "sd", folder, "--gallery", shipped.path)
+        shipped("sd", folder)
         write_images(folder, 4)
         result = run(enroll, "sd", folder)
         assert result.stdout == "enrolled 1 new, 3 already there, 0 failed; sd now has 4 images\n"
@@ -141,7 +147,7 @@ class TestEnroll:
 
 class TestList:
     def test_sources_are_listed_with_their_origin(self, folder, shipped):
-        run(enroll, "sd", folder, "--gallery", shipped.path, "--provenance", "made here")
+        shipped("sd", folder, "--provenance", "made here")
         run(enroll, "real", folder)
         lines = run(gallery, "list").stdout.splitlines()
         assert lines[0].split() == [
@@ -207,13 +213,13 @@ class TestRemove:
         assert not user_store().read().sources
 
     def test_shipped_sources_stay(self, folder, shipped):
-        run(enroll, "sd", folder, "--gallery", shipped.path)
+        shipped("sd", folder)
         with pytest.raises(UsageError, match="ships with lineup"):
             run(gallery, "remove", "sd", "--yes")
         run(enroll, "sd", write_images(folder, 4))
         result = run(gallery, "remove", "sd", "--yes")
         assert result.stdout == "removed sd; the shipped images of the same name stay\n"
-        assert len(shipped.read().source("sd")) == 3
+        assert len(opening_module.shipped_gallery().source("sd")) == 3
 
     def test_an_absent_source_is_told(self, folder):
         run(enroll, "sd", folder)
@@ -255,7 +261,7 @@ class TestExportAndImport:
         assert list(user_store().read().sources) == ["sd"]
 
     def test_what_is_shipped_is_not_stored_again(self, folder, shipped, tmp_path):
-        run(enroll, "sd", folder, "--gallery", shipped.path)
+        shipped("sd", folder)
         archive = tmp_path / "all.safetensors"
         run(gallery, "export", archive)
         assert run(gallery, "import", archive).stdout == "sd: imported 0 new, 3 already there\n"

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from lineup.classifier import read_classifier
 from lineup.errors import ClassifierError, GalleryError, UsageError
-from lineup.gallery.archive import write_archive
+from lineup.gallery.tensors import write_gallery
 from lineup.paths import shipped_dir
 from lineup_lab.cli.eval import evaluate
 from lineup_lab.cli.fit_open_set import fit_open_set
@@ -128,7 +128,7 @@ def test_folders_are_fitted_with_photographs_as_real(root, tmp_path):
 
 
 def test_gallery_is_fitted_without_loading_a_model(colour_gallery, tmp_path, opened):
-    write_archive(tmp_path / "g.safetensors", colour_gallery)
+    write_gallery(tmp_path / "g.safetensors", colour_gallery)
     made = tmp_path / "c.safetensors"
 
     result = fitted(
@@ -144,7 +144,7 @@ def test_gallery_is_fitted_without_loading_a_model(colour_gallery, tmp_path, ope
 
 
 def test_the_shipped_gallery_is_fitted_with_what_ships_to_reject(tmp_path, opened):
-    gallery = shipped_dir() / "gallery"
+    gallery = shipped_dir() / "gallery.safetensors"
     wary, plain = tmp_path / "wary.safetensors", tmp_path / "plain.safetensors"
     assert fitted("--gallery", gallery, "-o", wary).exit_code == 0
     assert fitted("--gallery", gallery, "--reject", "none", "-o", plain).exit_code == 0
@@ -175,7 +175,7 @@ def test_unreadable_reject_image_gives_exit_code_1_and_a_classifier(root, tmp_pa
 
 def test_mistakes_of_a_fit_are_errors_of_the_tree(root, tmp_path, colour_gallery):
     made = tmp_path / "c.safetensors"
-    write_archive(tmp_path / "g.safetensors", colour_gallery)
+    write_gallery(tmp_path / "g.safetensors", colour_gallery)
     (tmp_path / "empty").mkdir()
     cases = [
         ([root, "--gallery", tmp_path / "g.safetensors"], UsageError, "both given"),

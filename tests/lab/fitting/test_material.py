@@ -8,10 +8,10 @@ import pytest
 
 from lineup.errors import ClassifierError, GalleryError, UsageError
 from lineup.evidence.batch import FailedFile
-from lineup.gallery.archive import write_archive
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.opening import shipped_gallery
 from lineup.gallery.store import GalleryStore
-from lineup.paths import shipped_dir
+from lineup.gallery.tensors import write_gallery
 from lineup_lab.fitting.classifier import (
     classes_from_gallery,
     holds_fingerprints,
@@ -54,7 +54,7 @@ def test_classes_of_a_gallery_are_its_candidates_and_photographs(gallery):
 
 
 def test_archive_and_folder_give_every_fingerprint_to_reject(gallery, tmp_path):
-    write_archive(tmp_path / "g.safetensors", gallery)
+    write_gallery(tmp_path / "g.safetensors", gallery)
     store = GalleryStore(tmp_path / "folder")
     store.merge(gallery)
 
@@ -64,7 +64,7 @@ def test_archive_and_folder_give_every_fingerprint_to_reject(gallery, tmp_path):
 
 
 def test_gallery_of_another_fingerprint_is_refused(gallery, tmp_path):
-    write_archive(tmp_path / "g.safetensors", gallery)
+    write_gallery(tmp_path / "g.safetensors", gallery)
 
     with pytest.raises(GalleryError, match="was made with the fingerprint d1ge57"):
         reject_from_gallery(tmp_path / "g.safetensors", fingerprint_digest="0ther")
@@ -91,7 +91,7 @@ def test_nothing_to_reject_is_refused(tmp_path):
 
 
 def test_the_shipped_fingerprints_belong_to_the_shipped_bundle_and_to_no_other():
-    digest = GalleryStore(shipped_dir() / "gallery").read().fingerprint_digest
+    digest = shipped_gallery().fingerprint_digest
     reject = shipped_reject(fingerprint_digest=digest)
 
     assert reject is not None

@@ -11,8 +11,8 @@ from safetensors.numpy import save
 
 from lineup import files
 from lineup.errors import GalleryError, SourceNotFoundError
-from lineup.gallery.archive import HEADER_KEY, gallery_from_archive, write_archive
 from lineup.gallery.gallery import SourceRole
+from lineup.gallery.tensors import HEADER_KEY, gallery_from_file, write_gallery
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def archive(tmp_path, make_gallery, make_support):
         make_support("sd.1", 2),
     )
     path = tmp_path / "gallery.safetensors"
-    write_archive(path, gallery)
+    write_gallery(path, gallery)
     return path
 
 
@@ -47,7 +47,7 @@ def rewrite(archive):
 
 
 def test_an_archive_holds_the_whole_gallery(archive):
-    gallery = gallery_from_archive(archive)
+    gallery = gallery_from_file(archive)
     assert list(gallery.sources) == ["dalle3", "real", "sd.1"]
     assert gallery.source("real").role is SourceRole.REAL
     assert gallery.source("dalle3").provenance == "press kit"
@@ -56,21 +56,21 @@ def test_an_archive_holds_the_whole_gallery(archive):
 
 
 def test_copies_of_copies_keep_their_identity(archive, tmp_path):
-    first = gallery_from_archive(archive)
-    write_archive(tmp_path / "copy", first)
-    assert gallery_from_archive(tmp_path / "copy").digest == first.digest
+    first = gallery_from_file(archive)
+    write_gallery(tmp_path / "copy", first)
+    assert gallery_from_file(tmp_path / "copy").digest == first.digest
     assert (tmp_path / "copy").read_bytes() == archive.read_bytes()
 
 
 def test_some_sources_can_be_written_alone(tmp_path, make_gallery, make_support):
     gallery = make_gallery(make_support(), make_support("sd"))
     path = tmp_path / "sd.safetensors"
-    write_archive(path, gallery, sources=["sd", "sd"])
-    assert list(gallery_from_archive(path).sources) == ["sd"]
+    write_gallery(path, gallery, sources=["sd", "sd"])
+    assert list(gallery_from_file(path).sources) == ["sd"]
     with pytest.raises(SourceNotFoundError, match="'sdxl'"):
-        write_archive(path, gallery, sources=["sdxl"])
+        write_gallery(path, gallery, sources=["sdxl"])
     with pytest.raises(GalleryError, match="at least one source"):
-        write_archive(path, make_gallery())
+        write_gallery(path, make_gallery())
 
 
 def test_an_archive_is_written_whole_or_not_at_all(
@@ -83,7 +83,7 @@ def test_an_archive_is_written_whole_or_not_at_all(
 
     monkeypatch.setattr(files.os, "fsync", full_disk)
     with pytest.raises(GalleryError, match="No space left"):
-        write_archive(archive, make_gallery(make_support("sd")))
+        write_gallery(archive, make_gallery(make_support("sd")))
     assert archive.read_bytes() == before
     assert list(tmp_path.iterdir()) == [archive]
 
@@ -112,20 +112,29 @@ def rename_source(old, new):
     ("change", "message"),
     [
         (set_field(["schema_version"], 2), "this lineup reads up to 1"),
-        (set_field(["schema_version"], None), "'schema_version' is missing"),
-        (set_field(["fingerprint"], None), "'fingerprint' is missing"),
-        (set_field(["fingerprint", "digest"], ""), "not the digest"),
-        (set_field(["fingerprint", "dimension"], 7), "header says dimension 7"),
-        (set_field(["sources"], None), "'sources' is missing"),
-        (set_field(["sources"], {}), "dimension 48, the fingerprints have None"),
+        (set_field(["schema_version"], None), "schema_version: missing"),
+        (set_field(["fingerprint"], None), "fingerprint: missing"),
+        (set_field(["fingerprint", "digest"], ""), "fingerprint.digest: expected str matching"),
+        (
+            set_field(["fingerprint", "dimension"], 7),
+            "of dimension 48, the manifest says [35] of 7",
+        ),
+        (set_field(["sources"], None), "sources: missing"),
+        (set_field(["sources", "real", "more"], 1), r"sources\.real\.more: unknown field"),
         (set_field(["sources", "real", "role"], "candidate"), "'real' cannot name a candidate"),
-        (set_field(["sources", "real", "role"], 7), "'role' must be of type str"),
-        (set_field(["sources", "real", "count"], 4), "header says 4 images, there are 3"),
+        (
+            set_field(["sources", "real", "role"], 7),
+            r"sources\.real\.role: expected one of candidate, real, got 7",
+        ),
+        (
+            set_field(["sources", "real", "count"], 4),
+            "3 fingerprints of dimension 48, the manifest says 4 of 48",
+        ),
         (set_field(["sources", "real", "sha256"], "0" * 64), "altered or damaged"),
         (set_field(["sources", "real", "provenance"], "\x1b]0;x"), "control characters"),
         (
             set_field(["sources", "sd"], {"role": "candidate"}),
-            "lacks the tensor 'fingerprints'|'pro",
+            r"sources\.sd\.count: missing",
         ),
         (rename_source("sd.1", "../x"), "cannot name a source"),
         (rename_source("sd.1", "/etc/passwd"), "cannot name a source"),
@@ -135,7 +144,7 @@ def rename_source(old, new):
 )
 def test_a_hostile_header_is_refused(rewrite, change, message):
     with pytest.raises(GalleryError, match=message):
-        gallery_from_archive(rewrite(change))
+        gallery_from_file(rewrite(change))
 
 
 @pytest.mark.parametrize(
@@ -148,7 +157,11 @@ def test_a_hostile_header_is_refused(rewrite, change, message):
         ("real/fingerprints", np.full((3, 48), np.nan, np.float16), "norm 1"),
         ("real/fingerprints", np.zeros((0, 48), np.float16), "must be float16 of the shape"),
         ("real/fingerprints", np.zeros((3, 4, 12), np.float16), "must be float16 of the shape"),
-        ("real/fingerprints", np.full((3, 16), 0.25, np.float16), "altered|one dimension"),
+        (
+            "real/fingerprints",
+            np.full((3, 16), 0.25, np.float16),
+            "3 fingerprints of dimension 16, the manifest says 3 of 48",
+        ),
         ("real/ids", np.zeros((3, 32), np.uint8), "only 1 different"),
         ("real/ids", np.zeros((3, 31), np.uint8), "ids must be uint8"),
         ("real/ids", np.zeros((2, 32), np.uint8), "ids must be uint8"),
@@ -156,7 +169,7 @@ def test_a_hostile_header_is_refused(rewrite, change, message):
 )
 def test_hostile_tensors_are_refused(rewrite, key, tensor, message):
     with pytest.raises(GalleryError, match=message):
-        gallery_from_archive(rewrite(tensors={key: tensor}))
+        gallery_from_file(rewrite(tensors={key: tensor}))
 
 
 @pytest.mark.parametrize(
@@ -164,14 +177,14 @@ def test_hostile_tensors_are_refused(rewrite, key, tensor, message):
     [
         ({}, "lacks 'lineup_gallery'"),
         ({"format": "pt"}, "lacks 'lineup_gallery'"),
-        ({HEADER_KEY: "not json"}, "not valid JSON"),
-        ({HEADER_KEY: "[1]"}, "must hold a JSON object"),
-        ({HEADER_KEY: "[" * 100_000}, "not valid JSON"),
+        ({HEADER_KEY: "not json"}, "not JSON"),
+        ({HEADER_KEY: "[1]"}, "expected an object, got an array"),
+        ({HEADER_KEY: "[" * 100_000}, "not JSON"),
     ],
 )
 def test_hostile_metadata_is_refused(rewrite, metadata, message):
     with pytest.raises(GalleryError, match=message):
-        gallery_from_archive(rewrite(metadata=metadata))
+        gallery_from_file(rewrite(metadata=metadata))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +207,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
     with pytest.raises(GalleryError, match=r"x\.safetensors is not"):
-        gallery_from_archive(path)
+        gallery_from_file(path)
 
 
 def test_a_truncated_archive_is_refused(archive):
@@ -202,7 +215,7 @@ def test_a_truncated_archive_is_refused(archive):
     for size in (4, 100, len(data) - 1):
         archive.write_bytes(data[:size])
         with pytest.raises(GalleryError, match="not a valid safetensors file"):
-            gallery_from_archive(archive)
+            gallery_from_file(archive)
 
 
 @pytest.mark.parametrize("kind", ["BF16", "F8_E4M3", "I16", "C64", "X"])
@@ -212,7 +225,7 @@ def test_a_number_format_that_numpy_lacks_is_refused(archive, kind):
     (length,) = struct.unpack("<Q", data[:8])
     archive.write_bytes(struct.pack("<Q", length + len(renamed) - len(data)) + renamed[8:])
     with pytest.raises(GalleryError, match=r"not a valid safetensors file|must be float16"):
-        gallery_from_archive(archive)
+        gallery_from_file(archive)
 
 
 def test_random_damage_is_an_error_or_harmless(archive):
@@ -223,9 +236,9 @@ def test_random_damage_is_an_error_or_harmless(archive):
         damaged[generator.randrange(len(data))] = generator.randrange(256)
         archive.write_bytes(damaged)
         with contextlib.suppress(GalleryError):
-            gallery_from_archive(archive)
+            gallery_from_file(archive)
 
 
 def test_an_absent_file_is_told(tmp_path):
     with pytest.raises(GalleryError, match="is not a file"):
-        gallery_from_archive(tmp_path / "absent.safetensors")
+        gallery_from_file(tmp_path / "absent.safetensors")

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from lineup.errors import GalleryError
-from lineup.gallery.codec import (
+from lineup.gallery.gallery import SourceRole
+from lineup.gallery.manifest import SourceRecord
+from lineup.gallery.tensors import (
     fingerprints_from_half,
     half_from_fingerprints,
     id_rows_from_ids,
@@ -12,7 +14,6 @@ from lineup.gallery.codec import (
     support_from_tensors,
     tensors_from_support,
 )
-from lineup.gallery.gallery import SourceRole
 
 
 def unit_rows(count: int, dimension: int, seed: int = 0) -> np.ndarray:
@@ -60,13 +61,13 @@ def test_ids_survive_as_bytes(make_support):
         ({"ids": np.zeros((5, 31), np.uint8)}, r"shape \(5, 32\)"),
         ({"ids": np.zeros((5, 32), np.int8)}, "must be uint8"),
         ({"ids": np.zeros((5, 32), np.uint8)}, "only 1 different"),
+        ({"fingerprints": np.eye(5, 9, dtype=np.float16)}, "dimension 9, the manifest says 5 of 8"),
     ],
 )
 def test_malformed_tensors_are_refused_by_name(make_support, change, message):
-    tensors = {**tensors_from_support(make_support()), **change}
+    tensors = {**tensors_from_support(make_support(dimension=8)), **change}
     tensors = {key: tensor for key, tensor in tensors.items() if tensor is not None}
+    record = SourceRecord(SourceRole.CANDIDATE, 5, "0" * 64)
     with pytest.raises(GalleryError, match=message) as caught:
-        support_from_tensors(
-            tensors, name="dalle3", role=SourceRole.CANDIDATE, provenance="", owner="FILE"
-        )
+        support_from_tensors(tensors, "dalle3", record, dimension=8, owner="FILE")
     assert "dalle3" in str(caught.value)
