@@ -48,6 +48,7 @@ from lineup_export.assembly import TOOLS, ExportOptions, tool_versions
 from lineup_export.component import Component
 from lineup_export.component_export import DTYPES, SAMPLE_INTERVAL_S
 from lineup_export.exporters import BLIP, BLIP_TASK, FAMILIES, Exporter, Family
+from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.parity import max_relative_error, outputs_from_file
 from lineup_export.precision import HalfPrecision, widened_parameters
@@ -92,7 +93,7 @@ def exported(
             opset=opset,
             mixed_precision=way.is_half,
             fuse_attention=way.is_fused,
-            folder=folder,
+            files=WeightFiles(folder),
         )
     # Torch's way is not to hold what optimum imports.
     from lineup_export.optimum_route import graph_from_optimum  # noqa: PLC0415
@@ -106,7 +107,7 @@ def exported(
             outputs,
             opset=opset,
             mixed_precision=way.is_half,
-            folder=folder,
+            files=WeightFiles(folder),
         )
 
 

@@ -61,6 +61,15 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file that nobody changes in place a second name, or copy it where that cannot be."""
+    try:
+        os.link(source, target)
+    except OSError:
+        # Another file system, one without hard links, or too many links: correct, only larger.
+        shutil.copyfile(source, target)
+
+
 @contextmanager
 def temporary_directory_beside(target: Path) -> Iterator[Path]:
     """Yield an empty hidden folder beside `target` that vanishes with the block.

@@ -22,6 +22,7 @@ from lineup.planning.measuring import bundle_with_costs
 from lineup_export.component import Component, ComponentReport, with_batch
 from lineup_export.component_export import add_component
 from lineup_export.exporters import Exporter, exporter_of
+from lineup_export.external import WeightFiles
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def write_bundle(
     writer = BundleWriter(target, described, overwrite=options.overwrite)
     try:
         with writer, temporary_directory_beside(target) as scratch:
+            weights = WeightFiles(scratch)
             for path, content in files.items():
                 writer.add_file(path, content)
             for number, component in enumerate(components):
@@ -104,7 +106,7 @@ def write_bundle(
                     component,
                     options.precision,
                     options.opset,
-                    scratch,
+                    weights,
                     exporter_of(component.role, options.exporter),
                 )
                 logger.info("%s: %s", component.role, report)

@@ -7,7 +7,6 @@ never holds more than its largest component.
 from __future__ import annotations
 
 import gc
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from lineup.types import AnyArray
 from lineup_export.component import Component, ComponentReport
 from lineup_export.divergence import Divergence, explained, graph_divergence, half_divergence
 from lineup_export.exporters import Exporter
+from lineup_export.external import WeightFiles
 from lineup_export.graph import GRAPH_NAME, OnnxGraph, graph_from_module, program_from_module
 from lineup_export.parity import (
     checked_parity,
@@ -60,7 +60,7 @@ def add_component(
     component: Component,
     precision: Precision,
     opset: int,
-    scratch: Path,
+    files: WeightFiles,
     exporter: Exporter = Exporter.TORCH,
 ) -> ComponentReport:
     """Export a component into a bundle.
@@ -70,7 +70,7 @@ def add_component(
         component: What to export.
         precision: Of weights and computation.
         opset: ONNX operator set.
-        scratch: Folder for the graph until it is in the bundle; on the bundle's file system.
+        files: Of all components; on the bundle's file system. Its folder takes the graph as well.
         exporter: Torch's, or optimum's for a role that it can export.
 
     Raises:
@@ -79,42 +79,39 @@ def add_component(
         RuntimeError: The module cannot be exported.
     """
     tolerance = dict(component.tolerances)[precision]
-    with tempfile.TemporaryDirectory(dir=scratch, prefix=f".{component.role}.") as name:
-        folder = Path(name)
-        exported = _exported(component, precision, tolerance, opset, folder, exporter)
-        # The runtime gets the memory that the module had.
-        gc.collect()
-        return_freed_memory()
-        graph, references = exported.graph, exported.references
-        with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
-            found = _outputs(component, graph.write(folder))
-        return_freed_memory()
-        try:
-            parity = checked_parity(
-                component.role,
-                _joined(found),
-                _joined(references),
-                reference=f"torch {torch.__version__} float32",
-                tolerance=tolerance,
-                samples=len(references),
-            )
-        except ParityError as error:
-            where = _graph_divergence(component, precision, exported.islands, opset, folder)
-            raise explained(error, where) from error
-        writer.add_graph(
+    exported = _exported(component, precision, tolerance, opset, files, exporter)
+    # The runtime gets the memory that the module had.
+    gc.collect()
+    return_freed_memory()
+    graph, references = exported.graph, exported.references
+    with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
+        found = _outputs(component, graph.write(files.folder))
+    return_freed_memory()
+    try:
+        parity = checked_parity(
             component.role,
-            graph.onnx,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-            opset=graph.opset,
-            parity=parity,
-            weights=graph.weights,
+            _joined(found),
+            _joined(references),
+            reference=f"torch {torch.__version__} float32",
+            tolerance=tolerance,
+            samples=len(references),
         )
-        size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except ParityError as error:
+        where = _graph_divergence(component, precision, exported.islands, opset, files.folder)
+        raise explained(error, where) from error
+    writer.add_graph(
+        component.role,
+        graph.onnx,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        opset=graph.opset,
+        parity=parity,
+        weights=graph.weights,
+    )
     return ComponentReport(
         role=component.role,
         parameters=exported.parameters,
-        size_bytes=size_bytes,
+        size_bytes=graph.size_bytes,
         islands=tuple(sorted(island.value for island in exported.islands)),
         parity=parity,
         cosine=lowest_cosine(_joined(found), _joined(references)),
@@ -130,7 +127,7 @@ def _exported(
     precision: Precision,
     tolerance: float,
     opset: int,
-    folder: Path,
+    files: WeightFiles,
     exporter: Exporter,
 ) -> _Exported:
     """Build the module, run it, export it; it is gone when this returns."""
@@ -143,7 +140,7 @@ def _exported(
         if is_half:
             module, islands = _half_module(module, component, references, tolerance, opset)
         start = time.perf_counter()
-        graph = _graph(module, component, opset, folder, exporter, is_half=is_half)
+        graph = _graph(module, component, opset, files, exporter, is_half=is_half)
         seconds = time.perf_counter() - start
     return _Exported(graph, references, parameters, islands, seconds, memory.peak)
 
@@ -152,7 +149,7 @@ def _graph(
     module: nn.Module,
     component: Component,
     opset: int,
-    folder: Path,
+    files: WeightFiles,
     exporter: Exporter,
     *,
     is_half: bool,
@@ -168,7 +165,7 @@ def _graph(
             component.outputs,
             opset=opset,
             mixed_precision=is_half,
-            folder=folder,
+            files=files,
         )
     return graph_from_module(
         module,
@@ -178,7 +175,7 @@ def _graph(
         mixed_precision=is_half,
         # Half precision is for GPUs, where TensorRT lacks the operator.
         fuse_attention=not is_half,
-        folder=folder,
+        files=files,
     )
 
 

@@ -1,50 +1,102 @@
-"""Large constants go from a model's memory to files at the address of their content."""
+"""Large constants go from a model's memory to files at the address of their content.
+
+One file per graph. A tensor starts at a page, so that a runtime maps it; equal ones become one,
+also those of graphs that came before in the same bundle.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import onnx_ir
 
 from lineup.bundles.bundle import WEIGHTS_FOLDER, weight_location
-from lineup.files import CHUNK_BYTES
 from lineup.types import AnyArray
 
 INLINE_BYTES = 1024
 """Larger constants become external data."""
 
+INLINE_GRAPH_BYTES = 2**20
+"""Up to so much, the constants of a graph stay inside: a file of their own would save nothing."""
 
-def stream_weights(model: onnx_ir.Model, folder: Path) -> dict[str, bytes | Path]:
-    """Move large constants from the model into files of the folder; equal ones become one.
+PAGE_BYTES = 4096
 
-    Whatever else an exporter has put into a file of its own comes back into the model.
+
+class WeightFiles:
+    """The files with the weights of a bundle's graphs, until they are in the bundle.
+
+    Args:
+        folder: An existing folder; graphs beside it find their weights in it.
     """
-    (folder / WEIGHTS_FOLDER).mkdir(exist_ok=True)
-    _inline_attributes(model)
-    weights: dict[str, bytes | Path] = {}
-    for value in model.graph.initializers.values():
-        tensor = value.const_value
-        if tensor is None:
-            continue
-        if tensor.nbytes <= INLINE_BYTES:
-            value.const_value = _inlined(tensor)
-            continue
-        location = _write_weight(tensor.numpy(), folder)
-        weights[location] = folder / location
-        value.const_value = onnx_ir.ExternalTensor(
-            location,
-            0,
-            tensor.nbytes,
-            tensor.dtype,
-            shape=onnx_ir.Shape(tensor.shape.numpy()),
-            name=value.name or "",
-            base_dir=folder,
-        )
-    return weights
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._places: dict[str, tuple[str, int]] = {}
+        """Location and offset of every tensor by the hash of its content."""
+
+    def stream(self, model: onnx_ir.Model) -> dict[str, Path]:
+        """Move large constants from the model into a file; return the files that it refers to.
+
+        Whatever else an exporter has put into a file of its own comes back into the model.
+        """
+        _inline_attributes(model)
+        tensors = {
+            value: value.const_value
+            for value in model.graph.initializers.values()
+            if value.const_value is not None
+        }
+        large = {value: one for value, one in tensors.items() if one.nbytes > INLINE_BYTES}
+        if sum(one.nbytes for one in large.values()) <= INLINE_GRAPH_BYTES:
+            large = {}
+        for value, tensor in tensors.items():
+            if value not in large:
+                value.const_value = _inlined(tensor)
+        locations: dict[str, Path] = {}
+        hashes = self._write(large.values())
+        for (value, tensor), sha256 in zip(large.items(), hashes, strict=True):
+            location, offset = self._places[sha256]
+            locations[location] = self.folder / location
+            value.const_value = onnx_ir.ExternalTensor(
+                location,
+                offset,
+                tensor.nbytes,
+                tensor.dtype,
+                shape=onnx_ir.Shape(tensor.shape.numpy()),
+                name=value.name or "",
+                base_dir=self.folder,
+            )
+        return locations
+
+    def _write(self, tensors: Iterable[onnx_ir.TensorProtocol]) -> list[str]:
+        """Write what is not in a file yet into a new one; return the hash of every tensor."""
+        hashes: list[str] = []
+        offsets: dict[str, int] = {}
+        whole = hashlib.sha256()
+        (self.folder / WEIGHTS_FOLDER).mkdir(exist_ok=True)
+        handle, incoming = tempfile.mkstemp(dir=self.folder / WEIGHTS_FOLDER)
+        with os.fdopen(handle, "wb") as stream:
+            for tensor in tensors:
+                content = _bytes_of(tensor.numpy())
+                hashes.append(hashlib.sha256(content).hexdigest())
+                if hashes[-1] in self._places or hashes[-1] in offsets:
+                    continue
+                padding = bytes(-stream.tell() % PAGE_BYTES)
+                offsets[hashes[-1]] = stream.tell() + len(padding)
+                for part in (padding, content):
+                    stream.write(part)
+                    whole.update(part)
+        if not offsets:
+            Path(incoming).unlink()
+            return hashes
+        location = weight_location(whole.hexdigest())
+        Path(incoming).replace(self.folder / location).chmod(0o644)
+        self._places |= {sha256: (location, offset) for sha256, offset in offsets.items()}
+        return hashes
 
 
 def _inline_attributes(model: onnx_ir.Model) -> None:
@@ -63,18 +115,6 @@ def _inlined(tensor: onnx_ir.TensorProtocol) -> onnx_ir.TensorProtocol:
     return onnx_ir.Tensor(np.array(tensor.numpy()), name=tensor.name)
 
 
-def _write_weight(array: AnyArray, folder: Path) -> str:
-    """Write an array to the address of its content, hashing on the way; return the location."""
-    # One tensor's copy where it is a transposed view; otherwise the module's own memory.
-    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    digest = hashlib.sha256()
-    handle, incoming = tempfile.mkstemp(dir=folder / WEIGHTS_FOLDER)
-    with os.fdopen(handle, "wb") as stream:
-        for start in range(0, len(content), CHUNK_BYTES):
-            chunk = content[start : start + CHUNK_BYTES]
-            digest.update(chunk.data)
-            stream.write(chunk.data)
-    location = weight_location(digest.hexdigest())
-    target = Path(incoming).replace(folder / location)
-    target.chmod(0o644)
-    return location
+def _bytes_of(array: AnyArray) -> memoryview:
+    """Return the bytes of an array: a copy of a transposed view, else the module's own memory."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

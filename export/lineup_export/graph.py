@@ -1,6 +1,6 @@
 """Torch module to ONNX graph: one clean, deterministic file and its content-addressed weights.
 
-Weights go from the module's own memory to their files one by one. What the export holds beyond the
+Weights go from the module's own memory to their file one by one. What the export holds beyond the
 module is the graph without weights and one tensor, so a model of gigabytes needs little more than
 its own size.
 """
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
-from lineup_export.external import stream_weights
+from lineup_export.external import WeightFiles
 from lineup_export.fused_attention import fused_attention
 from lineup_export.fused_silu import fuse_silu
 from lineup_export.rules import check_rules
@@ -75,6 +75,14 @@ class OnnxGraph:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    @property
+    def size_bytes(self) -> int:
+        """Size of the graph and of the files that it refers to."""
+        return len(self.onnx) + sum(
+            len(one) if isinstance(one, bytes) else one.stat().st_size
+            for one in self.weights.values()
+        )
+
     def write(self, folder: Path) -> Path:
         """Write graph and weights into an existing folder; return the path of the graph."""
         for location, content in self.weights.items():
@@ -97,7 +105,7 @@ def graph_from_module(
     opset: int,
     mixed_precision: bool = False,
     fuse_attention: bool = False,
-    folder: Path | None = None,
+    files: WeightFiles | None = None,
 ) -> OnnxGraph:
     """Export a module. The same module gives the same bytes.
 
@@ -110,8 +118,8 @@ def graph_from_module(
             cast inside the graph is an accident that costs precision, and refused.
         fuse_attention: Whether long attentions become an operator that ONNX Runtime alone has; see
             `lineup_export.fused_attention`.
-        folder: An existing folder that keeps the weights as files; without one they are held in
-            memory, which suits small models only.
+        files: Keep the weights; without them weights are held in memory, which suits small models
+            only.
 
     Raises:
         UsageError: The opset is not supported.
@@ -123,7 +131,7 @@ def graph_from_module(
             f"Operator set {opset} was asked for; {OPSETS[0]} to {OPSETS[-1]} can be written.",
             hint="Leave --opset away: 18 suits every backend.",
         )
-    if folder is not None:
+    if files is not None:
         program = program_from_module(
             module, inputs, outputs, opset=opset, fuse_attention=fuse_attention
         )
@@ -133,7 +141,7 @@ def graph_from_module(
             opset=opset,
             mixed_precision=mixed_precision,
             runtime_only=fuse_attention,
-            folder=folder,
+            files=files,
         )
     with tempfile.TemporaryDirectory(prefix="lineup-export-") as scratch:
         graph = graph_from_module(
@@ -143,7 +151,7 @@ def graph_from_module(
             opset=opset,
             mixed_precision=mixed_precision,
             fuse_attention=fuse_attention,
-            folder=Path(scratch),
+            files=WeightFiles(Path(scratch)),
         )
         weights = {
             location: content if isinstance(content, bytes) else content.read_bytes()
@@ -159,7 +167,7 @@ def graph_from_model(
     opset: int,
     mixed_precision: bool = False,
     runtime_only: bool = False,
-    folder: Path,
+    files: WeightFiles,
 ) -> OnnxGraph:
     """Bring a model that some exporter made into the form of a bundle.
 
@@ -169,7 +177,7 @@ def graph_from_model(
         opset: The operator set that it has to have.
         mixed_precision: See `graph_from_module`.
         runtime_only: Whether the graph may have operators that ONNX Runtime alone has.
-        folder: An existing folder that keeps the weights as files.
+        files: Keep the weights.
 
     Raises:
         RuntimeError: The graph breaks a rule that keeps every backend open.
@@ -177,14 +185,14 @@ def graph_from_model(
     _free_output_names(intermediate)
     if runtime_only:
         split_upsampling(intermediate)
-    weights = stream_weights(intermediate, folder)
+    weights = files.stream(intermediate)
     model = onnx_ir.to_proto(intermediate)
     if runtime_only:
         fuse_silu(model)
     _strip(model)
     _name_free_axes(model, inputs)
     content = model.SerializeToString(deterministic=True)
-    path = folder / GRAPH_NAME
+    path = files.folder / GRAPH_NAME
     path.write_bytes(content)
     check_rules(model, opset, mixed_precision=mixed_precision, runtime_only=runtime_only, path=path)
     return OnnxGraph(

@@ -8,7 +8,6 @@ it here. Inputs, outputs and samples are those of our components.
 from __future__ import annotations
 
 import inspect
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +20,7 @@ from optimum.utils import NormalizedConfig
 from torch import Tensor, nn
 
 from lineup_export.exporters import BLIP, BLIP_TASK, FAMILIES
+from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_model
 
 VALIDATION_TOLERANCES = {False: 1e-3, True: 2e-2}
@@ -36,7 +36,7 @@ def graph_from_optimum(
     *,
     opset: int,
     mixed_precision: bool,
-    folder: Path,
+    files: WeightFiles,
 ) -> OnnxGraph:
     """Export a component through optimum, validate it there, and bring it under our rules.
 
@@ -47,7 +47,7 @@ def graph_from_optimum(
         outputs: Names, in order.
         opset: ONNX operator set.
         mixed_precision: See `graph_from_module`.
-        folder: An existing folder that keeps the weights as files.
+        files: Keep the weights.
 
     Raises:
         ValueError: Optimum's validation failed.
@@ -55,7 +55,7 @@ def graph_from_optimum(
     """
     named = _Named(module, [item.name for item in inputs]).eval()
     config = config_from_registry(role, inputs, outputs)
-    path = folder / "optimum.onnx"
+    path = files.folder / "optimum.onnx"
     _, names = export_pytorch(named, config, opset, path)
     atol = VALIDATION_TOLERANCES[mixed_precision]
     validate_model_outputs(config, named, path, names, atol=atol, use_subprocess=False)
@@ -64,9 +64,9 @@ def graph_from_optimum(
         inputs,
         opset=opset,
         mixed_precision=mixed_precision,
-        folder=folder,
+        files=files,
     )
-    for left_over in folder.glob("optimum.onnx*"):
+    for left_over in files.folder.glob("optimum.onnx*"):
         left_over.unlink()
     return graph
 

@@ -16,6 +16,7 @@ from lineup.backends.onnxrt import (
     session_options_from,
 )
 from lineup.backends.onnxrt_runner import OnnxRuntimeRunner
+from lineup.bundles.external import external_locations
 from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
 from lineup.memory import SOME, keep_freed_memory
@@ -60,7 +61,8 @@ def outputs_from_file(
     """Run a graph file in ONNX Runtime on the CPU, large ones in little memory."""
     device = Device(DeviceKind.CPU)
     settings = session_options_from(RuntimeOptions(), device)
-    size_bytes = sum(item.stat().st_size for item in path.parent.rglob("*") if item.is_file())
+    files = [path, *(path.parent / name for name in external_locations(path))]
+    size_bytes = sum(file.stat().st_size for file in files)
     if size_bytes > LARGE_BYTES:
         # Widened half weights come and go; glibc would hold on to them until the process ends.
         keep_freed_memory(SOME)

@@ -62,6 +62,12 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR, logger="torch")
 
 
+@pytest.fixture
+def weights_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the tests' small graphs keep their weights as large ones do."""
+    monkeypatch.setattr("lineup_export.external.INLINE_GRAPH_BYTES", 0)
+
+
 def test_a_component_becomes_a_graph_with_its_parity_on_record(tmp_path: Path) -> None:
     exported = write(tmp_path / "bundle")
 
@@ -76,7 +82,9 @@ def test_a_component_becomes_a_graph_with_its_parity_on_record(tmp_path: Path) -
     assert [record.path for record in manifest.files] == ["a.txt"]
 
 
-def test_half_precision_halves_the_weights_and_keeps_float32_outside(tmp_path: Path) -> None:
+def test_half_precision_halves_the_weights_and_keeps_float32_outside(
+    tmp_path: Path, weights_in_files: None
+) -> None:
     wide, narrow = write(tmp_path / "a"), write(tmp_path / "b", Precision.FP16)
 
     graph = narrow.bundle.manifest.graphs["image_tower"]
@@ -145,7 +153,7 @@ def test_the_operation_that_fails_in_half_precision_is_named(tmp_path: Path) -> 
 
 
 def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights_in_files: None
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -18,6 +18,7 @@ from lineup_export.divergence import (
     graph_divergence,
     half_divergence,
 )
+from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, graph_from_model, program_from_module
 from lineup_export.precision import HalfPrecision
 
@@ -62,7 +63,7 @@ def chain() -> Any:
 
 
 def written(chain: Any, folder: Path) -> Path:
-    graph = graph_from_model(chain.model, INPUTS, opset=18, folder=folder)
+    graph = graph_from_model(chain.model, INPUTS, opset=18, files=WeightFiles(folder))
     return graph.write(folder)
 
 
@@ -105,7 +106,8 @@ class Attention(nn.Module):
 def test_fused_attention_is_computed_by_torch_too(tmp_path: Path) -> None:
     inputs = (InputSpec("states", torch.randn(2, 512, 8), {0: "n"}),)
     program = program_from_module(Attention(), inputs, ["y"], opset=18, fuse_attention=True)
-    graph = graph_from_model(program.model, inputs, opset=18, runtime_only=True, folder=tmp_path)
+    files = WeightFiles(tmp_path)
+    graph = graph_from_model(program.model, inputs, opset=18, runtime_only=True, files=files)
     assert b"MultiHeadAttention" in graph.onnx
     sample = {"states": inputs[0].example}
 

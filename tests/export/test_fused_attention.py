@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, graph_from_module
 
 HEADS, WIDTH = 4, 32
@@ -37,7 +38,7 @@ def exported(module, length, folder, *, is_free=False, fuse=True):
     free = {0: "images"} | ({1: "length"} if is_free else {})
     states = InputSpec("states", torch.randn(2, length, WIDTH), free)
     graph = graph_from_module(
-        module.eval(), [states], ["found"], opset=18, fuse_attention=fuse, folder=folder
+        module.eval(), [states], ["found"], opset=18, fuse_attention=fuse, files=WeightFiles(folder)
     )
     path = graph.write(folder)
     return path, [node.op_type for node in onnx.load(path).graph.node]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, graph_from_module
 
 
@@ -26,7 +27,12 @@ def exported(folder: Path, *, fuse: bool) -> Path:
     folder.mkdir()
     states = InputSpec("states", torch.randn(2, 300), {0: "images"})
     graph = graph_from_module(
-        Gates().eval(), [states], ["found"], opset=18, fuse_attention=fuse, folder=folder
+        Gates().eval(),
+        [states],
+        ["found"],
+        opset=18,
+        fuse_attention=fuse,
+        files=WeightFiles(folder),
     )
     return graph.write(folder)
 

@@ -16,6 +16,7 @@ from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
 from lineup.paths import shipped_dir
+from lineup_export import external
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.rules import check_rules
 
@@ -62,13 +63,23 @@ def test_names_types_and_free_axes_are_reported() -> None:
     assert graph.outputs == (TensorSpec("sums", "float32", ("n", 40)),)
 
 
-def test_only_large_constants_leave_the_graph_and_lie_at_their_hash() -> None:
-    graph = exported()
+def test_only_large_constants_leave_a_large_graph_and_lie_at_their_hash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(external, "INLINE_GRAPH_BYTES", 0)
+    graph = export_again()
 
     assert list(graph.weights.values()) == [Affine().matrix.numpy().tobytes()]
     for location, content in graph.weights.items():
         assert location == f"weights/sha256-{hashlib.sha256(content).hexdigest()}"
     assert len(graph.onnx) < 2000
+
+
+def test_a_small_graph_keeps_its_constants() -> None:
+    graph = exported()
+
+    assert graph.weights == {}
+    assert Affine().matrix.numpy().tobytes() in graph.onnx
 
 
 def test_nothing_of_the_machine_is_in_the_graph() -> None:

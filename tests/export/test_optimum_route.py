@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lineup.bundles.manifest import Precision
 from lineup_export.assembly import ExportOptions
 from lineup_export.exporters import FAMILIES, Exporter, exporter_of
-from lineup_export.external import stream_weights
+from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec
 from lineup_export.optimum_route import config_from_registry
 from lineup_export.public.exporter import bundle_from_model
@@ -62,7 +62,7 @@ def test_what_an_exporter_put_into_its_own_file_comes_back(tmp_path: Path) -> No
     )
     loaded = onnx_ir.load(tmp_path / "made.onnx")
 
-    stream_weights(loaded, tmp_path)
+    WeightFiles(tmp_path).stream(loaded)
     (tmp_path / "made.data").unlink()
     onnx.save_model(onnx_ir.to_proto(loaded), tmp_path / "graph.onnx")
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, graph_from_module
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -44,7 +45,7 @@ def exported(module: nn.Module, folder: Path, outputs: int = 1, *, fuse: bool = 
     features = InputSpec("features", torch.randn(2, 8, 6, 5), axes)
     names = [f"found_{index}" for index in range(outputs)]
     graph = graph_from_module(
-        module.eval(), [features], names, opset=18, fuse_attention=fuse, folder=folder
+        module.eval(), [features], names, opset=18, fuse_attention=fuse, files=WeightFiles(folder)
     )
     return graph.write(folder)
 

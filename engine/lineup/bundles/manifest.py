@@ -123,7 +123,8 @@ class Graph:
 
     Attributes:
         file: The ONNX file.
-        weights: External data of the graph, each at "weights/sha256-<its hash>".
+        weights: Files with external data of the graph, each at "weights/sha256-<its hash>"; an
+            export writes one per graph, and none for a small one.
         opset: Version of the default ONNX operator set.
         inputs: In the order of the graph.
         outputs: In the order of the graph.

@@ -34,7 +34,7 @@ from lineup.bundles.manifest import MANIFEST_NAME, NAME_PATTERN, FileRecord, Man
 from lineup.bundles.verified import VerifiedFiles
 from lineup.bundles.writer import replace_directory
 from lineup.errors import BundleError, BundleNotFoundError, UsageError
-from lineup.files import ASIDE_NAME, sha256_from_file
+from lineup.files import ASIDE_NAME, link_or_copy, sha256_from_file
 from lineup.paths import shipped_dir
 
 LOCK_TIMEOUT_S = 600.0
@@ -225,7 +225,7 @@ class BundleStore:
             source, target = given.path / record.path, staged / record.path
             target.parent.mkdir(parents=True, exist_ok=True)
             if record in weights:
-                _link_or_copy(self._blob(record, source, scratch), target)
+                link_or_copy(self._blob(record, source, scratch), target)
             else:
                 shutil.copyfile(source, target)
         shutil.copyfile(given.path / MANIFEST_NAME, staged / MANIFEST_NAME)
@@ -320,14 +320,6 @@ def _blob_names(bundle: Path) -> set[str]:
         for graph in manifest.graphs.values()
         for record in graph.weights
     }
-
-
-def _link_or_copy(blob: Path, target: Path) -> None:
-    try:
-        os.link(blob, target)
-    except OSError:
-        # Another file system, one without hard links, or too many links: correct, only larger.
-        shutil.copyfile(blob, target)
 
 
 def _not_found(name: str, existing: list[str]) -> BundleNotFoundError:

@@ -18,7 +18,7 @@ from typing import TypeAlias
 from lineup.files import sha256_from_file, write_atomic
 
 LARGE_BYTES = 2**20
-"""Smaller files are hashed every time; that takes milliseconds. Weights are a file per tensor."""
+"""Smaller files are hashed every time; that takes milliseconds."""
 
 SETTLED_NS = 2 * 10**9
 """A file that changed less than this ago may change again within one tick of the system's clock."""

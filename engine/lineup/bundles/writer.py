@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -30,6 +30,7 @@ from lineup.bundles.manifest_file import manifest_to_bytes
 from lineup.errors import ParityError, UsageError
 from lineup.files import (
     ASIDE_NAME,
+    link_or_copy,
     sha256_from_bytes,
     sha256_from_file,
     temporary_directory_beside,
@@ -135,7 +136,8 @@ class BundleWriter:
             outputs: In the order of the graph.
             opset: Version of the default ONNX operator set.
             parity: The comparison with the reference.
-            weights: Content, or a file to copy, per location that the graph refers to.
+            weights: Content, or a file that nobody will change in place, per location that the
+                graph refers to.
             cost: What a run was measured to cost.
 
         Raises:
@@ -208,6 +210,10 @@ class BundleWriter:
         )
 
     def _store_weight(self, location: str, content: bytes | Path) -> FileRecord:
+        for graph in self._graphs.values():
+            for known in graph.weights:
+                if known.path == location:
+                    return known
         digest = (
             sha256_from_file(content) if isinstance(content, Path) else sha256_from_bytes(content)
         )
@@ -217,13 +223,14 @@ class BundleWriter:
                 "the address of their content.",
                 hint="Point the graph's external data to lineup.bundles.bundle.weight_location().",
             )
-        for graph in self._graphs.values():
-            for known in graph.weights:
-                if known.path == location:
-                    return known
-        return self._store(location, content)
+        return self._store(location, content, put_file=link_or_copy)
 
-    def _store(self, path: str, content: bytes | Path) -> FileRecord:
+    def _store(
+        self,
+        path: str,
+        content: bytes | Path,
+        put_file: Callable[[Path, Path], object] = shutil.copyfile,
+    ) -> FileRecord:
         problem = path_text_problem(path)
         target = self._require_staging() / path
         if problem is None and (path == MANIFEST_NAME or target.exists()):
@@ -232,7 +239,7 @@ class BundleWriter:
             raise UsageError(f"The file {path!r} cannot be added: {problem}.")
         target.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
-            shutil.copyfile(content, target)
+            put_file(content, target)
         else:
             target.write_bytes(content)
         return FileRecord(path, sha256_from_file(target), target.stat().st_size)

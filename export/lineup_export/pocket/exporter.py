@@ -86,13 +86,14 @@ def _clip(folder: Path | None, options: ExportOptions) -> tuple[BundleDescriptio
     spec = registry.load_clip(folder).spec
     size_px = (spec.size_px, spec.size_px)
     components = [
-        contracts.image_tower(_builder(folder, registry.CLIP, "image_tower"), size_px),
+        # The whole tower refers to the weights of the one that is cut.
         contracts.image_tower(
             _builder(folder, registry.CLIP, "image_tower_cut"),
             size_px,
             role="image_tower_cut",
             has_embedding=False,
         ),
+        contracts.image_tower(_builder(folder, registry.CLIP, "image_tower"), size_px),
     ]
     encoder = EncoderInfo(
         layers=tuple(range(1, spec.blocks + 1)),

@@ -56,17 +56,20 @@ class TextPart:
 
 
 def image_towers(source: ModelSource, layer: int) -> list[Component]:
-    """Return the whole tower of an encoder, and the one cut after `layer`."""
+    """Return the tower of an encoder cut after `layer`, and the whole one.
+
+    In this order, because the second refers to the first one's weights.
+    """
     config = vision_config(source)
     size_px = (config["image_size"],) * 2
     return [
-        contracts.image_tower(_built(source, WHOLE, ImageTower), size_px),
         contracts.image_tower(
             _built(source, WHOLE, lambda model: ImageTowerCut(model, layer)),
             size_px,
             role="image_tower_cut",
             has_embedding=False,
         ),
+        contracts.image_tower(_built(source, WHOLE, ImageTower), size_px),
     ]
 
 

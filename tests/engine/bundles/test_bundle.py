@@ -254,3 +254,12 @@ def test_how_a_captioner_is_driven_belongs_to_its_identity(toy: Bundle, field: s
     before = content_digest(manifest_from_dict(raw))
     raw["captioner"][field] = {"prompt": "b", "max_tokens": 9}[field]
     assert content_digest(manifest_from_dict(raw)) != before
+
+
+def test_a_graph_may_have_a_file_per_tensor_as_exports_once_wrote(
+    tmp_path: Path, build: Any
+) -> None:
+    bundle = build.write_toy(tmp_path / "toy", weights=(b"first", b"second"))
+
+    opened = open_bundle(bundle.path)
+    assert [one.size_bytes for one in opened.manifest.graphs["fingerprint"].weights] == [5, 6]

@@ -14,7 +14,7 @@ from lineup_models.recipes.recipe import Recipe
 
 ExportTiny = Callable[..., ExportedBundle]
 
-TOWERS = ["image_tower", "image_tower_cut"]
+TOWERS = ["image_tower_cut", "image_tower"]
 CAPTIONER = ["vision_encoder", "text_decoder"]
 SD = ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
 SDXL = ["text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"]
@@ -95,9 +95,9 @@ def test_what_a_denoiser_takes_stands_in_its_graph(export_tiny: ExportTiny) -> N
 
 @pytest.mark.slow
 def test_siblings_share_the_files_of_their_autoencoder(export_tiny: ExportTiny) -> None:
-    def weights(name: str) -> set[str]:
+    def files(name: str) -> set[str]:
         graph = export_tiny(name, Precision.FP16).bundle.manifest.graphs["vae_decoder"]
-        return {record.sha256 for record in graph.weights}
+        return {record.sha256 for record in (graph.file, *graph.weights)}
 
     assert open_recipe("bk-sdm-tiny").generation.vae_family == "sd-kl-f8"
-    assert weights("bk-sdm-tiny") == weights("lcm-dreamshaper-v7")
+    assert files("bk-sdm-tiny") == files("lcm-dreamshaper-v7")
