@@ -70,14 +70,14 @@ def calibrate(directory: Path, **settings: Any) -> None:
     """
     from rich.console import Console
 
-    from lineup.calibration.io import write_calibration
+    from lineup.calibration.calibration import CALIBRATION
 
     gammas, names = asked_gammas(settings), asked_evidence(settings)
     messages = Console(stderr=True)
     with open_for(settings, names, calibrated=False) as engine:
         output = _output(settings["output"], engine)
         calibration, failed = _fitted(directory, engine, names, gammas, settings, output)
-    write_calibration(output, calibration)
+    CALIBRATION.write(output, calibration)
     console_for_tables().print(_table(calibration))
     say(messages, f"{output}: fitted on {sum(calibration.counts.values())} images")
     if failed:
@@ -180,17 +180,18 @@ def _table(calibration: Calibration) -> Table:
     for head in ("gamma", "weights", "accuracy %", "ECE", "NLL", "queries"):
         table.add_column(head, justify="right")
     for variant in calibration.variants:
-        for chosen, one in variant.sets.items():
-            gammas = {variant.options[name].get("gamma") for name in chosen} - {None}
-            weights = (f"{one.combination.weights[name]:.2f}" for name in sorted(chosen))
-            figures = one.figures
+        for one in variant.sets:
+            names = sorted(one.weights)
+            gammas = {variant.evidence[name].options.get("gamma") for name in names} - {None}
+            figures = (("accuracy", 1), ("ece", 3), ("nll", 3), ("queries", 0))
             table.add_row(
-                " + ".join(sorted(chosen)),
+                " + ".join(names),
                 ", ".join(map(str, sorted(gammas, key=str))) or "-",
-                ", ".join(weights),
-                f"{figures['accuracy']:.1f}",
-                f"{figures['ece']:.3f}",
-                f"{figures['nll']:.3f}",
-                f"{figures['queries']:.0f}",
+                ", ".join(f"{one.weights[name]:.2f}" for name in names),
+                *(_cell(one.figures[key], digits) for key, digits in figures),
             )
     return table
+
+
+def _cell(figure: float | None, digits: int) -> str:
+    return "-" if figure is None else f"{figure:.{digits}f}"

@@ -88,7 +88,7 @@ def attribution(directory: Path, **settings: Any) -> None:
     """
     from rich.console import Console
 
-    from lineup.calibration.io import read_calibration
+    from lineup.calibration.calibration import CALIBRATION
     from lineup.extras import require_extra
 
     if settings["plot_path"] is not None:
@@ -103,7 +103,7 @@ def attribution(directory: Path, **settings: Any) -> None:
     other = settings["calibration_path"]
     with open_for(settings, names, calibrated=other is None) as engine:
         if other is not None:
-            engine.calibration = read_calibration(other)
+            engine.calibration = CALIBRATION.read(other)
         outcome = _evaluated(directory, engine, names, gammas, settings, messages)
         lineup, calibration = engine.lineup.spec.name, engine.calibration is not None
     print_outcome(outcome)

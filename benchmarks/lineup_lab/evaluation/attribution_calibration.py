@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -100,8 +101,9 @@ def _query(
 
 
 def _with_figures(table: ScoreTable, fitted: FittedVariant) -> CalibrationVariant:
-    sets = {
-        chosen: replace(one, figures=held_out_figures(table, fitted.held_out[chosen]))
-        for chosen, one in fitted.variant.sets.items()
-    }
-    return replace(fitted.variant, sets=sets)
+    sets = []
+    for one in fitted.variant.sets:
+        figures = held_out_figures(table, fitted.held_out[one.evidences])
+        known = {key: value if math.isfinite(value) else None for key, value in figures.items()}
+        sets.append(replace(one, figures=known))
+    return replace(fitted.variant, sets=tuple(sets))

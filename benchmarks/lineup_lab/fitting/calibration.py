@@ -9,7 +9,7 @@ posteriors of all queries, each made by a fit that saw no query of its fold.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -118,9 +118,11 @@ def fit_variant(
         evidence, combinations = _fit_model(fit_part, names, fit_options)
         held_out = _held_out(table, names, fit_options)
     conformal = _posteriors(conformal_part, evidence, combinations)
-    sets = {
-        chosen: SetCalibration(
-            combination=combination,
+    sets = [
+        SetCalibration(
+            weights=combination.weights,
+            bias=combination.bias,
+            real_bias=combination.real_bias,
             thresholds=_thresholds(conformal_part, conformal.get(chosen), fit_options.level),
             families={
                 family: fit_family(
@@ -135,12 +137,11 @@ def fit_variant(
         )
         for chosen, combination in combinations.items()
         if chosen in held_out
+    ]
+    with_options = {
+        name: replace(one, options=dict(options.get(name, {}))) for name, one in evidence.items()
     }
-    variant = CalibrationVariant(
-        options={name: dict(options.get(name, {})) for name in evidence},
-        evidence=evidence,
-        sets=sets,
-    )
+    variant = CalibrationVariant(with_options, tuple(sets))
     return FittedVariant(variant, held_out)
 
 

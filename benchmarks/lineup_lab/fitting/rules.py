@@ -74,7 +74,7 @@ def fit_family(
         members=members,
         share=_separating_share(shares, right, level),
         queries=int(chosen.sum()),
-        accuracy=float(right.mean()) if right.size else float("nan"),
+        accuracy=float(right.mean()) if right.size else None,
     )
 
 
@@ -111,13 +111,13 @@ def fit_thresholds(
     )
 
 
-def conformal_quantile(values: Float64Array, level: float) -> float:
+def conformal_quantile(values: Float64Array, level: float) -> float | None:
     """Return the bound that a further value is not below with at least a probability of `level`.
 
     Of n values it is the ceil((n + 1) * level)-th highest, exact for finite n when all n + 1 are
-    exchangeable; -inf when n is too small for the level.
+    exchangeable; None when n is too small for the level.
     """
     rank = math.ceil((len(values) + 1) * level)
     if rank > len(values):
-        return -math.inf
+        return None
     return float(np.sort(values)[len(values) - rank])

@@ -21,8 +21,7 @@ from lineup.attribution.cascade import Cascade, CascadeOptions, Step
 from lineup.attribution.cases import Case, Query
 from lineup.attribution.options import DEFAULT_OPTIONS, EVIDENCE_NAMES, AttributionOptions
 from lineup.attribution.published import published_verdict
-from lineup.calibration.calibration import Calibration
-from lineup.calibration.io import dict_from_calibration
+from lineup.calibration.calibration import CALIBRATION, Calibration
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.closing import ClosesOnExit
 from lineup.engine import FINGERPRINT_EVIDENCE, RUN_ID_DIGITS, Engine, real_evidence
@@ -326,5 +325,5 @@ class LineupEngine(ClosesOnExit):
 
 def _calibration_text(calibration: Calibration | None) -> str:
     """Return what is the same in every process, which a set's order is not."""
-    content = None if calibration is None else dict_from_calibration(calibration)
+    content = None if calibration is None else CALIBRATION.to_raw(calibration)
     return json.dumps(content, sort_keys=True)

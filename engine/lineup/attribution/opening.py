@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lineup.attribution.engine import LineupEngine
-from lineup.calibration.io import read_calibration
+from lineup.calibration.calibration import CALIBRATION
 from lineup.engine import Engine, open_engine
 from lineup.evidence.provided import open_provided
 from lineup.evidence.resynthesis import SIGNALS, Resynthesizer
@@ -72,7 +72,7 @@ def open_lineup_engine(
         )
         calibration = None
         if calibrated and found.calibration is not None:
-            calibration = read_calibration(found.calibration)
+            calibration = CALIBRATION.read(found.calibration)
         stack.pop_all()
     return LineupEngine(
         engine, found, models=models, calibration=calibration, provided=open_provided()

@@ -14,16 +14,24 @@ Their weights are never negative, so the ratio rises with the candidate's score.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 
+from lineup.documents import DocumentFormat
+from lineup.errors import CalibrationError
 from lineup.results import REAL, UNKNOWN
 from lineup.types import Float64Array
 
-SCHEMA_VERSION = 1
+Count = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(min_length=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Weight = Annotated[float, Meta(ge=0)]
 
 EvidenceSet = frozenset[str]
 
@@ -65,7 +73,7 @@ class Spread:
     """
 
     location: float
-    scale: float
+    scale: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +90,20 @@ class EvidenceCalibration:
         limit: Ratios approach this in either direction and never pass it: n queries cannot show
             odds beyond about n to 1.
         counts: Queries that had a score, per label.
+        options: What the scores were computed with.
+        method: How it was fitted.
     """
 
     kind: EvidenceKind
     sharing: Sharing
     shared: Spread
     spreads: Mapping[str, Spread]
-    coefficients: Mapping[str, float]
+    coefficients: Mapping[str, Weight]
     intercept: float
-    limit: float
-    counts: Mapping[str, int]
+    limit: Positive
+    counts: Mapping[str, Count]
+    options: Options = field(default_factory=dict)
+    method: Literal["logistic"] = "logistic"
 
     def llrs(self, scores: Float64Array, keys: tuple[str, ...]) -> Float64Array:
         """Return log likelihood ratios.
@@ -151,14 +163,19 @@ class Combination:
         real_bias: Added for `REAL`.
     """
 
-    weights: Mapping[str, float]
+    weights: Annotated[Mapping[str, Weight], Meta(min_length=1)]
     bias: float
     real_bias: float
+
+    @property
+    def evidences(self) -> EvidenceSet:
+        """The evidences that it weighs."""
+        return frozenset(self.weights)
 
 
 @dataclass(frozen=True, slots=True)
 class ConformalThresholds:
-    """Lowest log posterior with which a label belongs to the set; -inf takes it in always.
+    """Lowest log posterior with which a label belongs to the set; None takes it in always.
 
     Attributes:
         candidates: Of every candidate.
@@ -166,13 +183,14 @@ class ConformalThresholds:
         real: Of `REAL`.
     """
 
-    candidates: float = -math.inf
-    unknown: float = -math.inf
-    real: float = -math.inf
+    candidates: float | None = None
+    unknown: float | None = None
+    real: float | None = None
 
     def of(self, label: str) -> float:
-        """Return the threshold of a label."""
-        return {UNKNOWN: self.unknown, REAL: self.real}.get(label, self.candidates)
+        """Return the threshold of a label; -inf where it has none."""
+        threshold = {UNKNOWN: self.unknown, REAL: self.real}.get(label, self.candidates)
+        return -math.inf if threshold is None else threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,30 +202,29 @@ class FamilyRule:
         share: From this share of the family's posterior on, the best member is named alone;
             above 1 it never is.
         queries: Calibration queries that it rests on.
-        accuracy: Share of them whose best member was right, 0..1; NaN without any.
+        accuracy: Share of them whose best member was right, 0..1; None without any.
     """
 
-    members: tuple[str, ...]
-    share: float
-    queries: int
-    accuracy: float
+    members: Annotated[tuple[Name, ...], Meta(min_length=2)]
+    share: Weight
+    queries: Count
+    accuracy: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class SetCalibration:
-    """What is known about one set of evidences.
+class SetCalibration(Combination):
+    """What is known about one set of evidences, beside their weights.
 
     Attributes:
-        combination: Weights of the evidences.
         thresholds: Of the conformal set.
         families: Rule per family.
-        figures: Held-out figures, e.g. {"accuracy": 0.97, "ece": 0.02}; for information.
+        figures: Held-out figures, e.g. {"accuracy": 0.97, "ece": 0.02}, None where there is none;
+            for information.
     """
 
-    combination: Combination
     thresholds: ConformalThresholds
     families: Mapping[str, FamilyRule]
-    figures: Mapping[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,21 +232,24 @@ class CalibrationVariant:
     """A calibration for one choice of options.
 
     Attributes:
-        options: Options per evidence that the scores were computed with.
         evidence: Calibration per evidence.
-        sets: What was fitted per set of evidences.
+        sets: What was fitted for each set of evidences.
     """
 
-    options: Mapping[str, Options]
-    evidence: Mapping[str, EvidenceCalibration]
-    sets: Mapping[EvidenceSet, SetCalibration]
+    evidence: Annotated[Mapping[str, EvidenceCalibration], Meta(min_length=1)]
+    sets: Annotated[tuple[SetCalibration, ...], Meta(min_length=1)]
+
+    @property
+    def by_set(self) -> dict[EvidenceSet, SetCalibration]:
+        """What was fitted, per set of evidences."""
+        return {one.evidences: one for one in self.sets}
 
     def fitting(self, options: Mapping[str, Options]) -> frozenset[str]:
         """Return the evidences that this variant holds for; one without options has none."""
         return frozenset(
             name
-            for name in self.evidence
-            if dict(options.get(name, {})) == dict(self.options.get(name, {}))
+            for name, one in self.evidence.items()
+            if dict(options.get(name, {})) == dict(one.options)
         )
 
 
@@ -250,16 +270,16 @@ class Calibration:
         variants: One per choice of options.
     """
 
-    lineup: str
-    candidates: tuple[str, ...]
-    level: float
-    family_level: float
-    created: str
+    lineup: Name
+    candidates: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    level: Share
+    family_level: Share
+    created: Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")]
     version: str
     seed: int
-    folds: int
-    counts: Mapping[str, int]
-    variants: tuple[CalibrationVariant, ...]
+    folds: Annotated[int, Meta(ge=2)]
+    counts: Mapping[str, Count]
+    variants: Annotated[tuple[CalibrationVariant, ...], Meta(min_length=1)]
 
     def variant(self, options: Mapping[str, Options]) -> CalibrationVariant | None:
         """Return the variant that fits most of the evidences in use; None when none fits any.
@@ -269,6 +289,31 @@ class Calibration:
         """
         best = max(self.variants, key=lambda one: len(one.fitting(options)), default=None)
         return best if best is not None and best.fitting(options) else None
+
+
+def _contradictions(calibration: Calibration) -> Iterator[str]:
+    if len(set(calibration.candidates)) < len(calibration.candidates):
+        yield "candidates: a name is there twice"
+    for index, variant in enumerate(calibration.variants):
+        for name, evidence in variant.evidence.items():
+            expected = FEATURES[evidence.kind]
+            if set(evidence.coefficients) != set(expected):
+                field = f"variants[{index}].evidence.{name}.coefficients"
+                found = ", ".join(sorted(evidence.coefficients))
+                yield f"{field}: expected {', '.join(expected)}, got {found}"
+        for number, one in enumerate(variant.sets):
+            for name in sorted(one.evidences - set(variant.evidence)):
+                field = f"variants[{index}].sets[{number}].weights"
+                yield f"{field}: {name!r} is not among evidence"
+
+
+CALIBRATION = DocumentFormat(
+    Calibration,
+    CalibrationError,
+    "Fit it again with lineup calibrate.",
+    contradictions=_contradictions,
+)
+"""A calibration's file, which `lineup calibrate` writes."""
 
 
 def _best_of_others(scores: Float64Array) -> Float64Array:

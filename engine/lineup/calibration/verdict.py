@@ -223,7 +223,7 @@ def _known_set(variant: CalibrationVariant, calibrated: set[str]) -> EvidenceSet
 
     That happens when no calibration query had them all.
     """
-    usable = [one for one in variant.sets if one <= calibrated]
+    usable = [one for one in variant.by_set if one <= calibrated]
     return max(usable, key=lambda one: (len(one), sorted(one)), default=frozenset())
 
 
@@ -241,8 +241,7 @@ def _fused(candidates: tuple[str, ...], reading: _Reading) -> dict[str, float]:
             keys = candidates if kinds[one.name] is EvidenceKind.CANDIDATES else (REAL,)
             ratios[one.name] = np.array([[one.llr.get(key, np.nan) for key in keys]])
     if ratios and reading.variant is not None:
-        combinations = {chosen: one.combination for chosen, one in reading.variant.sets.items()}
-        weighed = fused_ratios(kinds, ratios, combinations, len(candidates))[0].tolist()
+        weighed = fused_ratios(kinds, ratios, reading.variant.by_set, len(candidates))[0].tolist()
         for label, value in zip(labels, weighed, strict=True):
             fused[label] += value
     return fused
@@ -254,7 +253,7 @@ def _rules(
     """Return the rule per family, by its members; none without a calibration."""
     if reading.variant is None or not reading.weighed:
         return {}
-    rules = reading.variant.sets[reading.weighed].families.values()
+    rules = reading.variant.by_set[reading.weighed].families.values()
     return {
         rule.members: rule
         for rule in rules
@@ -271,7 +270,7 @@ def _conformal_set(logs: Mapping[str, float], reading: _Reading, label: str) -> 
     """Return the set; empty where the posterior is not the one that it was calibrated for."""
     if reading.variant is None or not reading.weighed or reading.uncalibrated:
         return ()
-    return conformal_set(logs, reading.variant.sets[reading.weighed].thresholds, label)
+    return conformal_set(logs, reading.variant.by_set[reading.weighed].thresholds, label)
 
 
 def _notes(

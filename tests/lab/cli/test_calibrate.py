@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from lineup.attribution import opening as opening_module
-from lineup.calibration.io import read_calibration
+from lineup.calibration.calibration import CALIBRATION
 from lineup.errors import CalibrationError, UsageError
 from lineup.evidence.resynthesis import Resynthesizer
 from lineup.lineups.models import ResynthesisModels
@@ -81,9 +81,13 @@ def test_calibrate_writes_what_the_lineup_then_uses(root, captioner, home_calibr
 
     assert result.exit_code == 0, result.output
     assert "Held-out figures" in result.stdout
-    calibration = read_calibration(home_calibration)
+    calibration = CALIBRATION.read(home_calibration)
     assert calibration.counts == {"reds": 8, "blues": 8, "unknown": 8, "real": 8}
-    assert [one.options["resynthesis"]["gamma"] for one in calibration.variants] == [1, 2, 4]
+    assert [one.evidence["resynthesis"].options["gamma"] for one in calibration.variants] == [
+        1,
+        2,
+        4,
+    ]
     report = tmp_path / "figures.json"
     evaluation = evaluated(root, "--lineup", "toy", "--json", report)
     assert evaluation.exit_code == 0, evaluation.output
@@ -115,7 +119,7 @@ def test_known_prompts_spare_the_captioner(root, captioner, tmp_path):
 
     assert result.exit_code == 0, result.output
     assert captioner.calls == 0
-    assert len(read_calibration(tmp_path / "c.json").variants) == 1
+    assert len(CALIBRATION.read(tmp_path / "c.json").variants) == 1
 
 
 def test_evaluation_by_all_procedures_with_a_sweep_and_a_plot(root, captioner, tmp_path):
@@ -165,7 +169,7 @@ def test_unreadable_images_are_named_and_end_in_exit_code_1(root, captioner, tmp
 
     assert result.exit_code == 1
     assert "0.png" in result.stderr
-    assert read_calibration(tmp_path / "c.json").counts["reds"] == PER_SOURCE - 1
+    assert CALIBRATION.read(tmp_path / "c.json").counts["reds"] == PER_SOURCE - 1
 
 
 @pytest.mark.parametrize(

@@ -67,15 +67,17 @@ def test_every_number_of_resyntheses_has_its_variant(calibration):
     one, four = (calibration.variant({"resynthesis": {"gamma": gamma}}) for gamma in (1, GAMMA))
 
     resynthesis = frozenset({"resynthesis"})
-    assert one.options["resynthesis"] == {"gamma": 1}
-    assert four.options["resynthesis"] == {"gamma": GAMMA}
-    assert four.sets[resynthesis].figures["accuracy"] > one.sets[resynthesis].figures["accuracy"]
+    assert one.evidence["resynthesis"].options == {"gamma": 1}
+    assert four.evidence["resynthesis"].options == {"gamma": GAMMA}
+    assert (
+        four.by_set[resynthesis].figures["accuracy"] > one.by_set[resynthesis].figures["accuracy"]
+    )
     assert calibration.counts == {"a": 40, "b": 40, UNKNOWN: 40, REAL: 40}
     assert (calibration.lineup, calibration.candidates) == ("toy", NAMES)
 
 
 def test_held_out_figures_and_families_are_kept(calibration):
-    both = calibration.variants[-1].sets[frozenset({"resynthesis", "real"})]
+    both = calibration.variants[-1].by_set[frozenset({"resynthesis", "real"})]
 
     assert both.figures["queries"] == 160
     assert 0 <= both.figures["ece"] < 0.12

@@ -46,9 +46,9 @@ def test_siblings_that_are_alike_get_a_rule_that_never_separates_them(world):
     _, apart = fitted(world(30, seed=2, strength=5.0))
 
     both = frozenset({"resynthesis", "fingerprint"})
-    assert alike.variant.sets[both].families["vae-1"].share > 1
-    assert apart.variant.sets[both].families["vae-1"].share <= 0.95
-    assert set(apart.variant.sets[both].families) == {"vae-1"}
+    assert alike.variant.by_set[both].families["vae-1"].share > 1
+    assert apart.variant.by_set[both].families["vae-1"].share <= 0.95
+    assert set(apart.variant.by_set[both].families) == {"vae-1"}
 
 
 def test_the_same_queries_give_the_same_fit(world):

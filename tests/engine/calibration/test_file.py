@@ -1,12 +1,11 @@
 import json
-import math
 
 import pytest
 
 from lineup.calibration.calibration import (
+    CALIBRATION,
     Calibration,
     CalibrationVariant,
-    Combination,
     ConformalThresholds,
     EvidenceCalibration,
     EvidenceKind,
@@ -15,13 +14,8 @@ from lineup.calibration.calibration import (
     Sharing,
     Spread,
 )
-from lineup.calibration.io import (
-    calibration_from_dict,
-    dict_from_calibration,
-    read_calibration,
-    write_calibration,
-)
 from lineup.errors import CalibrationError
+from lineup.paths import shipped_dir
 
 
 @pytest.fixture
@@ -35,17 +29,19 @@ def calibration():
         intercept=-1.5,
         limit=5.5,
         counts={"ash": 20, "unknown": 20, "real": 0},
+        options={"gamma": 4, "distance": "cosine", "layer": None},
     )
     known = SetCalibration(
-        combination=Combination({"resynthesis": 0.9}, 0.1, 0.0),
-        thresholds=ConformalThresholds(-1.0, -2.0, -math.inf),
+        weights={"resynthesis": 0.9},
+        bias=0.1,
+        real_bias=0.0,
+        thresholds=ConformalThresholds(-1.0, -2.0, None),
         families={"vae-1": FamilyRule(("ash", "birch"), 0.8, 40, 0.9)},
-        figures={"accuracy": 0.95, "ece": 0.02},
+        figures={"accuracy": 0.95, "ece": None},
     )
     variant = CalibrationVariant(
-        options={"resynthesis": {"gamma": 4, "distance": "cosine", "layer": None}},
         evidence={"resynthesis": evidence},
-        sets={frozenset({"resynthesis"}): known},
+        sets=(known,),
     )
     return Calibration(
         lineup="pocket",
@@ -64,9 +60,9 @@ def calibration():
 def test_what_is_written_is_read(calibration, tmp_path):
     path = tmp_path / "new" / "calibration.json"
 
-    write_calibration(path, calibration)
+    CALIBRATION.write(path, calibration)
 
-    assert read_calibration(path) == calibration
+    assert CALIBRATION.read(path) == calibration
     assert "NaN" not in path.read_text()
     assert "Infinity" not in path.read_text()
 
@@ -96,11 +92,11 @@ def damaged(raw, path, value):
     ],
 )
 def test_a_wrong_field_is_named(calibration, path, value, problem):
-    raw = json.loads(json.dumps(dict_from_calibration(calibration)))
+    raw = json.loads(json.dumps(CALIBRATION.to_raw(calibration)))
     damaged(raw, path, value)
 
     with pytest.raises(CalibrationError, match=problem):
-        calibration_from_dict(raw, where="calibration.json")
+        CALIBRATION.from_raw(raw, where="calibration.json")
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "{", '{"schema_version": NaN}'])
@@ -109,20 +105,27 @@ def test_a_foreign_file_is_refused(tmp_path, text):
     path.write_text(text)
 
     with pytest.raises(CalibrationError, match=r"calibration\.json"):
-        read_calibration(path)
+        CALIBRATION.read(path)
 
 
 def test_a_newer_and_an_absent_file_say_what_to_do(calibration, tmp_path):
-    raw = dict_from_calibration(calibration) | {"schema_version": 99, "news": True}
+    raw = CALIBRATION.to_raw(calibration) | {"schema_version": 99, "news": True}
 
     with pytest.raises(CalibrationError, match="newer lineup"):
-        calibration_from_dict(raw)
+        CALIBRATION.from_raw(raw, where="calibration.json")
     with pytest.raises(CalibrationError, match="cannot be read"):
-        read_calibration(tmp_path / "absent.json")
+        CALIBRATION.read(tmp_path / "absent.json")
 
 
 def test_a_folder_that_cannot_be_written_is_named(calibration, tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(CalibrationError, match="Cannot write"):
-        write_calibration(tmp_path / "file" / "calibration.json", calibration)
+    with pytest.raises(CalibrationError, match="cannot be written"):
+        CALIBRATION.write(tmp_path / "file" / "calibration.json", calibration)
+
+
+def test_the_shipped_calibration_is_read_as_version_0_1_wrote_it():
+    path = shipped_dir() / "lineups" / "pocket" / "calibration.json"
+    known = CALIBRATION.read(path)
+    assert CALIBRATION.to_raw(known) == json.loads(path.read_text())
+    assert all(set(one.weights) <= set(v.evidence) for v in known.variants for one in v.sets)
