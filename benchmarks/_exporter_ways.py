@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lineup.bundles.manifest import Precision
-from lineup_export.exporters import Exporter
+from lineup_export.component import Exporter
 
 OPTIMIZER_TYPES = {
     "text_encoder": "clip",

@@ -45,9 +45,8 @@ from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.memory import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
 from lineup_export.assembly import TOOLS, ExportOptions, tool_versions
-from lineup_export.component import Component
+from lineup_export.component import BLIP, BLIP_TASK, FAMILIES, Component, Exporter, Family
 from lineup_export.component_export import DTYPES, SAMPLE_INTERVAL_S
-from lineup_export.exporters import BLIP, BLIP_TASK, FAMILIES, Exporter, Family
 from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.parity import max_relative_error, outputs_from_file

@@ -29,7 +29,7 @@ from lineup.bundles.manifest import Precision
 from lineup.memory import MemoryWatch
 from lineup_export.assembly import ExportOptions
 from lineup_export.component import ComponentReport
-from lineup_export.fingerprint.exporter import FingerprintExport, bundle_from_checkpoint
+from lineup_export.fingerprint import FingerprintExport, bundle_from_checkpoint
 from lineup_export.public.exporter import bundle_from_model
 from lineup_export.public.request import ExportRequest, model_from_request
 from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening, write_checkpoint

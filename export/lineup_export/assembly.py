@@ -19,9 +19,8 @@ from lineup.errors import UsageError
 from lineup.files import temporary_directory_beside
 from lineup.memory import MemoryWatch
 from lineup.planning.measuring import bundle_with_costs
-from lineup_export.component import Component, ComponentReport, with_batch
+from lineup_export.component import Component, ComponentReport, Exporter, exporter_of, with_batch
 from lineup_export.component_export import add_component
-from lineup_export.exporters import Exporter, exporter_of
 from lineup_export.external import WeightFiles
 
 logger = logging.getLogger(__name__)
@@ -50,7 +49,7 @@ class ExportOptions:
     opset: int = 18
     overwrite: bool = False
     batch: BatchRange | None = None
-    exporter: Exporter = Exporter.AUTO
+    exporter: Exporter = Exporter.TORCH
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""One component of a bundle: what becomes one graph, and what its export measured."""
+"""One component of a bundle: what becomes one graph, by which exporter, and what that measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 import torch
@@ -11,9 +12,44 @@ from torch import Tensor, nn
 
 from lineup.bundles.manifest import Parity, Precision
 from lineup.memory import PeakMemory
-from lineup_export.exporters import Exporter
 from lineup_export.graph import InputSpec
 from lineup_export.precision import LADDER, Islands
+
+BLIP, BLIP_TASK = "blip", "image-to-text"
+
+
+class Exporter(str, Enum):
+    """What turns a module into a graph; the value is the word used on the command line."""
+
+    TORCH = "torch"
+    OPTIMUM = "optimum"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Where optimum's registry has what it knows of a component."""
+
+    model_type: str
+    task: str
+    library: str
+
+
+FAMILIES: Mapping[str, Family] = {
+    "text_encoder": Family("clip-text", "feature-extraction", "diffusers"),
+    "text_encoder_2": Family("clip-text-with-projection", "feature-extraction", "diffusers"),
+    "image_tower": Family("clip_vision_model", "feature-extraction", "transformers"),
+    "image_tower_cut": Family("clip_vision_model", "feature-extraction", "transformers"),
+    "text_decoder": Family(BLIP, BLIP_TASK, "transformers"),
+    "unet": Family("unet-2d-condition", "semantic-segmentation", "diffusers"),
+    "vae_decoder": Family("vae-decoder", "semantic-segmentation", "diffusers"),
+}
+"""Per role; encoders of images fail optimum's validation (axes without a name): torch's alone."""
+
+
+def exporter_of(role: str, asked: Exporter) -> Exporter:
+    """Return the exporter of a role: the one asked for where it can, else torch's."""
+    return asked if role in FAMILIES else Exporter.TORCH
+
 
 TOLERANCES = {Precision.FP32: 2e-4, Precision.FP16: 2e-2}
 """Largest error allowed where a component names none: max |difference| / max |reference|."""

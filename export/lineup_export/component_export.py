@@ -21,9 +21,8 @@ from lineup.bundles.writer import BundleWriter
 from lineup.errors import ParityError
 from lineup.memory import MemoryWatch, PeakMemory, return_freed_memory
 from lineup.types import AnyArray
-from lineup_export.component import Component, ComponentReport
+from lineup_export.component import Component, ComponentReport, Exporter
 from lineup_export.divergence import Divergence, explained, graph_divergence, half_divergence
-from lineup_export.exporters import Exporter
 from lineup_export.external import WeightFiles
 from lineup_export.graph import GRAPH_NAME, OnnxGraph, graph_from_module, program_from_module
 from lineup_export.parity import (

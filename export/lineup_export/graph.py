@@ -25,11 +25,9 @@ from torch import Tensor, nn
 
 from lineup.bundles.manifest import TensorSpec
 from lineup.errors import UsageError
+from lineup_export.cpu_operators import fuse_silu, fused_attention, split_upsampling
 from lineup_export.external import WeightFiles
-from lineup_export.fused_attention import fused_attention
-from lineup_export.fused_silu import fuse_silu
 from lineup_export.rules import check_rules
-from lineup_export.split_upsampling import split_upsampling
 
 OPSETS = range(18, 21)
 """TensorRT 10.3 takes up to 20; torch's exporter is written for 18 and later."""
@@ -117,7 +115,7 @@ def graph_from_module(
         mixed_precision: Whether the module changes between fp32 and fp16 on purpose; otherwise a
             cast inside the graph is an accident that costs precision, and refused.
         fuse_attention: Whether long attentions become an operator that ONNX Runtime alone has; see
-            `lineup_export.fused_attention`.
+            `lineup_export.cpu_operators`.
         files: Keep the weights; without them weights are held in memory, which suits small models
             only.
 

@@ -19,7 +19,7 @@ from optimum.exporters.tasks import TasksManager
 from optimum.utils import NormalizedConfig
 from torch import Tensor, nn
 
-from lineup_export.exporters import BLIP, BLIP_TASK, FAMILIES
+from lineup_export.component import BLIP, BLIP_TASK, FAMILIES
 from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_model
 

@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineup_export import assembly
-from lineup_export.fingerprint import exporter
-from lineup_export.fingerprint.exporter import graph_from_checkpoint
+from lineup_export import assembly, fingerprint
+from lineup_export.fingerprint import graph_from_checkpoint
 from lineup_export.graph import OnnxGraph
 from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening, write_checkpoint
 from lineup_models.fingerprint.spec import LATTICE_DIMENSION, ChannelMean, SpectrumSpec
@@ -61,7 +60,7 @@ def small_graph(small_checkpoint: Checkpoint) -> OnnxGraph:
 @pytest.fixture
 def exports_small_graph(small_graph: OnnxGraph, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the test the seconds that torch needs to export the graph again."""
-    monkeypatch.setattr(exporter, "graph_from_checkpoint", lambda *_, **__: small_graph)
+    monkeypatch.setattr(fingerprint, "graph_from_checkpoint", lambda *_, **__: small_graph)
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,8 @@ from lineup.bundles.writer import BundleDescription
 from lineup.errors import ParityError, UsageError
 from lineup_export import assembly, component_export, contracts
 from lineup_export.assembly import ExportOptions, write_bundle
-from lineup_export.options import Batch
+from lineup_export.options import Batch, stopped_by_sigterm
 from lineup_export.precision import LADDER
-from lineup_export.progress import stopped_by_sigterm
 
 
 class Tower(nn.Module):

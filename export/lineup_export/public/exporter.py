@@ -23,7 +23,7 @@ from lineup_export.contracts import Cache
 from lineup_export.precision import Island
 from lineup_export.public import parts
 from lineup_export.public.defaults import defaults_from_folder
-from lineup_export.public.folder import FolderSource
+from lineup_export.public.folder import WHOLE, FolderSource
 from lineup_export.public.source import ModelSource
 from lineup_models.recipes.recipe import (
     CaptionerDefaults,
@@ -34,8 +34,8 @@ from lineup_models.recipes.recipe import (
 )
 
 _NEEDED = {
-    RecipeKind.CAPTIONER: (parts.WHOLE,),
-    RecipeKind.ENCODER: (parts.WHOLE,),
+    RecipeKind.CAPTIONER: (WHOLE,),
+    RecipeKind.ENCODER: (WHOLE,),
     RecipeKind.GENERATOR: ("text_encoder", "unet", "vae"),
 }
 
@@ -137,7 +137,7 @@ def _encoder(model: PublicModel) -> Described:
 
 
 def _captioner(model: PublicModel) -> Described:
-    source, config = model.source, model.source.config(parts.WHOLE)
+    source, config = model.source, model.source.config(WHOLE)
     run = model.recipe.captioner if model.recipe is not None else None
     run = run or CaptionerDefaults(prompt="", max_tokens=40)
     text = config.get("text_config") or config["decoder"]
@@ -164,7 +164,7 @@ def _captioner(model: PublicModel) -> Described:
         head_dimension=cache.head_dimension,
         prompt=run.prompt,
     )
-    tokenizer = source.tokenizer(parts.WHOLE).encode("utf-8")
+    tokenizer = source.tokenizer(WHOLE).encode("utf-8")
     fields = {
         "preprocess": _preprocess(model),
         "captioner": info,

@@ -14,20 +14,26 @@ from torch import nn
 from lineup_export import contracts
 from lineup_export.component import Component
 from lineup_export.precision import LADDER, Island, Islands
+from lineup_export.public.captioners import (
+    BlipTextDecoder,
+    BlipVisionEncoder,
+    Gpt2TextDecoder,
+    VitVisionEncoder,
+)
+from lineup_export.public.folder import WHOLE
 from lineup_export.public.lora import fuse_lora
-from lineup_export.public.modules.blip import BlipTextDecoder, BlipVisionEncoder
-from lineup_export.public.modules.clip import ImageTower, ImageTowerCut, TextEncoder
-from lineup_export.public.modules.diffusion import (
+from lineup_export.public.networks import (
     Denoiser,
+    ImageTower,
+    ImageTowerCut,
     KlDecoder,
     KlEncoder,
+    TextEncoder,
     TinyDecoder,
     TinyEncoder,
 )
-from lineup_export.public.modules.vit_gpt2 import Gpt2TextDecoder, VitVisionEncoder
 from lineup_export.public.source import ModelSource
 
-WHOLE = "model"
 UNET_SIZES = ((32, 32), (16, 24))
 """Rows and columns on which a public denoiser's parity is measured: attention at 64 x 64 would take
 more memory than the weights."""

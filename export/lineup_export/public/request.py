@@ -9,9 +9,15 @@ from pathlib import Path
 from lineup.bundles.manifest import NAME_PATTERN, Precision
 from lineup.errors import UsageError
 from lineup_export.public.exporter import PublicModel
-from lineup_export.public.folder import INDEX_NAME, FolderSource, local_origin
-from lineup_export.public.hub import check_licence, snapshot, source_from_hub
-from lineup_export.public.parts import WHOLE
+from lineup_export.public.folder import (
+    INDEX_NAME,
+    WHOLE,
+    FolderSource,
+    check_licence,
+    local_origin,
+    snapshot,
+    source_from_hub,
+)
 from lineup_export.public.source import RandomSource
 from lineup_models.recipes.read import open_recipe, recipe_names
 from lineup_models.recipes.recipe import Recipe, RecipeKind

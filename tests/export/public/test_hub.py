@@ -9,7 +9,7 @@ import pytest
 
 from lineup.bundles.manifest import Origin, Precision
 from lineup.errors import UsageError
-from lineup_export.public.hub import check_licence, source_from_hub
+from lineup_export.public.folder import check_licence, source_from_hub
 from lineup_models.recipes.read import open_recipe
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

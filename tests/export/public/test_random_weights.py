@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lineup_export.public.random_weights import random_module
+from lineup_export.public.source import random_module
 
 
 class Tied(nn.Module):

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from lineup.errors import ParityError
-from lineup_export.fingerprint.exporter import graph_from_checkpoint, parity_of_graph
-from lineup_export.fingerprint.probes import probe_tiles
-from lineup_export.fingerprint.real_reference import real_llrs_reference
+from lineup_export.fingerprint import graph_from_checkpoint, parity_of_graph
+from lineup_export.fingerprint_reference import probe_tiles, real_llrs_reference
 from lineup_models.fingerprint.checkpoint import Checkpoint
 from lineup_models.fingerprint.real_head import RealWeights
 from lineup_models.fingerprint.spec import ChannelMean

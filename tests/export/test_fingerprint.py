@@ -13,7 +13,7 @@ from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.errors import BundleNotFoundError, ParityError, UsageError
-from lineup_export.fingerprint.exporter import (
+from lineup_export.fingerprint import (
     FingerprintExport,
     bundle_from_checkpoint,
     graph_from_checkpoint,

@@ -14,7 +14,7 @@ from lineup.bundles.manifest import BundleKind, Origin, Precision
 from lineup.models.schedulers.select import scheduler_from_manifest
 from lineup_export.assembly import ExportOptions
 from lineup_export.cli import export
-from lineup_export.pocket.exporter import SCHEDULER, bundle_from_pocket
+from lineup_export.pocket import SCHEDULER, bundle_from_pocket
 from lineup_models.pocket import registry
 from lineup_models.pocket.architectures import GeneratorSpec
 from lineup_models.pocket.blocks import BlockKind, DownKind, NormKind, UpKind
@@ -164,12 +164,12 @@ def test_several_precisions_get_folders_of_their_own(
 ) -> None:
     made: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        "lineup_export.pocket.exporter.bundle_from_pocket",
+        "lineup_export.pocket.bundle_from_pocket",
         lambda _, name, target, options, __: made.append(
             (str(target.relative_to(tmp_path)), options.precision.value)
         ),
     )
-    monkeypatch.setattr("lineup_export.progress.echo_report", lambda _: None)
+    monkeypatch.setattr("lineup_export.cli.echo_report", lambda _: None)
     arguments = [str(checkpoint), "--output", str(tmp_path), "--model", "pocket-clip"]
 
     result = CliRunner().invoke(export, ["pocket", *arguments, "--precision", "fp32,fp16"])

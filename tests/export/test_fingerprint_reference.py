@@ -5,8 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from lineup_export.fingerprint.probes import probe_tiles
-from lineup_export.fingerprint.reference import _pooled, lattice_contrasts, log_spectrum
+from lineup_export.fingerprint_reference import (
+    _pooled,
+    lattice_contrasts,
+    log_spectrum,
+    probe_tiles,
+)
 from lineup_models.fingerprint.lattice import LatticeContrast
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum

@@ -1,7 +1,8 @@
-"""The whitened residual spectrum in NumPy float64, written from its definition.
+"""The fingerprint and the photograph head in NumPy float64, written from their definitions.
 
 Shares nothing with the torch modules but the settings: the transform is NumPy's FFT, the residual
-filters go through the neighbours one by one, and area pooling integrates.
+filters go through the neighbours one by one, and area pooling integrates. See `TileStatistics` and
+`RealHead` of `lineup_models.fingerprint` for the formulas of the head.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from lineup.types import RgbTiles
 from lineup_models.fingerprint.checkpoint import Whitening
+from lineup_models.fingerprint.real_head import RealWeights
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 
 Float64Array = npt.NDArray[np.float64]
@@ -148,3 +150,93 @@ _FILTERS: dict[ResidualFilter, Callable[[Float64Array, SpectrumSpec], Float64Arr
     ResidualFilter.BILATERAL: _bilateral,
     ResidualFilter.WIENER: _wiener,
 }
+
+
+def real_llrs_reference(
+    tiles: RgbTiles,
+    tile_weights: npt.NDArray[np.floating],
+    spec: SpectrumSpec,
+    real: RealWeights,
+) -> Float64Array:
+    """Return one log likelihood ratio per row of `tile_weights`.
+
+    Args:
+        tiles: (tiles, size, size, 3), uint8 RGB.
+        tile_weights: (images, tiles); row i holds 1/T_i at image i's tiles and 0 elsewhere.
+        spec: Constants of the spectrum.
+        real: The head.
+
+    Returns:
+        (images,), photograph against generated.
+    """
+    statistics = np.stack([_statistics(tile, spec) for tile in tiles])
+    standardised = np.clip((statistics - real.mean) / real.deviation, -6, 6)
+    generated = standardised @ real.weights + real.bias
+    ratio = np.clip(-(tile_weights.astype(np.float64) @ generated), -20, 20)
+    odd, traceless = np.log(real.odd), np.log(real.traceless)
+    photograph = np.logaddexp(ratio + np.log(1 - real.odd), odd)
+    claim: Float64Array = photograph - np.logaddexp(ratio + traceless, np.log(1 - real.traceless))
+    return claim
+
+
+def _statistics(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
+    """Return lattice contrasts, log energies, log variances and correlations of one tile."""
+    red, green, blue = np.moveaxis(tile.astype(np.float64), 2, 0)
+    energies = [
+        np.log(np.minimum(np.diff(plane, n=order, axis=axis) ** 2, 900).mean() + 0.05)
+        for plane in ((red + green + blue) / 3, red - green, blue - green)
+        for order in (1, 2)
+        for axis in (0, 1)
+    ]
+    r, g, b = np.moveaxis(residuals(tile, spec), 2, 0)
+    noises = (r, g, b, (r + g + b) / 3, r - g, b - g)
+    variances = [np.log((noise**2).mean() + 0.01) for noise in noises]
+    correlations = [
+        (one * other).mean() / np.sqrt((one**2).mean() * (other**2).mean() + 1e-3)
+        for one, other in ((r, g), (g, b), (r, b))
+    ]
+    contrasts = lattice_contrasts(log_spectrum(tile, spec))
+    return np.concatenate([contrasts, energies, variances, correlations])
+
+
+def probe_tiles(size_px: int, seed: int = 0) -> RgbTiles:
+    """Draw tiles that span what a fingerprint meets.
+
+    White noise, the full range in a checkerboard and in single pixels, slow ramps, a soft
+    photograph-like scene with sensor noise, one with hard edges, a JPEG-like grid of 8 px blocks,
+    and dim noise of two grey levels.
+
+    Args:
+        size_px: Side of a tile.
+        seed: Of the random parts.
+
+    Returns:
+        (8, size, size, 3), uint8.
+    """
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size_px, 0:size_px].astype(np.float64)
+    full = random.uniform(0, 256, (size_px, size_px, 3))
+    checker = np.broadcast_to(((x + y) % 2 * 255)[..., None], full.shape)
+    specks = np.where(random.uniform(size=full.shape) < 0.01, 255.0, 20.0)
+    ramp = np.stack([x, y, x + y], axis=2) * (255.0 / (2 * size_px))
+    scene = _natural(random, size_px)
+    edges = np.where(scene > np.median(scene, axis=(0, 1)), 200.0, 60.0)
+    blocks = scene[(y // 8 * 8).astype(int), (x // 8 * 8).astype(int)]
+    dim = 128 + random.integers(0, 2, full.shape)
+    drawn = [full, checker, specks, ramp, _with_noise(random, scene), edges, blocks, dim]
+    return np.stack([np.clip(np.rint(image), 0, 255).astype(np.uint8) for image in drawn])
+
+
+def _natural(random: np.random.Generator, size_px: int) -> Float64Array:
+    """Draw noise whose amplitude falls as 1 / frequency, as in photographs; correlated colours."""
+    frequency = np.hypot(np.fft.fftfreq(size_px)[:, None], np.fft.fftfreq(size_px)[None, :])
+    fall = 1.0 / np.maximum(frequency, 1.0 / size_px)
+    fields = random.standard_normal((4, size_px, size_px))
+    smooth = np.fft.ifft2(np.fft.fft2(fields) * fall).real
+    smooth /= smooth.std(axis=(1, 2), keepdims=True)
+    channels = [0.9 * smooth[0] + 0.4 * smooth[1 + channel] for channel in range(3)]
+    return np.clip(120.0 + 50.0 * np.stack(channels, axis=2), 0, 255)
+
+
+def _with_noise(random: np.random.Generator, scene: Float64Array) -> Float64Array:
+    return scene + random.normal(0.0, 2.0, scene.shape)

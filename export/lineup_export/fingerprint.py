@@ -22,9 +22,11 @@ from lineup.bundles.writer import BundleDescription, BundleWriter
 from lineup.files import sha256_from_file
 from lineup.types import AnyArray
 from lineup_export.assembly import measured_bundle
-from lineup_export.fingerprint.probes import probe_tiles
-from lineup_export.fingerprint.real_reference import real_llrs_reference
-from lineup_export.fingerprint.reference import fingerprints_reference
+from lineup_export.fingerprint_reference import (
+    fingerprints_reference,
+    probe_tiles,
+    real_llrs_reference,
+)
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.parity import checked_parity, outputs_from_graph
 from lineup_models.fingerprint.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint

@@ -1,1 +1,0 @@
-"""Exports the pocket lineup: the output of its training becomes bundles."""

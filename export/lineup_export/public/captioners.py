@@ -1,0 +1,201 @@
+"""Captioners of transformers, BLIP and ViT with GPT-2, with a static cache of keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor, nn
+
+
+def heads_from_states(states: Tensor, heads: int) -> Tensor:
+    """Return (N, heads, length, D / heads) of (N, length, D)."""
+    count, length, dimension = states.shape
+    return states.view(count, length, heads, dimension // heads).transpose(1, 2)
+
+
+def attended(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Return (N, length, D) of queries, keys and values by head.
+
+    Args:
+        queries: Shape (N, heads, length, D / heads).
+        keys: Shape (N, heads, entries, D / heads).
+        values: The same shape.
+        seen: bool, broadcast to (N, heads, length, entries): what a query may look at.
+    """
+    found = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
+    count, heads, length, dimension = found.shape
+    return found.transpose(1, 2).reshape(count, length, heads * dimension)
+
+
+class Cache:
+    """Keys and values of one step: what was there, and the new entry at its position.
+
+    Args:
+        past_keys: Shape (sequences, layers, heads, max_tokens, D / heads).
+        past_values: The same shape.
+        position: int64 (1,), where the new entry goes.
+    """
+
+    def __init__(self, past_keys: Tensor, past_values: Tensor, position: Tensor) -> None:
+        places = torch.arange(past_keys.shape[3])
+        self._past = past_keys, past_values
+        self._here = (places == position)[:, None]
+        self.seen = (places <= position)[None, None, None, :]
+        self._written: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the entry (N, heads, 1, D / heads) of the next layer; return all of the layer's."""
+        layer = len(self._written)
+        keys, values = (
+            torch.where(self._here, new.to(past.dtype), past[:, layer])
+            for new, past in zip((key, value), self._past, strict=True)
+        )
+        self._written.append((keys, values))
+        return keys, values
+
+    def stacked(self) -> tuple[Tensor, Tensor]:
+        """Return keys and values of all layers."""
+        keys, values = zip(*self._written, strict=True)
+        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+
+
+class BlipVisionEncoder(nn.Module):
+    """`pixel_values` to what every decoder block attends to.
+
+    Args:
+        model: A transformers BlipForConditionalGeneration.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.vision = model.vision_model
+        layers = model.text_decoder.bert.encoder.layer
+        self.cross = nn.ModuleList(layer.crossattention.self for layer in layers)
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `cross_keys` and `cross_values` (N, layers, heads, image tokens, D / heads)."""
+        states = self.vision(pixel_values=pixel_values).last_hidden_state
+        pairs = [
+            tuple(
+                heads_from_states(part(states), cross.num_attention_heads)
+                for part in (cross.key, cross.value)
+            )
+            for cross in cast("Iterable[Any]", self.cross)
+        ]
+        keys, values = zip(*pairs, strict=True)
+        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+
+
+class BlipTextDecoder(nn.Module):
+    """One token of each sequence.
+
+    Args:
+        model: A transformers BlipForConditionalGeneration.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        bert = model.text_decoder.bert
+        self.embeddings, self.layers = bert.embeddings, bert.encoder.layer
+        self.head = model.text_decoder.cls
+        # What the vision graph holds must not be in this one too; they are not called.
+        for layer in self.layers:
+            layer.crossattention.self.key = layer.crossattention.self.value = None
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        past_keys: Tensor,
+        past_values: Tensor,
+        cross_keys: Tensor,
+        cross_values: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `logits` (N, vocabulary), `keys` and `values`."""
+        cache = Cache(past_keys, past_values, position)
+        embeddings = self.embeddings
+        words = embeddings.word_embeddings(tokens) + embeddings.position_embeddings(position)
+        states = embeddings.LayerNorm(words)[:, None]
+        for number, layer in enumerate(self.layers):
+            own, other = layer.attention, layer.crossattention
+            heads = own.self.num_attention_heads
+            queries, key, value = (
+                heads_from_states(part(states), heads)
+                for part in (own.self.query, own.self.key, own.self.value)
+            )
+            found = attended(queries, *cache.update(key, value), cache.seen)
+            states = own.output(found, states)
+            queries = heads_from_states(other.self.query(states), heads)
+            found = attended(queries, cross_keys[:, number], cross_values[:, number])
+            states = other.output(found, states)
+            states = layer.output(layer.intermediate(states), states)
+        logits = self.head(states[:, 0])
+        return logits, *cache.stacked()
+
+
+class VitVisionEncoder(nn.Module):
+    """`pixel_values` to what every decoder block attends to.
+
+    Args:
+        model: A transformers VisionEncoderDecoderModel of ViT and GPT-2.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.vision = model.encoder
+        self.projection = getattr(model, "enc_to_dec_proj", None) or nn.Identity()
+        self.cross = nn.ModuleList(block.crossattention for block in model.decoder.transformer.h)
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `cross_keys` and `cross_values` (N, layers, heads, image tokens, D / heads)."""
+        states = self.projection(self.vision(pixel_values=pixel_values).last_hidden_state)
+        pairs = []
+        for cross in cast("Iterable[Any]", self.cross):
+            both = cross.c_attn(states).split(cross.split_size, dim=2)
+            pairs.append([heads_from_states(part, cross.num_heads) for part in both])
+        keys, values = zip(*pairs, strict=True)
+        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+
+
+class Gpt2TextDecoder(nn.Module):
+    """One token of each sequence.
+
+    Args:
+        model: A transformers VisionEncoderDecoderModel of ViT and GPT-2.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.transformer, self.head = model.decoder.transformer, model.decoder.lm_head
+        # What the vision graph holds must not be in this one too; they are not called.
+        for block in self.transformer.h:
+            block.crossattention.c_attn = None
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        past_keys: Tensor,
+        past_values: Tensor,
+        cross_keys: Tensor,
+        cross_values: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return `logits` (N, vocabulary), `keys` and `values`."""
+        cache = Cache(past_keys, past_values, position)
+        gpt = self.transformer
+        states = (gpt.wte(tokens) + gpt.wpe(position))[:, None]
+        for number, block in enumerate(gpt.h):
+            own, other = block.attn, block.crossattention
+            parts = own.c_attn(block.ln_1(states)).split(own.split_size, dim=2)
+            queries, key, value = (heads_from_states(part, own.num_heads) for part in parts)
+            found = attended(queries, *cache.update(key, value), cache.seen)
+            states = states + own.c_proj(found)
+            queries = heads_from_states(other.q_attn(block.ln_cross_attn(states)), own.num_heads)
+            found = attended(queries, cross_keys[:, number], cross_values[:, number])
+            states = states + other.c_proj(found)
+            states = states + block.mlp(block.ln_2(states))
+        logits = self.head(gpt.ln_f(states[:, 0]))
+        return logits, *cache.stacked()

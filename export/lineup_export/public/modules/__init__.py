@@ -1,1 +1,0 @@
-"""Models of transformers and diffusers in the signatures of a bundle's graphs."""
