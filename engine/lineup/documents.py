@@ -63,6 +63,14 @@ class DocumentFormat(Generic[Document]):
                 missing, unknown or wrong; names the file and the field. `newer_error`: it was
                 written by a newer lineup.
         """
+        return self.from_raw(self.read_raw(path), where=str(path))
+
+    def read_raw(self, path: Path) -> Any:
+        """Return what a file holds, parsed and not looked at.
+
+        Raises:
+            LineupError: `error`: the file cannot be read or is not of this syntax.
+        """
         try:
             size_bytes = path.stat().st_size
             data = path.read_bytes() if size_bytes <= MAX_BYTES else b""
@@ -74,18 +82,11 @@ class DocumentFormat(Generic[Document]):
             raise self.error(
                 f"{path}: {size_bytes} bytes, expected at most {MAX_BYTES}", hint=self.hint
             )
-        return self.from_bytes(data, where=str(path))
+        return self._parsed(data, str(path))
 
     def from_bytes(self, data: bytes | str, *, where: str) -> Document:
-        """Return the document that a file's content holds; `where` names it in errors as `read`."""
-        decode = msgspec.json.decode if self.syntax == "json" else msgspec.toml.decode
-        try:
-            raw = decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise self.error(
-                f"{where}: not {self.syntax.upper()}: {error}", hint=self.hint
-            ) from error
-        return self.from_raw(raw, where=where)
+        """Return the document that a file's content holds; `where` names the file in errors."""
+        return self.from_raw(self._parsed(data, where), where=where)
 
     def from_raw(self, raw: object, *, where: str) -> Document:
         """Return the document that parsed JSON or TOML holds; `where` names it in errors."""
@@ -136,6 +137,15 @@ class DocumentFormat(Generic[Document]):
             raise self.error(
                 f"{path}: cannot be written: {error.strerror or error}",
                 hint="Give a file in a folder that can be written to.",
+            ) from error
+
+    def _parsed(self, data: bytes | str, where: str) -> Any:
+        decode = msgspec.json.decode if self.syntax == "json" else msgspec.toml.decode
+        try:
+            return decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise self.error(
+                f"{where}: not {self.syntax.upper()}: {error}", hint=self.hint
             ) from error
 
     def _check_version(self, raw: Mapping[str, Any], where: str) -> None:
@@ -203,13 +213,18 @@ def _explained(message: str, raw: dict[str, Any], kind: type) -> str:
     assert match is not None
     text, is_key, path = match["text"], match["key"] is not None, match["path"] or ""
     parts = _parts_from_path(path, raw, kind, is_key=is_key)
-    missing = _MISSING_FIELD.fullmatch(text)
-    if missing is not None:
-        return f"{field_name((*parts, missing[1]))}: missing, but required"
+    info = _type_at(kind, parts[:-1] if is_key else parts)
     given: Any = parts[-1] if is_key else _value_at(raw, parts)
-    choices = [] if is_key else _choices(kind, parts)
-    if choices:
-        text = f"expected one of {', '.join(map(str, choices))}, got {_shown(given)}"
+    missing = _MISSING_FIELD.fullmatch(text)
+    if missing is not None and isinstance(info, inspect.DataclassType):
+        unknown = sorted(set(given) - {field.name for field in info.fields})
+        misspelt = f"; unknown field {_shortened(unknown[0])}" if unknown else ""
+        return f"{field_name((*parts, missing[1]))}: missing, but required{misspelt}"
+    if isinstance(info, inspect.EnumType):
+        choices = ", ".join(str(member.value) for member in info.cls)
+        text = f"expected one of {choices}, got {_shown(given)}"
+    elif isinstance(info, inspect.LiteralType):
+        text = f"expected {' or '.join(map(str, info.values))}, got {_shown(given)}"
     elif text.startswith("Expected"):
         expected = text.partition(", got ")[0].replace("`", "")
         text = f"expected{expected.removeprefix('Expected')}, got {_shown(given)}"
@@ -254,8 +269,8 @@ def _fails_at(path: str, raw: dict[str, Any], kind: type) -> bool:
     return False
 
 
-def _choices(kind: type, parts: Parts) -> list[object]:
-    """Return the values that a field may have, if they can be listed."""
+def _type_at(kind: type, parts: Parts) -> inspect.Type:
+    """Return the type of a field, without None beside it."""
     info = _plain_type(inspect.type_info(kind))
     for part in parts:
         if isinstance(info, inspect.DataclassType):
@@ -265,9 +280,7 @@ def _choices(kind: type, parts: Parts) -> list[object]:
         elif isinstance(info, (inspect.ListType, inspect.VarTupleType)):
             info = info.item_type
         info = _plain_type(info)
-    if isinstance(info, inspect.EnumType):
-        return [member.value for member in info.cls]
-    return list(info.values) if isinstance(info, inspect.LiteralType) else []
+    return info
 
 
 def _plain_type(info: inspect.Type) -> inspect.Type:

@@ -62,12 +62,12 @@ def test_a_line_through_points_on_one_is_that_line():
 
 def test_more_candidates_than_there_are_share_bundles(tmp_path):
     from growth import pocket_of
-    from lineup.lineups.spec import spec_from_file
+    from lineup.lineups.spec import LINEUP_TOML
 
     path = tmp_path / "lineup.toml"
     path.write_text(pocket_of(6, gamma=1))
 
-    spec = spec_from_file(path)
+    spec = LINEUP_TOML.read(path)
     assert len({one.name for one in spec.candidates}) == 6
     assert [one.bundle for one in spec.candidates][4:] == ["pocket-ash", "pocket-birch"]
 

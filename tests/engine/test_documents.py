@@ -69,6 +69,10 @@ def chapters(**page: Any) -> dict[str, Any]:
         (raw(schema_version=0), "schema_version: expected 1, got 0"),
         ({"schema_version": 1}, "chapters: missing, but required"),
         (chapters(), "chapters.second[1].number: missing, but required"),
+        (
+            chapters(nummer=1),
+            "chapters.second[1].number: missing, but required; unknown field nummer",
+        ),
         (chapters(number=0), "chapters.second[1].number: expected int >= 1, got 0"),
         (chapters(number=True), "chapters.second[1].number: expected int, got True"),
         (

@@ -123,9 +123,9 @@ def create(
     force: bool,
 ) -> None:
     """Make the lineup NAME of installed bundles (`lineup models list`) or bundle folders."""
-    from lineup.lineups.making import check_bundles
-    from lineup.lineups.spec import spec_from_dict
+    from lineup.lineups.spec import LINEUP_TOML
     from lineup.lineups.store import create_lineup
+    from lineup.lineups.summary import check_bundles
 
     raw: dict[str, Any] = {
         "schema_version": 1,
@@ -139,7 +139,7 @@ def create(
         "resynthesis": {} if gamma is None else {"gamma": gamma},
     }
     present = {key: value for key, value in raw.items() if value is not None}
-    spec = spec_from_dict(present, where=f"lineup {name}")
+    spec = LINEUP_TOML.from_raw(present, where=f"lineup {name}")
     check_bundles(spec)
     folder = create_lineup(spec, force=force)
     click.echo(f"made {name} in {folder}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from lineup.errors import UsageError
 from lineup.evidence.distances import Aggregate, Distance
@@ -13,7 +15,7 @@ from lineup.evidence.distances import Aggregate, Distance
 FINAL_LAYER: Literal["final"] = "final"
 """Names the projected embedding that ends an encoder."""
 
-EncoderLayer = int | Literal["final"] | None
+EncoderLayer = Annotated[int, Meta(ge=1)] | Literal["final"] | None
 """A block, counted from 1; `FINAL_LAYER`; or None for the encoder's default."""
 
 
@@ -48,12 +50,12 @@ class ResynthesisOptions:
         UsageError: A number is out of its range.
     """
 
-    gamma: int = 4
-    seed: int = 0
+    gamma: Annotated[int, Meta(ge=1)] = 4
+    seed: Annotated[int, Meta(ge=0)] = 0
     encoder_layer: EncoderLayer = None
     distance: Distance = Distance.COSINE
     aggregate: Aggregate = Aggregate.MAX
-    neighbours: int = 5
+    neighbours: Annotated[int, Meta(ge=1)] = 5
     prompt: str | None = None
     mode: Mode = Mode.DEFAULT
 

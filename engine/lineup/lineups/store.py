@@ -14,7 +14,7 @@ from pathlib import Path
 from lineup.bundles.manifest import NAME_PATTERN
 from lineup.errors import LineupFileError, LineupNotFoundError, UsageError
 from lineup.files import write_atomic
-from lineup.lineups.spec import LINEUP_FILE, LineupSpec, spec_from_file, toml_from_spec
+from lineup.lineups.spec import LINEUP_FILE, LINEUP_TOML, LineupSpec, toml_from_spec
 from lineup.paths import home_dir, shipped_dir
 
 DEFAULT_LINEUP = "pocket"
@@ -176,7 +176,7 @@ def _lineup_from_path(path: Path) -> Lineup:
             f"{path} is not a lineup: there is no {LINEUP_FILE}.",
             hint="`lineup lineups list` shows the lineups that exist.",
         )
-    return Lineup(spec_from_file(file), file.parent.resolve())
+    return Lineup(LINEUP_TOML.read(file), file.parent.resolve())
 
 
 def _not_found(name: str, existing: list[str]) -> LineupNotFoundError:

@@ -1,17 +1,17 @@
-"""What a lineup consists of, as JSON values; nothing is verified or loaded."""
+"""What a lineup consists of, and whether its bundles are there; nothing is loaded."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from lineup.bundles.bundle import read_bundle
-from lineup.bundles.manifest import Manifest
+from lineup.bundles.manifest import BundleKind, Manifest
 from lineup.bundles.store import BundleStore
-from lineup.errors import BundleError
+from lineup.errors import BundleError, UsageError
 from lineup.evidence.fingerprint import DEFAULT_BUNDLE
 from lineup.gallery.gallery import SourceRole
 from lineup.gallery.opening import source_entries
-from lineup.lineups.spec import CandidateSpec, settings_from_spec
+from lineup.lineups.spec import CandidateSpec, LineupSpec, settings_from_spec
 from lineup.lineups.store import Lineup
 from lineup.paths import home_dir
 
@@ -58,6 +58,26 @@ def record_from_lineup(lineup: Lineup) -> dict[str, Any]:
     }
 
 
+def check_bundles(spec: LineupSpec) -> None:
+    """Check that every bundle of a lineup exists and does what it is named for.
+
+    Args:
+        spec: Paths in it are absolute.
+
+    Raises:
+        BundleError: A bundle is absent or its manifest cannot be read.
+        UsageError: A bundle is of another kind.
+    """
+    lineup, store = Lineup(spec), BundleStore(home_dir())
+    for reference, kind in _references(spec):
+        _, manifest = read_bundle(store.path(lineup.bundle(reference)))
+        if manifest.kind is not kind:
+            raise UsageError(
+                f"{reference!r} is a bundle of kind {manifest.kind.value}, expected {kind.value}.",
+                hint="`lineup models list` shows the kind of every bundle.",
+            )
+
+
 def _candidate(lineup: Lineup, candidate: CandidateSpec, images: int) -> dict[str, Any]:
     manifest, problem = _manifest(lineup, candidate.bundle)
     generation = None if manifest is None else manifest.generation
@@ -88,3 +108,13 @@ def _manifest(lineup: Lineup, reference: str | None) -> tuple[Manifest | None, s
         return read_bundle(path)[1], None
     except BundleError as error:
         return None, error.message
+
+
+def _references(spec: LineupSpec) -> list[tuple[str, BundleKind]]:
+    named = [
+        (spec.captioner, BundleKind.CAPTIONER),
+        (spec.encoder, BundleKind.ENCODER),
+        (spec.fingerprint, BundleKind.FINGERPRINT),
+        *((candidate.bundle, BundleKind.GENERATOR) for candidate in spec.candidates),
+    ]
+    return [(reference, kind) for reference, kind in named if reference is not None]

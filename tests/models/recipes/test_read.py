@@ -78,14 +78,18 @@ ENCODER = (FOLDER / "clip-vit-b-32.toml").read_text(encoding="utf-8")
         ('licence = "MIT"\n', "", "licence: missing"),
         ('licence = "MIT"', "licence = 3", "licence: expected str, got 3"),
         ('kind = "encoder"', 'kind = "decoder"', "kind: expected one of captioner"),
-        ("title = ", "titel = ", "titel: unknown"),
+        ("title = ", "titel = ", "title: missing, but required; unknown field titel"),
         ("default_layer = 6", 'default_layer = "6"', "encoder.default_layer: expected int"),
         ('architecture = "clip-vision-b-32"', 'architecture = "x"', "there is no x.toml"),
         ('part = "model"', 'part = "unet"', r"components: expected \['model'\] once each"),
-        ("schema_version = 1", "schema_version = 2", "schema_version: expected 1, got 2"),
+        (
+            "schema_version = 1",
+            "schema_version = 2",
+            "schema_version is 2, but this lineup",
+        ),
         ("[encoder]\ndefault_layer = 6", "", "encoder: missing; a recipe of kind encoder needs"),
         ('name = "clip-vit-b-32"', 'name = "other"', "name: expected 'clip-vit-b-32'"),
-        ("[encoder]", "[encoder", "cannot be read"),
+        ("[encoder]", "[encoder", "not TOML"),
     ],
 )
 def test_a_broken_recipe_is_refused_with_file_and_field(
