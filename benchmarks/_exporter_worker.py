@@ -40,7 +40,7 @@ from lineup.backends.onnxrt import (
     WeightPolicy,
     runner_from_onnx,
 )
-from lineup.backends.onnxrt_runner import OnnxRuntimeRunner
+from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.memory import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray

@@ -53,7 +53,7 @@ class Models:
     @property
     def optimised(self) -> Path:
         """The folder of graphs that were optimised for this CPU."""
-        return Path(os.environ["LINEUP_HOME"]) / "optimised"
+        return Path(os.environ["LINEUP_HOME"]) / "graphs"
 
     def optimise(self, names: Iterable[str]) -> None:
         """Optimise graphs for this CPU, once and before anything is timed, as a user would.

@@ -15,7 +15,7 @@ from lineup.backends.onnxrt import (
     providers_from_device,
     session_options_from,
 )
-from lineup.backends.onnxrt_runner import OnnxRuntimeRunner
+from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.external import external_locations
 from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError

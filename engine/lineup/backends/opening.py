@@ -4,27 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 from lineup.backends.base import Runner
+from lineup.backends.building import REFITTABLE, cpu_key, engine_of_graph, policy_from_graph
 from lineup.backends.device import Device, DeviceKind, Probe, resolve_device
-from lineup.backends.onnxrt import (
-    RuntimeOptions,
-    WeightPolicy,
-    policy_from_size,
-    probe_device,
-    runner_from_onnx,
-)
-from lineup.backends.optimised import OptimisedGraphs
+from lineup.backends.graph_cache import graph_cache
+from lineup.backends.onnxrt import RuntimeOptions, WeightPolicy, probe_device, runner_from_onnx
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
-from lineup.backends.tensorrt.arrays import DevicePool
-from lineup.backends.tensorrt.cuda import CudaRuntime
-from lineup.backends.tensorrt.engines import EngineCache
+from lineup.backends.tensorrt.cuda import CudaRuntime, DevicePool, SharedScratch
 from lineup.backends.tensorrt.runner import TensorRtRunner
-from lineup.backends.tensorrt.scratch import SharedScratch
 from lineup.bundles.bundle import Bundle
 from lineup.errors import BackendError, LineupError
-from lineup.paths import home_dir
 
 FLAVOUR_FROM_KIND = {
     DeviceKind.TENSORRT_NATIVE: Flavour.TENSORRT,
@@ -57,7 +47,7 @@ def options_for_device(device: str, threads: int) -> tuple[Device, RuntimeOption
         DeviceUnavailableError: The device was asked for and is not usable.
     """
     resolved = resolve_device(device, probe)
-    return resolved, RuntimeOptions(threads=threads, cache_dir=home_dir() / "engines")
+    return resolved, RuntimeOptions(threads=threads, cache_dir=graph_cache().provider_folder)
 
 
 def runner_from_bundle(
@@ -77,16 +67,20 @@ def runner_from_bundle(
         DeviceUnavailableError: The device is not really there.
     """
     path = bundle.graph_path(role)
+    graph = bundle.manifest.graphs[role]
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
-        options = _with_policy(bundle, role, options)
+        options = options or RuntimeOptions()
+        if options.weights is None:
+            options = replace(options, weights=policy_from_graph(graph))
         if device.kind is DeviceKind.CPU and options.weights is WeightPolicy.MAPPED:
-            path = _optimised_path(bundle, role) or path
+            compiled = graph_cache().find(cpu_key(graph))
+            path = path if compiled is None else compiled.path
         return runner_from_onnx(path, device, options)
     api = api_from_flavour(flavour)
     cuda, scratch, pool = _gpu(device.index)
     capability = cuda.compute_capability(device.index)
-    engine = EngineCache(home_dir() / "engines").for_graph(bundle, role, api, capability)
+    engine = engine_of_graph(graph_cache(), bundle, role, api, capability)
     if engine is None:
         raise BackendError(
             f"{bundle.manifest.name} has no engine of {role!r} for {api.flavour.value} "
@@ -96,38 +90,17 @@ def runner_from_bundle(
     return TensorRtRunner(
         api,
         engine.path,
-        bundle.manifest.graphs[role],
+        graph,
         cuda,
         scratch,
         pool,
-        weights=path if engine.key.refittable else None,
+        weights=path if REFITTABLE in engine.key.flags else None,
     )
 
 
 def uses_arena(bundle: Bundle, role: str) -> bool:
-    """Tell whether a graph's runs on the CPU take their memory from `lineup.backends.arena`."""
-    return _policy(bundle, role) is WeightPolicy.MAPPED
-
-
-def _policy(bundle: Bundle, role: str) -> WeightPolicy:
-    return policy_from_size(sum(one.size_bytes for one in bundle.manifest.graphs[role].weights))
-
-
-def _with_policy(bundle: Bundle, role: str, options: RuntimeOptions | None) -> RuntimeOptions:
-    options = options or RuntimeOptions()
-    if options.weights is not None:
-        return options
-    return replace(options, weights=_policy(bundle, role))
-
-
-def _optimised_path(bundle: Bundle, role: str) -> Path | None:
-    found = optimised_graphs().find(bundle, role)
-    return None if found is None else found.path
-
-
-def optimised_graphs() -> OptimisedGraphs:
-    """Return the user's folder of graphs that were optimised ahead of time."""
-    return OptimisedGraphs(home_dir() / "optimised")
+    """Tell whether a graph's runs on the CPU take their memory from the arena of the process."""
+    return policy_from_graph(bundle.manifest.graphs[role]) is WeightPolicy.MAPPED
 
 
 @cache

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from lineup.cli.tables import size_text
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lineup.backends.building import BuiltGraph
     from lineup.backends.tensorrt.options import BuildOptions
     from lineup.bundles.bundle import Bundle
-
 
 CPU_BACKEND = "onnxruntime"
 
@@ -78,10 +80,10 @@ def build(
 ) -> None:
     """Compile the graphs of BUNDLE (name or folder) for the machine that runs them.
 
-    With TensorRT, engines are kept in lineup's cache folder, keyed by graph, TensorRT release,
-    GPU, precision and shapes; one that does not fit exactly is built anew. With onnxruntime, large
-    graphs are optimised for this CPU and kept there too; that takes their weights' size once more
-    on disk, and in memory while it lasts.
+    The results are kept under the home folder (`lineup cache` shows them), keyed by graph, release,
+    GPU or processor, and shapes; one that does not fit exactly is not used. With onnxruntime, large
+    graphs are optimised for this CPU; that takes their weights' size once more on disk, and in
+    memory while it lasts.
     """
     from lineup.backends.tensorrt.api import Flavour
     from lineup.backends.tensorrt.options import (
@@ -94,7 +96,7 @@ def build(
 
     if backend == CPU_BACKEND:
         _refuse_options_of_tensorrt()
-        _optimise_for_cpu(BundleStore(home_dir()).open(bundle), rebuild=rebuild)
+        _build_for_cpu(BundleStore(home_dir()).open(bundle), rebuild=rebuild)
         return
     options = BuildOptions(
         flavour=Flavour(backend),
@@ -110,7 +112,7 @@ def build(
         version_compatible=version_compatible,
         hardware_compatible=hardware_compatible,
     )
-    _build_engines(BundleStore(home_dir()).open(bundle), options, rebuild=rebuild)
+    _build_with_tensorrt(BundleStore(home_dir()).open(bundle), options, rebuild=rebuild)
 
 
 def _refuse_options_of_tensorrt() -> None:
@@ -128,56 +130,53 @@ def _refuse_options_of_tensorrt() -> None:
         )
 
 
-def _optimise_for_cpu(bundle: Bundle, *, rebuild: bool) -> None:
+def _build_for_cpu(bundle: Bundle, *, rebuild: bool) -> None:
     from rich.console import Console
 
-    from lineup.backends.opening import optimised_graphs
-    from lineup.backends.optimised import roles_to_optimise
+    from lineup.backends.building import build_for_cpu
+    from lineup.backends.graph_cache import graph_cache
 
-    cache = optimised_graphs()
-    large = frozenset(roles_to_optimise(bundle))
-    for role in bundle.manifest.graphs:
-        if role not in large:
-            click.echo(f"{role}: small; optimised whenever it loads")
-            continue
-        found = None if rebuild else cache.find(bundle, role)
-        how = "cached"
-        if found is None:
-            with Console(stderr=True).status(f"{role}: optimising"):
-                found = cache.build(bundle, role)
-            how = f"optimised in {found.build_seconds:.1f} s"
-        click.echo(f"{role}: {how}, {found.size_bytes / 2**20:.1f} MiB: {found.path}")
+    with Console(stderr=True).status("optimising"):
+        for built in build_for_cpu(bundle, graph_cache(), rebuild=rebuild):
+            _echo(built, "optimised")
 
 
-def _build_engines(opened: Bundle, options: BuildOptions, *, rebuild: bool) -> None:
+def _build_with_tensorrt(bundle: Bundle, options: BuildOptions, *, rebuild: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from lineup.backends.building import build_with_tensorrt
+    from lineup.backends.graph_cache import graph_cache
     from lineup.backends.tensorrt.api import api_from_flavour
-    from lineup.backends.tensorrt.build import build_bundle
-    from lineup.backends.tensorrt.engines import EngineCache
-    from lineup.paths import home_dir
 
     api = api_from_flavour(options.flavour)
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-        engines = build_bundle(
-            opened,
-            api,
-            options,
-            EngineCache(home_dir() / "engines"),
-            rebuild=rebuild,
-            progress_of=lambda role: _Bars(bars, role),
-        )
-        for built in engines:
-            engine = built.engine
-            how = "cached" if built.was_cached else f"built in {engine.build_seconds:.1f} s"
-            click.echo(
-                f"{built.role}: {how}, {engine.size_bytes / 2**20:.1f} MiB, "
-                f"{api.flavour.value} {api.version}, compute capability "
-                f"{engine.key.compute_capability}: {engine.path}"
+        task = bars.add_task("", total=None)
+
+        def progress_of(role: str) -> Callable[[str, int, int], None]:
+            bars.reset(task)
+            return lambda phase, done, steps: bars.update(
+                task, description=f"{role}: {phase}", completed=done, total=steps
             )
+
+        for built in build_with_tensorrt(
+            bundle, api, options, graph_cache(), rebuild=rebuild, progress_of=progress_of
+        ):
+            _echo(built, "built")
+
+
+def _echo(built: BuiltGraph, verb: str) -> None:
+    made = built.compiled
+    if made is None:
+        click.echo(f"{built.role}: small; optimised whenever it loads")
+        return
+    how = "cached" if built.was_cached else f"{verb} in {made.build_seconds:.1f} s"
+    click.echo(
+        f"{built.role}: {how}, {size_text(made.size_bytes)}, {made.key.backend} "
+        f"{made.key.release} for {made.key.machine}: {made.path}"
+    )
 
 
 def _split_axis(text: str) -> tuple[str, str]:
@@ -185,29 +184,3 @@ def _split_axis(text: str) -> tuple[str, str]:
     if not separator:
         raise click.BadParameter(f"{text!r}: write NAME=RANGE, e.g. rows=64.")
     return name, value
-
-
-class _Bars:
-    """TensorRT's nested phases as one bar: the outermost phase, with the innermost named."""
-
-    def __init__(self, bars: Progress, role: str) -> None:
-        self._bars, self._role = bars, role
-        self._task: TaskID = bars.add_task(role, total=None)
-        self._outermost = ""
-
-    def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-        """Name the phase; the outermost one gives the bar its length."""
-        self._bars.update(self._task, description=f"{self._role}: {phase}")
-        if parent is None:
-            self._outermost = phase
-            self._bars.update(self._task, total=steps)
-
-    def step(self, phase: str, step: int) -> None:
-        """Advance the bar with the outermost phase."""
-        if phase == self._outermost:
-            self._bars.update(self._task, completed=step + 1)
-
-    def phase_finish(self, phase: str) -> None:
-        """Remove the bar when the outermost phase ends."""
-        if phase == self._outermost:
-            self._bars.remove_task(self._task)

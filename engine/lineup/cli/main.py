@@ -38,6 +38,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "build": LazyCommand(
         "lineup.cli.build:build", "Compile a bundle for this CPU, or with TensorRT."
     ),
+    "cache": LazyCommand("lineup.cli.cache:cache", "Show and clear what is kept for speed."),
     "calibrate": LazyCommand(
         "lineup_lab.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
     ),

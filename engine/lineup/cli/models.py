@@ -188,7 +188,7 @@ def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
 @click.argument("name")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
-    """Remove an installed bundle, with weights and optimised graphs that no other bundle uses."""
+    """Remove an installed bundle, with weights and compiled graphs that no other bundle uses."""
     store = _store()
     # Before the question: nobody should confirm what cannot be done.
     store.check_removable(name)
@@ -197,16 +197,18 @@ def remove(name: str, yes: bool) -> None:
     graphs = _graphs_of_it_alone(store, name)
     store.remove(name)
     if graphs:
-        from lineup.backends.opening import optimised_graphs
+        from lineup.backends.graph_cache import graph_cache
 
-        optimised_graphs().remove(graphs)
+        graph_cache().remove(graphs)
     click.echo(f"removed {name}")
 
 
 def _graphs_of_it_alone(store: BundleStore, name: str) -> set[str]:
-    """Return the hashes of a bundle's graphs that no other installed bundle has."""
+    """Return the digests of a bundle's graphs that no other installed bundle has."""
+    from lineup.backends.graph_cache import graph_digest
+
     graphs = {
-        entry.name: {graph.file.sha256 for graph in entry.manifest.graphs.values()}
+        entry.name: {graph_digest(graph) for graph in entry.manifest.graphs.values()}
         for entry in store.list()
         if entry.manifest is not None
     }

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lineup.backends.base import Runner
-from lineup.backends.values import Value, host_array, rows_of
+from lineup.backends.base import Runner, Value, host_array, rows_of
 from lineup.bundles.info import CaptionerInfo
 from lineup.errors import BackendError
 from lineup.models.caption_search import Int64Array

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from lineup.backends import onnxrt
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions, providers_from_device, runner_from_onnx
-from lineup.backends.onnxrt_binding import (
+from lineup.backends.onnxrt_runners import (
     RECORDED_SHAPES,
     BoundRunner,
     DeviceMemory,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from lineup.backends.graph_cache import GraphKey, graph_cache, graph_digest
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.info import FingerprintInfo
 from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
@@ -164,14 +165,17 @@ def test_verify_takes_names_or_all(arguments: tuple[str, ...]) -> None:
     assert "pass --all" in done.stderr
 
 
-def test_remove_takes_optimised_graphs_along_unless_another_bundle_has_them(
+def test_remove_takes_compiled_graphs_along_unless_another_bundle_has_them(
     toy: Bundle, tmp_path: Path
 ) -> None:
-    made = tmp_path / "home" / "optimised" / "some"
-    made.mkdir(parents=True)
     (graph,) = toy.manifest.graphs.values()
-    key = {"graph": graph.file.sha256}
-    (made / "graph.json").write_text(json.dumps({"key": key}))
+    key = GraphKey(graph_digest(graph), "tensorrt", "10.3.0", "8.7")
+
+    def compile_to(folder: Path) -> Path:
+        (folder / "engine.plan").write_bytes(b"plan")
+        return folder / "engine.plan"
+
+    made = graph_cache().add(key, bundle="toy", role="g", compile_to=compile_to).path
     twin = write_bundle(tmp_path / "twin", "twin")
     for path in (toy.path, twin.path):
         run("install", path)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lineup.backends.building import build_with_tensorrt
+from lineup.backends.graph_cache import GraphCache
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
-from lineup.backends.tensorrt.build import build_bundle
-from lineup.backends.tensorrt.engines import EngineCache
 from lineup.backends.tensorrt.options import BuildOptions, Range
 from lineup.bundles.manifest import Precision
 from lineup_export.assembly import ExportedBundle
@@ -26,8 +26,8 @@ def test_every_graph_of_a_family_builds(
     options = BuildOptions(Flavour.RTX, compute_capability=(8, 6), batch=Range(1, 2, 4))
 
     built = list(
-        build_bundle(bundle, api_from_flavour(Flavour.RTX), options, EngineCache(tmp_path))
+        build_with_tensorrt(bundle, api_from_flavour(Flavour.RTX), options, GraphCache(tmp_path))
     )
 
     assert [one.role for one in built] == list(bundle.manifest.graphs)
-    assert all(one.engine.path.stat().st_size > 1000 for one in built)
+    assert all(one.compiled.path.stat().st_size > 1000 for one in built)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from dataclasses import dataclass
 from enum import Enum
 from types import ModuleType
 from typing import Any
 
 from lineup.errors import MissingExtraError, UsageError
+
+logger = logging.getLogger(__name__)
 
 
 class Flavour(str, Enum):
@@ -79,3 +82,23 @@ def api_from_module(flavour: Flavour, module: ModuleType | Any) -> Api:
             hint="Upgrade it, or use --device cuda, which needs no TensorRT.",
         )
     return Api(flavour=flavour, module=module, version=version)
+
+
+def collecting_logger(trt: Any, errors: list[str]) -> Any:
+    """Return a TensorRT logger that appends every error to a list.
+
+    Args:
+        trt: The TensorRT module.
+        errors: Grows while the logger is used.
+    """
+
+    class Collector(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                errors.append(message)
+            logger.debug("tensorrt: %s", message)
+
+    return Collector()

@@ -5,31 +5,19 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
-from lineup.backends.tensorrt.api import Api, Flavour
-from lineup.backends.tensorrt.messages import collecting_logger
-from lineup.backends.tensorrt.options import BuildOptions, Profile
+from lineup.backends.graph_cache import Profile
+from lineup.backends.tensorrt.api import Api, Flavour, collecting_logger
+from lineup.backends.tensorrt.options import BuildOptions
 from lineup.errors import BackendError, UsageError
 from lineup.files import write_atomic
 
-
-class BuildProgress(Protocol):
-    """What is told of a build's progress; phases nest."""
-
-    def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-        """A phase of so many steps began."""
-        ...
-
-    def step(self, phase: str, step: int) -> None:
-        """A step of the phase ended."""
-        ...
-
-    def phase_finish(self, phase: str) -> None:
-        """The phase ended."""
-        ...
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Told the phase that a build is in, and how many steps of the outermost phase are done, of how
+many."""
 
 
 def build_engine(
@@ -37,7 +25,7 @@ def build_engine(
     onnx: Path,
     profile: Profile,
     options: BuildOptions,
-    progress: BuildProgress | None = None,
+    progress: Progress | None = None,
 ) -> Any:
     """Build an engine.
 
@@ -188,22 +176,28 @@ def _interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _monitor(trt: Any, progress: BuildProgress | None, interrupted: threading.Event) -> Any:
+def _monitor(trt: Any, progress: Progress | None, interrupted: threading.Event) -> Any:
+    tell = progress or (lambda *_: None)
+
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        """Phases nest; the outermost tells how far the build is."""
+
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
+            self._outermost, self._done, self._steps = "", 0, 0
 
         def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
-            if progress is not None:
-                progress.phase_start(phase, parent, steps)
+            if parent is None:
+                self._outermost, self._done, self._steps = phase, 0, steps
+            tell(phase, self._done, self._steps)
 
         def step_complete(self, phase: str, step: int) -> bool:
-            if progress is not None:
-                progress.step(phase, step)
+            if phase == self._outermost:
+                self._done = step + 1
+                tell(phase, self._done, self._steps)
             return not interrupted.is_set()
 
         def phase_finish(self, phase: str) -> None:
-            if progress is not None:
-                progress.phase_finish(phase)
+            """Nothing: TensorRT calls it, and the next phase tells enough."""
 
     return Monitor()

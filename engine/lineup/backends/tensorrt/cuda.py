@@ -1,62 +1,22 @@
-"""The few calls of the CUDA runtime that an engine needs, behind an interface tests can fake."""
+"""A GPU as engines use it: the few calls of the CUDA runtime, and memory that engines share."""
 
 from __future__ import annotations
 
 import importlib
+import math
+import weakref
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
+
+from lineup.backends.base import DeviceArray, Rows
 from lineup.errors import BackendError, DeviceUnavailableError
 from lineup.types import AnyArray
 
 
-class Cuda(Protocol):
-    """Memory, one stream, and graphs of one GPU. Addresses are plain integers."""
-
-    @property
-    def stream(self) -> int:
-        """Handle of the stream that everything runs on."""
-        ...
-
-    def allocate(self, size_bytes: int) -> int:
-        """Return the address of fresh device memory."""
-        ...
-
-    def free(self, address: int) -> None:
-        """Give device memory back."""
-        ...
-
-    def upload(self, address: int, array: AnyArray) -> None:
-        """Copy a C-contiguous array to the device, in the stream's order."""
-        ...
-
-    def download(self, array: AnyArray, address: int) -> None:
-        """Copy from the device into a C-contiguous array, in the stream's order."""
-        ...
-
-    def copy(self, target: int, source: int, size_bytes: int) -> None:
-        """Copy between two addresses of the device, in the stream's order."""
-        ...
-
-    def synchronize(self) -> None:
-        """Wait until the stream has done everything."""
-        ...
-
-    def capture(self, enqueue: Callable[[], bool]) -> int | None:
-        """Record what `enqueue` puts on the stream as a graph; None when it cannot be recorded."""
-        ...
-
-    def launch(self, graph: int) -> None:
-        """Put a recorded graph on the stream."""
-        ...
-
-    def close(self) -> None:
-        """Release stream and graphs."""
-        ...
-
-
 class CudaRuntime:
-    """`Cuda` through NVIDIA's cuda-python bindings."""
+    """Memory, one stream and graphs of one GPU, by NVIDIA's cuda-python; addresses are integers."""
 
     def __init__(self, index: int = 0) -> None:
         """Choose a GPU and create a stream on it.
@@ -155,6 +115,117 @@ class CudaRuntime:
             _, text = self._api.cudaGetErrorString(status)
             raise BackendError(f"{function.__name__}: {_text(name)}: {_text(text)}")
         return values[0] if values else None
+
+
+class SharedScratch:
+    """Device memory as large as the neediest engine asks for.
+
+    Engines are created without memory of their own and borrow this before every run, so several
+    loaded models cost the activations of the largest alone. All runs share one stream, which
+    keeps them from overlapping.
+    """
+
+    def __init__(self, cuda: CudaRuntime) -> None:
+        self._cuda = cuda
+        self._address = 0
+        self._size_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Size at present."""
+        return self._size_bytes
+
+    def borrow(self, size_bytes: int) -> int:
+        """Return the address of at least so many bytes, valid until the next larger request."""
+        if size_bytes > self._size_bytes:
+            self.close()
+            self._address = self._cuda.allocate(size_bytes)
+            self._size_bytes = size_bytes
+        return self._address
+
+    def close(self) -> None:
+        """Give the memory back, once nothing on the stream uses it any more."""
+        if self._size_bytes:
+            self._cuda.synchronize()
+            self._cuda.free(self._address)
+        self._address = self._size_bytes = 0
+
+
+class DevicePool:
+    """Buffers of arrays that stay on a GPU.
+
+    A buffer comes back when its array is dropped, and goes to the next array of that size. All
+    work is on one stream, so whatever still reads it is done before it is written to.
+    """
+
+    def __init__(self, cuda: CudaRuntime) -> None:
+        self.cuda = cuda
+        self._idle: dict[int, list[int]] = {}
+
+    def take(self, size_bytes: int) -> int:
+        """Return the address of a buffer of exactly this size.
+
+        Raises:
+            BackendError: The device is out of memory.
+        """
+        idle = self._idle.get(size_bytes)
+        if idle:
+            return idle.pop()
+        # Other sizes than before: what is idle is of no use any more.
+        self.close()
+        return self.cuda.allocate(size_bytes)
+
+    def give(self, address: int, size_bytes: int) -> None:
+        """Take a buffer back."""
+        self._idle.setdefault(size_bytes, []).append(address)
+
+    def close(self) -> None:
+        """Free the buffers that no array holds."""
+        idle = [address for addresses in self._idle.values() for address in addresses]
+        self._idle = {}
+        if idle:
+            self.cuda.synchronize()
+        for address in idle:
+            self.cuda.free(address)
+
+
+class CudaArray(DeviceArray):
+    """An output that an engine left on the GPU.
+
+    Args:
+        pool: Where its buffer comes from and goes to.
+        shape: Lengths of its axes.
+        dtype: Of its elements.
+
+    Raises:
+        BackendError: The device is out of memory.
+    """
+
+    def __init__(self, pool: DevicePool, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype = shape, dtype
+        size_bytes = max(1, math.prod(shape)) * dtype.itemsize
+        self.address = pool.take(size_bytes)
+        self._pool = pool
+        weakref.finalize(self, pool.give, self.address, size_bytes)
+
+    def to_host(self) -> AnyArray:
+        """Copy the array into the memory of the host."""
+        array: AnyArray = np.empty(self.shape, self.dtype)
+        self._pool.cuda.download(array, self.address)
+        self._pool.cuda.synchronize()
+        return array
+
+    def take_rows(self, rows: Rows) -> CudaArray:
+        """Return the named rows, on the GPU."""
+        taken = CudaArray(self._pool, (len(rows), *self.shape[1:]), self.dtype)
+        row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
+        for target, source in enumerate(rows):
+            self._pool.cuda.copy(
+                taken.address + target * row_bytes,
+                self.address + int(source) * row_bytes,
+                row_bytes,
+            )
+        return taken
 
 
 def _text(value: bytes | str) -> str:

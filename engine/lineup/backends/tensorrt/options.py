@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lineup.backends.graph_cache import Profile
 from lineup.backends.tensorrt.api import Flavour
 from lineup.bundles.manifest import Graph
 from lineup.errors import UsageError
@@ -99,10 +100,6 @@ class BuildOptions:
     refittable: bool = False
     version_compatible: bool = False
     hardware_compatible: bool = False
-
-
-Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
-"""Shortest, optimal and longest shape per input."""
 
 
 def profile_from_graph(graph: Graph, options: BuildOptions) -> Profile:

@@ -10,13 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from lineup.backends.base import Runner
-from lineup.backends.tensorrt.api import Api
-from lineup.backends.tensorrt.arrays import CudaArray, DevicePool
-from lineup.backends.tensorrt.cuda import Cuda
-from lineup.backends.tensorrt.messages import collecting_logger
-from lineup.backends.tensorrt.scratch import SharedScratch
-from lineup.backends.values import DeviceArray, Value, host_array
+from lineup.backends.base import DeviceArray, Runner, Value, host_array
+from lineup.backends.tensorrt.api import Api, collecting_logger
+from lineup.backends.tensorrt.cuda import CudaArray, CudaRuntime, DevicePool, SharedScratch
 from lineup.bundles.manifest import Graph
 from lineup.errors import BackendError
 
@@ -24,20 +20,6 @@ Shapes = tuple[tuple[int, ...], ...]
 
 RUNS_BEFORE_CAPTURE = 2
 """Runs of the same shapes before a CUDA graph is recorded; the first one also allocates."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How a loaded engine uses the GPU.
-
-    Attributes:
-        cuda_graphs: Whether repeated runs of the same shapes are recorded and replayed.
-        weight_budget_mib: Device memory for weights of an engine built for weight streaming;
-            None lets TensorRT choose.
-    """
-
-    cuda_graphs: bool = True
-    weight_budget_mib: int | None = None
 
 
 @dataclass(slots=True)
@@ -59,12 +41,11 @@ class TensorRtRunner(Runner):
         api: Api,
         plan: Path,
         graph: Graph,
-        cuda: Cuda,
+        cuda: CudaRuntime,
         scratch: SharedScratch,
         pool: DevicePool,
         *,
         weights: Path | None = None,
-        options: EngineOptions | None = None,
     ) -> None:
         """Load a plan.
 
@@ -76,14 +57,12 @@ class TensorRtRunner(Runner):
             scratch: Shared by every engine on that GPU.
             pool: Of what engines leave on that GPU for each other.
             weights: The ONNX file to take the weights of a stripped plan from.
-            options: See `EngineOptions`.
 
         Raises:
             BackendError: The plan cannot be loaded, or does not fit the graph.
         """
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self._cuda, self._scratch, self._pool = cuda, scratch, pool
-        self._options = options or EngineOptions()
         self._buffers: dict[str, _Buffer] = {}
         self._addresses: dict[str, int] = {}
         self._graphs: dict[tuple[Shapes, tuple[int, ...]], int | None] = {}
@@ -177,7 +156,7 @@ class TensorRtRunner(Runner):
             raise BackendError("TensorRT failed to run the engine; its log says why (--verbose).")
         last, count = self._repeats
         self._repeats = (shapes, count + 1 if last == shapes else 1)
-        is_due = self._options.cuda_graphs and self._repeats[1] == RUNS_BEFORE_CAPTURE
+        is_due = self._repeats[1] == RUNS_BEFORE_CAPTURE
         if is_due and (shapes, addresses) not in self._graphs:
             # A graph holds addresses: it is replayed only where all of them are the same.
             self._graphs[shapes, addresses] = self._cuda.capture(self._execute)
@@ -186,14 +165,9 @@ class TensorRtRunner(Runner):
         return bool(self._context.execute_async_v3(self._cuda.stream))
 
     def _stream_weights(self) -> None:
-        if not getattr(self._engine, "streamable_weights_size", 0):
-            return
-        budget_mib = self._options.weight_budget_mib
-        self._engine.weight_streaming_budget_v2 = (
-            self._engine.get_weight_streaming_automatic_budget()
-            if budget_mib is None
-            else budget_mib << 20
-        )
+        if getattr(self._engine, "streamable_weights_size", 0):
+            budget = self._engine.get_weight_streaming_automatic_budget()
+            self._engine.weight_streaming_budget_v2 = budget
 
 
 def _engine_from_plan(api: Api, plan: Path) -> Any:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from lineup.backends.building import build_with_tensorrt
+from lineup.backends.graph_cache import GraphCache
 from lineup.backends.tensorrt.api import Flavour
-from lineup.backends.tensorrt.build import build_bundle
-from lineup.backends.tensorrt.engines import EngineCache
 from lineup.backends.tensorrt.options import BuildOptions, Range
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BatchRange
@@ -23,8 +23,8 @@ def test_a_graph_with_operators_of_onnx_runtime_is_refused_in_words(rtx_api, tmp
     model = onnx.ModelProto(ir_version=9, opset_import=sets)
     (tmp_path / bundle.graph_path("fingerprint").name).write_bytes(model.SerializeToString())
     options = BuildOptions(Flavour.RTX, compute_capability=(8, 6))
-    engines = build_bundle(
-        replace(bundle, path=tmp_path), rtx_api, options, EngineCache(tmp_path / "engines")
+    engines = build_with_tensorrt(
+        replace(bundle, path=tmp_path), rtx_api, options, GraphCache(tmp_path / "engines")
     )
     with pytest.raises(UsageError, match=r"made for CPUs.*com\.microsoft") as raised:
         next(engines)
@@ -48,12 +48,12 @@ def test_the_batch_of_an_engine_is_the_one_asked_for_else_the_bundles(
         profiles.append(profile)
         return b"engine"
 
-    monkeypatch.setattr("lineup.backends.tensorrt.build.build_engine", build)
+    monkeypatch.setattr("lineup.backends.building.build_engine", build)
     bundle = open_bundle(shipped_dir() / "bundles" / "whitened-spectrum")
     bundle = replace(bundle, manifest=replace(bundle.manifest, batch=exported_for))
     options = BuildOptions(Flavour.RTX, compute_capability=(8, 6), batch=asked)
 
-    list(build_bundle(bundle, rtx_api, options, EngineCache(tmp_path)))
+    list(build_with_tensorrt(bundle, rtx_api, options, GraphCache(tmp_path)))
 
     assert tuple(shape[0] for shape in profiles[0]["tiles"]) == expected
 
@@ -67,13 +67,13 @@ def test_free_axes_of_latents_and_images_are_built_for_the_native_size(
         profiles[onnx.stem] = profile
         return b"engine"
 
-    monkeypatch.setattr("lineup.backends.tensorrt.build.build_engine", build)
+    monkeypatch.setattr("lineup.backends.building.build_engine", build)
     bundle = open_bundle(shipped_dir() / "bundles" / "pocket-ash")
     side = bundle.manifest.generation.native_width_px
     factor = bundle.manifest.generation.latent_factor
     options = BuildOptions(Flavour.RTX, compute_capability=(8, 6))
 
-    list(build_bundle(bundle, rtx_api, options, EngineCache(tmp_path)))
+    list(build_with_tensorrt(bundle, rtx_api, options, GraphCache(tmp_path)))
 
     assert {shape[2:] for shape in profiles["vae_encoder"]["image"]} == {(side, side)}
     assert {shape[2:] for shape in profiles["unet"]["latents"]} == {(side // factor,) * 2}

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from lineup.backends.tensorrt.arrays import CudaArray, DevicePool
-from lineup.backends.tensorrt.runner import EngineOptions, TensorRtRunner
-from lineup.backends.tensorrt.scratch import SharedScratch
+from lineup.backends.tensorrt.cuda import CudaArray, DevicePool, SharedScratch
+from lineup.backends.tensorrt.runner import TensorRtRunner
 from lineup.errors import BackendError
 
 
@@ -70,16 +69,6 @@ def test_a_graph_is_not_replayed_after_its_buffers_moved(runner, cuda):
     assert cuda.log.count("launch") == launches
 
 
-def test_graphs_can_be_turned_off(api, plan, graph, cuda):
-    options = EngineOptions(cuda_graphs=False)
-    with TensorRtRunner(
-        api, plan, graph, cuda, SharedScratch(cuda), DevicePool(cuda), options=options
-    ) as runner:
-        for _ in range(5):
-            runner.run(feeds(1))
-    assert "capture" not in cuda.log
-
-
 def test_a_batch_beyond_the_profile_is_an_error_that_says_how_to_widen_it(runner):
     with pytest.raises(BackendError, match=r"\[5, 3\] is outside") as caught:
         runner.run(feeds(5))
@@ -103,10 +92,8 @@ def test_a_plan_of_another_graph_is_refused(api, plan, graph, cuda):
 def test_streamed_weights_get_a_budget(api, plan, graph, cuda):
     engine = api.module.state.engine
     engine.streamable_weights_size = 10**9
-    options = EngineOptions(weight_budget_mib=64)
-    TensorRtRunner(
-        api, plan, graph, cuda, SharedScratch(cuda), DevicePool(cuda), options=options
-    ).close()
+    engine.get_weight_streaming_automatic_budget = lambda: 64 * 2**20
+    TensorRtRunner(api, plan, graph, cuda, SharedScratch(cuda), DevicePool(cuda)).close()
     assert engine.weight_streaming_budget_v2 == 64 * 2**20
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lineup.backends import onnxrt
-from lineup.backends.onnxrt_binding import (
+from lineup.backends.onnxrt_runners import (
     BoundRunner,
     DeviceMemory,
     OrtDeviceArray,

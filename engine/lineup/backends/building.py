@@ -1,0 +1,278 @@
+"""Compiling a bundle's graphs ahead of time: with TensorRT, or for this CPU with ONNX Runtime."""
+
+from __future__ import annotations
+
+import math
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from lineup.backends.graph_cache import (
+    KEY_DIGITS,
+    CompiledGraph,
+    GraphCache,
+    GraphKey,
+    Profile,
+    graph_digest,
+)
+from lineup.backends.onnxrt import FATAL_ONLY, WeightPolicy, policy_from_size
+from lineup.backends.tensorrt.api import Api
+from lineup.backends.tensorrt.builder import Progress, build_engine
+from lineup.backends.tensorrt.cuda import CudaRuntime
+from lineup.backends.tensorrt.options import BuildOptions, Range, profile_from_graph
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.external import operator_domains, structure_digest
+from lineup.bundles.manifest import Graph, Manifest
+from lineup.errors import BackendError, UsageError
+from lineup.files import sha256_from_bytes
+from lineup.machine import processor_features
+
+CPU_BACKEND = "onnxruntime"
+
+STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+"""Names of ONNX's own operator set."""
+
+REFITTABLE = "refittable"
+"""Flag of plans without weights."""
+
+GRAPH_NAME, WEIGHTS_NAME, PLAN_NAME = "graph.onnx", "weights.bin", "engine.plan"
+_INLINE_BYTES = "1024"
+_SPARE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltGraph:
+    """One graph of a bundle, compiled.
+
+    Attributes:
+        role: The graph.
+        compiled: What the cache has of it; None where it is small enough to be optimised whenever
+            it is loaded.
+        was_cached: Whether it was there already.
+    """
+
+    role: str
+    compiled: CompiledGraph | None
+    was_cached: bool = False
+
+
+def build_with_tensorrt(
+    bundle: Bundle,
+    api: Api,
+    options: BuildOptions,
+    cache: GraphCache,
+    *,
+    rebuild: bool = False,
+    progress_of: Callable[[str], Progress] | None = None,
+) -> Iterator[BuiltGraph]:
+    """Yield an engine for every graph of a bundle, as each is ready.
+
+    Args:
+        bundle: A verified bundle.
+        api: The TensorRT module.
+        options: How to build; for a generator, free axes of latents and images default to its
+            native size, and the batch to the one that the bundle was exported for.
+        cache: Where engines are kept.
+        rebuild: Whether to build even where the cache has a fitting engine.
+        progress_of: Returns what is told of the progress of one graph, by role.
+
+    Raises:
+        BackendError: A graph cannot be built, or the cache cannot be written.
+        UsageError: The bundle is made for CPUs, or the options do not fit it or the release.
+    """
+    _refuse_runtime_operators(bundle)
+    options = _with_defaults(options, bundle.manifest)
+    capability = compute_capability_of(options)
+    for role, graph in bundle.manifest.graphs.items():
+        profile = profile_from_graph(graph, options)
+        key = engine_key(bundle, role, api, options, profile, capability)
+        cached = None if rebuild else cache.find(key)
+        if cached is not None:
+            yield BuiltGraph(role, cached, was_cached=True)
+            continue
+        progress = None if progress_of is None else progress_of(role)
+        build = partial(build_engine, api, bundle.graph_path(role), profile, options, progress)
+        compile_to = partial(_write_plan, build)
+        added = cache.add(key, bundle=bundle.manifest.name, role=role, compile_to=compile_to)
+        yield BuiltGraph(role, added)
+
+
+def build_for_cpu(
+    bundle: Bundle, cache: GraphCache, *, rebuild: bool = False
+) -> Iterator[BuiltGraph]:
+    """Yield every graph of a bundle, the large ones optimised for this CPU, as each is ready.
+
+    ONNX Runtime fuses operators and reorders the weights of convolutions for the vector width of
+    the processor. Done at load, that takes seconds and a private copy of all weights; done once and
+    written down, the result is mapped from its file like any other graph. Measured with SD-Turbo at
+    512 pixels on two cores with AVX-512: denoiser 4.5 s a step instead of 4.75 (and the same as
+    after optimising at load, with 0.2 GB instead of 3.6), decoder 13 s instead of 16.5.
+
+    Source: "Graph Optimizations in ONNX Runtime", offline mode; layout optimisations are bound to
+    the hardware they were made on, so the processor is part of the key.
+
+    Raises:
+        BackendError: ONNX Runtime cannot optimise a graph, or it cannot be kept.
+    """
+    for role, graph in bundle.manifest.graphs.items():
+        if policy_from_graph(graph) is not WeightPolicy.MAPPED:
+            yield BuiltGraph(role, None)
+            continue
+        key = cpu_key(graph)
+        cached = None if rebuild else cache.find(key)
+        if cached is not None:
+            yield BuiltGraph(role, cached, was_cached=True)
+            continue
+        _require_room(bundle, role, cache.folder)
+        compile_to = partial(_write_optimised, bundle.graph_path(role))
+        added = cache.add(key, bundle=bundle.manifest.name, role=role, compile_to=compile_to)
+        yield BuiltGraph(role, added)
+
+
+def policy_from_graph(graph: Graph) -> WeightPolicy:
+    """Return what becomes of a graph's weights on the CPU, by their size."""
+    return policy_from_size(sum(one.size_bytes for one in graph.weights))
+
+
+def cpu_key(graph: Graph) -> GraphKey:
+    """Return the key of a graph that is optimised for this machine's processor."""
+    features = f"{platform.machine()} {processor_features()}"
+    return GraphKey(
+        graph=graph_digest(graph),
+        backend=CPU_BACKEND,
+        release=ort.__version__,
+        machine=sha256_from_bytes(features.encode())[:KEY_DIGITS],
+    )
+
+
+def engine_key(
+    bundle: Bundle,
+    role: str,
+    api: Api,
+    options: BuildOptions,
+    profile: Profile,
+    compute_capability: str,
+) -> GraphKey:
+    """Return the key of one graph of a bundle, built by TensorRT with these options."""
+    flags = {
+        REFITTABLE: options.refittable,
+        "weight-streaming": options.weight_streaming,
+        "version-compatible": options.version_compatible,
+        "hardware-compatible": options.hardware_compatible,
+        f"workspace-{options.workspace_mib}-mib": options.workspace_mib is not None,
+    }
+    return GraphKey(
+        graph=structure_digest(bundle.graph_path(role))
+        if options.refittable
+        else graph_digest(bundle.manifest.graphs[role]),
+        backend=api.flavour.value,
+        release=api.version,
+        machine=compute_capability,
+        profile=profile,
+        flags=tuple(name for name, is_set in flags.items() if is_set),
+    )
+
+
+def engine_of_graph(
+    cache: GraphCache, bundle: Bundle, role: str, api: Api, capability: str
+) -> CompiledGraph | None:
+    """Return the engine of a graph that takes the largest runs; None when there is none."""
+    fitting = (api.flavour.value, api.version, capability)
+    digests = {
+        True: structure_digest(bundle.graph_path(role)),
+        False: graph_digest(bundle.manifest.graphs[role]),
+    }
+    engines = [
+        one
+        for one in cache.list()
+        if (one.key.backend, one.key.release, one.key.machine) == fitting
+        and one.key.graph == digests[REFITTABLE in one.key.flags]
+    ]
+    return max(engines, key=lambda one: _largest_run(one.key.profile), default=None)
+
+
+def compute_capability_of(options: BuildOptions) -> str:
+    """Return the compute capability to build for, e.g. "8.6"; by default that of GPU 0.
+
+    Raises:
+        DeviceUnavailableError: None was given and no GPU is present.
+    """
+    if options.compute_capability is not None:
+        return "{}.{}".format(*options.compute_capability)
+    cuda = CudaRuntime()
+    try:
+        return cuda.compute_capability(0)
+    finally:
+        cuda.close()
+
+
+def _largest_run(profile: Profile) -> int:
+    return max(math.prod(longest) for _, _, longest in profile.values())
+
+
+def _refuse_runtime_operators(bundle: Bundle) -> None:
+    """Refuse a bundle before hours are spent on its other graphs."""
+    for role in bundle.manifest.graphs:
+        foreign = operator_domains(bundle.graph_path(role)) - STANDARD_DOMAINS
+        if foreign:
+            raise UsageError(
+                f"{bundle.manifest.name} is made for CPUs: its graph {role!r} uses operators of "
+                f"{', '.join(sorted(foreign))}, which TensorRT lacks.",
+                hint="Export the model with --precision fp16 and build that bundle.",
+            )
+
+
+def _with_defaults(options: BuildOptions, manifest: Manifest) -> BuildOptions:
+    named, generation = manifest.batch, manifest.generation
+    if options.batch is None and named is not None:
+        batch = Range(named.minimum, named.maximum, named.maximum)
+        options = replace(options, batch=batch)
+    if generation is None:
+        return options
+    native = {name: Range(size, size, size) for name, size in generation.native_axes.items()}
+    return replace(options, axes={**native, **options.axes})
+
+
+def _write_plan(build: Callable[[], Any], folder: Path) -> Path:
+    with memoryview(build()) as content:
+        (folder / PLAN_NAME).write_bytes(content)
+    return folder / PLAN_NAME
+
+
+def _write_optimised(source: Path, folder: Path) -> Path:
+    target = folder / GRAPH_NAME
+    options = ort.SessionOptions()
+    options.log_severity_level = FATAL_ONLY
+    options.optimized_model_filepath = str(target)
+    options.enable_cpu_mem_arena = False
+    for name, value in {
+        # Prepacking is not part of what is written and would only copy the weights once more.
+        "session.disable_prepacking": "1",
+        "session.optimized_model_external_initializers_file_name": WEIGHTS_NAME,
+        "session.optimized_model_external_initializers_min_size_in_bytes": _INLINE_BYTES,
+    }.items():
+        options.add_session_config_entry(name, value)
+    try:
+        ort.InferenceSession(str(source), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
+        raise BackendError(f"{source}: onnxruntime cannot optimise it: {error}") from error
+    return target
+
+
+def _require_room(bundle: Bundle, role: str, folder: Path) -> None:
+    """Refuse before minutes are spent: what is written is about as large as the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    needed = sum(one.size_bytes for one in bundle.manifest.graphs[role].weights) + _SPARE_BYTES
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise BackendError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed for {bundle.manifest.name} {role}, "
+            f"{free / 1e9:.1f} GB are free.",
+            hint="Make room, or set LINEUP_HOME to a folder with more.",
+        )

@@ -1,0 +1,129 @@
+"""`lineup cache`: what lineup keeps under the home folder because making it again takes time."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lineup.cli.options import json_option
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, size_text
+from lineup.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One kind of thing that is kept; nothing but time is lost with it."""
+
+    what: str
+    path: str
+    about: str
+
+
+KEPT = (
+    _Kept("graphs", "graphs", "graphs compiled for this machine"),
+    _Kept("resyntheses", "cache/resyntheses", "resyntheses and their embeddings"),
+    _Kept("verified", "verified.json", "which files of bundles were verified"),
+    _Kept("old-engines", "engines", "of lineup 0.1, not used any more"),
+    _Kept("old-graphs", "optimised", "of lineup 0.1, not used any more"),
+)
+
+
+@click.group(invoke_without_command=True, short_help="Show and clear what is kept for speed.")
+@json_option
+@click.pass_context
+def cache(context: click.Context, as_json: bool) -> None:
+    """Show what is kept under the home folder for speed, with sizes.
+
+    Bundles, lineups, enrolments and resyntheses that you added are not among it.
+    """
+    if context.invoked_subcommand is None:
+        _show(as_json)
+
+
+@cache.command()
+@click.argument("what", nargs=-1, type=click.Choice([one.what for one in KEPT]))
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+def clear(what: tuple[str, ...], yes: bool) -> None:
+    """Remove WHAT is kept, or all of it; what is needed again is made again."""
+    chosen = [one for one in KEPT if not what or one.what in what]
+    found = [(one, _path(one)) for one in chosen if _path(one).exists()]
+    size = size_text(sum(_size(path)[1] for _, path in found))
+    names = ", ".join(one.what for one, _ in found)
+    if found and not yes:
+        click.confirm(f"Remove {names} ({size})?", abort=True, err=True)
+    for _, path in found:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"{path}: cannot be removed: {error.strerror or error}",
+                hint="Another process may use it; remove the folder by hand.",
+            ) from error
+    click.echo(f"removed {names}: {size}" if found else "nothing is kept")
+
+
+def _show(as_json: bool) -> None:
+    from lineup.backends.graph_cache import graph_cache
+
+    graphs = list(graph_cache().list())
+    kept = [(one, _path(one), *_size(_path(one))) for one in KEPT]
+    if as_json:
+        rows = [
+            {"what": one.what, "path": str(path), "files": files, "size_bytes": size_bytes}
+            for one, path, files, size_bytes in kept
+        ]
+        compiled = [
+            {
+                "bundle": one.bundle,
+                "graph": one.role,
+                "backend": one.key.backend,
+                "release": one.key.release,
+                "machine": one.key.machine,
+                "path": str(one.path),
+                "size_bytes": one.size_bytes,
+                "build_seconds": one.build_seconds,
+            }
+            for one in graphs
+        ]
+        echo_json({"kept": rows, "graphs": compiled})
+        return
+    table = plain_table("what", "files", "size", "where", "")
+    for one, path, files, size_bytes in kept:
+        if path.exists() or not one.what.startswith("old"):
+            add_row(table, one.what, str(files), size_text(size_bytes), str(path), one.about)
+    print_table(table)
+    if graphs:
+        table = plain_table("bundle", "graph", "compiled by", "for", "size")
+        for graph in graphs:
+            by = f"{graph.key.backend} {graph.key.release}"
+            size = size_text(graph.size_bytes)
+            add_row(table, graph.bundle, graph.role, by, graph.key.machine, size)
+        print_table(table)
+
+
+def _path(kept: _Kept) -> Path:
+    from lineup.paths import home_dir
+
+    return home_dir() / kept.path
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return the number of files below a path, and their bytes."""
+    sizes = list(_sizes(path))
+    return len(sizes), sum(sizes)
+
+
+def _sizes(path: Path) -> Iterator[int]:
+    for one in (path, *path.rglob("*")):
+        try:
+            if one.is_file():
+                yield one.stat().st_size
+        except OSError:  # gone since: another process makes room
+            continue
