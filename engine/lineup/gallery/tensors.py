@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as tensors_from_bytes
 from safetensors.numpy import save as bytes_from_tensors
 
@@ -32,6 +31,7 @@ from lineup.gallery.manifest import (
     GalleryManifest,
     SourceRecord,
 )
+from lineup.tensor_files import TENSOR_ERRORS, TensorFileFormat
 from lineup.types import AnyArray, Float32Array
 
 HalfArray = npt.NDArray[np.float16]
@@ -40,13 +40,12 @@ IdRows = npt.NDArray[np.uint8]
 ID_BYTES = 32
 FINGERPRINTS = "fingerprints"
 IDS = "ids"
-HEADER_KEY = "lineup_gallery"
 
 _FIXED_POINT_STEPS = 8
 _STORED_NORM_TOLERANCE = 1e-2
 
-_TENSOR_ERRORS = (SafetensorError, OSError, ValueError, KeyError, TypeError, OverflowError)
-"""What safetensors and NumPy raise on a malformed file."""
+GALLERY_FILE = TensorFileFormat("a gallery", GALLERY_MANIFEST, "lineup_gallery")
+"""A gallery of one file."""
 
 
 def half_from_fingerprints(fingerprints: Float32Array) -> HalfArray:
@@ -123,7 +122,7 @@ def read_source(folder: Path, name: str, record: SourceRecord, dimension: int) -
         )
     try:
         tensors = tensors_from_bytes(data)
-    except _TENSOR_ERRORS as error:
+    except TENSOR_ERRORS as error:
         raise GalleryError(f"{path} is not a valid safetensors file: {error}") from error
     return support_from_tensors(tensors, name, record, dimension=dimension, owner=str(path))
 
@@ -148,12 +147,7 @@ def write_gallery(path: Path, gallery: Gallery, *, sources: Iterable[str] | None
         sha256 = _sha256_from_tensors(own)
         records[support.name] = SourceRecord(support.role, len(support), sha256, support.provenance)
     fingerprint = FingerprintRecord(gallery.fingerprint_name, gallery.fingerprint_digest, dimension)
-    header = GALLERY_MANIFEST.to_bytes(GalleryManifest(fingerprint, records), indent=None)
-    metadata = {HEADER_KEY: header.decode()}
-    try:
-        files.write_atomic(path, bytes_from_tensors(tensors, metadata=metadata))
-    except OSError as error:
-        raise GalleryError(f"cannot write {path}: {error.strerror}") from error
+    GALLERY_FILE.write(path, GalleryManifest(fingerprint, records), tensors)
 
 
 def gallery_from_file(path: Path) -> Gallery:
@@ -162,7 +156,7 @@ def gallery_from_file(path: Path) -> Gallery:
     Raises:
         GalleryError: Not a gallery, written by a newer lineup, or damaged.
     """
-    manifest, tensors = _contents(path, with_tensors=True)
+    manifest, tensors = GALLERY_FILE.read(path)
     supports = {}
     for name, record in manifest.sources.items():
         keys = (FINGERPRINTS, IDS)
@@ -186,7 +180,7 @@ def manifest_from_file(path: Path) -> GalleryManifest:
     Raises:
         GalleryError: Not a gallery, written by a newer lineup, or damaged.
     """
-    return _contents(path, with_tensors=False)[0]
+    return GALLERY_FILE.read(path, with_tensors=False)[0]
 
 
 def tensors_from_support(support: SupportSet) -> dict[str, AnyArray]:
@@ -259,26 +253,6 @@ def _check_stored(half: AnyArray, id_rows: AnyArray, owner: str) -> None:
         norms = np.linalg.norm(half.astype(np.float32), axis=1)
     if not np.all(np.abs(norms - 1.0) <= _STORED_NORM_TOLERANCE):
         raise GalleryError(f"{owner}: fingerprints must be finite with norm 1")
-
-
-def _contents(path: Path, *, with_tensors: bool) -> tuple[GalleryManifest, dict[str, AnyArray]]:
-    """Return manifest and tensors of a gallery of one file; no tensors where none are wanted."""
-    if not path.is_file():
-        raise GalleryError(f"{path} is not a file", hint="Give a file of lineup gallery export.")
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            metadata = opened.metadata() or {}
-            keys = opened.keys() if with_tensors else ()
-            tensors: dict[str, AnyArray] = {key: opened.get_tensor(key) for key in keys}
-    except _TENSOR_ERRORS as error:
-        raise GalleryError(f"{path} is not a valid safetensors file: {error}") from error
-    if HEADER_KEY not in metadata:
-        raise GalleryError(
-            f"{path} is not a gallery: its metadata lacks {HEADER_KEY!r}",
-            hint="Give a file of lineup gallery export.",
-        )
-    header = GALLERY_MANIFEST.from_bytes(metadata[HEADER_KEY], where=f"{path}: {HEADER_KEY}")
-    return header, tensors
 
 
 def _sha256_from_tensors(tensors: Mapping[str, AnyArray]) -> str:

@@ -6,9 +6,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from lineup.classifier import HEADER_KEY, OpenSetClassifier, read_classifier, write_classifier
+from lineup.classifier import (
+    CLASSIFIER_FILE,
+    OpenSetClassifier,
+    read_classifier,
+    write_classifier,
+)
 from lineup.errors import ClassifierError
 from lineup_lab.fitting.classifier import classifier_from_fingerprints
+
+HEADER_KEY = CLASSIFIER_FILE.header_key
 
 
 @pytest.fixture
@@ -72,15 +79,15 @@ def test_altered_weights_are_refused(path, classifier):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"schema_version": 2}, "schema version 2, this lineup reads up to 1"),
-        ({"schema_version": None}, "'schema_version' must be of type int"),
-        ({"classes": ["a", 3]}, "'classes' must hold names"),
+        ({"schema_version": 2}, "schema_version is 2, but this lineup reads up to 1"),
+        ({"schema_version": None}, "schema_version: expected 1, got None"),
+        ({"classes": ["a", 3]}, r"classes\[1\]: expected str, got 3"),
         ({"classes": ["a", "b", "c"]}, "'has_reject' does not fit"),
         ({"classes": ["a", "a"]}, "different classes"),
         ({"has_reject": False}, "'has_reject' does not fit"),
-        ({"fingerprint": {}}, "'digest' must be of type str"),
-        ({"training": {"counts": {"a": "many"}}}, "'a' must be of type int"),
-        ({"sha256": 5}, "'sha256' must be of type str"),
+        ({"fingerprint": {}}, "fingerprint.digest: missing"),
+        ({"training": {"counts": {"a": "many"}}}, "training.counts.a: expected int, got 'many'"),
+        ({"sha256": 5}, "sha256: expected str, got 5"),
     ],
 )
 def test_header_that_is_wrong_is_refused(path, header, message):
@@ -129,5 +136,5 @@ def test_absent_file_and_unwritable_place_are_errors_of_the_tree(tmp_path, class
     with pytest.raises(ClassifierError, match="is not a file"):
         read_classifier(tmp_path / "absent")
     (tmp_path / "file").write_text("")
-    with pytest.raises(ClassifierError, match="cannot write"):
+    with pytest.raises(ClassifierError, match="cannot be written"):
         write_classifier(tmp_path / "file" / "c.safetensors", classifier)
