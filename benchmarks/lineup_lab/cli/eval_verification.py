@@ -67,9 +67,9 @@ def verification(
     queries, scored by their cosines with the support. Attacks change the queries of every source,
     never the support. Exit code 1 when an image could not be read.
     """
-    from lineup.gallery.rules import ScoreRule
     from lineup_lab.evaluation.attacks import attacks_from_texts
     from lineup_lab.evaluation.dataset import source_folders_from_dir
+    from lineup_lab.evaluation.rules import ScoreRule
     from lineup_lab.evaluation.splits import checked_support_count, support_size_from_text
     from lineup_lab.evaluation.verification import VerificationOptions, targets_from_names
 

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.errors import UsageError
-from lineup.gallery.rules import ScoreRule, reference_from_support
 from lineup.types import Float32Array
 from lineup_lab.evaluation.dataset import LabelledSource
 from lineup_lab.evaluation.metrics import (
@@ -25,6 +24,7 @@ from lineup_lab.evaluation.metrics import (
     resample_counts,
     resampled_aucs,
 )
+from lineup_lab.evaluation.rules import ScoreRule, scores_from_support
 from lineup_lab.evaluation.splits import Split, SupportSize, splits_of_sources
 
 PERCENT = 100.0
@@ -214,10 +214,9 @@ def _scores_per_target(
     """Return the scores of U's queries against T's support, as scores[T][U]."""
     # In double precision, so that rounding makes no ties.
     wide = {name: rows.astype(np.float64) for name, rows in queries.items()}
-    references = {name: reference_from_support(rows, rule) for name, rows in supports.items()}
     return {
-        target: {name: np.asarray(reference.scores(rows)) for name, rows in wide.items()}
-        for target, reference in references.items()
+        target: {name: scores_from_support(rows, support, rule) for name, rows in wide.items()}
+        for target, support in supports.items()
     }
 
 

@@ -1,7 +1,7 @@
 """From fingerprints to calibrated evidence: how well a query fits each candidate's support set.
 
-The score of a query against a source is the mean of its cosines with the source's fingerprints, or
-what another rule makes of them (`lineup.gallery.rules`). The calibration turns scores into log
+The score of a query against a source is the mean of its cosines with the source's fingerprints,
+which is its product with their mean. The calibration turns scores into log
 likelihood ratios. It is fitted on the gallery itself: every support fingerprint is scored against
 its own source with itself left out (a positive) and against all other sources (a negative).
 """
@@ -12,18 +12,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from lineup.gallery.gallery import Gallery
-from lineup.gallery.rules import (
-    ScoreRule,
-    SupportReference,
-    leave_one_out_scores,
-    reference_from_support,
-)
-from lineup.types import Float32Array
+from lineup.types import AnyArray, Float32Array, Float64Array
 
-Float64Array = npt.NDArray[np.float64]
 Score = TypeVar("Score", float, Float32Array)
 
 PRIOR_SLOPE = 1.5
@@ -67,7 +59,6 @@ class SourceScorer:
 
     Args:
         gallery: The known sources.
-        rule: How a query's cosines with a source's fingerprints become one score.
 
     Attributes:
         names: The candidates, in the column order of every array returned here.
@@ -77,17 +68,17 @@ class SourceScorer:
             beyond about n to 1.
     """
 
-    def __init__(self, gallery: Gallery, rule: ScoreRule = ScoreRule.MEAN) -> None:
+    def __init__(self, gallery: Gallery) -> None:
         candidates = gallery.candidates
         self.names = tuple(support.name for support in candidates)
-        self._references = tuple(
-            reference_from_support(support.fingerprints, rule) for support in candidates
+        self._means = tuple(
+            support.fingerprints.astype(np.float64).mean(axis=0) for support in candidates
         )
         everything = [*candidates, *gallery.reals]
         self.calibrations = tuple(
             _source_calibration(
-                leave_one_out_scores(support.fingerprints, rule),
-                self._references[column],
+                leave_one_out_scores(support.fingerprints),
+                self._means[column],
                 [other.fingerprints for other in everything if other is not support],
             )
             for column, support in enumerate(candidates)
@@ -98,8 +89,8 @@ class SourceScorer:
     def scores(self, fingerprints: Float32Array) -> Float32Array:
         """Return scores, (queries, candidates), for fingerprints (queries, dimension)."""
         scores = np.empty((len(fingerprints), len(self.names)), np.float32)
-        for column, reference in enumerate(self._references):
-            scores[:, column] = reference.scores(fingerprints)
+        for column, mean in enumerate(self._means):
+            scores[:, column] = _products(fingerprints, mean)
         return scores
 
     def llrs(self, scores: Float32Array) -> Float64Array:
@@ -127,10 +118,32 @@ class SourceScorer:
         return float(np.mean(one.positives < one.standardised(score)))
 
 
+def leave_one_out_scores(support: Float32Array) -> Float64Array:
+    """Return each fingerprint's score against the others of its own support.
+
+    Args:
+        support: Fingerprints of one source, shape (N, D), rows L2-normalised.
+
+    Returns:
+        Shape (N,); empty for a single row, which has no others.
+    """
+    count = len(support)
+    if count < 2:
+        return np.empty(0)
+    rows = support.astype(np.float64)
+    # sum_j z_i.z_j includes z_i.z_i, which is taken out with the row.
+    means = (rows.sum(axis=0) - rows) / (count - 1)
+    return np.asarray(np.einsum("nd,nd->n", rows, means))
+
+
+def _products(fingerprints: Float32Array, mean: Float64Array) -> AnyArray:
+    return np.asarray(fingerprints @ mean.astype(fingerprints.dtype)[:, None])[:, 0]
+
+
 def _source_calibration(
-    positives: Float64Array, reference: SupportReference, others: list[Float32Array]
+    positives: Float64Array, mean: Float64Array, others: list[Float32Array]
 ) -> SourceCalibration:
-    scores = [reference.scores(other) for other in others]
+    scores = [_products(other, mean) for other in others]
     negatives = np.concatenate(scores or [np.empty(0)]).astype(np.float64)
     count = negatives.size
     # Shrunk towards the prior, so that two or three negatives do not pass for a distribution.

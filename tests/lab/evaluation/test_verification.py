@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.gallery.rules import ScoreRule
 from lineup_lab.evaluation.dataset import LabelledSource
 from lineup_lab.evaluation.metrics import auc
+from lineup_lab.evaluation.rules import ScoreRule
 from lineup_lab.evaluation.splits import SupportSize
 from lineup_lab.evaluation.verification import (
     VerificationOptions,

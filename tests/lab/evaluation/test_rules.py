@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lineup.gallery.rules import ScoreRule, leave_one_out_scores, reference_from_support
+from lineup_lab.evaluation.rules import ScoreRule, scores_from_support
 
 
 def unit_rows(seed, count):
@@ -22,35 +22,17 @@ def by_definition(query, support, rule):
 def test_scores_follow_from_the_definition(rule, count):
     support, queries = unit_rows(0, count), unit_rows(1, 6)
 
-    scores = reference_from_support(support, rule).scores(queries)
+    scores = scores_from_support(queries.astype(np.float64), support, rule)
 
-    assert scores.dtype == np.float32
     np.testing.assert_allclose(
         scores, [by_definition(query, support, rule) for query in queries], atol=1e-6
     )
 
 
-@pytest.mark.parametrize("rule", ScoreRule)
-@pytest.mark.parametrize("count", [2, 4, 9])
-def test_a_left_out_row_is_scored_against_the_others(rule, count):
-    support = unit_rows(2, count)
-
-    scores = leave_one_out_scores(support, rule)
-
-    expected = [
-        by_definition(support[row], np.delete(support, row, axis=0), rule) for row in range(count)
-    ]
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("rule", ScoreRule)
-def test_a_single_row_has_no_others(rule):
-    assert leave_one_out_scores(unit_rows(3, 1), rule).shape == (0,)
-
-
 def test_a_mean_without_direction_scores_nothing():
     row = unit_rows(4, 1)
 
-    scores = reference_from_support(np.concatenate([row, -row]), ScoreRule.PROTOTYPE).scores(row)
+    support = np.concatenate([row, -row])
+    scores = scores_from_support(row.astype(np.float64), support, ScoreRule.PROTOTYPE)
 
     assert scores.tolist() == [0.0]
