@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
@@ -75,22 +75,55 @@ class SupportSet:
         """Length of one fingerprint."""
         return int(self.fingerprints.shape[1])
 
+    @property
+    def coherence(self) -> float | None:
+        """Mean cosine over all pairs of different images, -1..1; None for one image.
+
+        The higher, the more alike the fingerprints. |sum z|^2 is the sum over all ordered pairs, n
+        of which are an image with itself.
+        """
+        count = len(self)
+        if count < 2:
+            return None
+        total = self.fingerprints.sum(axis=0, dtype=np.float64)
+        own = float(np.square(self.fingerprints, dtype=np.float64).sum())
+        return (float(total @ total) - own) / (count * (count - 1))
+
     def merged_with(self, other: SupportSet) -> SupportSet:
         """Return the union with another set of the same source; of equal ids, this set's row stays.
 
         Raises:
             GalleryError: Name, role or dimension differ.
         """
-        _check_mergeable(self, other)
-        known = set(self.ids)
-        fresh = [row for row, image_id in enumerate(other.ids) if image_id not in known]
+        if self.name != other.name:
+            raise GalleryError(f"sources {self.name!r} and {other.name!r} cannot become one set")
+        if self.role is not other.role:
+            raise role_mismatch(self.name, self.role, other.role)
+        if self.dimension != other.dimension:
+            raise GalleryError(
+                f"source {self.name!r} has fingerprints of dimension {self.dimension} here and "
+                f"{other.dimension} in the gallery to merge"
+            )
+        parts = (*self.provenance.split("; "), *other.provenance.split("; "))
+        provenance = "; ".join(dict.fromkeys(part for part in parts if part))
+        fresh = other.without_images(set(self.ids))
+        if fresh is None:
+            return replace(self, provenance=provenance)
         return SupportSet(
             name=self.name,
             role=self.role,
-            fingerprints=np.concatenate([self.fingerprints, other.fingerprints[fresh]]),
-            ids=self.ids + tuple(other.ids[row] for row in fresh),
-            provenance=_merged_provenance(self.provenance, other.provenance),
+            fingerprints=np.concatenate([self.fingerprints, fresh.fingerprints]),
+            ids=self.ids + fresh.ids,
+            provenance=provenance,
         )
+
+    def without_images(self, ids: Container[str]) -> SupportSet | None:
+        """Return the set without the images of these ids; None when nothing is left."""
+        rows = [row for row, image_id in enumerate(self.ids) if image_id not in ids]
+        if not rows:
+            return None
+        rest = tuple(self.ids[row] for row in rows)
+        return SupportSet(self.name, self.role, self.fingerprints[rows], rest, self.provenance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,20 +324,3 @@ def _one_line(text: str, name: str) -> str:
     if not line.isprintable():
         raise GalleryError(f"source {name!r}: the provenance has control characters: {line!r}")
     return line
-
-
-def _merged_provenance(ours: str, theirs: str) -> str:
-    parts = ours.split("; ") + theirs.split("; ")
-    return "; ".join(dict.fromkeys(part for part in parts if part))
-
-
-def _check_mergeable(ours: SupportSet, theirs: SupportSet) -> None:
-    if ours.name != theirs.name:
-        raise GalleryError(f"sources {ours.name!r} and {theirs.name!r} cannot become one set")
-    if ours.role is not theirs.role:
-        raise role_mismatch(ours.name, ours.role, theirs.role)
-    if ours.dimension != theirs.dimension:
-        raise GalleryError(
-            f"source {ours.name!r} has fingerprints of dimension {ours.dimension} here and "
-            f"{theirs.dimension} in the gallery to merge"
-        )

@@ -17,7 +17,6 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from lineup import files
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import (
     Gallery,
@@ -62,8 +61,8 @@ class GalleryStore:
         Raises:
             GalleryError: The manifest cannot be read.
         """
-        data = self._manifest_bytes()
-        return None if data is None else self._manifest_from(data)
+        path = self.path / MANIFEST
+        return GALLERY_MANIFEST.read(path) if path.is_file() else None
 
     def read(self) -> Gallery:
         """Load and verify the whole gallery.
@@ -199,11 +198,11 @@ class GalleryStore:
     def _unlocked(self, load: Callable[[GalleryManifest | None], Loaded]) -> Loaded:
         """Load from files that a writer may replace in the meantime."""
         for _ in range(_READ_ATTEMPTS):
-            data = self._manifest_bytes()
+            manifest = self.manifest()
             try:
-                return load(None if data is None else self._manifest_from(data))
+                return load(manifest)
             except FileNotFoundError as error:
-                if self._manifest_bytes() == data:
+                if self.manifest() == manifest:
                     raise GalleryError(
                         f"{error.filename} is missing, though the manifest names it"
                     ) from error
@@ -248,7 +247,7 @@ class GalleryStore:
         raise fingerprint_mismatch(f"the gallery {self.path}", manifest.fingerprint.digest, digest)
 
     def _commit(self, manifest: GalleryManifest) -> None:
-        files.write_atomic(self.path / MANIFEST, GALLERY_MANIFEST.to_bytes(manifest))
+        GALLERY_MANIFEST.write(self.path / MANIFEST, manifest)
         named = {record.file for record in manifest.sources.values()}
         for path in (self.path / SOURCES).glob("*"):
             if path.name not in named:
@@ -260,17 +259,6 @@ class GalleryStore:
     def _support(self, manifest: GalleryManifest, name: str) -> SupportSet:
         record = manifest.sources[name]
         return read_source(self.path / SOURCES, name, record, manifest.fingerprint.dimension)
-
-    def _manifest_bytes(self) -> bytes | None:
-        try:
-            return (self.path / MANIFEST).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise GalleryError(f"cannot read {self.path / MANIFEST}: {error.strerror}") from error
-
-    def _manifest_from(self, data: bytes) -> GalleryManifest:
-        return GALLERY_MANIFEST.from_bytes(data, where=str(self.path / MANIFEST))
 
 
 def _role_for(name: str, role: SourceRole | None, manifest: GalleryManifest | None) -> SourceRole:

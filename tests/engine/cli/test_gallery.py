@@ -197,6 +197,15 @@ class TestShow:
         run(enroll, "one", write_images(tmp_path / "one", 1))
         assert "needs two images" in run(gallery, "show", "one").stdout
 
+    def test_a_source_in_both_galleries_is_one(self, folder, shipped, tmp_path):
+        shipped("sd", folder, "--provenance", "press kit")
+        more = write_images(tmp_path / "more", 4)
+        run(enroll, "sd", more, "--provenance", "me")
+        record = json.loads(run(gallery, "show", "sd", "--json").stdout)
+        assert record["origins"] == ["shipped", "user"]
+        assert record["count"] == 4
+        assert record["provenance"] == "press kit; me"
+
     def test_an_absent_source_is_told(self, folder):
         run(enroll, "sd", folder)
         with pytest.raises(SourceNotFoundError, match="Known sources: sd"):
@@ -220,6 +229,15 @@ class TestRemove:
         result = run(gallery, "remove", "sd", "--yes")
         assert result.stdout == "removed sd; the shipped images of the same name stay\n"
         assert len(opening_module.shipped_gallery().source("sd")) == 3
+
+    def test_a_source_in_both_galleries_is_one(self, folder, shipped, tmp_path):
+        shipped("sd", folder, "--provenance", "press kit")
+        more = write_images(tmp_path / "more", 4)
+        run(enroll, "sd", more, "--provenance", "me")
+        record = json.loads(run(gallery, "show", "sd", "--json").stdout)
+        assert record["origins"] == ["shipped", "user"]
+        assert record["count"] == 4
+        assert record["provenance"] == "press kit; me"
 
     def test_an_absent_source_is_told(self, folder):
         run(enroll, "sd", folder)

@@ -6,18 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineup.errors import GalleryError, SourceNotFoundError
+from lineup.errors import GalleryError
 from lineup.gallery import opening as opening_module
-from lineup.gallery.gallery import SourceRole, SupportSet
+from lineup.gallery.gallery import SourceRole
 from lineup.gallery.opening import (
     Origin,
-    coherence,
     gallery_from_path,
     import_gallery,
     joined_gallery,
     open_gallery,
     shipped_path,
-    source_details,
     source_entries,
     user_store,
 )
@@ -121,17 +119,6 @@ def test_a_gallery_of_another_fingerprint_stands_alone(tmp_path) -> None:
     assert set(joined_gallery(store.path, fingerprint_digest="f" * 64).sources) == {"mine"}
 
 
-def test_coherence_is_the_mean_cosine_over_pairs(make_support):
-    support = make_support(count=4)
-    cosines = support.fingerprints @ support.fingerprints.T
-    pairs = [cosines[i, j] for i in range(4) for j in range(i)]
-    assert coherence(support) == pytest.approx(np.mean(pairs), abs=1e-6)
-    assert coherence(make_support(count=1)) is None
-    alike = np.repeat(support.fingerprints[:1], 4, axis=0)
-    same = SupportSet("dalle3", SourceRole.CANDIDATE, alike, support.ids)
-    assert coherence(same) == pytest.approx(1, abs=1e-6)
-
-
 def test_entries_say_where_a_source_is_stored(ship, own, make_gallery, make_support):
     assert source_entries() == []
     ship(make_support(count=2))
@@ -151,18 +138,6 @@ def test_entries_are_listed_even_where_fingerprints_differ(ship, own, make_galle
     ship(make_support())
     own.merge(make_gallery(make_support("mine"), digest="b" * 64))
     assert [entry.fingerprint[0] for entry in source_entries()] == ["a", "b"]
-
-
-def test_details_are_about_the_merged_source(ship, own, make_gallery, make_support):
-    ship(make_support(count=2, provenance="press kit"))
-    own.merge(make_gallery(make_support(count=3, provenance="me")))
-    details = source_details("dalle3")
-    assert details.count == 3
-    assert details.origins == (Origin.SHIPPED, Origin.USER)
-    assert details.provenance == "press kit; me"
-    assert details.coherence == pytest.approx(coherence(make_support(count=3)), abs=1e-3)
-    with pytest.raises(SourceNotFoundError, match="Known sources: dalle3"):
-        source_details("sd")
 
 
 def test_folders_and_files_are_read_alike(store, tmp_path, make_gallery, make_support):
