@@ -23,13 +23,16 @@ from lineup.errors import LineupError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import Float32Array, RgbImage, RgbTiles
 from lineup_lab.evaluation.attacks import attacks_from_texts
-from lineup_lab.evaluation.dataset import labelled_sources_from_folders, source_folders_from_dir
-from lineup_lab.evaluation.output import table_from_attacks
-from lineup_lab.evaluation.queries import attacked_queries
-from lineup_lab.evaluation.splits import splits_of_sources
+from lineup_lab.evaluation.dataset import (
+    ProtocolOptions,
+    labelled_sources_from_folders,
+    source_folders_from_dir,
+    splits_of_sources,
+)
+from lineup_lab.evaluation.report import table_from_attacks
 from lineup_lab.evaluation.verification import (
-    VerificationOptions,
     VerificationResult,
+    attacked_queries,
     verification_from_sources,
 )
 from lineup_models.oneforall.weights import TrainedFingerprint, read_fingerprint
@@ -64,7 +67,7 @@ class TrainedExtractor:
 def measure(
     folder: Path,
     extractor: TrainedExtractor,
-    options: VerificationOptions,
+    options: ProtocolOptions,
     attacks: Sequence[str],
 ) -> dict[str, VerificationResult]:
     """Return the outcome of the protocol, clean and per attack on the queries."""
@@ -102,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     try:
         trained = read_fingerprint(options.weights)
-        protocol = VerificationOptions(real=(options.real,))
+        protocol = ProtocolOptions(real=(options.real,))
         extractor = TrainedExtractor(trained, options.max_tiles)
         results = measure(options.set, extractor, protocol, options.attack)
     except LineupError as error:

@@ -79,7 +79,7 @@ def main() -> None:
         print(f"{name:24}{count:6} images")
     print(
         f"\nNow run:\nlineup eval verification {arguments.output} --real {PHOTOGRAPHS} "
-        "--support 0.5 --seed 0 --json verification.json"
+        "--support 0.5 --seed 0 -o verification.json"
     )
 
 

@@ -99,7 +99,7 @@ COMPARED = (
 
 
 def record_from_file(path: Path) -> dict[str, Any]:
-    """Read what `lineup bench --json` wrote.
+    """Read what `lineup bench -o` wrote.
 
     Raises:
         UsageError: The file cannot be read, or is something else.
@@ -111,7 +111,7 @@ def record_from_file(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise UsageError(
             f"{path} is not a measurement of lineup.",
-            hint="Make one with: lineup bench TARGET --json FILE",
+            hint="Make one with: lineup bench TARGET -o FILE",
         )
     return record
 

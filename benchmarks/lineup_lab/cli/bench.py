@@ -69,11 +69,13 @@ def bench() -> None:
 @click.option("--evidence", help="Of a lineup: comma-separated names.  [default: all]")
 @click.option("--gamma", type=click.IntRange(min=1), help="Of a lineup: pictures per candidate.")
 @click.option("--no-cold-start", is_flag=True, help="Do not measure the start of a new process.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option(
-    "--json",
-    "json_path",
+    "--output",
+    "-o",
+    metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write everything as JSON.",
+    help="Write everything as JSON to this file.",
 )
 def run_command(
     *,
@@ -89,7 +91,8 @@ def run_command(
     evidence: str | None,
     gamma: int | None,
     no_cold_start: bool,
-    json_path: Path | None,
+    as_json: bool,
+    output: Path | None,
 ) -> None:
     """Measure TARGET, a bundle or a lineup by name or path."""
     import json
@@ -124,9 +127,13 @@ def run_command(
             status.update("starting a new process")
             cold = None if no_cold_start else cold_start(arguments)
         record = record_from_measurement(workload, options, measured, cold)
-    if json_path is not None:
-        write_atomic(json_path, (json.dumps(record, indent=1) + "\n").encode())
-    _print_record(record)
+    text = json.dumps(record, indent=1)
+    if output is not None:
+        write_atomic(output, f"{text}\n".encode())
+    if as_json:
+        click.echo(text)
+    else:
+        _print_record(record)
 
 
 @bench.command()

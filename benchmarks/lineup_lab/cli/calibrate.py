@@ -11,7 +11,7 @@ import click
 
 from lineup.cli.progress import say
 from lineup.cli.tables import console_for_tables
-from lineup.errors import UsageError
+from lineup_lab.cli.options import directory_argument, file_option, require_eval
 from lineup_lab.cli.raw_scores import (
     asked_evidence,
     asked_gammas,
@@ -32,13 +32,10 @@ LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command(short_help="Fit what a lineup's scores mean on labelled images.")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option(
-    "--output",
-    "-o",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The calibration, a JSON file.  [default: the one that lineup.toml names]",
+@directory_argument
+@file_option(
+    "Write the calibration here and leave the lineup as it is.  [default: beside lineup.toml, and "
+    "the lineup uses it]"
 )
 @click.option(
     "--gamma",
@@ -61,38 +58,32 @@ LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
 )
 @labelled_options
 def calibrate(directory: Path, **settings: Any) -> None:
-    """Fit the calibration of a lineup on the images of DIR, one folder per source.
+    """Fit the calibration of a lineup on the images of DIR, and make the lineup use it.
 
     A folder with the name of a candidate holds its images, "real" holds photographs, and any
-    other folder images that no candidate made. Raw scores are kept beside the output, so that a
-    run that was stopped goes on, and another fit costs nothing. Images of the same prompt in
+    other folder images that no candidate made. Raw scores are kept beside the calibration, so that
+    a run that was stopped goes on, and another fit costs nothing. Images of the same prompt in
     DIR/prompts.json stay on one side of every split. Exit code 1 when an image could not be read.
     """
+    require_eval()
     from rich.console import Console
 
     from lineup.calibration.calibration import CALIBRATION
+    from lineup.lineups.store import calibration_path, use_calibration
 
     gammas, names = asked_gammas(settings), asked_evidence(settings)
     messages = Console(stderr=True)
     with open_for(settings, names, calibrated=False) as engine:
-        output = _output(settings["output"], engine)
+        lineup = engine.lineup
+        output = settings["output"] or calibration_path(lineup)
         calibration, failed = _fitted(directory, engine, names, gammas, settings, output)
     CALIBRATION.write(output, calibration)
+    if settings["output"] is None:
+        use_calibration(lineup, output)
     console_for_tables().print(_table(calibration))
     say(messages, f"{output}: fitted on {sum(calibration.counts.values())} images")
     if failed:
         sys.exit(1)
-
-
-def _output(path: Path | None, engine: LineupEngine) -> Path:
-    """Return the file to write; what cannot work shows before minutes of inference."""
-    found = path or engine.lineup.calibration
-    if found is None:
-        raise UsageError(
-            f"The lineup {engine.lineup.spec.name!r} names no calibration file.",
-            hint='Give one with --output, or add calibration = "calibration.json" to lineup.toml.',
-        )
-    return found
 
 
 def _gammas(engine: LineupEngine, asked: Sequence[int] | None) -> tuple[int, ...]:
@@ -119,8 +110,7 @@ def _fitted(
         calibration_from_rows,
         calibration_roles,
     )
-    from lineup_lab.evaluation.attribution_scores import prompts_from_dir
-    from lineup_lab.evaluation.score_file import ScoreFile
+    from lineup_lab.evaluation.scores import ScoreFile, prompts_from_dir
     from lineup_lab.fitting.calibration import FitOptions
 
     gammas = _gammas(engine, asked_gammas)
@@ -173,12 +163,10 @@ def _fitted(
 
 def _table(calibration: Calibration) -> Table:
     """Return one row per set of evidences and number of resyntheses, cross-validated."""
-    from rich.table import Table
+    from lineup_lab.evaluation.report import cell, figure_table
 
-    table = Table(title="Held-out figures of the calibration", title_justify="left")
-    table.add_column("evidence", overflow="fold")
-    for head in ("gamma", "weights", "accuracy %", "ECE", "NLL", "queries"):
-        table.add_column(head, justify="right")
+    heads = ("evidence", "gamma", "weights", "accuracy %", "ECE", "NLL", "queries")
+    table = figure_table("Held-out figures of the calibration", heads)
     for variant in calibration.variants:
         for one in variant.sets:
             names = sorted(one.weights)
@@ -188,10 +176,6 @@ def _table(calibration: Calibration) -> Table:
                 " + ".join(names),
                 ", ".join(map(str, sorted(gammas, key=str))) or "-",
                 ", ".join(f"{one.weights[name]:.2f}" for name in names),
-                *(_cell(one.figures[key], digits) for key, digits in figures),
+                *(cell(one.figures[key], digits) for key, digits in figures),
             )
     return table
-
-
-def _cell(figure: float | None, digits: int) -> str:
-    return "-" if figure is None else f"{figure:.{digits}f}"

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.progress import say
 from lineup.errors import UsageError
-from lineup_lab.cli.attribution_outcome import (
-    DEFAULT_MODE,
-    Outcome,
-    document_from_outcome,
-    plot_outcome,
-    print_outcome,
+from lineup_lab.cli.options import (
+    bootstrap_option,
+    deliver,
+    directory_argument,
+    figures_options,
+    names_from_text,
 )
-from lineup_lab.cli.evaluation import bootstrap_option, figures_option, write_json
 from lineup_lab.cli.raw_scores import (
     asked_evidence,
     asked_gammas,
@@ -33,13 +33,16 @@ if TYPE_CHECKING:
 
     from lineup.attribution.engine import LineupEngine
     from lineup_lab.evaluation.attribution import Judge
+    from lineup_lab.evaluation.attribution_output import Outcome
     from lineup_lab.evaluation.attribution_report import Report, SweepPoint
     from lineup_lab.evaluation.dataset import SourceFolder
-    from lineup_lab.evaluation.score_file import RawScores, ScoreFile
+    from lineup_lab.evaluation.scores import RawScores, ScoreFile
+
+DEFAULT_MODE = "default"
 
 
 @click.command("attribution", short_help="Attribution by all evidence of a lineup.")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@directory_argument
 @click.option(
     "--unknown",
     default="",
@@ -77,7 +80,7 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Use this calibration.  [default: the lineup's]",
 )
-@figures_option("; raw scores are kept beside it")
+@figures_options("; raw scores are kept beside it")
 @labelled_options
 def attribution(directory: Path, **settings: Any) -> None:
     """Attribute the images of DIR, one folder per source, by a lineup.
@@ -89,10 +92,12 @@ def attribution(directory: Path, **settings: Any) -> None:
     from rich.console import Console
 
     from lineup.calibration.calibration import CALIBRATION
-    from lineup.extras import require_extra
+    from lineup_lab.evaluation.attribution_output import (
+        document_from_outcome,
+        plot_outcome,
+        tables_from_outcome,
+    )
 
-    if settings["plot_path"] is not None:
-        require_extra("eval", ["matplotlib"])
     gammas = asked_gammas(settings)
     if settings["plot_path"] is not None and (gammas is None or len(gammas) < 2):
         raise UsageError(
@@ -106,12 +111,19 @@ def attribution(directory: Path, **settings: Any) -> None:
             engine.calibration = CALIBRATION.read(other)
         outcome = _evaluated(directory, engine, names, gammas, settings, messages)
         lineup, calibration = engine.lineup.spec.name, engine.calibration is not None
-    print_outcome(outcome)
+    document = document_from_outcome(
+        outcome,
+        lineup=lineup,
+        calibrated=calibration,
+        directory=directory.name,
+        seed=settings["seed"],
+        bootstrap=settings["bootstrap"],
+        known_prompts=settings["known_prompts"],
+    )
+    deliver(document, tables_from_outcome(outcome, {DEFAULT_MODE: "all evidence"}), settings)
     if settings["plot_path"] is not None:
         plot_outcome(settings["plot_path"], outcome)
-    if settings["json_path"] is not None:
-        details = {"lineup": lineup, "calibrated": calibration, "directory": directory.name}
-        write_json(settings["json_path"], document_from_outcome(outcome, details, settings))
+        say(messages, f"{settings['plot_path']}: accuracy against time")
     if outcome.failed:
         sys.exit(1)
 
@@ -126,12 +138,12 @@ def _evaluated(
 ) -> Outcome:
     """Score every image by every procedure, and evaluate."""
     from lineup_lab.evaluation.attribution import roles_from_sources
+    from lineup_lab.evaluation.attribution_output import Outcome
     from lineup_lab.evaluation.attribution_report import report_from_rows, sweep_from_rows
-    from lineup_lab.evaluation.attribution_scores import prompts_from_dir
-    from lineup_lab.evaluation.score_file import ScoreFile
+    from lineup_lab.evaluation.scores import ScoreFile, prompts_from_dir
 
     folders = limited_folders(directory, settings["limit"])
-    unknown = [name.strip() for name in settings["unknown"].split(",") if name.strip()]
+    unknown = names_from_text(settings["unknown"])
     sources = [folder.name for folder in folders]
     roles = roles_from_sources(sources, engine.candidates, unknown, settings["real"])
     prompts = prompts_from_dir(directory) if settings["known_prompts"] else {}
@@ -207,5 +219,5 @@ def _scores_path(settings: Mapping[str, Any]) -> Path | None:
     if settings["scores_path"] is not None:
         path: Path = settings["scores_path"]
         return path
-    json_path: Path | None = settings["json_path"]
-    return None if json_path is None else json_path.with_suffix(".scores.jsonl")
+    output: Path | None = settings["output"]
+    return None if output is None else output.with_suffix(".scores.jsonl")

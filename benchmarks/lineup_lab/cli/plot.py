@@ -12,7 +12,12 @@ import click
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
 from lineup.cli.progress import say
 from lineup.errors import UsageError
-from lineup_lab.cli.evaluation import labelled_sources
+from lineup_lab.cli.options import (
+    directory_argument,
+    file_option,
+    labelled_sources,
+    require_eval,
+)
 
 if TYPE_CHECKING:
     from lineup.errors import ImageError
@@ -23,23 +28,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def figure_options(command: Command) -> Command:
     """Add DIR, `--real` and `--output`."""
-    command = click.option(
-        "--output",
-        "-o",
-        required=True,
-        metavar="FILE",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="The figure, a PNG file.",
-    )(command)
+    command = file_option("The figure, a PNG file.", required=True)(command)
     command = click.option(
         "--real", multiple=True, metavar="NAME", help="A source of photographs. Repeatable."
     )(command)
-    return click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))(command)
+    return directory_argument(command)
 
 
 @click.group(short_help="Draw spectra and maps of labelled images.")
 def plot() -> None:
-    """Draw figures of labelled images; needs the extra `plot`."""
+    """Draw figures of labelled images."""
+    require_eval()
 
 
 @plot.command(short_help="Mean residual spectrum of each source.")
@@ -103,7 +102,7 @@ def spectra(
     type=click.Choice(["pca", "lda", "tsne"]),
     default="pca",
     show_default=True,
-    help="Most variance, best separation of the sources, or neighbourhoods (needs scikit-learn).",
+    help="Most variance, best separation of the sources, or neighbourhoods.",
 )
 @click.option("--seed", default=0, show_default=True, help="Seed of t-SNE.")
 @batch_option
@@ -130,19 +129,18 @@ def map_of_fingerprints(
     from rich.console import Console
 
     from lineup.evidence.fingerprint import open_extractor
-    from lineup.extras import require_extra
     from lineup_lab.evaluation.figures import write_map
     from lineup_lab.evaluation.projection import Projection, points_from_fingerprints
 
-    chosen = Projection(projection)
-    if chosen is Projection.TSNE:
-        require_extra("train", ["sklearn"])
     folders = _folders(directory, real)
     with open_extractor(fingerprint, device=device, threads=threads) as extractor:
         sources = labelled_sources(folders, extractor, batch, Console(stderr=True))
     labels = np.repeat(np.arange(len(sources)), [len(source.ids) for source in sources])
     points, axis_labels = points_from_fingerprints(
-        np.concatenate([source.fingerprints for source in sources]), labels, chosen, seed=seed
+        np.concatenate([source.fingerprints for source in sources]),
+        labels,
+        Projection(projection),
+        seed=seed,
     )
     names = [sources[label].name for label in labels]
     write_map(output, points, names, axis_labels=axis_labels, real=real)
@@ -153,15 +151,8 @@ def map_of_fingerprints(
 
 def _folders(directory: Path, real: Sequence[str]) -> tuple[SourceFolder, ...]:
     """Return the sources; what is missing shows before any work."""
-    from lineup.extras import require_extra
-    from lineup_lab.evaluation.dataset import source_folders_from_dir
+    from lineup_lab.evaluation.dataset import check_names, source_folders_from_dir
 
-    require_extra("eval", ["matplotlib"])
     folders = source_folders_from_dir(directory)
-    names = [folder.name for folder in folders]
-    for name in real:
-        if name not in names:
-            raise UsageError(
-                f"--real {name!r} is not among the sources.", hint=f"Sources: {', '.join(names)}."
-            )
+    check_names("--real", real, [folder.name for folder in folders])
     return folders

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lineup.attribution.options import AttributionOptions
     from lineup.evidence.resynthesis_options import ResynthesisOptions
     from lineup_lab.evaluation.dataset import SourceFolder
-    from lineup_lab.evaluation.score_file import RawScores, ScoreFile
+    from lineup_lab.evaluation.scores import RawScores, ScoreFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -144,7 +144,7 @@ def collected_scores(
     """Return the scores of every distinct image, and how many files could not be read."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from lineup_lab.evaluation.attribution_scores import distinct_rows, raw_scores
+    from lineup_lab.evaluation.scores import distinct_rows, raw_scores
 
     rows = []
     columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -27,20 +27,19 @@ from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.fusion import prior_from_candidates
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
-from lineup_lab.evaluation.calibration_metrics import (
-    expected_calibration_error,
-    negative_log_likelihood,
-)
-from lineup_lab.evaluation.metrics import bootstrap_interval, resample_counts
-from lineup_lab.evaluation.open_set_figures import (
+from lineup.types import Float64Array
+from lineup_lab.evaluation.dataset import check_names
+from lineup_lab.evaluation.metrics import (
     Answers,
     answers_from_probabilities,
+    bootstrap_interval,
+    expected_calibration_error,
     figures_from_answers,
+    negative_log_likelihood,
+    resample_counts,
     resampled_figures,
 )
-from lineup_lab.evaluation.score_file import RawScores
-
-Float64Array = npt.NDArray[np.float64]
+from lineup_lab.evaluation.scores import RawScores
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +137,8 @@ def roles_from_sources(
     Raises:
         UsageError: A name is no source, a source has two roles or none, or no candidate is left.
     """
-    for option, names in (("--unknown", unknown), ("--real", real)):
-        for name in names:
-            if name not in sources:
-                raise UsageError(
-                    f"{option} {name!r} is not among the sources.",
-                    hint=f"Sources: {', '.join(sources)}.",
-                )
+    check_names("--unknown", unknown, sources)
+    check_names("--real", real, sources)
     roles = {}
     for source in sources:
         claims = [source] if source in candidates else []

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
+
+import numpy as np
 
 from lineup._version import __version__
 from lineup.calibration.calibration import Calibration, CalibrationVariant
 from lineup.calibration.verdict import scores_from_evidence
 from lineup.results import REAL, UNKNOWN
 from lineup_lab.evaluation.attribution import Judge
-from lineup_lab.evaluation.calibration_metrics import held_out_figures
-from lineup_lab.evaluation.score_file import RawScores
-from lineup_lab.fitting.calibration import FitOptions, FittedVariant, fit_variant
-from lineup_lab.fitting.table import LabelledQuery, ScoreTable, table_from_queries, with_strangers
+from lineup_lab.evaluation.metrics import (
+    PERCENT,
+    expected_calibration_error,
+    negative_log_likelihood,
+)
+from lineup_lab.evaluation.scores import RawScores
+from lineup_lab.fitting.calibration import FitOptions, FittedVariant, HeldOut, fit_variant
+from lineup_lab.fitting.table import (
+    LabelledQuery,
+    ScoreTable,
+    label_weights,
+    table_from_queries,
+    with_strangers,
+)
 
 
 def calibration_roles(
@@ -104,6 +115,34 @@ def _with_figures(table: ScoreTable, fitted: FittedVariant) -> CalibrationVarian
     sets = []
     for one in fitted.variant.sets:
         figures = held_out_figures(table, fitted.held_out[one.evidences])
-        known = {key: value if math.isfinite(value) else None for key, value in figures.items()}
-        sets.append(replace(one, figures=known))
+        sets.append(replace(one, figures=figures))
     return replace(fitted.variant, sets=tuple(sets))
+
+
+def held_out_figures(table: ScoreTable, held_out: HeldOut) -> dict[str, float | None]:
+    """Return how good a calibration is on queries that it was not fitted on.
+
+    Args:
+        table: The calibration queries.
+        held_out: Posteriors of those that have a set of evidences.
+
+    Returns:
+        `accuracy` in percent among the candidates' queries (None without any), `ece` 0..1 and `nll`
+        in nats with "none of the candidates" as one answer, and `queries`.
+    """
+    part = table.rows(held_out.rows)
+    posterior = np.exp(held_out.log_posterior)
+    candidates = len(table.candidates)
+    best = posterior[:, :candidates].argmax(axis=1)
+    known = part.truth < candidates
+    answers = np.column_stack([posterior[:, :candidates], posterior[:, candidates:].sum(axis=1)])
+    truth = np.minimum(part.truth, candidates)
+    weights = label_weights(part)
+    return {
+        "accuracy": PERCENT * float((best == part.truth)[known].mean()) if known.any() else None,
+        "ece": expected_calibration_error(
+            answers.max(axis=1), answers.argmax(axis=1) == truth, weights
+        ),
+        "nll": negative_log_likelihood(answers[np.arange(len(answers)), truth], weights),
+        "queries": float(len(part)),
+    }

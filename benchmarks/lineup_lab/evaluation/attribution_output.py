@@ -1,25 +1,63 @@
-"""An evaluation of attribution, for machines (one JSON document) and for people (tables)."""
+"""An evaluation of attribution: one JSON document for machines, tables and a figure for people."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from lineup._version import __version__
+from lineup.engine import FINGERPRINT_EVIDENCE
+from lineup.errors import UsageError
 from lineup_lab.evaluation.attribution import AttributionFigures, Judged, figures_of_source
-from lineup_lab.evaluation.attribution_report import (
-    Cost,
-    Report,
-    SweepPoint,
-    peak_memory_mib,
-    set_name,
-)
+from lineup_lab.evaluation.attribution_report import ALL, Cost, Report, SweepPoint, peak_memory_mib
+from lineup_lab.evaluation.figures import SweepLine, write_sweep
+from lineup_lab.evaluation.report import HEADS, cell, figure_table, intervals_caption
 
 NOT_MEASURED = "not measured"
-FIGURES = ("accuracy", "top3", "auroc_unknown", "oscr")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was found.
+
+    Attributes:
+        reports: Per mode, in the order asked for.
+        sweep: Over the numbers of resyntheses; empty for a single one.
+        gamma: The largest number.
+        failed: Files that could not be read.
+    """
+
+    reports: Mapping[str, Report]
+    sweep: Sequence[SweepPoint]
+    gamma: int
+    failed: int
+
+
+def document_from_outcome(outcome: Outcome, **details: Any) -> dict[str, Any]:
+    """Return the JSON document: the first mode's figures on top, all of them under `modes`.
+
+    Args:
+        outcome: What was found.
+        details: What is the same for all modes, kept as it is.
+    """
+    documents = {mode: document_from_report(one) for mode, one in outcome.reports.items()}
+    first = next(iter(documents))
+    return {
+        **documents[first],
+        "mode": first,
+        "modes": documents,
+        "sweep": document_from_sweep(outcome.sweep),
+        "protocol": "attribution",
+        **details,
+        "gamma": outcome.gamma,
+        "failed": outcome.failed,
+        "peak_memory_mib": peak_memory_mib(),
+        "lineup_version": __version__,
+    }
 
 
 def document_from_report(report: Report) -> dict[str, Any]:
@@ -30,23 +68,43 @@ def document_from_report(report: Report) -> dict[str, Any]:
         measured is None. `evidence` holds each evidence alone, `without` all but one of them,
         `sets` every set.
     """
-    names = [name for name in report.sets if " + " not in name]
+    sets = {name: asdict(figures) for name, figures in report.sets.items()}
+    names = [name for name in sets if ALL not in name]
+    total = report.cost.seconds or 0.0
     return {
         **asdict(report.figures),
         **{f"{key}_ci": list(interval) for key, interval in report.intervals.items()},
-        "per_source": {source: _source(report.judged, source) for source in report.judged.verdicts},
+        "per_source": {
+            source: {
+                "role": report.judged.roles[source],
+                **asdict(figures_of_source(report.judged, source)),
+                "n": len(verdicts),
+            }
+            for source, verdicts in report.judged.verdicts.items()
+        },
         "confusion": {source: dict(row) for source, row in report.confusion.items()},
         "seconds_per_image": report.cost.seconds,
-        "evidence": {name: asdict(report.sets[name]) for name in names},
+        "evidence": {name: sets[name] for name in names},
         "without": {
-            name: asdict(report.sets[set_name([one for one in names if one != name])])
+            name: sets[ALL.join(one for one in names if one != name)]
             for name in names
             if len(names) > 1
         },
-        "sets": {name: asdict(figures) for name, figures in report.sets.items()},
+        "sets": sets,
         "reported": asdict(report.reported),
-        "cost": _cost(report.cost),
-        "n": sum(len(one) for one in report.judged.verdicts.values()),
+        "cost": {
+            "images": report.cost.images,
+            "stages": {
+                name: {
+                    "seconds": seconds,
+                    "share": seconds / total if total else None,
+                    "calls": report.cost.calls[name],
+                }
+                for name, seconds in report.cost.stage_seconds.items()
+            },
+            "graph_runs": dict(report.cost.graph_runs),
+        },
+        "n": _query_count(report.judged),
         "unit": "percent",
     }
 
@@ -64,144 +122,129 @@ def document_from_sweep(points: Sequence[SweepPoint]) -> list[dict[str, Any]]:
     ]
 
 
-def run_details(**details: Any) -> dict[str, Any]:
-    """Return what is the same for all procedures of a run."""
-    return {
-        "protocol": "attribution",
-        **details,
-        "peak_memory_mib": peak_memory_mib(),
-        "lineup_version": __version__,
-    }
+def tables_from_outcome(outcome: Outcome, titles: Mapping[str, str]) -> list[Table]:
+    """Return the tables that a person looks at; `titles` names the evidence per mode."""
+    tables = [
+        table_from_report(report, f"Attribution by {titles.get(mode, mode)}: figures in %")
+        for mode, report in outcome.reports.items()
+    ]
+    main = next(iter(outcome.reports.values()))
+    if len(main.sets) > 1:
+        tables.append(table_from_sets(main))
+    if len(outcome.reports) > 1:
+        tables.append(table_from_reports(outcome.reports))
+    if outcome.sweep:
+        tables.append(table_from_sweep(outcome.sweep))
+    if main.cost.images:
+        tables.append(table_from_cost(main.cost))
+    return tables
 
 
 def table_from_report(report: Report, title: str) -> Table:
     """Return one row per source; figures in percent."""
-    table = Table(
-        title=title,
+    table = figure_table(
+        title,
+        ("source", *HEADS.values(), "verdicts", "queries"),
+        left=["verdicts"],
         caption=_caption(report),
         show_footer=True,
-        title_justify="left",
-        caption_justify="left",
     )
-    overall = _cells(report.figures)
-    table.add_column("source", footer="all", overflow="fold")
-    for head, cell in zip(("accuracy", "top 3", "AUROC", "OSCR"), overall, strict=True):
-        table.add_column(head, footer=cell, justify="right")
-    table.add_column("verdicts", overflow="fold")
-    table.add_column(
-        "queries", footer=str(sum(map(len, report.judged.verdicts.values()))), justify="right"
-    )
+    footers = ("all", *_cells(report.figures), "", str(_query_count(report.judged)))
+    for column, footer in zip(table.columns, footers, strict=True):
+        column.footer = footer
     for source, verdicts in report.judged.verdicts.items():
         role = report.judged.roles[source]
         label = source if report.judged.is_known(source) else f"{source} ({role})"
-        table.add_row(
-            label,
-            *_cells(figures_of_source(report.judged, source)),
-            _verdicts(report.confusion[source]),
-            str(len(verdicts)),
-        )
+        ranked = sorted(report.confusion[source].items(), key=lambda item: -item[1])
+        said = ", ".join(f"{name} {count}" for name, count in ranked if count)
+        figures = _cells(figures_of_source(report.judged, source))
+        table.add_row(label, *figures, said, str(len(verdicts)))
     return table
 
 
 def table_from_sets(report: Report) -> Table:
     """Return one row per set of evidences."""
-    table = Table(title="By evidence; figures in %, calibration error 0..1", title_justify="left")
-    table.add_column("evidence", overflow="fold")
-    for head in ("accuracy", "top 3", "AUROC", "OSCR", "ECE"):
-        table.add_column(head, justify="right")
+    table = figure_table(
+        "By evidence; figures in %, calibration error 0..1", ("evidence", *HEADS.values(), "ECE")
+    )
     for name, figures in report.sets.items():
-        table.add_row(name, *_cells(figures), f"{figures.ece:.3f}")
+        table.add_row(name, *_cells(figures), cell(figures.ece, 3))
     return table
 
 
 def table_from_reports(reports: Mapping[str, Report]) -> Table:
     """Return one row per procedure."""
-    table = Table(title="By procedure; figures in %", title_justify="left")
-    table.add_column("mode")
-    for head in ("accuracy", "top 3", "AUROC", "OSCR", "ECE", "seconds/image"):
-        table.add_column(head, justify="right")
+    heads = ("mode", *HEADS.values(), "ECE", "seconds/image")
+    table = figure_table("By procedure; figures in %", heads)
     for name, report in reports.items():
-        table.add_row(
-            name,
-            *_cells(report.figures),
-            f"{report.figures.ece:.3f}",
-            _seconds(report.cost.seconds),
-        )
+        figures = report.figures
+        seconds = _measured(report.cost.seconds, 2)
+        table.add_row(name, *_cells(figures), cell(figures.ece, 3), seconds)
     return table
 
 
 def table_from_sweep(points: Sequence[SweepPoint]) -> Table:
     """Return one row per number of resyntheses."""
-    table = Table(title="By resyntheses per candidate; figures in %", title_justify="left")
-    table.add_column("gamma", justify="right")
-    alone = [name for name in points[0].sets if " + " not in name]
-    for head in ("accuracy", "OSCR", "ECE", *(f"{name} alone" for name in alone), "seconds/image"):
-        table.add_column(head, justify="right")
+    alone = [name for name in points[0].sets if ALL not in name]
+    heads = ("gamma", "accuracy", "OSCR", "ECE", *(f"{name} alone" for name in alone))
+    table = figure_table("By resyntheses per candidate; figures in %", (*heads, "seconds/image"))
     for one in points:
         fused = one.sets[one.fused]
-        table.add_row(
-            str(one.gamma),
-            _cell(fused.accuracy),
-            _cell(fused.oscr),
-            f"{fused.ece:.3f}",
-            *(_cell(one.sets[name].accuracy) for name in alone),
-            _seconds(one.seconds),
-        )
+        cells = [cell(fused.accuracy), cell(fused.oscr), cell(fused.ece, 3)]
+        cells += [cell(one.sets[name].accuracy) for name in alone]
+        table.add_row(str(one.gamma), *cells, _measured(one.seconds, 2))
     return table
 
 
 def table_from_cost(cost: Cost) -> Table:
     """Return one row per stage: time, share, calls of models."""
-    table = Table(
-        title=f"Cost of a verdict, mean over {cost.images} image(s) that no cache helped with",
+    table = figure_table(
+        f"Cost of a verdict, mean over {cost.images} image(s) that no cache helped with",
+        ("stage", "ms", "share", "calls"),
         show_footer=True,
-        title_justify="left",
     )
-    table.add_column("stage", footer="all")
-    table.add_column("ms", footer=_milliseconds(cost.seconds), justify="right")
-    table.add_column("share", justify="right")
-    table.add_column("calls", justify="right")
+    table.columns[0].footer = "all"
+    table.columns[1].footer = _measured(cost.seconds and 1e3 * cost.seconds, 0)
     for name, seconds in cost.stage_seconds.items():
-        share = seconds / cost.seconds if cost.seconds else 0.0
-        table.add_row(
-            name, _milliseconds(seconds), f"{100 * share:.1f} %", f"{cost.calls[name]:.1f}"
-        )
+        share = 100 * seconds / cost.seconds if cost.seconds else 0.0
+        table.add_row(name, f"{1e3 * seconds:.0f}", f"{share:.1f} %", f"{cost.calls[name]:.1f}")
     return table
 
 
-def _source(answers: Judged, source: str) -> dict[str, Any]:
-    return {
-        "role": answers.roles[source],
-        **asdict(figures_of_source(answers, source)),
-        "n": len(answers.verdicts[source]),
-    }
+def plot_outcome(path: Path, outcome: Outcome) -> None:
+    """Draw accuracy against time for the numbers of resyntheses.
 
-
-def _cost(cost: Cost) -> dict[str, Any]:
-    total = cost.seconds or 0.0
-    return {
-        "images": cost.images,
-        "stages": {
-            name: {
-                "seconds": seconds,
-                "share": seconds / total if total else None,
-                "calls": cost.calls[name],
-            }
-            for name, seconds in cost.stage_seconds.items()
-        },
-        "graph_runs": dict(cost.graph_runs),
-    }
+    Raises:
+        UsageError: The time is not known.
+    """
+    points = outcome.sweep
+    seconds = [one.seconds for one in points if one.seconds is not None]
+    if not points or len(seconds) < len(points):
+        raise UsageError(
+            "There is no time to draw: every image came from a cache, or the default mode was not "
+            "asked for.",
+            hint="Use --no-cache, and a new file for --scores.",
+        )
+    fused = points[0].fused
+    labels = {name: f"{name} alone" for name in points[0].sets if ALL not in name and name != fused}
+    lines = [
+        SweepLine(
+            label=label,
+            seconds=seconds,
+            accuracy=[one.sets[name].accuracy or 0.0 for one in points],
+            marks=[f"gamma {one.gamma}" for one in points],
+            is_level=name == FINGERPRINT_EVIDENCE and name != fused,
+        )
+        for name, label in {**labels, fused: "all evidence"}.items()
+    ]
+    candidates = next(iter(outcome.reports.values())).judged.candidates
+    write_sweep(path, lines, chance=100 / len(candidates))
 
 
 def _caption(report: Report) -> str:
-    intervals = ", ".join(
-        f"{label} {report.intervals[key][0]:.1f} to {report.intervals[key][1]:.1f}"
-        for key, label in zip(FIGURES, ("accuracy", "top 3", "AUROC", "OSCR"), strict=True)
-        if key in report.intervals
-    )
     said = report.reported
     parts = [
-        f"95 % intervals: {intervals}.",
+        f"{intervals_caption(report.intervals)}.",
         f"Calibration error {report.figures.ece:.3f} "
         f"({report.intervals['ece'][0]:.3f} to {report.intervals['ece'][1]:.3f}).",
     ]
@@ -218,22 +261,13 @@ def _caption(report: Report) -> str:
     return " ".join(parts)
 
 
-def _verdicts(row: Mapping[str, int]) -> str:
-    ranked = sorted(row.items(), key=lambda item: -item[1])
-    return ", ".join(f"{label} {count}" for label, count in ranked if count)
+def _query_count(answers: Judged) -> int:
+    return sum(len(verdicts) for verdicts in answers.verdicts.values())
 
 
 def _cells(figures: AttributionFigures) -> tuple[str, ...]:
-    return tuple(_cell(getattr(figures, name)) for name in FIGURES)
+    return tuple(cell(getattr(figures, name)) for name in HEADS)
 
 
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def _seconds(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:.2f}"
-
-
-def _milliseconds(seconds: float | None) -> str:
-    return NOT_MEASURED if seconds is None else f"{1e3 * seconds:.0f}"
+def _measured(value: float | None, digits: int) -> str:
+    return NOT_MEASURED if value is None else f"{value:.{digits}f}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-
-import numpy as np
+from statistics import fmean
 
 from lineup.evidence.resynthesis_cost import ENCODE, GENERATE, PIXELS
 from lineup.results import REAL, UNKNOWN
@@ -19,10 +19,17 @@ from lineup_lab.evaluation.attribution import (
     intervals_from_judged,
     judged,
 )
-from lineup_lab.evaluation.attribution_scores import FINGERPRINTS_OF_PICTURES
-from lineup_lab.evaluation.score_file import RawScores, timed_rows
+from lineup_lab.evaluation.metrics import PERCENT
+from lineup_lab.evaluation.scores import (
+    FINGERPRINTS_OF_PICTURES,
+    RawScores,
+    StageRecord,
+    timed_rows,
+)
 
-PERCENT = 100.0
+NO_STAGE = StageRecord(ms=0.0, calls=0)
+ALL = " + "
+"""Joins the names of evidences to the name of their set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +120,6 @@ def report_from_rows(
     *,
     resamples: int,
     seed: int,
-    on_set: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Evaluate one procedure.
 
@@ -123,7 +129,6 @@ def report_from_rows(
         judge: Makes verdicts of scores.
         resamples: Bootstrap resamples.
         seed: Of the bootstrap.
-        on_set: Told each set of evidences that is done.
     """
     everything = judged(rows, roles, judge)
     figures = figures_from_judged(everything)
@@ -131,7 +136,7 @@ def report_from_rows(
         judged=everything,
         figures=figures,
         intervals=intervals_from_judged(everything, resamples=resamples, seed=seed),
-        sets=_sets(rows, roles, judge, None, figures, on_set),
+        sets=_sets(rows, roles, judge, None, figures),
         reported=reported_from_judged(everything),
         confusion=confusion_from_judged(everything),
         cost=cost_from_rows(rows),
@@ -143,14 +148,12 @@ def sweep_from_rows(
     roles: Mapping[str, str],
     judge: Judge,
     gammas: Sequence[int],
-    *,
-    on_set: Callable[[str], None] = lambda _: None,
 ) -> tuple[SweepPoint, ...]:
     """Evaluate with the first few of the resyntheses, for each number of them."""
     points = []
     for gamma in gammas:
         fused = figures_from_judged(judged(rows, roles, judge, gamma=gamma))
-        sets = _sets(rows, roles, judge, gamma, fused, on_set)
+        sets = _sets(rows, roles, judge, gamma, fused)
         seconds = seconds_at_gamma(rows, gamma / judge.settings.gamma)
         points.append(SweepPoint(gamma, sets, list(sets)[-1], seconds))
     return tuple(points)
@@ -159,11 +162,6 @@ def sweep_from_rows(
 def evidence_names(rows: Sequence[RawScores]) -> tuple[str, ...]:
     """Return the evidences that any row has, in the order of their cost."""
     return tuple(dict.fromkeys(one.name for row in rows for one in row.evidence))
-
-
-def set_name(names: Sequence[str]) -> str:
-    """Return how a set of evidences is called in reports."""
-    return " + ".join(names)
 
 
 def reported_from_judged(answers: Judged) -> Reported:
@@ -188,15 +186,15 @@ def reported_from_judged(answers: Judged) -> Reported:
         family_right=_percentage(family_right),
         rejected=_percentage(rejected),
         coverage=_percentage(covered),
-        set_size=float(np.mean(sizes)) if sizes else None,
+        set_size=fmean(sizes) if sizes else None,
     )
 
 
 def confusion_from_judged(answers: Judged) -> dict[str, dict[str, int]]:
     """Return how often each source's queries were given each label."""
-    labels = (*answers.candidates, UNKNOWN, REAL)
+    none = dict.fromkeys((*answers.candidates, UNKNOWN, REAL), 0)
     return {
-        source: {label: sum(one.label == label for one in verdicts) for label in labels}
+        source: none | Counter(one.label for one in verdicts)
         for source, verdicts in answers.verdicts.items()
     }
 
@@ -204,24 +202,17 @@ def confusion_from_judged(answers: Judged) -> dict[str, dict[str, int]]:
 def cost_from_rows(rows: Sequence[RawScores]) -> Cost:
     """Return what a verdict costs when nothing is in a cache."""
     fresh = timed_rows(rows)
-    stages = dict.fromkeys(name for row in fresh for name in row.stages)
+    names = dict.fromkeys(name for row in fresh for name in row.stages)
+    stages = {name: [row.stages.get(name, NO_STAGE) for row in fresh] for name in names}
     graphs = sorted({name for row in fresh for name in row.graph_runs})
-
-    def mean(values: Sequence[float]) -> float:
-        return float(np.mean(values))
-
     return Cost(
         images=len(fresh),
-        seconds=mean([row.seconds for row in fresh]) if fresh else None,
+        seconds=fmean(row.seconds for row in fresh) if fresh else None,
         stage_seconds={
-            name: mean([row.stages[name].ms / 1e3 if name in row.stages else 0.0 for row in fresh])
-            for name in stages
+            name: fmean(one.ms for one in found) / 1e3 for name, found in stages.items()
         },
-        calls={
-            name: mean([row.stages[name].calls if name in row.stages else 0 for row in fresh])
-            for name in stages
-        },
-        graph_runs={name: mean([row.graph_runs.get(name, 0) for row in fresh]) for name in graphs},
+        calls={name: fmean(one.calls for one in found) for name, found in stages.items()},
+        graph_runs={name: fmean(row.graph_runs.get(name, 0) for row in fresh) for name in graphs},
     )
 
 
@@ -234,7 +225,7 @@ def seconds_at_gamma(rows: Sequence[RawScores], share: float) -> float | None:
     fresh = timed_rows(rows)
     if not fresh:
         return None
-    return float(np.mean([row.seconds - (1 - share) * _picture_seconds(row) for row in fresh]))
+    return fmean(row.seconds - (1 - share) * _picture_seconds(row) for row in fresh)
 
 
 def peak_memory_mib() -> float | None:
@@ -253,21 +244,16 @@ def _sets(
     judge: Judge,
     gamma: int | None,
     fused: AttributionFigures,
-    on_set: Callable[[str], None],
 ) -> dict[str, AttributionFigures]:
     """Return the figures of every set of evidences; those of all together are known."""
     names = evidence_names(rows)
-    found = {}
-    for size in range(1, len(names) + 1):
-        for chosen in combinations(names, size):
-            whole = size == len(names)
-            found[set_name(chosen)] = (
-                fused
-                if whole
-                else figures_from_judged(judged(rows, roles, judge, names=chosen, gamma=gamma))
-            )
-            on_set(set_name(chosen))
-    return found
+    return {
+        ALL.join(chosen): fused
+        if size == len(names)
+        else figures_from_judged(judged(rows, roles, judge, names=chosen, gamma=gamma))
+        for size in range(1, len(names) + 1)
+        for chosen in combinations(names, size)
+    }
 
 
 def _picture_seconds(row: RawScores) -> float:
@@ -284,4 +270,4 @@ def _picture_seconds(row: RawScores) -> float:
 
 
 def _percentage(values: Sequence[bool]) -> float | None:
-    return PERCENT * float(np.mean(values)) if values else None
+    return PERCENT * fmean(values) if values else None

@@ -20,49 +20,31 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from lineup.types import Float32Array
-from lineup_lab.evaluation.classes import checked_unknown, class_of, left_out_sources
-from lineup_lab.evaluation.dataset import LabelledSource
-from lineup_lab.evaluation.metrics import bootstrap_interval, resample_counts
-from lineup_lab.evaluation.open_set_figures import (
+from lineup.errors import UsageError
+from lineup.results import REAL
+from lineup.types import Float32Array, Float64Array
+from lineup_lab.evaluation.dataset import (
+    LabelledSource,
+    ProtocolOptions,
+    Split,
+    check_names,
+    splits_of_sources,
+)
+from lineup_lab.evaluation.metrics import (
     Answers,
     Figures,
     answers_from_probabilities,
+    bootstrap_interval,
     figures_from_answers,
+    resample_counts,
     resampled_figures,
 )
-from lineup_lab.evaluation.splits import Split, SupportSize, splits_of_sources
+from lineup_lab.fitting.classifier import Fit
 
-HALF = SupportSize(0.5, is_share=True)
+MIN_KNOWN = 2
 RESAMPLES_PER_BLOCK = 100
 """Bootstrap resamples at once; bounds memory."""
-
-Float64Array = npt.NDArray[np.float64]
-
-KnownProbabilities = Callable[[Float32Array], Float64Array]
-"""Fingerprints (N, D) to probabilities of the known classes (N, T), in the order of the fit."""
-
-Fit = Callable[[Mapping[str, Float32Array]], KnownProbabilities]
-"""Fingerprints per known class to a classifier."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassificationOptions:
-    """Options of the protocols.
-
-    Attributes:
-        support: Size of each known source's support.
-        seed: Seed of the splits and of the bootstrap.
-        real: Sources of photographs; together they are the known class `real`.
-        resamples: Bootstrap resamples of the queries.
-    """
-
-    support: SupportSize = HALF
-    seed: int = 0
-    real: tuple[str, ...] = ()
-    resamples: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +91,69 @@ class ClassificationResult:
         return sum(len(split.queries) for split in self.splits.values())
 
 
+def class_of(name: str, real: Sequence[str]) -> str:
+    """Return the class of a source: its own, or `real` for photographs."""
+    return REAL if name in real else name
+
+
+def checked_unknown(
+    names: Sequence[str], unknown: Sequence[str], real: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the unknown sources, each once.
+
+    Args:
+        names: All sources.
+        unknown: Those to leave out of the fit.
+        real: Sources of photographs.
+
+    Raises:
+        UsageError: A name is not among `names`, a source is both unknown and real, or fewer than
+            two known classes are left.
+    """
+    check_names("--unknown", unknown, names)
+    check_names("--real", real, names)
+    both = [name for name in unknown if name in real]
+    if both:
+        raise UsageError(
+            f"{both[0]!r} is both --unknown and --real.",
+            hint="Photographs of --real are a known class; leave one of the two away.",
+        )
+    classes = {class_of(name, real) for name in names if name not in unknown}
+    if len(classes) < MIN_KNOWN:
+        raise UsageError(
+            f"{len(classes)} known class(es) are left, but at least {MIN_KNOWN} are needed.",
+            hint="Name fewer sources with --unknown, or add folders.",
+        )
+    return tuple(dict.fromkeys(unknown))
+
+
+def left_out_sources(names: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
+    """Return the sources that are left out in turn: all but the photographs.
+
+    Raises:
+        UsageError: See `checked_unknown`.
+    """
+    left_out = tuple(name for name in names if name not in real)
+    for name in left_out:
+        checked_unknown(names, [name], real)
+    if not left_out:
+        raise UsageError("Every source is --real, so that there is none to leave out.")
+    return left_out
+
+
+def classes_from_sources(
+    sources: Sequence[LabelledSource], real: Sequence[str]
+) -> dict[str, Float32Array]:
+    """Return the fingerprints per class, (N, D) float32: one per source, photographs as `real`."""
+    parts: dict[str, list[Float32Array]] = {}
+    for source in sources:
+        parts.setdefault(class_of(source.name, real), []).append(source.fingerprints)
+    return {name: np.concatenate(rows) for name, rows in parts.items()}
+
+
 def classification_from_sources(
     sources: Sequence[LabelledSource],
-    options: ClassificationOptions,
+    options: ProtocolOptions,
     fit: Fit,
     *,
     unknown: Sequence[str] = (),
@@ -120,7 +162,7 @@ def classification_from_sources(
 
     Args:
         sources: Sources with at least two images each.
-        options: See `ClassificationOptions`.
+        options: See `ProtocolOptions`.
         fit: Makes a classifier of the known classes' support.
         unknown: Sources that the classifier does not get to know.
 
@@ -136,7 +178,7 @@ def classification_from_sources(
 
 def leave_one_out_from_sources(
     sources: Sequence[LabelledSource],
-    options: ClassificationOptions,
+    options: ProtocolOptions,
     fit: Fit,
     *,
     on_round: Callable[[str], None] = lambda _: None,
@@ -145,7 +187,7 @@ def leave_one_out_from_sources(
 
     Args:
         sources: Sources with at least two images each.
-        options: See `ClassificationOptions`.
+        options: See `ProtocolOptions`.
         fit: Makes a classifier of the known classes' support.
         on_round: Called with the left-out source before each round; for progress.
 
@@ -201,7 +243,7 @@ def _answers(
 def _resamples(
     rounds: Sequence[Mapping[str, Answers]],
     splits: Mapping[str, Split],
-    options: ClassificationOptions,
+    options: ProtocolOptions,
 ) -> Mapping[str, Float64Array]:
     """Return each figure's mean over the rounds in every bootstrap resample, (resamples,).
 

@@ -1,4 +1,4 @@
-"""Figures as PNG files, drawn with matplotlib (the extra `plot`) without a display."""
+"""Figures as PNG files, drawn with matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from matplotlib.figure import Figure
 
 from lineup.errors import UsageError
-from lineup.extras import require_extra
 from lineup.files import write_atomic
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Float64Array = npt.NDArray[np.float64]
+from lineup.types import Float64Array
 
 DOTS_PER_INCH = 150
 PANEL_INCHES = 2.6
@@ -41,10 +36,8 @@ def write_spectra(
         smoothing_px: Standard deviation of a blur that takes the grain away; 0 for none.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
         UsageError: The file cannot be written.
     """
-    require_extra("eval", ["matplotlib"])
     panels = {name: _smoothed(one, smoothing_px) for name, one in spectra.items()}
     rows = -(-len(panels) // COLUMNS)
     columns = -(-len(panels) // rows)  # five panels are three and two, not four and one
@@ -91,10 +84,8 @@ def write_map(
         real: Sources of photographs: grey, behind the others.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
         UsageError: The file cannot be written.
     """
-    require_extra("eval", ["matplotlib"])
     figure = _figure(8.6, 6.0)
     axis = figure.subplots()
     names = list(dict.fromkeys(sources))
@@ -149,10 +140,8 @@ def write_sweep(path: Path, lines: Sequence[SweepLine], *, chance: float) -> Non
         chance: Accuracy of guessing, in percent.
 
     Raises:
-        MissingExtraError: matplotlib is not installed.
         UsageError: The file cannot be written.
     """
-    require_extra("eval", ["matplotlib"])
     figure = _figure(8.6, 4.8)
     axis = figure.subplots()
     for index, line in enumerate(lines):
@@ -216,8 +205,6 @@ def _smoothed(spectrum: Float64Array, sigma_px: float) -> Float64Array:
 
 def _figure(width_inches: float, height_inches: float) -> Figure:
     # Not through pyplot: no global state, no display, no window.
-    from matplotlib.figure import Figure  # noqa: PLC0415 - an optional extra
-
     return Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
 
 

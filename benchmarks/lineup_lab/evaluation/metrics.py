@@ -1,16 +1,31 @@
-"""Metrics over scores: plain functions of arrays, tie-correct, in float64.
+"""Metrics over scores and probabilities: plain functions of arrays, tie-correct, in float64.
 
 Scores are "higher means more like it". Ties count one half, as in the Mann-Whitney statistic, so
 that methods with few distinct scores (nearest-neighbour votes, saturated softmax) get the value
 that random tie-breaking would give on average.
+
+A verdict's posterior holds under its prior, so calibration error and log loss weigh the queries as
+the prior weighs the origins; otherwise they would measure how a test folder was filled.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
-Float64Array = npt.NDArray[np.float64]
+from lineup.types import Float64Array
+
+Counts = npt.NDArray[np.int64]
+"""How often each query was drawn, shape (resamples, queries); no row is all zero."""
+
+PERCENT = 100.0
+BINS = 15
+TOP = 3
 
 
 def auc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> float:
@@ -26,9 +41,10 @@ def auc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> float:
     Raises:
         ValueError: A class is empty, not one-dimensional, or holds NaN.
     """
-    positive_scores = _scores("positives", positives)
-    negative_scores = np.sort(_scores("negatives", negatives))
-    return float(_share_below(positive_scores, negative_scores).mean())
+    scores = _scores("positives", positives), _scores("negatives", negatives)
+    labels = np.repeat([1, 0], [len(one) for one in scores])
+    # By rank, which infinite scores have too.
+    return float(roc_auc_score(labels, rankdata(np.concatenate(scores))))
 
 
 def oscr(known: npt.ArrayLike, correct: npt.ArrayLike, unknown: npt.ArrayLike) -> float:
@@ -49,15 +65,14 @@ def oscr(known: npt.ArrayLike, correct: npt.ArrayLike, unknown: npt.ArrayLike) -
     Raises:
         ValueError: A class is empty or holds NaN, or `correct` does not fit `known`.
     """
-    known_scores = _scores("known", known)
-    unknown_scores = np.sort(_scores("unknown", unknown))
-    is_correct = np.asarray(correct)
+    known_scores, is_correct = _scores("known", known), np.asarray(correct)
     if is_correct.dtype != np.bool_ or is_correct.shape != known_scores.shape:
         raise ValueError(
             f"correct must be bool of shape {known_scores.shape}, "
             f"but got {is_correct.dtype} of shape {is_correct.shape}"
         )
-    return float(np.mean(_share_below(known_scores, unknown_scores) * is_correct))
+    once = (np.ones((1, np.size(scores)), np.int64) for scores in (known, unknown))
+    return float(resampled_oscrs(known_scores, is_correct, unknown, *once)[0])
 
 
 def resample_counts(rng: np.random.Generator, size: int, resamples: int) -> npt.NDArray[np.int64]:
@@ -77,64 +92,38 @@ def resample_counts(rng: np.random.Generator, size: int, resamples: int) -> npt.
 def resampled_aucs(
     positives: npt.ArrayLike,
     negatives: npt.ArrayLike,
-    positive_counts: npt.NDArray[np.int64],
-    negative_counts: npt.NDArray[np.int64],
+    positive_counts: Counts,
+    negative_counts: Counts,
 ) -> Float64Array:
-    """Return the AUC of every bootstrap resample, sorting the scores only once.
+    """Return the AUC of every bootstrap resample, (resamples,), sorting the scores only once.
 
     A resample changes how often a score counts, not where it ranks: the cumulative counts of the
     sorted negatives say how many of them lie below each positive, in every resample at once.
 
-    Args:
-        positives: Scores of the positive class, shape (P,), no NaN.
-        negatives: Scores of the negative class, shape (N,), no NaN.
-        positive_counts: Draws of each positive, shape (resamples, P); no row is all zero.
-        negative_counts: Draws of each negative, shape (resamples, N); no row is all zero.
-
-    Returns:
-        Fractions 0..1, shape (resamples,), float64.
-
     Raises:
         ValueError: A class is empty, not one-dimensional, or holds NaN.
     """
-    won = _resampled_wins(
-        _scores("positives", positives),
-        _scores("negatives", negatives),
-        positive_counts,
-        negative_counts,
-    )
-    aucs: Float64Array = won / positive_counts.sum(axis=1)
-    return aucs
+    every = np.ones(np.shape(positives), bool)
+    return resampled_oscrs(positives, every, negatives, positive_counts, negative_counts)
 
 
 def resampled_oscrs(
     known: npt.ArrayLike,
     correct: npt.NDArray[np.bool_],
     unknown: npt.ArrayLike,
-    known_counts: npt.NDArray[np.int64],
-    unknown_counts: npt.NDArray[np.int64],
+    known_counts: Counts,
+    unknown_counts: Counts,
 ) -> Float64Array:
-    """Return the OSCR of every bootstrap resample; see `oscr` and `resampled_aucs`.
-
-    Args:
-        known: Scores of the images of known classes, shape (K,), no NaN.
-        correct: Whether each of them was given its right class, shape (K,), bool.
-        unknown: Scores of the images of unknown classes, shape (U,), no NaN.
-        known_counts: Draws of each known image, shape (resamples, K); no row is all zero.
-        unknown_counts: Draws of each unknown image, shape (resamples, U); no row is all zero.
-
-    Returns:
-        Fractions 0..1, shape (resamples,), float64.
-
-    Raises:
-        ValueError: A class is empty, not one-dimensional, or holds NaN.
-    """
-    won = _resampled_wins(
-        _scores("known", known),
-        _scores("unknown", unknown),
-        known_counts * correct,
-        unknown_counts,
+    """Return the OSCR of every bootstrap resample; see `oscr` and `resampled_aucs`."""
+    known_scores, unknown_scores = _scores("known", known), _scores("unknown", unknown)
+    order = np.argsort(unknown_scores)
+    below, upto = (
+        np.searchsorted(unknown_scores[order], known_scores, side) for side in ("left", "right")
     )
+    cumulative = np.zeros((len(unknown_counts), len(order) + 1))  # (resamples, U + 1)
+    np.cumsum(unknown_counts[:, order], axis=1, out=cumulative[:, 1:])
+    wins = 0.5 * (cumulative.take(below, axis=1) + cumulative.take(upto, axis=1))
+    won = np.einsum("rk,rk->r", known_counts * correct, wins) / cumulative[:, -1]
     oscrs: Float64Array = won / known_counts.sum(axis=1)
     return oscrs
 
@@ -156,6 +145,169 @@ def bootstrap_interval(samples: npt.ArrayLike, level: float = 0.95) -> tuple[flo
     return float(low), float(high)
 
 
+def expected_calibration_error(
+    confidence: npt.ArrayLike,
+    correct: npt.ArrayLike,
+    weights: npt.ArrayLike | None = None,
+    *,
+    bins: int = BINS,
+) -> float:
+    """Return the mean distance of accuracy and confidence over bins of equal width.
+
+    Guo et al., "On calibration of modern neural networks", 2017, equation 3.
+
+    Args:
+        confidence: Probability of the answer, shape (N,), 0..1.
+        correct: Whether it is right, shape (N,), bool.
+        weights: How much each query counts, shape (N,); None counts all alike.
+        bins: Number of bins.
+
+    Returns:
+        0..1.
+
+    Raises:
+        ValueError: There is no query, or a confidence is not a probability.
+    """
+    shares, weighed = _checked(confidence, weights)
+    right = np.asarray(correct, np.float64)
+    # Right-closed bins, as in the reference code; a confidence of 0 falls into the first.
+    places = np.clip(np.ceil(shares * bins).astype(np.intp) - 1, 0, bins - 1)
+    gaps = np.bincount(places, weighed * (right - shares), minlength=bins)
+    return float(np.abs(gaps).sum() / weighed.sum())
+
+
+def negative_log_likelihood(
+    probability: npt.ArrayLike, weights: npt.ArrayLike | None = None
+) -> float:
+    """Return the mean of -log(probability of the true label), in nats.
+
+    Args:
+        probability: Of the true label, shape (N,), 0..1.
+        weights: How much each query counts, shape (N,).
+
+    Raises:
+        ValueError: There is no query, or a value is not a probability.
+    """
+    shares, weighed = _checked(probability, weights)
+    losses = -np.log(np.maximum(shares, np.finfo(np.float64).tiny))
+    return float(weighed @ losses / weighed.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures in percent; None where they have no meaning.
+
+    Attributes:
+        accuracy: Share of known queries whose most probable class is right.
+        top3: Share of known queries with their class among the three most probable.
+        oscr: Area under correct classification against false acceptance.
+        auroc_unknown: AUC of known against unknown queries.
+    """
+
+    accuracy: float | None
+    top3: float | None
+    oscr: float | None
+    auroc_unknown: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """Answers to one source's queries.
+
+    Attributes:
+        classes: The known classes.
+        is_known: Whether the source belongs to one of them.
+        predicted: Index of the most probable class, shape (Q,).
+        scores: Its probability, shape (Q,), float64.
+        correct: Whether it is the source's, shape (Q,), bool.
+        in_top: Whether the source's class is among the three most probable, shape (Q,), bool.
+    """
+
+    classes: tuple[str, ...]
+    is_known: bool
+    predicted: npt.NDArray[np.intp]
+    scores: Float64Array
+    correct: npt.NDArray[np.bool_]
+    in_top: npt.NDArray[np.bool_]
+
+    def counts(self) -> dict[str, int]:
+        """Return how often each class was the answer."""
+        counts = np.bincount(self.predicted, minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
+
+def answers_from_probabilities(
+    probabilities: Float64Array, classes: tuple[str, ...], truth: str | None
+) -> Answers:
+    """Return the answers to one source's queries.
+
+    Args:
+        probabilities: Of the known classes, shape (Q, T).
+        classes: The known classes, T of them.
+        truth: The class of all queries; None when it is none of them.
+    """
+    predicted = probabilities.argmax(axis=1)
+    correct = np.zeros(len(predicted), bool)
+    in_top = np.zeros(len(predicted), bool)
+    if truth is not None:
+        column = classes.index(truth)
+        correct = predicted == column
+        own = probabilities[:, [column]]
+        # Columns of equal probability are taken in order, as argmax does.
+        before = (probabilities > own).sum(axis=1) + (probabilities == own)[:, :column].sum(axis=1)
+        in_top = before < TOP
+    return Answers(
+        classes, truth is not None, predicted, probabilities.max(axis=1), correct, in_top
+    )
+
+
+def figures_from_answers(answers: Mapping[str, Answers]) -> Figures:
+    """Return the figures over all sources; without unknown ones, accuracy and top3 only."""
+    once = {name: np.ones((1, len(one.predicted)), np.int64) for name, one in answers.items()}
+    figures = {name: float(values[0]) for name, values in resampled_figures(answers, once).items()}
+    return Figures(**({"oscr": None, "auroc_unknown": None} | figures))
+
+
+def resampled_figures(
+    answers: Mapping[str, Answers], counts: Mapping[str, Counts]
+) -> dict[str, Float64Array]:
+    """Return every figure that there is in each bootstrap resample.
+
+    Args:
+        answers: Answers per source.
+        counts: How often each query was drawn, per source, shape (resamples, Q).
+
+    Returns:
+        Percentages per figure, shape (resamples,).
+    """
+    known = {name: one for name, one in answers.items() if one.is_known}
+    unknown = {name: one for name, one in answers.items() if not one.is_known}
+    drawn = np.concatenate([counts[name] for name in known], axis=1)  # (resamples, K)
+    correct = np.concatenate([one.correct for one in known.values()])
+    in_top = np.concatenate([one.in_top for one in known.values()])
+    figures = {
+        "accuracy": PERCENT * (drawn @ correct) / drawn.sum(axis=1),
+        "top3": PERCENT * (drawn @ in_top) / drawn.sum(axis=1),
+    }
+    if unknown:
+        of_known, of_unknown = (
+            _pooled_scores([*known.values()]),
+            _pooled_scores([*unknown.values()]),
+        )
+        drawn_unknown = np.concatenate([counts[name] for name in unknown], axis=1)
+        figures["oscr"] = PERCENT * resampled_oscrs(
+            of_known, correct, of_unknown, drawn, drawn_unknown
+        )
+        figures["auroc_unknown"] = PERCENT * resampled_aucs(
+            of_known, of_unknown, drawn, drawn_unknown
+        )
+    return figures
+
+
+def _pooled_scores(answers: Sequence[Answers]) -> Float64Array:
+    return np.concatenate([one.scores for one in answers])
+
+
 def _scores(name: str, values: npt.ArrayLike) -> Float64Array:
     """Return `values` as float64, or say which class cannot be used."""
     scores = np.asarray(values, dtype=np.float64)
@@ -168,34 +320,13 @@ def _scores(name: str, values: npt.ArrayLike) -> Float64Array:
     return scores
 
 
-def _rank_bounds(
-    scores: Float64Array, sorted_others: Float64Array
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return how many of `sorted_others` are below each score, and how many are not above it."""
-    return (
-        np.searchsorted(sorted_others, scores, side="left"),
-        np.searchsorted(sorted_others, scores, side="right"),
-    )
-
-
-def _resampled_wins(
-    positives: Float64Array,
-    negatives: Float64Array,
-    positive_counts: npt.NDArray[np.int64],
-    negative_counts: npt.NDArray[np.int64],
-) -> Float64Array:
-    """Return, per resample, the sum over drawn positives of the share of drawn negatives below."""
-    order = np.argsort(negatives)
-    below, upto = _rank_bounds(positives, negatives[order])
-    cumulative = np.zeros((len(negative_counts), len(order) + 1))  # (resamples, N + 1)
-    np.cumsum(negative_counts[:, order], axis=1, out=cumulative[:, 1:])
-    wins = 0.5 * (cumulative.take(below, axis=1) + cumulative.take(upto, axis=1))
-    won: Float64Array = np.einsum("rp,rp->r", positive_counts, wins) / cumulative[:, -1]
-    return won
-
-
-def _share_below(scores: Float64Array, sorted_others: Float64Array) -> Float64Array:
-    """Return the share of `sorted_others` below each score, ties counting one half."""
-    below, upto = _rank_bounds(scores, sorted_others)
-    shares: Float64Array = 0.5 * (below + upto) / len(sorted_others)
-    return shares
+def _checked(
+    values: npt.ArrayLike, weights: npt.ArrayLike | None
+) -> tuple[Float64Array, Float64Array]:
+    shares = np.asarray(values, np.float64)
+    if shares.ndim != 1 or not shares.size:
+        raise ValueError(f"expected at least one probability in a row, got shape {shares.shape}")
+    if not ((shares >= -1e-9) & (shares <= 1 + 1e-9)).all():
+        raise ValueError("probabilities must lie between 0 and 1")
+    weighed = np.ones(len(shares)) if weights is None else np.asarray(weights, np.float64)
+    return np.clip(shares, 0.0, 1.0), weighed

@@ -22,31 +22,15 @@ from lineup.evidence.batch import (
     TileCutter,
     rows_from_paths,
 )
-from lineup_lab.evaluation.dataset import SourceFolder
+from lineup.types import Float64Array
+from lineup_lab.evaluation.dataset import ProtocolOptions, SourceFolder, check_names
 from lineup_lab.evaluation.metrics import (
-    Float64Array,
+    PERCENT,
     auc,
     bootstrap_interval,
     resample_counts,
     resampled_aucs,
 )
-
-PERCENT = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class RealOptions:
-    """Options of the protocol.
-
-    Attributes:
-        real: Sources of photographs; all others are generators.
-        seed: Seed of the bootstrap.
-        resamples: Bootstrap resamples of the images.
-    """
-
-    real: tuple[str, ...]
-    seed: int = 0
-    resamples: int = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +70,11 @@ class RealResult:
     cllr_bits: float
     photographs: int
 
+    @property
+    def called_real(self) -> float:
+        """Mean over generators of the share of images that are likelier photographs, percent."""
+        return float(np.mean([one.called_real for one in self.generators.values()]))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoredSources:
@@ -111,9 +100,7 @@ def generators_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[st
     hint = f"Sources: {', '.join(names)}."
     if not real:
         raise UsageError("No source of photographs is named.", hint=f"Name one: --real. {hint}")
-    for name in real:
-        if name not in names:
-            raise UsageError(f"--real {name!r} is not among the sources.", hint=hint)
+    check_names("--real", real, names)
     generators = tuple(name for name in names if name not in real)
     if not generators:
         raise UsageError("Every source is --real, so that there is no generator.", hint=hint)
@@ -162,12 +149,12 @@ def scored_sources(
     return ScoredSources({n: np.array(v) for n, v in llrs.items()}, tuple(failures), duplicates)
 
 
-def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: RealOptions) -> RealResult:
+def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: ProtocolOptions) -> RealResult:
     """Run the protocol.
 
     Args:
         llrs: Log likelihood ratios per source, photograph against generated, shape (images,).
-        options: See `RealOptions`.
+        options: See `ProtocolOptions`; all sources but the real ones are generators.
 
     Raises:
         UsageError: See `generators_from_names`.
@@ -194,7 +181,7 @@ def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: RealOptions
 
 
 def _bootstrap_means(
-    photographs: Float64Array, generated: Iterable[Float64Array], options: RealOptions
+    photographs: Float64Array, generated: Iterable[Float64Array], options: ProtocolOptions
 ) -> Float64Array:
     """Return the mean AUC in every resample of photographs and of each generator's images."""
     random = np.random.default_rng(options.seed)

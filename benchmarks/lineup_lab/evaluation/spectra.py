@@ -14,15 +14,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from lineup.errors import ImageError, UsageError
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import RgbTiles
+from lineup.types import Float64Array, RgbTiles
 from lineup_lab.evaluation.dataset import SourceFolder
-
-Float64Array = npt.NDArray[np.float64]
 
 TILE = TileSpec(size_px=256, max_tiles=4)
 WINDOW_PX = 5

@@ -8,49 +8,57 @@ mean over targets. All AUCs here are in percent. Queries may be attacked; the su
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 
 from lineup.errors import UsageError
-from lineup.types import Float32Array
-from lineup_lab.evaluation.dataset import LabelledSource
+from lineup.evidence.batch import (
+    DEFAULT_BATCH,
+    FailedFile,
+    FingerprintedFile,
+    TileFingerprinter,
+    fingerprints_from_paths,
+)
+from lineup.types import Float32Array, Float64Array
+from lineup_lab.evaluation.attacks import Attack, AttackedExtractor
+from lineup_lab.evaluation.dataset import (
+    LabelledSource,
+    ProtocolOptions,
+    Split,
+    check_names,
+    splits_of_sources,
+)
 from lineup_lab.evaluation.metrics import (
-    Float64Array,
+    PERCENT,
+    Counts,
     auc,
     bootstrap_interval,
     resample_counts,
     resampled_aucs,
 )
-from lineup_lab.evaluation.rules import ScoreRule, scores_from_support
-from lineup_lab.evaluation.splits import Split, SupportSize, splits_of_sources
 
-PERCENT = 100.0
-HALF = SupportSize(0.5, is_share=True)
-DEFAULT_RESAMPLES = 1000
+NEIGHBOURS = 5
 COUNTS_PER_BLOCK = 4_000_000
 """Bootstrap counts held at once (int64): 32 MB, however many queries there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationOptions:
-    """Options of the verification protocol.
+class ScoreRule(str, Enum):
+    """How the cosines of a query with a support set become one score."""
 
-    Attributes:
-        support: Size of each support set.
-        seed: Seed of the splits and of the bootstrap.
-        real: Sources that are only negatives, never targets (photographs).
-        resamples: Bootstrap resamples of the queries.
-        rule: How a query's cosines with a support set become one score.
-    """
+    MEAN = "mean"
+    """The mean over the support; what the engine does."""
 
-    support: SupportSize = HALF
-    seed: int = 0
-    real: tuple[str, ...] = ()
-    resamples: int = DEFAULT_RESAMPLES
-    rule: ScoreRule = ScoreRule.MEAN
+    MAX = "max"
+    """The cosine with the nearest fingerprint of the support."""
+
+    KNN = "knn"
+    """The mean of the cosines with the five nearest."""
+
+    PROTOTYPE = "prototype"
+    """The cosine with the mean of the support."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +102,28 @@ class VerificationResult:
         return sum(len(split.queries) for split in self.splits.values())
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class AttackedQueries:
+    """Every source's queries after one attack.
+
+    Attributes:
+        attack: What was done to them.
+        fingerprints: Per source, shape (Q, D), float32; rows in the order of the split's queries.
+        failures: Queries that could not be used any more; they have no row.
+    """
+
+    attack: Attack
+    fingerprints: Mapping[str, Float32Array]
+    failures: tuple[FailedFile, ...] = ()
+
+
 def targets_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
     """Return the sources that are verified: all but the real ones.
 
     Raises:
         UsageError: A real source is not among `names`, or no target is left.
     """
-    for name in real:
-        if name not in names:
-            raise UsageError(
-                f"--real {name!r} is not among the sources.",
-                hint=f"Sources: {', '.join(names)}.",
-            )
+    check_names("--real", real, names)
     targets = tuple(name for name in names if name not in real)
     if not targets:
         raise UsageError(
@@ -117,15 +135,17 @@ def targets_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[str, 
 
 def verification_from_sources(
     sources: Sequence[LabelledSource],
-    options: VerificationOptions,
+    options: ProtocolOptions,
     *,
+    rule: ScoreRule = ScoreRule.MEAN,
     queries: Mapping[str, Float32Array] | None = None,
 ) -> VerificationResult:
     """Run the protocol.
 
     Args:
         sources: At least two sources with at least two images each.
-        options: See `VerificationOptions`.
+        options: See `ProtocolOptions`; real sources are only negatives, never targets.
+        rule: How a query's cosines with a support set become one score.
         queries: Fingerprints of every source's queries, shape (Q, D), such as those of attacked
             images; None takes them from `sources`, where the split puts them.
 
@@ -138,7 +158,7 @@ def verification_from_sources(
     if queries is None:
         queries = {s.name: s.fingerprints[splits[s.name].queries] for s in sources}
     supports = {s.name: s.fingerprints[splits[s.name].support] for s in sources}
-    scores = _scores_per_target({name: supports[name] for name in targets}, queries, options.rule)
+    scores = _scores_per_target({name: supports[name] for name in targets}, queries, rule)
     pairs = {
         target: {
             other: PERCENT * auc(by_source[target], by_source[other])
@@ -158,8 +178,74 @@ def verification_from_sources(
     )
 
 
+def attacked_queries(
+    sources: Sequence[LabelledSource],
+    splits: Mapping[str, Split],
+    attack: Attack,
+    extractor: TileFingerprinter,
+    *,
+    batch: int = DEFAULT_BATCH,
+    on_file: Callable[[FingerprintedFile | FailedFile], None] = lambda _: None,
+) -> AttackedQueries:
+    """Fingerprint the queries of every source after an attack; support images are not touched.
+
+    Args:
+        sources: Sources whose `paths` are known.
+        splits: Support and queries per source.
+        attack: What to do to the images.
+        extractor: Turns images into fingerprints.
+        batch: Images per call of the model.
+        on_file: Called after each file, in order; for progress.
+
+    Raises:
+        UsageError: No query of a source is usable after the attack.
+        BackendError: The model failed.
+    """
+    owners = [source.name for source in sources for _ in splits[source.name].queries]
+    paths = (source.paths[row] for source in sources for row in splits[source.name].queries)
+    rows: dict[str, list[Float32Array]] = {source.name: [] for source in sources}
+    failures = []
+    files = fingerprints_from_paths(paths, AttackedExtractor(extractor, attack), batch=batch)
+    for name, file in zip(owners, files, strict=True):
+        if isinstance(file, FailedFile):
+            failures.append(file)
+        else:
+            rows[name].append(file.fingerprint)
+        on_file(file)
+    for name, usable in rows.items():
+        if not usable:
+            raise UsageError(
+                f"No query of source {name!r} is usable after the attack {attack}.",
+                hint="Choose a weaker attack.",
+            )
+    return AttackedQueries(
+        attack, {name: np.stack(usable) for name, usable in rows.items()}, tuple(failures)
+    )
+
+
+def scores_from_support(
+    queries: Float64Array, support: Float32Array, rule: ScoreRule
+) -> Float64Array:
+    """Return one score per query, shape (Q,), -1..1.
+
+    Args:
+        queries: Shape (Q, D), float64, rows L2-normalised.
+        support: Fingerprints of one source, shape (N, D), N at least 1, rows L2-normalised.
+        rule: How cosines become one score.
+    """
+    rows = support.astype(np.float64)
+    if rule in (ScoreRule.MEAN, ScoreRule.PROTOTYPE):
+        mean = rows.mean(axis=0)
+        # Opposite fingerprints cancel; a mean without a direction scores 0.
+        length = np.linalg.norm(mean) if rule is ScoreRule.PROTOTYPE else 1.0
+        return np.asarray(queries @ mean / max(length, np.finfo(np.float64).tiny))
+    nearest = min(1 if rule is ScoreRule.MAX else NEIGHBOURS, len(rows))
+    cosines = np.partition(queries @ rows.T, -nearest, axis=1)
+    return np.asarray(cosines[:, -nearest:].mean(axis=1))
+
+
 def bootstrap_means(
-    scores: Mapping[str, Mapping[str, npt.NDArray[np.float64]]], *, seed: int, resamples: int
+    scores: Mapping[str, Mapping[str, Float64Array]], *, seed: int, resamples: int
 ) -> Float64Array:
     """Return the overall mean AUC in every resample of every source's queries.
 
@@ -189,8 +275,8 @@ def bootstrap_means(
 
 
 def _resampled_means(
-    scores: Mapping[str, Mapping[str, npt.NDArray[np.float64]]],
-    counts: Mapping[str, npt.NDArray[np.int64]],
+    scores: Mapping[str, Mapping[str, Float64Array]],
+    counts: Mapping[str, Counts],
 ) -> Float64Array:
     """Return the mean over targets of the mean over other sources, shape (resamples,)."""
     per_target = [

@@ -21,13 +21,27 @@ from lineup.evidence.batch import (
     TileFingerprinter,
     fingerprints_from_paths,
 )
-from lineup.gallery.gallery import Gallery, check_fingerprints, fingerprint_mismatch
+from lineup.fusion import verdict_from_evidence
+from lineup.gallery.gallery import (
+    Gallery,
+    SourceRole,
+    SupportSet,
+    check_fingerprints,
+    fingerprint_mismatch,
+)
 from lineup.gallery.opening import gallery_from_path
+from lineup.gallery.scoring import SourceScorer
 from lineup.gallery.store import MANIFEST
 from lineup.imaging.find import find_images
 from lineup.paths import shipped_reject_path
-from lineup.results import REAL
-from lineup.types import Float32Array
+from lineup.results import REAL, Evidence
+from lineup.types import Float32Array, Float64Array
+
+KnownProbabilities = Callable[[Float32Array], Float64Array]
+"""Fingerprints (N, D) to probabilities of the known classes (N, T), in the order of the fit."""
+
+Fit = Callable[[Mapping[str, Float32Array]], KnownProbabilities]
+"""Fingerprints per known class to a classifier."""
 
 RIDGE = 0.003
 """Penalty on the squared weights. Fingerprints have length 1, so one value serves all of them."""
@@ -93,6 +107,50 @@ def classifier_from_fingerprints(
             lineup=version,
         ),
     )
+
+
+def logistic_fit(
+    fingerprint_digest: str, *, reject: Float32Array | None = None, ridge: float = RIDGE
+) -> Fit:
+    """Return what fits the classifier of `lineup fit-open-set`.
+
+    Args:
+        fingerprint_digest: Identity of the bundle that makes the fingerprints.
+        reject: Fingerprints of what is none of the classes, shape (R, D); None fits no such class.
+        ridge: Penalty on the squared weights.
+    """
+
+    def fit(supports: Mapping[str, Float32Array]) -> KnownProbabilities:
+        return classifier_from_fingerprints(
+            supports, fingerprint_digest=fingerprint_digest, reject=reject, ridge=ridge
+        ).known_probabilities
+
+    return fit
+
+
+def calibrated_fit(supports: Mapping[str, Float32Array]) -> KnownProbabilities:
+    """Fit the scorer of the gallery on the support of every class, photographs as such."""
+    names = [name for name in supports if name != REAL]
+    sets = [
+        _support_set(f"class-{index}", supports[name], SourceRole.CANDIDATE)
+        for index, name in enumerate(names)
+    ]
+    if REAL in supports:
+        sets.append(_support_set(REAL, supports[REAL], SourceRole.REAL))
+    scorer = SourceScorer(Gallery("evaluation", {one.name: one for one in sets}))
+    # Columns as in `supports`; the scorer sorts its candidates by name.
+    keys = [REAL if name == REAL else f"class-{names.index(name)}" for name in supports]
+
+    def probabilities(fingerprints: Float32Array) -> Float64Array:
+        llrs = scorer.llrs(scorer.scores(fingerprints))
+        rows = np.empty((len(fingerprints), len(keys)))
+        for row, values in enumerate(llrs.tolist()):
+            llr = dict(zip(scorer.names, values, strict=True))
+            verdict = verdict_from_evidence(scorer.names, [Evidence("fingerprint", {}, llr, 0.0)])
+            rows[row] = [verdict.posterior[key] for key in keys]
+        return rows
+
+    return probabilities
 
 
 def classes_from_gallery(gallery: Gallery) -> dict[str, Float32Array]:
@@ -181,3 +239,8 @@ def _checked_reject(sets: list[Float32Array], path: Path) -> Float32Array:
             hint="Give reconstructions of photographs, as a gallery or a folder of images.",
         )
     return np.concatenate(sets)
+
+
+def _support_set(name: str, rows: Float32Array, role: SourceRole) -> SupportSet:
+    ids = tuple(f"{index:064x}" for index in range(len(rows)))
+    return SupportSet(name, role, rows, ids)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated
 
+import msgspec.toml
 from msgspec import Meta
 
 from lineup.bundles.manifest import NAME_PATTERN
@@ -80,6 +81,40 @@ def toml_from_spec(spec: LineupSpec) -> str:
         lines += ["", "[[candidates]]", *_toml_lines(candidate)]
     lines += ["", "[resynthesis]", *_toml_lines(settings_from_spec(spec))]
     return "\n".join(lines) + "\n"
+
+
+def with_calibration(text: str, reference: str) -> str:
+    """Return the text of lineup.toml with its calibration set; every other line stays as it is.
+
+    Args:
+        text: A lineup.toml that can be read.
+        reference: The calibration's path, relative to lineup.toml.
+
+    Raises:
+        LineupFileError: The text cannot be edited line by line, e.g. a key over several lines.
+    """
+    lines = text.splitlines()
+    (new,) = _toml_lines({"calibration": reference})
+    # Keys of the lineup itself stand above the first table.
+    top = next((i for i, line in enumerate(lines) if line.lstrip().startswith("[")), len(lines))
+    old = [i for i in range(top) if lines[i].partition("=")[0].strip() == "calibration"]
+    if old:
+        lines[old[0]] = new
+    else:
+        last = max((i for i in range(top) if "=" in lines[i]), default=-1)
+        lines.insert(last + 1, new)
+    edited = "\n".join(lines) + "\n"
+    try:
+        raw = msgspec.toml.decode(edited)
+        is_right = raw == {**msgspec.toml.decode(text), "calibration": reference}
+    except msgspec.DecodeError:
+        is_right = False
+    if not is_right:
+        raise LineupFileError(
+            f"{LINEUP_FILE}: its lines cannot be edited one by one.",
+            hint=f"Add to it, above the first table: {new}",
+        )
+    return edited
 
 
 def settings_from_spec(spec: LineupSpec) -> dict[str, str | int]:

@@ -14,7 +14,13 @@ from pathlib import Path
 from lineup.bundles.manifest import NAME_PATTERN
 from lineup.errors import LineupFileError, LineupNotFoundError, UsageError
 from lineup.files import write_atomic
-from lineup.lineups.spec import LINEUP_FILE, LINEUP_TOML, LineupSpec, toml_from_spec
+from lineup.lineups.spec import (
+    LINEUP_FILE,
+    LINEUP_TOML,
+    LineupSpec,
+    toml_from_spec,
+    with_calibration,
+)
 from lineup.paths import home_dir, shipped_dir
 
 DEFAULT_LINEUP = "pocket"
@@ -24,6 +30,7 @@ FINGERPRINT_LINEUP = "fingerprint"
 """Name of the lineup of the shipped fingerprint and the gallery alone, which needs no file."""
 
 LINEUPS_FOLDER = "lineups"
+CALIBRATION_FILE = "calibration.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,41 @@ def create_lineup(spec: LineupSpec, *, force: bool = False) -> Path:
     except OSError as error:
         raise LineupFileError(f"{folder}: cannot be written: {error.strerror}") from error
     return folder
+
+
+def calibration_path(lineup: Lineup) -> Path:
+    """Return the file that a calibration of a lineup of the user's own belongs in.
+
+    Raises:
+        UsageError: The lineup comes with the package, or has no file; names what works instead.
+    """
+    folder = lineup.folder
+    if folder is None or folder.is_relative_to(_shipped_folder().resolve()):
+        raise UsageError(
+            f"The lineup {lineup.spec.name!r} comes with the package and cannot be changed.",
+            hint="Make one of your own with `lineup lineups create NAME ...` and calibrate that, "
+            "or give the calibration a file with --output.",
+        )
+    return lineup.calibration or folder / CALIBRATION_FILE
+
+
+def use_calibration(lineup: Lineup, path: Path) -> None:
+    """Make a lineup use the calibration at a path; all else in lineup.toml stays as it is.
+
+    Raises:
+        LineupFileError: lineup.toml cannot be written, or not be edited line by line.
+    """
+    if lineup.calibration == path or lineup.folder is None:
+        return
+    reference = os.path.relpath(path, lineup.folder)
+    file = lineup.folder / LINEUP_FILE
+    try:
+        write_atomic(file, with_calibration(file.read_text("utf-8"), reference).encode())
+    except OSError as error:
+        raise LineupFileError(
+            f"{file}: cannot be written: {error.strerror}",
+            hint=f'Add to it, above the first table: calibration = "{reference}"',
+        ) from error
 
 
 def lineup_folders() -> dict[str, Path]:

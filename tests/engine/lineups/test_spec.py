@@ -8,6 +8,7 @@ from lineup.lineups.spec import (
     CandidateSpec,
     LineupSpec,
     toml_from_spec,
+    with_calibration,
 )
 
 FULL = """
@@ -130,3 +131,23 @@ def test_a_file_that_is_not_toml(tmp_path, content):
 
     with pytest.raises(LineupFileError, match="not TOML"):
         LINEUP_TOML.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("# a\nname = 'x'  # b\n\n[t]\nk = 1\n", "# a\nname = 'x'  # b\nC\n\n[t]\nk = 1\n"),
+        ("calibration = 'old.json'\nname = 'x'\n", "C\nname = 'x'\n"),
+        ("name = 'x'\n[[candidates]]\na = 1\n", "name = 'x'\nC\n[[candidates]]\na = 1\n"),
+        ("name = 'x'", "name = 'x'\nC\n"),
+    ],
+)
+def test_the_calibration_is_set_and_every_other_line_stays(text, expected):
+    line = 'calibration = "new.json"'
+
+    assert with_calibration(text, "new.json") == expected.replace("C", line)
+
+
+def test_a_text_that_lines_cannot_be_told_of_is_not_edited():
+    with pytest.raises(LineupFileError, match="cannot be edited"):
+        with_calibration('name = """\n[x]\ncalibration = 1\n"""\nencoder = "e"\n', "new.json")

@@ -13,7 +13,7 @@ def record(tmp_path_factory):
     """A real measurement of the shipped fingerprint, its cold start among it."""
     path = tmp_path_factory.mktemp("bench") / "a.json"
     arguments = ["whitened-spectrum", "--iterations", "2", "--duration", "0", "--size", "256"]
-    result = CliRunner().invoke(bench, [*arguments, "--json", str(path)])
+    result = CliRunner().invoke(bench, [*arguments, "-o", str(path)])
     assert result.exit_code == 0, result.output
     assert "end to end" in result.output
     return record_from_file(path)

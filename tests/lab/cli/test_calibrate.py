@@ -14,7 +14,7 @@ from lineup.errors import CalibrationError, UsageError
 from lineup.evidence.resynthesis import Resynthesizer
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
-from lineup.lineups.store import create_lineup
+from lineup.lineups.store import create_lineup, open_lineup
 from lineup_lab.cli.calibrate import calibrate
 from lineup_lab.cli.eval import evaluate
 
@@ -89,13 +89,39 @@ def test_calibrate_writes_what_the_lineup_then_uses(root, captioner, home_calibr
         4,
     ]
     report = tmp_path / "figures.json"
-    evaluation = evaluated(root, "--lineup", "toy", "--json", report)
+    evaluation = evaluated(root, "--lineup", "toy", "-o", report)
     assert evaluation.exit_code == 0, evaluation.output
     figures = json.loads(report.read_text())
     assert figures["calibrated"] is True
     assert figures["accuracy"] == 100
     assert figures["reported"]["coverage"] >= 90
     assert figures["confusion"]["elm"]["reds"] == figures["confusion"]["elm"]["blues"] == 0
+
+
+def test_a_lineup_that_names_no_calibration_gets_one_and_keeps_its_comments(
+    root, captioner, tmp_path
+):
+    folder = tmp_path / "home" / "lineups" / "raw"
+    commented = "# Ours, since May.\n" + (folder / "lineup.toml").read_text()
+    (folder / "lineup.toml").write_text(commented)
+
+    result = calibrated(root, "--lineup", "raw", "--gamma", "1")
+
+    assert result.exit_code == 0, result.output
+    lineup = open_lineup("raw")
+    assert lineup.calibration == folder / "calibration.json"
+    assert CALIBRATION.read(lineup.calibration).lineup == "raw"
+    text = (folder / "lineup.toml").read_text()
+    assert text.replace('calibration = "calibration.json"\n', "") == commented
+
+
+def test_a_lineup_of_the_package_is_refused_before_any_work(root, captioner):
+    result = calibrated(root, "--lineup", "fingerprint")
+
+    assert isinstance(result.exception, UsageError)
+    assert "comes with the package" in result.exception.message
+    assert "lineups create" in result.exception.hint
+    assert captioner.calls == 0
 
 
 def test_a_second_fit_needs_no_model(root, captioner, home_calibration):
@@ -128,7 +154,7 @@ def test_evaluation_by_all_procedures_with_a_sweep_and_a_plot(root, captioner, t
 
     result = evaluated(
         root, "--lineup", "raw", "--mode", "default", "--mode", "paper-a", "--mode", "paper-b",
-        "--gamma", "1,2", "--plot", plot, "--json", report,
+        "--gamma", "1,2", "--plot", plot, "-o", report,
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
@@ -144,7 +170,7 @@ def test_evaluation_by_all_procedures_with_a_sweep_and_a_plot(root, captioner, t
     rows = (tmp_path / "figures.scores.jsonl").read_text().splitlines()
     assert len(rows) == 3 * len(COLOURS) * PER_SOURCE
     calls = captioner.calls
-    assert evaluated(root, "--lineup", "raw", "--gamma", "1,2", "--json", report).exit_code == 0
+    assert evaluated(root, "--lineup", "raw", "--gamma", "1,2", "-o", report).exit_code == 0
     assert captioner.calls == calls
 
 
@@ -152,7 +178,7 @@ def test_evidence_and_images_can_be_limited(root, captioner, tmp_path):
     report = tmp_path / "figures.json"
 
     result = evaluated(
-        root, "--lineup", "raw", "--evidence", "fingerprint", "--limit", "3", "--json", report
+        root, "--lineup", "raw", "--evidence", "fingerprint", "--limit", "3", "-o", report
     )
 
     assert result.exit_code == 0, result.output
@@ -176,7 +202,7 @@ def test_unreadable_images_are_named_and_end_in_exit_code_1(root, captioner, tmp
     ("arguments", "error", "problem"),
     [
         (["--gamma", "0,2"], UsageError, "no list of numbers"),
-        (["--lineup", "fingerprint"], UsageError, "names no calibration file"),
+        (["--lineup", "fingerprint"], UsageError, "comes with the package"),
         (["--lineup", "toy", "--limit", "3"], CalibrationError, "expected at least 5"),
     ],
 )

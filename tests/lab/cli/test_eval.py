@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from lineup.errors import UsageError
+from lineup.errors import MissingExtraError, UsageError
 from lineup_lab.cli.eval import evaluate
 
 
@@ -31,7 +31,7 @@ def verify(*arguments: object) -> Result:
 
 
 def test_table_on_stdout_and_figures_in_the_file(root, opened, tmp_path):
-    result = verify(root, "--json", tmp_path / "f.json", "--real", "grey", "--bootstrap", 100)
+    result = verify(root, "-o", tmp_path / "f.json", "--real", "grey", "--bootstrap", 100)
 
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "f.json").read_text())
@@ -46,7 +46,7 @@ def test_table_on_stdout_and_figures_in_the_file(root, opened, tmp_path):
 
 def test_options_reach_the_model_and_the_protocol(root, opened, tmp_path):
     result = verify(
-        root, "--json", tmp_path / "f.json", "--support", 4, "--seed", 7, "--bootstrap", 100,
+        root, "-o", tmp_path / "f.json", "--support", 4, "--seed", 7, "--bootstrap", 100,
         "--fingerprint", "mine", "--device", "cpu", "--threads", 3, "--batch", 2,
     )  # fmt: skip
 
@@ -60,7 +60,7 @@ def test_options_reach_the_model_and_the_protocol(root, opened, tmp_path):
 def test_unreadable_image_is_reported_and_the_rest_evaluated(root, opened, tmp_path):
     (root / "red" / "broken.png").write_bytes(b"")
 
-    result = verify(root, "--json", tmp_path / "f.json")
+    result = verify(root, "-o", tmp_path / "f.json")
 
     assert result.exit_code == 1
     assert "broken.png" in result.stderr
@@ -83,7 +83,7 @@ def test_dropped_images_are_reported(root, opened):
 
 def test_attacks_have_a_table_and_figures_of_their_own(root, opened, tmp_path):
     result = verify(
-        root, "--json", tmp_path / "f.json", "--bootstrap", 100,
+        root, "-o", tmp_path / "f.json", "--bootstrap", 100,
         "--attack", "jpeg:90", "--attack", "crop:0.8", "--rule", "knn",
     )  # fmt: skip
 
@@ -116,10 +116,26 @@ def test_mistakes_in_the_options_show_before_the_model_is_loaded(root, opened, a
     assert opened == []
 
 
+def test_with_json_standard_output_is_the_document(root, opened, tmp_path):
+    result = verify(root, "--json", "-o", tmp_path / "f.json", "--bootstrap", 100)
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == json.loads((tmp_path / "f.json").read_text())
+
+
+def test_without_the_extra_the_command_says_how_to_get_it(root, opened, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    result = verify(root)
+
+    assert isinstance(result.exception, MissingExtraError)
+    assert result.exception.hint == "Install it with: pip install 'lineup[eval]'"
+
+
 def test_json_that_cannot_be_written_leaves_the_table_and_says_what_to_do(root, opened, tmp_path):
     (tmp_path / "file").write_text("")
 
-    result = verify(root, "--json", tmp_path / "file" / "f.json")
+    result = verify(root, "-o", tmp_path / "file" / "f.json")
 
     assert isinstance(result.exception, UsageError)
     assert "Cannot write" in result.exception.message

@@ -43,7 +43,7 @@ def fitted(*arguments: object) -> Result:
 
 
 def test_closed_set_prints_and_writes(root, tmp_path):
-    result = evaluated("closed-set", root, "--real", "grey", "--json", tmp_path / "f.json")
+    result = evaluated("closed-set", root, "--real", "grey", "-o", tmp_path / "f.json")
 
     assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "f.json").read_text())
@@ -57,7 +57,7 @@ def test_closed_set_prints_and_writes(root, tmp_path):
 def test_open_set_with_named_unknowns(root, tmp_path, classifier):
     result = evaluated(
         "open-set", root, "--unknown", "blue, green", "--classifier", classifier,
-        "--json", tmp_path / "f.json",
+        "-o", tmp_path / "f.json",
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
@@ -73,7 +73,7 @@ def test_open_set_with_a_reject_class_leaves_each_out(root, tmp_path):
 
     result = evaluated(
         "open-set", root, "--leave-one-out", "--real", "grey", "--reject", tmp_path / "reject",
-        "--json", tmp_path / "f.json",
+        "-o", tmp_path / "f.json",
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output

@@ -28,7 +28,7 @@ def run(*arguments):
 
 def test_table_and_document(folder, opened, tmp_path):
     target = tmp_path / "figures.json"
-    result = run(folder, "--real", "photographs", "--attack", "jpeg:90", "--json", target)
+    result = run(folder, "--real", "photographs", "--attack", "jpeg:90", "-o", target)
     document = json.loads(target.read_text())
 
     assert result.exit_code == 0, result.output

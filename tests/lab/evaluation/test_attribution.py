@@ -16,7 +16,7 @@ from lineup_lab.evaluation.attribution import (
     judged,
     roles_from_sources,
 )
-from lineup_lab.evaluation.score_file import RawScores
+from lineup_lab.evaluation.scores import RawScores
 
 NAMES = ("a", "b")
 

@@ -5,7 +5,7 @@ from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence
 from lineup_lab.evaluation.attribution import Judge
 from lineup_lab.evaluation.attribution_calibration import calibration_from_rows, calibration_roles
-from lineup_lab.evaluation.score_file import RawScores
+from lineup_lab.evaluation.scores import RawScores
 from lineup_lab.fitting.calibration import FitOptions
 
 NAMES = ("a", "b")

@@ -8,9 +8,10 @@ from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
 from lineup_lab.evaluation.attribution import Judge, Judged
 from lineup_lab.evaluation.attribution_output import (
+    Outcome,
+    document_from_outcome,
     document_from_report,
     document_from_sweep,
-    run_details,
     table_from_cost,
     table_from_report,
     table_from_reports,
@@ -24,8 +25,7 @@ from lineup_lab.evaluation.attribution_report import (
     seconds_at_gamma,
     sweep_from_rows,
 )
-from lineup_lab.evaluation.attribution_scores import FINGERPRINTS_OF_PICTURES
-from lineup_lab.evaluation.score_file import RawScores, StageRecord
+from lineup_lab.evaluation.scores import FINGERPRINTS_OF_PICTURES, RawScores, StageRecord
 
 NAMES = ("a", "b")
 ROLES = {"a": "a", "b": "b", "elm": UNKNOWN, "real": REAL}
@@ -105,7 +105,10 @@ def test_the_document_has_the_keys_that_are_an_interface(report):
     assert document["per_source"]["elm"]["role"] == UNKNOWN
     assert document["confusion"]["elm"] == {"a": 0, "b": 0, UNKNOWN: 1, REAL: 0}
     assert len(document["oscr_ci"]) == 2
-    assert run_details(lineup="toy")["peak_memory_mib"] > 1
+    whole = document_from_outcome(Outcome({"default": report}, (), 4, failed=0), lineup="toy")
+    assert whole["modes"]["default"] == document_from_report(report)
+    assert (whole["lineup"], whole["mode"], whole["sweep"]) == ("toy", "default", [])
+    assert whole["peak_memory_mib"] > 1
 
 
 def test_time_is_taken_where_no_cache_helped(report):

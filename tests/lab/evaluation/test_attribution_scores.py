@@ -11,9 +11,16 @@ from lineup.errors import UsageError
 from lineup.evidence.resynthesis import Resynthesis
 from lineup.evidence.resynthesis_cost import LOAD, GraphCost, ResynthesisCost, StageCost
 from lineup.results import Evidence, Verdict
-from lineup_lab.evaluation.attribution_scores import distinct_rows, prompts_from_dir, raw_scores
 from lineup_lab.evaluation.dataset import SourceFolder
-from lineup_lab.evaluation.score_file import RawScores, ScoreFile, StageRecord, timed_rows
+from lineup_lab.evaluation.scores import (
+    RawScores,
+    ScoreFile,
+    StageRecord,
+    distinct_rows,
+    prompts_from_dir,
+    raw_scores,
+    timed_rows,
+)
 
 
 class ToyEngine:

@@ -2,11 +2,8 @@ import numpy as np
 import pytest
 
 from lineup.results import REAL, UNKNOWN
-from lineup_lab.evaluation.calibration_metrics import (
-    expected_calibration_error,
-    held_out_figures,
-    negative_log_likelihood,
-)
+from lineup_lab.evaluation.attribution_calibration import held_out_figures
+from lineup_lab.evaluation.metrics import expected_calibration_error, negative_log_likelihood
 from lineup_lab.fitting.calibration import HeldOut
 from lineup_lab.fitting.table import LabelledQuery, table_from_queries
 

@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_lab.evaluation.classes import checked_unknown, classes_from_sources
 from lineup_lab.evaluation.classification import (
-    ClassificationOptions,
+    checked_unknown,
+    classes_from_sources,
     classification_from_sources,
     leave_one_out_from_sources,
 )
-from lineup_lab.evaluation.classifiers import calibrated_fit, logistic_fit
+from lineup_lab.evaluation.dataset import ProtocolOptions
 from lineup_lab.evaluation.metrics import auc, oscr
+from lineup_lab.fitting.classifier import calibrated_fit, logistic_fit
 
-OPTIONS = ClassificationOptions(resamples=150)
+OPTIONS = ProtocolOptions(resamples=150)
 FITS = {"logistic": logistic_fit("d1"), "calibrated": calibrated_fit}
 
 
@@ -119,7 +120,7 @@ def test_photographs_are_one_known_class(make_source):
         make_source(name, 20, direction=i, noise=0.3)
         for i, name in enumerate(["a", "b", "camera", "web"])
     ]
-    options = ClassificationOptions(real=("camera", "web"), resamples=100)
+    options = ProtocolOptions(real=("camera", "web"), resamples=100)
 
     result = classification_from_sources(sources, options, logistic_fit("d1"))
 
@@ -131,7 +132,7 @@ def test_photographs_are_one_known_class(make_source):
 
 
 def test_every_generator_is_left_out_in_turn_and_photographs_never(sources):
-    options = ClassificationOptions(real=("d",), resamples=100)
+    options = ProtocolOptions(real=("d",), resamples=100)
     seen = []
 
     result = leave_one_out_from_sources(sources, options, logistic_fit("d1"), on_round=seen.append)
@@ -167,7 +168,7 @@ def test_reject_class_lowers_what_strangers_get(make_source):
 def test_same_seed_same_result(sources):
     first, again, other = (
         classification_from_sources(
-            sources, ClassificationOptions(seed=seed, resamples=100), calibrated_fit, unknown=["a"]
+            sources, ProtocolOptions(seed=seed, resamples=100), calibrated_fit, unknown=["a"]
         )
         for seed in (0, 0, 1)
     )

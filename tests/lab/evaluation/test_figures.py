@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lineup.errors import MissingExtraError, UsageError
+from lineup.errors import UsageError
 from lineup_lab.evaluation.figures import write_map, write_spectra
 
 pytest.importorskip("matplotlib", reason="figures are drawn with matplotlib")
@@ -84,12 +84,3 @@ def test_place_that_cannot_be_written_is_an_error_of_the_tree(spectra, tmp_path)
 
     with pytest.raises(UsageError, match="Cannot write"):
         write_spectra(tmp_path / "file" / "s.png", spectra, relative=False, smoothing_px=0)
-
-
-def test_without_matplotlib_the_extra_is_named(spectra, tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-
-    with pytest.raises(MissingExtraError) as caught:
-        write_spectra(tmp_path / "s.png", spectra, relative=False, smoothing_px=0)
-
-    assert caught.value.hint == "Install it with: pip install 'lineup[eval]'"

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
-from lineup.errors import MissingExtraError, UsageError
-from lineup_lab.evaluation.projection import Projection, points_from_fingerprints, principal_scores
+from lineup.errors import UsageError
+from lineup_lab.evaluation.projection import Projection, points_from_fingerprints
 
 
 @pytest.fixture
@@ -15,23 +13,8 @@ def clusters(make_source):
     return np.concatenate([s.fingerprints for s in sources]), np.repeat(np.arange(4), 15)
 
 
-def test_principal_scores_equal_those_of_a_singular_value_decomposition(clusters):
-    rows = clusters[0].astype(float)
-    centred = rows - rows.mean(axis=0)
-    u, s, _ = np.linalg.svd(centred, full_matrices=False)
-
-    scores, squares = principal_scores(rows, 3)
-
-    np.testing.assert_allclose(np.abs(scores), np.abs(u[:, :3] * s[:3]), atol=1e-9)
-    np.testing.assert_allclose(squares[: len(s)], s**2, atol=1e-9)
-    largest = np.abs(scores).argmax(axis=0)
-    assert (scores[largest, np.arange(3)] > 0).all()
-
-
 @pytest.mark.parametrize("projection", Projection)
 def test_sources_lie_together(clusters, projection):
-    if projection is Projection.TSNE:
-        pytest.importorskip("sklearn", reason="t-SNE is scikit-learn's")
     rows, labels = clusters
 
     points, axes = points_from_fingerprints(rows, labels, projection, seed=0)
@@ -74,11 +57,3 @@ def test_too_little_for_a_map_is_refused(clusters):
         points_from_fingerprints(rows[:2], labels[:2], Projection.PCA, seed=0)
     with pytest.raises(UsageError, match="2 sources on a line"):
         points_from_fingerprints(rows[:30], labels[:30], Projection.LDA, seed=0)
-
-
-def test_tsne_without_scikit_learn_says_how_to_get_it(clusters, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-
-    with pytest.raises(MissingExtraError, match="sklearn"):
-        points_from_fingerprints(*clusters, Projection.TSNE, seed=0)

@@ -8,9 +8,13 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup_lab.evaluation.attacks import attack_from_text
-from lineup_lab.evaluation.dataset import labelled_sources_from_folders, source_folders_from_dir
-from lineup_lab.evaluation.queries import attacked_queries
-from lineup_lab.evaluation.splits import SupportSize, splits_of_sources
+from lineup_lab.evaluation.dataset import (
+    SupportSize,
+    labelled_sources_from_folders,
+    source_folders_from_dir,
+    splits_of_sources,
+)
+from lineup_lab.evaluation.verification import attacked_queries
 
 HALF = SupportSize(0.5, is_share=True)
 

@@ -5,15 +5,10 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_lab.evaluation.dataset import SourceFolder
-from lineup_lab.evaluation.real import (
-    RealOptions,
-    generators_from_names,
-    real_result_from_llrs,
-    scored_sources,
-)
+from lineup_lab.evaluation.dataset import ProtocolOptions, SourceFolder
+from lineup_lab.evaluation.real import generators_from_names, real_result_from_llrs, scored_sources
 
-OPTIONS = RealOptions(real=("photographs",), resamples=200)
+OPTIONS = ProtocolOptions(real=("photographs",), resamples=200)
 
 
 class Cutter:
@@ -52,7 +47,7 @@ def test_each_generator_counts_the_same():
 
 
 def test_several_sources_of_photographs_are_one_class():
-    options = RealOptions(real=("a", "b"), resamples=200)
+    options = ProtocolOptions(real=("a", "b"), resamples=200)
     result = real_result_from_llrs(
         {"a": np.array([1.0]), "b": np.array([-1.0]), "c": np.array([0.0])}, options
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lineup_lab.evaluation.rules import ScoreRule, scores_from_support
+from lineup_lab.evaluation.verification import ScoreRule, scores_from_support
 
 
 def unit_rows(seed, count):

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_lab.evaluation.dataset import LabelledSource
-from lineup_lab.evaluation.splits import SupportSize, split_of_source, support_size_from_text
+from lineup_lab.evaluation.dataset import (
+    LabelledSource,
+    SupportSize,
+    split_of_source,
+    support_size_from_text,
+)
 
 HALF = SupportSize(0.5, is_share=True)
 

@@ -6,12 +6,10 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_lab.evaluation.dataset import LabelledSource
+from lineup_lab.evaluation.dataset import LabelledSource, ProtocolOptions, SupportSize
 from lineup_lab.evaluation.metrics import auc
-from lineup_lab.evaluation.rules import ScoreRule
-from lineup_lab.evaluation.splits import SupportSize
 from lineup_lab.evaluation.verification import (
-    VerificationOptions,
+    ScoreRule,
     bootstrap_means,
     targets_from_names,
     verification_from_sources,
@@ -21,7 +19,7 @@ from lineup_lab.evaluation.verification import (
 def test_separated_sources_stand_at_100(make_source):
     sources = [make_source(name, 20, direction=i, noise=0.1) for i, name in enumerate("abc")]
 
-    result = verification_from_sources(sources, VerificationOptions(resamples=100))
+    result = verification_from_sources(sources, ProtocolOptions(resamples=100))
 
     assert result.auc_mean == 100.0
     assert result.auc_ci == (100.0, 100.0)
@@ -31,7 +29,7 @@ def test_separated_sources_stand_at_100(make_source):
 def test_sources_without_a_fingerprint_stand_at_chance(make_source):
     sources = [make_source(name, 200) for name in "abcd"]
 
-    result = verification_from_sources(sources, VerificationOptions())
+    result = verification_from_sources(sources, ProtocolOptions())
 
     low, high = result.auc_ci
     assert low < 50 < high
@@ -42,7 +40,7 @@ def test_figures_follow_from_the_definition_pair_by_pair(make_source):
     sources = [make_source(name, 15, direction=i % 2, noise=3) for i, name in enumerate("abc")]
     by_name = {source.name: source.fingerprints.astype(np.float64) for source in sources}
 
-    result = verification_from_sources(sources, VerificationOptions(resamples=100))
+    result = verification_from_sources(sources, ProtocolOptions(resamples=100))
 
     def scores(target: str, name: str) -> np.ndarray:
         support = by_name[target][result.splits[target].support]
@@ -70,7 +68,7 @@ def test_pairs_are_ordered_target_first(make_source):
     # a lies in one direction, b in all of them: a's support tells b apart, but not the other way.
     tight, loose = make_source("a", 40, direction=0, noise=0.3), make_source("b", 40, noise=0.3)
 
-    result = verification_from_sources([tight, loose], VerificationOptions(resamples=100))
+    result = verification_from_sources([tight, loose], ProtocolOptions(resamples=100))
 
     assert result.pairs["a"]["b"] == 100.0
     assert result.pairs["b"]["a"] < 90.0
@@ -79,10 +77,8 @@ def test_pairs_are_ordered_target_first(make_source):
 def test_real_source_is_a_negative_and_no_target(make_source):
     sources = [make_source(name, 20, direction=i) for i, name in enumerate(["a", "b", "photos"])]
 
-    plain = verification_from_sources(sources, VerificationOptions(resamples=100))
-    marked = verification_from_sources(
-        sources, VerificationOptions(real=("photos",), resamples=100)
-    )
+    plain = verification_from_sources(sources, ProtocolOptions(resamples=100))
+    marked = verification_from_sources(sources, ProtocolOptions(real=("photos",), resamples=100))
 
     assert list(marked.targets) == ["a", "b"]
     assert list(marked.pairs["a"]) == ["b", "photos"]
@@ -96,14 +92,14 @@ def test_real_source_is_a_negative_and_no_target(make_source):
 def test_sd_over_a_single_other_source_is_undefined(make_source):
     sources = [make_source("a", 10, direction=0), make_source("b", 10, direction=1)]
 
-    result = verification_from_sources(sources, VerificationOptions(resamples=100))
+    result = verification_from_sources(sources, ProtocolOptions(resamples=100))
 
     assert result.targets["a"].auc_sd is None
 
 
 def test_order_of_the_sources_changes_no_figure(make_source):
     sources = [make_source(name, 20, direction=i, noise=3) for i, name in enumerate("abc")]
-    options = VerificationOptions(resamples=100)
+    options = ProtocolOptions(resamples=100)
 
     forth = verification_from_sources(sources, options)
     back = verification_from_sources(sources[::-1], options)
@@ -116,7 +112,7 @@ def test_same_seed_same_result_other_seed_other_split(make_source):
     sources = [make_source(name, 20, direction=i, noise=3) for i, name in enumerate("abc")]
 
     first, again, other = (
-        verification_from_sources(sources, VerificationOptions(seed=seed, resamples=100))
+        verification_from_sources(sources, ProtocolOptions(seed=seed, resamples=100))
         for seed in (0, 0, 1)
     )
 
@@ -126,7 +122,7 @@ def test_same_seed_same_result_other_seed_other_split(make_source):
 
 def test_support_count_is_drawn_from_every_source(make_source):
     sources = [make_source("a", 20, direction=0), make_source("b", 12, direction=1)]
-    options = VerificationOptions(support=SupportSize(10, is_share=False), resamples=100)
+    options = ProtocolOptions(support=SupportSize(10, is_share=False), resamples=100)
 
     result = verification_from_sources(sources, options)
 
@@ -138,7 +134,7 @@ def test_support_count_is_drawn_from_every_source(make_source):
 
 def test_queries_given_apart_take_the_place_of_the_split(make_source):
     sources = [make_source(name, 20, direction=i, noise=0.1) for i, name in enumerate("ab")]
-    options = VerificationOptions(resamples=100)
+    options = ProtocolOptions(resamples=100)
     swapped = {
         name: source.fingerprints[:3] for name, source in zip("ab", sources[::-1], strict=True)
     }
@@ -161,7 +157,7 @@ def test_rule_decides_what_the_support_stands_for(make_source):
 
     auc_of = {
         rule: verification_from_sources(
-            [both, other], VerificationOptions(rule=rule, resamples=100)
+            [both, other], ProtocolOptions(resamples=100), rule=rule
         ).pairs["a"]["b"]
         for rule in ScoreRule
     }

@@ -1,0 +1,177 @@
+"""What the commands of the laboratory share: options, progress, and where figures go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from lineup.cli.options import (
+    batch_option,
+    device_option,
+    fingerprint_option,
+    threads_option,
+    with_options,
+)
+from lineup.cli.progress import progress_of_files, say
+from lineup.errors import UsageError
+from lineup.extras import require_extra
+from lineup.files import write_atomic
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from lineup.evidence.batch import TileFingerprinter
+    from lineup_lab.evaluation.dataset import LabelledSource, SourceFolder
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+OF_THE_EXTRA = ("matplotlib", "scipy", "sklearn")
+
+directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+bootstrap_option = click.option(
+    "--bootstrap",
+    type=click.IntRange(min=100),
+    default=1000,
+    show_default=True,
+    help="Resamples for the 95 % interval.",
+)
+
+
+def require_eval() -> None:
+    """Check that the extra is installed, before any work.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    require_extra("eval", OF_THE_EXTRA)
+
+
+def file_option(help_text: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """Return `--output` and `-o`; the command receives `output: Path | None`."""
+    return click.option(
+        "--output",
+        "-o",
+        required=required,
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help=help_text,
+    )
+
+
+def figures_options(note: str = "") -> Callable[[Command], Command]:
+    """Return `--json` and `--output`; the command receives `as_json: bool` and `output`.
+
+    Args:
+        note: Goes on the sentence of the help of `--output`.
+    """
+
+    def decorate(command: Command) -> Command:
+        as_json = click.option(
+            "--json", "as_json", is_flag=True, help="Print one JSON document instead of tables."
+        )
+        return as_json(file_option(f"Write the JSON document to this file{note}.")(command))
+
+    return decorate
+
+
+def attack_option(attacked: str) -> Callable[[Command], Command]:
+    """Return `--attack`; the command receives `attack_texts: tuple[str, ...]`.
+
+    Args:
+        attacked: What the figures are of, e.g. "attacked queries".
+    """
+    return click.option(
+        "--attack",
+        "attack_texts",
+        multiple=True,
+        metavar="NAME[:VALUE]",
+        help=f"Measure again with {attacked}: jpeg:90, webp:80, resize:0.5, blur:1, crop:0.8, "
+        "noise:2; can be repeated.",
+    )
+
+
+support_option = click.option(
+    "--support",
+    default="0.5",
+    show_default=True,
+    metavar="SHARE|COUNT",
+    help="Images of each source that stand for it; the others are queries.",
+)
+
+
+def protocol_options(command: Command) -> Command:
+    """Add what all protocols on fingerprints share.
+
+    The command receives `seed`, `bootstrap`, `batch`, `as_json`, `output`, `fingerprint`,
+    `device` and `threads`.
+    """
+    options: tuple[Callable[[Command], Command], ...] = (
+        click.option("--seed", default=0, show_default=True, help="Seed of the draws."),
+        bootstrap_option,
+        batch_option,
+        figures_options(),
+        fingerprint_option,
+        device_option,
+        threads_option,
+    )
+    return with_options(command, options)
+
+
+def names_from_text(text: str) -> tuple[str, ...]:
+    """Return what a comma-separated list names, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def deliver(
+    document: Mapping[str, Any], tables: Iterable[Table], settings: Mapping[str, Any]
+) -> None:
+    """Print tables or, with `--json`, the document; and write it where `--output` says.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    from lineup.cli.tables import console_for_tables
+
+    text = json.dumps(document, indent=2, allow_nan=False)
+    if settings["as_json"]:
+        click.echo(text)
+    else:
+        console = console_for_tables()
+        for table in tables:
+            console.print(table)
+    output: Path | None = settings["output"]
+    if output is None:
+        return
+    try:
+        write_atomic(output, f"{text}\n".encode())
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write {output}: {error.strerror or error}.",
+            hint="Give --output a file in a folder that can be written to.",
+        ) from error
+
+
+def labelled_sources(
+    folders: Sequence[SourceFolder], extractor: TileFingerprinter, batch: int, messages: Console
+) -> tuple[LabelledSource, ...]:
+    """Fingerprint every image and say which files took no part, and why."""
+    from lineup_lab.evaluation.dataset import labelled_sources_from_folders
+
+    total = sum(len(folder.paths) for folder in folders)
+    with progress_of_files(messages, total, "fingerprints") as on_file:
+        sources = labelled_sources_from_folders(folders, extractor, batch=batch, on_file=on_file)
+    for source in sources:
+        if source.duplicate_count:
+            say(messages, f"{source.name}: {source.duplicate_count} duplicate file(s) dropped")
+        if source.ambiguous_count:
+            say(
+                messages,
+                f"{source.name}: {source.ambiguous_count} image(s) dropped that lie in another "
+                "source's folder too",
+            )
+    return sources
