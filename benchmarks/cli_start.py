@@ -35,7 +35,7 @@ COMMANDS = (
     ("attribute", IMAGE, "--lineup", "pocket", "--no-cache"),
 )
 HEAVY_MODULES = (
-    "PIL", "cv2", "jinja2", "jsonschema", "numpy", "onnx", "onnxruntime", "rich", "safetensors",
+    "PIL", "cv2", "jinja2", "numpy", "onnx", "onnxruntime", "rich", "safetensors",
     "tensorrt", "torch",
 )  # fmt: skip
 IMPORT_LINE = re.compile(r"^import time:\s*\d+ \|\s*(\d+) \|\s*(\S+)\s*$", re.MULTILINE)

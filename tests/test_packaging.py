@@ -39,7 +39,6 @@ def test_top_level_names(wheel):
         "lineup_models/py.typed",
         "lineup_export/py.typed",
         "lineup_lab/py.typed",
-        "lineup/bundles/manifest.schema.json",
         "lineup/data/report.html.j2",
         "lineup/data/bundles/whitened-spectrum/manifest.json",
         "lineup/data/gallery.safetensors",

@@ -13,8 +13,8 @@ from typing import Any
 
 from lineup._version import __version__
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import BatchRange, Precision
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.manifest import BatchRange, Manifest, Precision
+from lineup.bundles.writer import BundleWriter
 from lineup.errors import UsageError
 from lineup.files import temporary_directory_beside
 from lineup.memory import MemoryWatch
@@ -62,7 +62,7 @@ class ExportedBundle:
 
 def write_bundle(
     target: Path,
-    description: BundleDescription,
+    description: Manifest,
     components: Sequence[Component],
     files: Mapping[str, bytes],
     options: ExportOptions,

@@ -16,9 +16,9 @@ import torch
 
 from lineup._version import __version__
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.info import FingerprintInfo
-from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.info import FingerprintInfo, Preprocess
+from lineup.bundles.manifest import BundleKind, Manifest, Origin, Parity, Precision, Source
+from lineup.bundles.writer import BundleWriter, today
 from lineup.files import sha256_from_file
 from lineup.types import AnyArray
 from lineup_export.assembly import measured_bundle
@@ -144,11 +144,11 @@ def _real_details(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return {} if checkpoint.real is None else {REAL: dict(checkpoint.real_record)}
 
 
-def _description(
-    checkpoint: Checkpoint, sha256: str, options: FingerprintExport
-) -> BundleDescription:
+def _description(checkpoint: Checkpoint, sha256: str, options: FingerprintExport) -> Manifest:
     spec = checkpoint.spec
-    return BundleDescription(
+    return Manifest(
+        graphs={},
+        created=today(),
         kind=BundleKind.FINGERPRINT,
         name=options.name,
         licence="Apache-2.0",
@@ -168,14 +168,14 @@ def _description(
             "torch": torch.__version__,
         },
         precision=options.precision,
-        preprocess={
-            "tile_size_px": spec.tile_size_px,
-            "max_tiles": options.max_tiles,
-            "resize_mode": "none",
-            "colour_order": "RGB",
-            "layout": "NHWC",
-            "value_range": [0, 255],
-        },
+        preprocess=Preprocess(
+            tile_size_px=spec.tile_size_px,
+            max_tiles=options.max_tiles,
+            resize_mode="none",
+            colour_order="RGB",
+            layout="NHWC",
+            value_range=(0, 255),
+        ),
         fingerprint=FingerprintInfo(
             dimension=spec.fingerprint_dimension, method=METHOD, details=spec_to_dict(spec)
         ),

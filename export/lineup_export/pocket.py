@@ -9,9 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from lineup.bundles.info import CaptionerInfo, EncoderInfo, GenerationInfo, TextEncoderInfo
-from lineup.bundles.manifest import BundleKind, Origin, Source
-from lineup.bundles.writer import BundleDescription
+from lineup.bundles.info import (
+    CaptionerInfo,
+    EncoderInfo,
+    GenerationInfo,
+    Preprocess,
+    TextEncoderInfo,
+)
+from lineup.bundles.manifest import BundleKind, Manifest, Origin, Source
+from lineup.bundles.writer import today
 from lineup.files import sha256_from_file
 from lineup_export import contracts
 from lineup_export.assembly import (
@@ -82,7 +88,7 @@ def _builder(folder: Path | None, bundle: str, component: str) -> contracts.Modu
     return module
 
 
-def _clip(folder: Path | None, options: ExportOptions) -> tuple[BundleDescription, list[Component]]:
+def _clip(folder: Path | None, options: ExportOptions) -> tuple[Manifest, list[Component]]:
     spec = registry.load_clip(folder).spec
     size_px = (spec.size_px, spec.size_px)
     components = [
@@ -104,12 +110,10 @@ def _clip(folder: Path | None, options: ExportOptions) -> tuple[BundleDescriptio
     about = _description(
         BundleKind.ENCODER, registry.CLIP, ("clip",), folder, options, spec.size_px
     )
-    return BundleDescription(**about, encoder=encoder), components
+    return Manifest(**about, graphs={}, created=today(), encoder=encoder), components
 
 
-def _captioner(
-    folder: Path | None, options: ExportOptions
-) -> tuple[BundleDescription, list[Component]]:
+def _captioner(folder: Path | None, options: ExportOptions) -> tuple[Manifest, list[Component]]:
     model = registry.load_captioner(folder)
     spec = model.spec
     cache = contracts.Cache(
@@ -137,13 +141,15 @@ def _captioner(
         head_dimension=cache.head_dimension,
     )
     about = _description(BundleKind.CAPTIONER, name, ("captioner",), folder, options, spec.size_px)
-    described = BundleDescription(**about, captioner=info, tokenizer=registry.TOKENIZER_NAME)
+    described = Manifest(
+        **about, graphs={}, created=today(), captioner=info, tokenizer=registry.TOKENIZER_NAME
+    )
     return described, components
 
 
 def _generator(
     folder: Path | None, name: str, options: ExportOptions
-) -> tuple[BundleDescription, list[Component]]:
+) -> tuple[Manifest, list[Component]]:
     facts = registry.generator_facts(folder, name)
     unet = registry.generator_spec(folder, name).unet
     denoiser = contracts.Denoiser(
@@ -186,7 +192,9 @@ def _generator(
     about = _description(
         BundleKind.GENERATOR, name, parts, folder, options, facts.size_px, facts.record
     )
-    described = BundleDescription(
+    described = Manifest(
+        graphs={},
+        created=today(),
         **about,
         generation=generation,
         scheduler=dict(SCHEDULER),
@@ -226,19 +234,19 @@ def _description(
     }
 
 
-def _preprocess(kind: BundleKind, size_px: int) -> dict[str, Any]:
+def _preprocess(kind: BundleKind, size_px: int) -> Preprocess:
     """Return what the host does to an image: -1..1, the square in the centre."""
-    return {
-        "width_px": size_px,
-        "height_px": size_px,
-        "resize_mode": "shortest_edge_crop",
+    return Preprocess(
+        width_px=size_px,
+        height_px=size_px,
+        resize_mode="shortest_edge_crop",
         # The captioner learnt from pictures that were reduced by averaging areas.
-        "interpolation": "area" if kind is BundleKind.CAPTIONER else "bicubic",
-        "antialias": True,
-        "crop": "center",
-        "mean": [0.0, 0.0, 0.0],
-        "std": [1.0, 1.0, 1.0],
-        "value_range": [-1.0, 1.0],
-        "colour_order": "RGB",
-        "layout": "NCHW",
-    }
+        interpolation="area" if kind is BundleKind.CAPTIONER else "bicubic",
+        antialias=True,
+        crop="center",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        value_range=(-1.0, 1.0),
+        colour_order="RGB",
+        layout="NCHW",
+    )

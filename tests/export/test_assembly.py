@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from lineup.bundles.bundle import open_bundle
-from lineup.bundles.info import EncoderInfo
-from lineup.bundles.manifest import BatchRange, BundleKind, Origin, Precision, Source
-from lineup.bundles.writer import BundleDescription
+from lineup.bundles.info import EncoderInfo, Preprocess
+from lineup.bundles.manifest import BatchRange, BundleKind, Manifest, Origin, Precision, Source
+from lineup.bundles.writer import today
 from lineup.errors import ParityError, UsageError
 from lineup_export import assembly, component_export, contracts
 from lineup_export.assembly import ExportOptions, write_bundle
@@ -37,15 +37,17 @@ class Tower(nn.Module):
         return found
 
 
-def description(precision: Precision) -> BundleDescription:
-    return BundleDescription(
+def description(precision: Precision) -> Manifest:
+    return Manifest(
+        graphs={},
+        created=today(),
         kind=BundleKind.ENCODER,
         name="tower",
         licence="Apache-2.0",
         source=Source(Origin.RANDOM, "random:0", "test"),
         tools={"torch": "any"},
         precision=precision,
-        preprocess={},
+        preprocess=Preprocess(),
         encoder=EncoderInfo((1,), 1, 300),
     )
 

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lineup.bundles.external import external_locations
-from lineup.bundles.manifest import MANIFEST_NAME, BundleKind, FileRecord, Graph, Manifest
-from lineup.bundles.manifest_file import manifest_from_file
+from lineup.bundles.manifest import (
+    MANIFEST,
+    MANIFEST_NAME,
+    BundleKind,
+    FileRecord,
+    Graph,
+    Manifest,
+)
 from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
 from lineup.files import sha256_from_bytes, sha256_from_file
 
@@ -40,7 +46,7 @@ class Bundle:
     digest: str
 
     def require_kind(self, kind: BundleKind) -> None:
-        """Refuse a model of another kind; the schema then gives the manifest the kind's sections.
+        """Refuse a model of another kind; the manifest of a kind has the kind's sections.
 
         Raises:
             BundleFormatError: The model is of another kind.
@@ -73,12 +79,13 @@ class Bundle:
         Raises:
             BundleFormatError: The field is absent; names it.
         """
-        if key not in self.manifest.preprocess:
+        value = getattr(self.manifest.preprocess, key)
+        if value is None:
             raise BundleFormatError(
                 f"{self.path / MANIFEST_NAME}: preprocess.{key}: missing, but needed here",
                 hint="The bundle was exported without it; export it again.",
             )
-        return self.manifest.preprocess[key]
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ def open_bundle(path: Path, sha256: Hash = sha256_from_file) -> Bundle:
     Raises:
         BundleNotFoundError: There is no such folder, or it holds no manifest.
         BundleVersionError: The manifest was written by a newer lineup.
-        BundleFormatError: The manifest breaks its schema; names the field.
+        BundleFormatError: The manifest cannot be read, or a field is wrong; names it.
         BundleIntegrityError: A file is missing, truncated, altered, or outside of the bundle;
             names it and says which.
     """
@@ -133,7 +140,12 @@ def read_bundle(path: Path) -> tuple[Path, Manifest]:
     problem = _path_problem(root, MANIFEST_NAME)
     if problem is not None and (root / MANIFEST_NAME).exists():
         raise BundleIntegrityError(f"{root}: {MANIFEST_NAME}: {problem}")
-    return root, manifest_from_file(root / MANIFEST_NAME)
+    if not (root / MANIFEST_NAME).is_file():
+        raise BundleNotFoundError(
+            f"{path} is not a bundle: it has no {MANIFEST_NAME}.",
+            hint="`lineup models list` shows the bundles that exist.",
+        )
+    return root, MANIFEST.read(root / MANIFEST_NAME)
 
 
 def file_checks(
@@ -174,7 +186,7 @@ def content_digest(manifest: Manifest) -> str:
         },
         "files": sorted(hashes.values()),
         "tokenizer": None if manifest.tokenizer is None else hashes[manifest.tokenizer],
-        "preprocess": manifest.preprocess,
+        "preprocess": manifest.preprocess.given(),
         "fingerprint": None if manifest.fingerprint is None else asdict(manifest.fingerprint),
         "generation": None if manifest.generation is None else asdict(manifest.generation),
         "scheduler": manifest.scheduler,

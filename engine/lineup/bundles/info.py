@@ -3,8 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any, Literal, TypeAlias
+
+from msgspec import Meta
+
+Text: TypeAlias = Annotated[str, Meta(min_length=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Positive: TypeAlias = Annotated[int, Meta(ge=1)]
+Number: TypeAlias = Annotated[float, Meta(ge=0)]
+
+# Kept as they stand in the file: 0 and 0.0 give a bundle different digests.
+_Real: TypeAlias = int | float
+PerChannel: TypeAlias = Annotated[tuple[_Real, ...], Meta(min_length=3, max_length=3)]
+
+_ResizeMode: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(none|stretch|shortest_edge_crop|longest_edge_pad)\Z")
+]
+_Interpolation: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(nearest|bilinear|bicubic|area|lanczos)\Z")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """What the host does to an image before the graph; None where a model has no use for it.
+
+    Attributes:
+        width_px: Width that the graph takes.
+        height_px: Height that the graph takes.
+        resize_mode: How an image gets that size; "none": it is cropped or tiled as it is.
+        interpolation: Filter of the resize.
+        antialias: Whether the filter widens when the image shrinks.
+        crop: Where a crop is taken.
+        mean: Subtracted per channel, in units of `value_range`.
+        std: Divided by per channel, after `mean`.
+        colour_order: Order of the channels.
+        layout: Order of the axes of an image batch.
+        value_range: Lowest and highest pixel value, before `mean` and `std`.
+        tile_size_px: Side of the square tiles that an image is cut into.
+        max_tiles: Largest number of tiles taken from one image.
+    """
+
+    width_px: Positive | None = None
+    height_px: Positive | None = None
+    resize_mode: _ResizeMode | None = None
+    interpolation: _Interpolation | None = None
+    antialias: bool | None = None
+    crop: Literal["center"] | None = None
+    mean: PerChannel | None = None
+    std: PerChannel | None = None
+    colour_order: Literal["RGB", "BGR"] | None = None
+    layout: Literal["NHWC", "NCHW"] | None = None
+    value_range: tuple[_Real, _Real] | None = None
+    tile_size_px: Positive | None = None
+    max_tiles: Positive | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the fields that the model has a use for."""
+        pairs = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: value for name, value in pairs if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +75,8 @@ class FingerprintInfo:
         details: Constants of the method that a reader may want to know.
     """
 
-    dimension: int
-    method: str
+    dimension: Positive
+    method: Text
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -35,10 +93,10 @@ class EncoderInfo:
             before it.
     """
 
-    layers: tuple[int, ...]
-    default_layer: int
-    dimension: int
-    embedding_dimension: int | None = None
+    layers: Annotated[tuple[Positive, ...], Meta(min_length=1)]
+    default_layer: Positive
+    dimension: Positive
+    embedding_dimension: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +114,13 @@ class CaptionerInfo:
         prompt: Text that every caption continues; empty when there is none.
     """
 
-    bos_token_id: int
-    eos_token_id: int
-    pad_token_id: int
-    max_tokens: int
-    layers: int
-    heads: int
-    head_dimension: int
+    bos_token_id: Count
+    eos_token_id: Count
+    pad_token_id: Count
+    max_tokens: Positive
+    layers: Positive
+    heads: Positive
+    head_dimension: Positive
     prompt: str = ""
 
 
@@ -77,10 +135,10 @@ class TextEncoderInfo:
         pad_token_id: Fills a prompt up to `length`.
     """
 
-    role: str
-    tokenizer: str
-    length: int
-    pad_token_id: int
+    role: Text
+    tokenizer: Text
+    length: Positive
+    pad_token_id: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +158,16 @@ class GenerationInfo:
         text_encoders: In the order in which their states are joined.
     """
 
-    native_width_px: int
-    native_height_px: int
-    steps: int
-    guidance: float
-    latent_channels: int
-    latent_factor: int
-    latent_scaling: float
+    native_width_px: Positive
+    native_height_px: Positive
+    steps: Positive
+    guidance: Number
+    latent_channels: Positive
+    latent_factor: Positive
+    latent_scaling: Annotated[float, Meta(gt=0)]
     latent_shift: float
-    vae_family: str
-    text_encoders: tuple[TextEncoderInfo, ...]
+    vae_family: Text
+    text_encoders: Annotated[tuple[TextEncoderInfo, ...], Meta(min_length=1)]
 
     @property
     def native_axes(self) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """The manifest of a bundle: what the runtime may know about a model without opening its graphs.
 
-`manifest.schema.json` next to this module is the published definition, which the dataclasses
-mirror; `lineup.bundles.manifest_file` reads and writes them.
+The runtime reads and never guesses: an unknown field is refused as well as a missing one.
 """
 
 from __future__ import annotations
@@ -9,12 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
-from lineup.bundles.info import CaptionerInfo, EncoderInfo, FingerprintInfo, GenerationInfo
+from msgspec import Meta
 
-SCHEMA_VERSION = 1
+from lineup.bundles.info import (
+    CaptionerInfo,
+    Count,
+    EncoderInfo,
+    FingerprintInfo,
+    GenerationInfo,
+    Number,
+    Positive,
+    Preprocess,
+    Text,
+)
+from lineup.documents import DocumentFormat
+from lineup.errors import BundleFormatError, BundleVersionError
+
 MANIFEST_NAME = "manifest.json"
 
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -55,9 +68,9 @@ class TensorSpec:
         shape: One entry per axis: a fixed size, or the name of a symbolic one.
     """
 
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
+    name: Text
+    dtype: Annotated[str, Meta(pattern=r"^(bool|u?int(8|16|32|64)|float(16|32|64))\Z")]
+    shape: tuple[Positive | Text, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +83,9 @@ class FileRecord:
         size_bytes: Exact size.
     """
 
-    path: str
-    sha256: str
-    size_bytes: int
+    path: Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]+\Z")]
+    sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    size_bytes: Count
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +100,11 @@ class Parity:
         samples: Number of inputs compared.
     """
 
-    reference: str
-    metric: str
-    value: float
-    tolerance: float
-    samples: int
+    reference: Text
+    metric: Text
+    value: Number
+    tolerance: Number
+    samples: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +122,15 @@ class GraphCost:
         threads: Threads of the measurement.
     """
 
-    activation_bytes: int
-    activation_bytes_per_item: int
-    loaded_bytes: int
-    run_ms: float
-    run_ms_per_item: float
-    threads: int
+    activation_bytes: Count
+    activation_bytes_per_item: Count
+    loaded_bytes: Count
+    run_ms: Number
+    run_ms_per_item: Number
+    threads: Positive
+
+
+Role: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\Z")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +150,9 @@ class Graph:
 
     file: FileRecord
     weights: tuple[FileRecord, ...]
-    opset: int
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    opset: Positive
+    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
     parity: Parity
     cost: GraphCost | None = None
 
@@ -153,8 +169,8 @@ class Source:
     """
 
     origin: Origin
-    id: str
-    revision: str
+    id: Text
+    revision: Text
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -167,8 +183,8 @@ class BatchRange:
         maximum: Most. The graphs' axes are free all the same; engines of TensorRT are not.
     """
 
-    minimum: int
-    maximum: int
+    minimum: Positive
+    maximum: Positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,29 +201,28 @@ class Manifest:
         precision: Number format of the weights.
         graphs: Graph per role, e.g. "fingerprint", "unet", "vae_decoder".
         preprocess: What the host does to an image before the graph; read it with
-            `Bundle.preprocess`, which names the field that is absent.
+            `Bundle.preprocess`, which names a field that is absent.
         created: ISO 8601 date, "2026-01-31".
         fingerprint: Only for kind fingerprint, and always there.
         encoder: Only for kind encoder, and always there.
         captioner: Only for kind captioner, and always there.
         generation: Only for kind generator, and always there.
-        scheduler: Constants of a generator's scheduler.
+        scheduler: Constants of a generator's scheduler; `type` names it.
         tokenizer: Path of the tokenizer, one of `files`.
         files: Further files of the bundle.
         batch: What engines are built for when nothing else is asked; None where the export did
             not say.
-        schema_version: Version of the manifest's schema.
     """
 
     kind: BundleKind
-    name: str
-    licence: str
+    name: Annotated[str, Meta(pattern=rf"^{NAME_PATTERN.pattern}\Z")]
+    licence: Text
     source: Source
-    tools: Mapping[str, str]
+    tools: Mapping[str, Text]
     precision: Precision
-    graphs: Mapping[str, Graph]
-    preprocess: Mapping[str, Any]
-    created: str
+    graphs: Annotated[Mapping[Role, Graph], Meta(min_length=1)]
+    preprocess: Preprocess
+    created: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}\Z")]
     fingerprint: FingerprintInfo | None = None
     encoder: EncoderInfo | None = None
     captioner: CaptionerInfo | None = None
@@ -216,7 +231,6 @@ class Manifest:
     tokenizer: str | None = None
     files: tuple[FileRecord, ...] = ()
     batch: BatchRange | None = None
-    schema_version: int = SCHEMA_VERSION
 
     def all_records(self) -> Iterator[FileRecord]:
         """Yield every file record; graphs that share weights repeat them."""
@@ -233,3 +247,68 @@ class Manifest:
     def size_bytes(self) -> int:
         """Size of all files together, the manifest left out."""
         return sum(record.size_bytes for record in self.records())
+
+
+_SECTIONS = {
+    BundleKind.FINGERPRINT: ("fingerprint",),
+    BundleKind.ENCODER: ("encoder",),
+    BundleKind.CAPTIONER: ("captioner", "tokenizer"),
+    BundleKind.GENERATOR: ("generation", "scheduler"),
+}
+"""What a manifest has to have, per kind."""
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """Yield what types cannot express."""
+    for section in _SECTIONS[manifest.kind]:
+        if getattr(manifest, section) is None:
+            yield f"{section}: missing, but required of kind {manifest.kind.value}"
+    scheduler = manifest.scheduler
+    if scheduler is not None and not (isinstance(scheduler.get("type"), str) and scheduler["type"]):
+        yield "scheduler.type: missing, but required"
+    try:
+        date.fromisoformat(manifest.created)
+    except ValueError:
+        yield f"created: expected a date like 2026-01-31, got {manifest.created!r}"
+    for role, graph in manifest.graphs.items():
+        if not graph.parity.value <= graph.parity.tolerance:
+            yield (
+                f"graphs.{role}.parity.value: {graph.parity.value:g} is above the tolerance "
+                f"{graph.parity.tolerance:g}; a graph that failed parity is not used"
+            )
+    batch, encoder = manifest.batch, manifest.encoder
+    if batch is not None and batch.minimum > batch.maximum:
+        yield f"batch: expected a rising range, got {batch.minimum} to {batch.maximum}"
+    if encoder is not None and encoder.default_layer not in encoder.layers:
+        yield (
+            f"encoder.default_layer: {encoder.default_layer} is not among the layers "
+            f"{list(encoder.layers)}"
+        )
+    yield from _misplaced_tokenizers(manifest)
+    seen: dict[str, FileRecord] = {}
+    for record in manifest.all_records():
+        if seen.setdefault(record.path, record) != record:
+            yield f"the file {record.path!r} is recorded twice, with different sizes or hashes"
+
+
+def _misplaced_tokenizers(manifest: Manifest) -> Iterator[str]:
+    files = {record.path for record in manifest.files}
+    if manifest.tokenizer not in {None, *files}:
+        yield f"tokenizer: {manifest.tokenizer!r} is not among files"
+    encoders = () if manifest.generation is None else manifest.generation.text_encoders
+    for index, encoder in enumerate(encoders):
+        where = f"generation.text_encoders[{index}]"
+        if encoder.tokenizer not in files:
+            yield f"{where}.tokenizer: {encoder.tokenizer!r} is not among files"
+        if encoder.role not in manifest.graphs:
+            yield f"{where}.role: {encoder.role!r} is not among graphs"
+
+
+MANIFEST = DocumentFormat(
+    Manifest,
+    BundleFormatError,
+    "The bundle was written wrongly, damaged or edited by hand; export it again.",
+    newer_error=BundleVersionError,
+    contradictions=_contradictions,
+)
+"""A bundle's manifest.json."""

@@ -5,28 +5,29 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lineup.bundles.bundle import Bundle, open_bundle, path_text_problem, weight_location
-from lineup.bundles.info import CaptionerInfo, EncoderInfo, FingerprintInfo, GenerationInfo
+from lineup.bundles.bundle import (
+    Bundle,
+    open_bundle,
+    path_text_problem,
+    read_bundle,
+    weight_location,
+)
 from lineup.bundles.manifest import (
+    MANIFEST,
     MANIFEST_NAME,
-    BatchRange,
-    BundleKind,
     FileRecord,
     Graph,
     GraphCost,
     Manifest,
     Parity,
-    Precision,
-    Source,
     TensorSpec,
 )
-from lineup.bundles.manifest_file import manifest_to_bytes
 from lineup.errors import ParityError, UsageError
 from lineup.files import (
     ASIDE_NAME,
@@ -46,50 +47,28 @@ def today() -> str:
     return datetime.now(timezone.utc).date().isoformat()
 
 
-@dataclass(frozen=True, slots=True)
-class BundleDescription:
-    """What a manifest says about the model as a whole; see `Manifest` for the fields."""
-
-    kind: BundleKind
-    name: str
-    licence: str
-    source: Source
-    tools: Mapping[str, str]
-    precision: Precision
-    preprocess: Mapping[str, Any]
-    fingerprint: FingerprintInfo | None = None
-    encoder: EncoderInfo | None = None
-    captioner: CaptionerInfo | None = None
-    generation: GenerationInfo | None = None
-    scheduler: Mapping[str, Any] | None = None
-    tokenizer: str | None = None
-    batch: BatchRange | None = None
-    created: str = field(default_factory=today)
-
-
 class BundleWriter:
     """Collects the files of a bundle beside its target; `finish` makes the bundle appear.
 
     Leaving the block without `finish`, or by an exception, leaves nothing behind::
 
-        with BundleWriter(target, description) as writer:
+        with BundleWriter(target, about) as writer:
             writer.add_graph("fingerprint", onnx_bytes, inputs=..., outputs=..., ...)
             bundle = writer.finish()
 
     Args:
         target: Folder that becomes the bundle.
-        description: What the manifest says about the model as a whole.
+        about: What the manifest says about the model as a whole; its graphs and files become
+            those that are added.
         overwrite: Replace a bundle that is there; it stays usable until the new one is verified.
 
     Raises:
         UsageError: `target` exists and may not be replaced.
     """
 
-    def __init__(
-        self, target: Path, description: BundleDescription, *, overwrite: bool = False
-    ) -> None:
+    def __init__(self, target: Path, about: Manifest, *, overwrite: bool = False) -> None:
         self._target = target.expanduser().absolute()
-        self._description = description
+        self._about = about
         self._overwrite = overwrite
         self._graphs: dict[str, Graph] = {}
         self._files: list[FileRecord] = []
@@ -175,39 +154,18 @@ class BundleWriter:
         """Write the manifest, verify everything, and make the bundle appear at the target.
 
         Raises:
-            BundleFormatError: What was added does not make a manifest that the schema allows.
+            BundleFormatError: A field of the manifest is missing or wrong; names it.
             BundleIntegrityError: A graph refers to data that was not added.
             UsageError: The target came into existence meanwhile.
         """
         staging = self._require_staging()
-        write_atomic(staging / MANIFEST_NAME, manifest_to_bytes(self._manifest()))
+        manifest = replace(self._about, graphs=self._graphs, files=tuple(self._files))
+        write_atomic(staging / MANIFEST_NAME, MANIFEST.to_bytes(manifest))
         checked = open_bundle(staging)
         self._refuse_existing()
         replace_directory(staging, self._target)
         self._staging = None
         return Bundle(self._target.resolve(), checked.manifest, checked.digest)
-
-    def _manifest(self) -> Manifest:
-        about = self._description
-        return Manifest(
-            kind=about.kind,
-            name=about.name,
-            licence=about.licence,
-            source=about.source,
-            tools=about.tools,
-            precision=about.precision,
-            graphs=self._graphs,
-            preprocess=about.preprocess,
-            created=about.created,
-            fingerprint=about.fingerprint,
-            encoder=about.encoder,
-            captioner=about.captioner,
-            generation=about.generation,
-            scheduler=about.scheduler,
-            tokenizer=about.tokenizer,
-            files=tuple(self._files),
-            batch=about.batch,
-        )
 
     def _store_weight(self, location: str, content: bytes | Path) -> FileRecord:
         for graph in self._graphs.values():
@@ -277,3 +235,31 @@ def replace_directory(new: Path, target: Path) -> None:
         if had_old:
             aside.rename(target)
         raise
+
+
+def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
+    """Put what graphs cost into the manifest of a bundle, and return it.
+
+    Args:
+        root: The bundle's folder.
+        costs: Per role; graphs that are not among them keep theirs.
+
+    Raises:
+        BundleError: The manifest cannot be read.
+        UsageError: It cannot be written.
+    """
+    _, manifest = read_bundle(root)
+    graphs = {
+        role: replace(graph, cost=costs.get(role, graph.cost))
+        for role, graph in manifest.graphs.items()
+    }
+    changed = replace(manifest, graphs=graphs)
+    path = root / MANIFEST_NAME
+    try:
+        write_atomic(path, MANIFEST.to_bytes(changed))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="Copy the bundle to a folder of yours and name that folder.",
+        ) from error
+    return changed

@@ -62,7 +62,7 @@ def facts_from_manifest(root: Path, manifest: Manifest, digest: str) -> list[tup
         ("precision", manifest.precision.value),
         ("created", manifest.created),
         ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
-        ("preprocess", _settings_text(manifest.preprocess)),
+        ("preprocess", _settings_text(manifest.preprocess.given())),
         ("size", size_text(manifest.size_bytes)),
         ("digest", digest),
         ("folder", str(root)),

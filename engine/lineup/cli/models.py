@@ -108,12 +108,12 @@ def show(bundle: str, as_json: bool) -> None:
     The files are not checked: `lineup models verify` does that.
     """
     from lineup.bundles.bundle import content_digest, read_bundle
-    from lineup.bundles.manifest_file import manifest_to_dict
+    from lineup.bundles.manifest import MANIFEST
 
     root, manifest = read_bundle(_store().path(bundle))
     digest = content_digest(manifest)
     if as_json:
-        plain = manifest_to_dict(manifest)
+        plain = MANIFEST.to_raw(manifest)
         echo_json({"path": str(root), "digest": digest, "manifest": plain})
         return
     about = plain_table("", "", show_header=False)

@@ -23,7 +23,7 @@ from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle, uses_arena
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
 from lineup.bundles.manifest import BundleKind, GraphCost, Manifest, TensorSpec
-from lineup.bundles.manifest_file import with_costs
+from lineup.bundles.writer import with_costs
 from lineup.errors import BackendError
 from lineup.machine import usable_cores
 from lineup.memory import (

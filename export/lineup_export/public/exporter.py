@@ -7,9 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lineup.bundles.info import CaptionerInfo, EncoderInfo, GenerationInfo, TextEncoderInfo
-from lineup.bundles.manifest import BundleKind
-from lineup.bundles.writer import BundleDescription
+from lineup.bundles.info import (
+    CaptionerInfo,
+    EncoderInfo,
+    GenerationInfo,
+    Preprocess,
+    TextEncoderInfo,
+)
+from lineup.bundles.manifest import BundleKind, Manifest
+from lineup.bundles.writer import today
 from lineup.errors import UsageError
 from lineup_export.assembly import (
     ExportedBundle,
@@ -79,7 +85,9 @@ def bundle_from_model(
         UsageError: The model is incomplete or of another kind, or the target exists.
     """
     fields, components, files = described(model)
-    description = BundleDescription(
+    description = Manifest(
+        graphs={},
+        created=today(),
         kind=BundleKind(model.kind.value),
         name=model.name,
         licence=model.licence,
@@ -178,7 +186,7 @@ def _start_token(config: Mapping[str, Any], text: Mapping[str, Any]) -> int:
     return int(text["bos_token_id"] if start is None else start)
 
 
-def _preprocess(model: PublicModel) -> dict[str, Any]:
+def _preprocess(model: PublicModel) -> Preprocess:
     recipe = model.recipe
     given = recipe.preprocess if recipe is not None else None
     if given is None:
@@ -188,21 +196,20 @@ def _preprocess(model: PublicModel) -> dict[str, Any]:
     return _preprocess_fields(replace(given, width_px=size_px, height_px=size_px))
 
 
-def _preprocess_fields(given: PreprocessDefaults) -> dict[str, Any]:
-    crop = {"crop": "center"} if given.resize_mode == "shortest_edge_crop" else {}
-    return {
-        "width_px": given.width_px,
-        "height_px": given.height_px,
-        "resize_mode": given.resize_mode,
-        "interpolation": given.interpolation,
-        "antialias": given.interpolation != "nearest",
-        **crop,
-        "mean": list(given.mean),
-        "std": list(given.std),
-        "value_range": [0.0, 1.0],
-        "colour_order": "RGB",
-        "layout": "NCHW",
-    }
+def _preprocess_fields(given: PreprocessDefaults) -> Preprocess:
+    return Preprocess(
+        width_px=given.width_px,
+        height_px=given.height_px,
+        resize_mode=given.resize_mode,
+        interpolation=given.interpolation,
+        antialias=given.interpolation != "nearest",
+        crop="center" if given.resize_mode == "shortest_edge_crop" else None,
+        mean=given.mean,
+        std=given.std,
+        value_range=(0.0, 1.0),
+        colour_order="RGB",
+        layout="NCHW",
+    )
 
 
 def _generator(model: PublicModel) -> Described:
@@ -249,5 +256,5 @@ def _generator(model: PublicModel) -> Described:
         ),
     )
     files = {names[part.part]: source.tokenizer(part.part).encode("utf-8") for part in encoders}
-    fields = {"preprocess": {}, "generation": info, "scheduler": scheduler}
+    fields = {"preprocess": Preprocess(), "generation": info, "scheduler": scheduler}
     return fields, components, files

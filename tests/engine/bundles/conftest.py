@@ -11,10 +11,18 @@ from typing import Any
 import pytest
 
 from lineup.bundles.bundle import Bundle, weight_location
-from lineup.bundles.info import FingerprintInfo
-from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
+from lineup.bundles.info import FingerprintInfo, Preprocess
+from lineup.bundles.manifest import (
+    BundleKind,
+    Manifest,
+    Origin,
+    Parity,
+    Precision,
+    Source,
+    TensorSpec,
+)
 from lineup.bundles.store import BundleStore
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.writer import BundleWriter
 
 PARITY = Parity("numpy float64", "max_relative_error", 1e-6, 1e-4, 3)
 
@@ -40,7 +48,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def describe(name: str = "toy", **changes: Any) -> BundleDescription:
+def describe(name: str = "toy", **changes: Any) -> Manifest:
     fields: dict[str, Any] = {
         "kind": BundleKind.FINGERPRINT,
         "name": name,
@@ -48,11 +56,12 @@ def describe(name: str = "toy", **changes: Any) -> BundleDescription:
         "source": Source(Origin.TRAINED, "toy-recipe", "1", {"photographs": 3}),
         "tools": {"torch": "2.6.0"},
         "precision": Precision.FP32,
-        "preprocess": {"tile_size_px": 256, "max_tiles": 9, "colour_order": "RGB"},
+        "graphs": {},
+        "preprocess": Preprocess(tile_size_px=256, max_tiles=9, colour_order="RGB"),
         "fingerprint": FingerprintInfo(8, "whitened-residual-spectrum"),
         "created": "2026-01-31",
     }
-    return BundleDescription(**{**fields, **changes})
+    return Manifest(**{**fields, **changes})
 
 
 def add_toy_graph(

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from lineup.bundles.bundle import Bundle, content_digest, open_bundle
-from lineup.bundles.manifest_file import manifest_from_dict
+from lineup.bundles.info import Preprocess
+from lineup.bundles.manifest import MANIFEST
 from lineup.errors import (
     BundleFormatError,
     BundleIntegrityError,
@@ -225,7 +226,7 @@ def test_the_digest_follows_the_content_and_not_the_label(tmp_path: Path, build:
     changed = [
         build.write_toy(tmp_path / "c", weights=[b"other weights"]),
         build.write_toy(tmp_path / "d", weights=[]),
-        build.write_toy(tmp_path / "e", preprocess={"tile_size_px": 128}),
+        build.write_toy(tmp_path / "e", preprocess=Preprocess(tile_size_px=128)),
         build.write_toy(tmp_path / "f", tokenizer="extra/notes.txt"),
         build.write_toy(tmp_path / "g", scheduler={"type": "euler"}),
     ]
@@ -251,9 +252,9 @@ def test_how_a_captioner_is_driven_belongs_to_its_identity(toy: Bundle, field: s
             "layers": 1, "heads": 1, "head_dimension": 4, "prompt": "a",
         },
     }  # fmt: skip
-    before = content_digest(manifest_from_dict(raw))
+    before = content_digest(MANIFEST.from_raw(raw, where="x"))
     raw["captioner"][field] = {"prompt": "b", "max_tokens": 9}[field]
-    assert content_digest(manifest_from_dict(raw)) != before
+    assert content_digest(MANIFEST.from_raw(raw, where="x")) != before
 
 
 def test_a_graph_may_have_a_file_per_tensor_as_exports_once_wrote(

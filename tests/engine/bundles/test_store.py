@@ -330,3 +330,14 @@ def test_a_home_that_cannot_be_written_is_reported(toy: Any, tmp_path: Path) -> 
     (tmp_path / "file").write_text("x")
     with pytest.raises(BundleError, match="cannot be changed"):
         BundleStore(tmp_path / "file" / "home").install(toy.path)
+
+
+def test_importing_the_bundles_loads_neither_onnx_nor_filelock() -> None:
+    program = (
+        "import sys, lineup.bundles.store, lineup.bundles.writer\n"
+        "print([name for name in ('filelock', 'onnx', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

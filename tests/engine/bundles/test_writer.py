@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lineup.bundles.bundle import open_bundle, weight_location
+from lineup.bundles.info import Preprocess
 from lineup.bundles.manifest import Parity, TensorSpec
 from lineup.bundles.writer import BundleWriter
 from lineup.errors import BundleFormatError, BundleIntegrityError, ParityError, UsageError
@@ -87,9 +88,9 @@ def test_a_graph_that_failed_parity_makes_no_bundle(
     assert names(tmp_path) == []
 
 
-def test_a_manifest_that_breaks_the_schema_makes_no_bundle(tmp_path: Path, build: Any) -> None:
-    with pytest.raises(BundleFormatError, match=r"preprocess\.flip: unknown field"):
-        build.write_toy(tmp_path / "toy", preprocess={"flip": True})
+def test_a_wrong_manifest_makes_no_bundle(tmp_path: Path, build: Any) -> None:
+    with pytest.raises(BundleFormatError, match=r"preprocess\.max_tiles: expected int >= 1"):
+        build.write_toy(tmp_path / "toy", preprocess=Preprocess(max_tiles=0))
     assert names(tmp_path) == []
 
 

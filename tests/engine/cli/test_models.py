@@ -9,9 +9,17 @@ from click.testing import CliRunner, Result
 
 from lineup.backends.graph_cache import GraphKey, graph_cache, graph_digest
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.info import FingerprintInfo
-from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.info import FingerprintInfo, Preprocess
+from lineup.bundles.manifest import (
+    BundleKind,
+    Manifest,
+    Origin,
+    Parity,
+    Precision,
+    Source,
+    TensorSpec,
+)
+from lineup.bundles.writer import BundleWriter
 from lineup.cli.models import models
 from lineup.errors import BundleNotFoundError, UsageError
 
@@ -24,11 +32,12 @@ def write_bundle(folder: Path, name: str = "toy", **changes: Any) -> Bundle:
         "source": Source(Origin.TRAINED, "toy-recipe", "r1"),
         "tools": {"torch": "2.6.0"},
         "precision": Precision.FP32,
-        "preprocess": {"tile_size_px": 256},
+        "graphs": {},
+        "preprocess": Preprocess(tile_size_px=256),
         "fingerprint": FingerprintInfo(8, "whitened-residual-spectrum"),
         "created": "2026-01-31",
     }
-    with BundleWriter(folder, BundleDescription(**{**fields, **changes})) as writer:
+    with BundleWriter(folder, Manifest(**{**fields, **changes})) as writer:
         writer.add_graph(
             "fingerprint",
             b"\x08\x08",  # an ONNX file that says its version, and nothing else

@@ -6,9 +6,17 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lineup.backends import opening
-from lineup.bundles.info import EncoderInfo
-from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.info import EncoderInfo, Preprocess
+from lineup.bundles.manifest import (
+    BundleKind,
+    Manifest,
+    Origin,
+    Parity,
+    Precision,
+    Source,
+    TensorSpec,
+)
+from lineup.bundles.writer import BundleWriter, today
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
 from lineup.models import encoder as module
 from lineup.models.encoder import open_encoder
@@ -19,18 +27,18 @@ LAYERS = (1, 3, 5)
 DIMENSION = 4
 EMBEDDING_DIMENSION = 2
 PIXELS = TensorSpec("pixel_values", "float32", ("images", 3, SIZE_PX, SIZE_PX))
-PREPROCESS = {
-    "width_px": SIZE_PX,
-    "height_px": SIZE_PX,
-    "resize_mode": "stretch",
-    "interpolation": "bicubic",
-    "antialias": True,
-    "mean": [0, 0, 0],
-    "std": [1, 1, 1],
-    "value_range": [0, 1],
-    "colour_order": "RGB",
-    "layout": "NCHW",
-}
+PREPROCESS = Preprocess(
+    width_px=SIZE_PX,
+    height_px=SIZE_PX,
+    resize_mode="stretch",
+    interpolation="bicubic",
+    antialias=True,
+    mean=(0, 0, 0),
+    std=(1, 1, 1),
+    value_range=(0, 1),
+    colour_order="RGB",
+    layout="NCHW",
+)
 RNG = np.random.default_rng(7)
 CLS_WEIGHTS = RNG.normal(size=(3 * SIZE_PX**2, len(LAYERS) * DIMENSION)).astype(np.float32)
 EMBEDDING_WEIGHTS = RNG.normal(size=(3 * SIZE_PX**2, EMBEDDING_DIMENSION)).astype(np.float32)
@@ -69,7 +77,9 @@ def tower(layers, embedding):
 
 
 def write_encoder(folder, *, towers, embedding=True, layers=LAYERS):
-    description = BundleDescription(
+    description = Manifest(
+        graphs={},
+        created=today(),
         kind=BundleKind.ENCODER,
         name="toy-clip",
         licence="Apache-2.0",

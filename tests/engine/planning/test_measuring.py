@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import GraphCost
-from lineup.bundles.manifest_file import with_costs
+from lineup.bundles.writer import with_costs
 from lineup.cli.models import models
 from lineup.errors import BackendError, UsageError
 from lineup.paths import shipped_dir
@@ -101,7 +101,7 @@ def test_a_manifest_that_cannot_be_written_is_a_usage_error(clip, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("lineup.bundles.manifest_file.write_atomic", refuse)
+    monkeypatch.setattr("lineup.bundles.writer.write_atomic", refuse)
     with pytest.raises(UsageError, match="cannot be written"):
         with_costs(clip.path, {"image_tower": COST})
 

@@ -10,9 +10,17 @@ import pytest
 import torch
 from torch import nn
 
-from lineup.bundles.info import CaptionerInfo
-from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.info import CaptionerInfo, Preprocess
+from lineup.bundles.manifest import (
+    BundleKind,
+    Manifest,
+    Origin,
+    Parity,
+    Precision,
+    Source,
+    TensorSpec,
+)
+from lineup.bundles.writer import BundleWriter, today
 
 PAD, BEGIN, END = 0, 1, 2
 WORDS = ["[PAD]", "[BEGIN]", "[END]", "[UNK]"]
@@ -167,26 +175,28 @@ def tokenizer_json() -> bytes:
     return tokenizer.to_str().encode()
 
 
-def describe(prompt: str = "") -> BundleDescription:
-    return BundleDescription(
+def describe(prompt: str = "") -> Manifest:
+    return Manifest(
+        graphs={},
+        created=today(),
         kind=BundleKind.CAPTIONER,
         name="tiny-blip",
         licence="Apache-2.0",
         source=Source(Origin.RANDOM, "random:4", "1"),
         tools={},
         precision=Precision.FP32,
-        preprocess={
-            "width_px": SIZE_PX,
-            "height_px": SIZE_PX,
-            "resize_mode": "stretch",
-            "interpolation": "bicubic",
-            "antialias": True,
-            "mean": [0.5, 0.5, 0.5],
-            "std": [0.25, 0.25, 0.25],
-            "value_range": [0, 1],
-            "colour_order": "RGB",
-            "layout": "NCHW",
-        },
+        preprocess=Preprocess(
+            width_px=SIZE_PX,
+            height_px=SIZE_PX,
+            resize_mode="stretch",
+            interpolation="bicubic",
+            antialias=True,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            value_range=(0, 1),
+            colour_order="RGB",
+            layout="NCHW",
+        ),
         captioner=CaptionerInfo(
             BEGIN, END, PAD, MAX_TOKENS, LAYERS, HEADS, HEAD_DIMENSION, prompt=prompt
         ),

@@ -14,9 +14,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.info import GenerationInfo, TextEncoderInfo
-from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source, TensorSpec
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.info import GenerationInfo, Preprocess, TextEncoderInfo
+from lineup.bundles.manifest import (
+    BundleKind,
+    Manifest,
+    Origin,
+    Parity,
+    Precision,
+    Source,
+    TensorSpec,
+)
+from lineup.bundles.writer import BundleWriter, today
 from lineup.models.generator import ImageGenerator
 
 FACTOR, CHANNELS, WIDTH, LENGTH = 4, 2, 3, 6
@@ -186,14 +194,16 @@ def toy_bundle(tmp_path: Path) -> Toy:
                 TextEncoderInfo(role, "tokenizer.json", LENGTH, 0) for role in roles
             ),
         )
-        description = BundleDescription(
+        description = Manifest(
+            graphs={},
+            created=today(),
             kind=BundleKind.GENERATOR,
             name=name,
             licence="Apache-2.0",
             source=Source(Origin.RANDOM, "random:0", "1"),
             tools={"numpy": np.__version__},
             precision=Precision.FP32,
-            preprocess={},
+            preprocess=Preprocess(),
             generation=replace(info, **generation),
             scheduler=scheduler,
         )

@@ -9,9 +9,9 @@ import pytest
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.bundles.info import GenerationInfo, TextEncoderInfo
-from lineup.bundles.manifest import BundleKind, Origin, Parity, Precision, Source
-from lineup.bundles.writer import BundleDescription, BundleWriter
+from lineup.bundles.info import GenerationInfo, Preprocess, TextEncoderInfo
+from lineup.bundles.manifest import BundleKind, Manifest, Origin, Parity, Precision, Source
+from lineup.bundles.writer import BundleWriter, today
 from lineup.models import generator as module
 from lineup.models.generator import ImageGenerator
 from lineup.models.noise import noise_from_seed
@@ -157,14 +157,16 @@ def open_exported(roles: dict[str, Any], toy: Any, tmp_path: Any) -> Any:
     )
 
     def opened(scheduler: dict[str, Any]) -> ImageGenerator:
-        description = BundleDescription(
+        description = Manifest(
+            graphs={},
+            created=today(),
             kind=BundleKind.GENERATOR,
             name="tiny",
             licence="Apache-2.0",
             source=Source(Origin.RANDOM, "random:0", "1"),
             tools={"torch": torch.__version__},
             precision=Precision.FP32,
-            preprocess={},
+            preprocess=Preprocess(),
             generation=info,
             scheduler=scheduler,
         )
