@@ -4,10 +4,8 @@ Over T known classes and, where it was fitted with one, a reject class for every
 image is as known as its most probable known class is probable: what the reject class takes is
 missing from all the others.
 
-The file is a .safetensors file with `weights`, `bias` and a JSON header. The header, under the
-metadata key `lineup_openset`, holds the schema version, the classes, whether there is a reject
-class, the fingerprint bundle's digest, what the classifier was fitted on, and a SHA-256 over both
-tensors.
+The file is a .safetensors file with `weights` and `bias`; its header is under the metadata key
+`lineup_openset`.
 """
 
 from __future__ import annotations
@@ -74,12 +72,8 @@ class OpenSetClassifier:
         check_classes(self.classes)
         check_fingerprint_digest(self.fingerprint_digest)
         known, weights, bias = len(self.classes), self.weights, self.bias
-        if (
-            weights.dtype != np.float32
-            or weights.ndim != 2
-            or len(weights) not in (known, known + 1)
-            or weights.shape[1] < 1
-        ):
+        is_matrix = weights.ndim == 2 and len(weights) in (known, known + 1) and weights.size > 0
+        if weights.dtype != np.float32 or not is_matrix:
             raise ClassifierError(
                 f"{known} classes need float32 weights of the shape ({known} or {known + 1}, "
                 f"dimension), got {weights.dtype} {weights.shape}"
@@ -97,11 +91,6 @@ class OpenSetClassifier:
         """Whether there is a class for everything else."""
         return len(self.weights) > len(self.classes)
 
-    @property
-    def dimension(self) -> int:
-        """Length of the fingerprints that it takes."""
-        return int(self.weights.shape[1])
-
     def probabilities(self, fingerprints: Float32Array) -> Float64Array:
         """Return the probability of every class.
 
@@ -115,27 +104,21 @@ class OpenSetClassifier:
         Raises:
             ClassifierError: The fingerprints have another dimension.
         """
-        if fingerprints.ndim != 2 or fingerprints.shape[1] != self.dimension:
+        dimension = self.weights.shape[1]
+        if fingerprints.ndim != 2 or fingerprints.shape[1] != dimension:
             raise ClassifierError(
-                f"the classifier takes fingerprints of the shape (N, {self.dimension}), "
+                f"the classifier takes fingerprints of the shape (N, {dimension}), "
                 f"got {fingerprints.shape}",
                 hint="Use it with the fingerprint bundle that it was fitted with.",
             )
         # Double precision: where single precision rounds to 1, images would tie.
-        wide = fingerprints.astype(np.float64)
-        return np.exp(log_softmax(wide @ self.weights.T.astype(np.float64) + self.bias))
-
-    def known_probabilities(self, fingerprints: Float32Array) -> Float64Array:
-        """Return the probability of every known class, shape (N, T); see `probabilities`."""
-        return self.probabilities(fingerprints)[:, : len(self.classes)]
+        logits = fingerprints.astype(np.float64) @ self.weights.T.astype(np.float64) + self.bias
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def check_classes(classes: tuple[str, ...]) -> None:
-    """Check the names of the known classes.
-
-    Raises:
-        ClassifierError: Fewer than two, one twice, one that is empty or called "unknown".
-    """
+    """Raise `ClassifierError` for fewer than two classes, or names that cannot be a class's."""
     if len(classes) < MIN_CLASSES or len(set(classes)) != len(classes):
         raise ClassifierError(
             f"a classifier needs at least {MIN_CLASSES} different classes, got {list(classes)}"
@@ -145,32 +128,15 @@ def check_classes(classes: tuple[str, ...]) -> None:
             raise ClassifierError(f"{name!r} cannot name a known class")
 
 
-def log_softmax(logits: Float64Array) -> Float64Array:
-    """Return the logarithm of the softmax over the last axis, without overflow."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    logs: Float64Array = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return logs
-
-
 @dataclass(frozen=True, slots=True)
 class _FittedOn:
-    """The fingerprint bundle that a classifier is for."""
-
     digest: str
     dimension: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a classifier's file holds beside its tensors.
-
-    Attributes:
-        classes: The known classes.
-        has_reject: Whether the tensors have a row for everything else.
-        fingerprint: The bundle that made the fingerprints.
-        training: What it was fitted on.
-        sha256: Hex SHA-256 of both tensors.
-    """
+    """What a classifier's file holds beside its tensors; `sha256` is over both of them."""
 
     classes: tuple[str, ...]
     has_reject: bool
@@ -192,14 +158,13 @@ def write_classifier(path: Path, classifier: OpenSetClassifier) -> None:
     Raises:
         ClassifierError: The file cannot be written.
     """
-    tensors: dict[str, AnyArray] = {
-        "weights": np.ascontiguousarray(classifier.weights),
-        "bias": np.ascontiguousarray(classifier.bias),
+    tensors = {
+        name: np.ascontiguousarray(getattr(classifier, name)) for name in ("weights", "bias")
     }
     header = _Header(
         classes=classifier.classes,
         has_reject=classifier.has_reject,
-        fingerprint=_FittedOn(classifier.fingerprint_digest, classifier.dimension),
+        fingerprint=_FittedOn(classifier.fingerprint_digest, classifier.weights.shape[1]),
         training=classifier.training,
         sha256=_sha256_from_tensors(tensors),
     )
@@ -209,20 +174,13 @@ def write_classifier(path: Path, classifier: OpenSetClassifier) -> None:
 def read_classifier(path: Path, *, fingerprint_digest: str | None = None) -> OpenSetClassifier:
     """Read and check a classifier; nothing in the file is trusted.
 
-    Args:
-        path: The file.
-        fingerprint_digest: Identity of the bundle in use; the classifier must be made for it.
-
     Raises:
         ClassifierError: Not a classifier, written by a newer lineup, damaged, or made for another
-            fingerprint bundle.
+            fingerprint bundle than `fingerprint_digest`.
     """
     header, tensors = CLASSIFIER_FILE.read(path)
-    for name in ("weights", "bias"):
-        if name not in tensors:
-            raise ClassifierError(
-                f"{path} lacks the tensor {name!r}", hint=CLASSIFIER_FILE.header.hint
-            )
+    for name in {"weights", "bias"} - set(tensors):
+        raise ClassifierError(f"{path} lacks the tensor {name!r}", hint=CLASSIFIER_FILE.header.hint)
     if header.sha256 != _sha256_from_tensors(tensors):
         raise ClassifierError(
             f"{path} was altered or damaged: its SHA-256 is not the one in the header",

@@ -11,7 +11,7 @@ import sys  # noqa: E402
 def main() -> None:
     """Open the target that the first argument describes, run once, say what it took."""
     start = time.perf_counter()
-    from lineup_lab.bench.target import open_workload  # noqa: PLC0415 - timed
+    from lineup_lab.bench.workloads import open_workload  # noqa: PLC0415 - timed
 
     imported = time.perf_counter()
     with open_workload(**json.loads(sys.argv[1])) as workload:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -14,12 +15,12 @@ from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import BundleNotFoundError
-from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
-from lineup.models.captioner import Captioner, open_captioner
-from lineup.models.encoder import ImageEncoder, open_encoder
-from lineup.models.generator import ImageGenerator, open_generator
 from lineup.paths import home_dir
 from lineup.types import RgbImage
+
+if TYPE_CHECKING:
+    from lineup.attribution.engine import LineupEngine
+    from lineup.attribution.options import AttributionOptions
 
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 
@@ -53,11 +54,7 @@ class Workload(ClosesOnExit):
         """
 
     def run_batch(self, first: int, count: int) -> Mapping[str, float]:
-        """Do many pieces of work that are all at hand; a model that takes batches overrides it.
-
-        Args:
-            first: Index of the first.
-            count: How many.
+        """Do pieces of work that are all at hand; a model that takes batches overrides it.
 
         Returns:
             Milliseconds per stage, summed over the pieces.
@@ -69,12 +66,126 @@ class Workload(ClosesOnExit):
         return total
 
 
-def synthetic_image(size_px: int) -> RgbImage:
-    """Return an image to measure with: smooth and textured, so that JPEG-like paths are typical.
+class _Model(Protocol):
+    """What a bundle opens to."""
+
+    name: str
+    digest: str
+
+    @property
+    def device(self) -> object:
+        """Where it runs."""
+
+    def close(self) -> None:
+        """Release it."""
+
+
+class ModelWorkload(Workload):
+    """Work of one model, which takes several pieces at once.
 
     Args:
-        size_px: Both sides.
+        kind: Of its bundle.
+        unit: See `Workload`.
+        model: Closed with the workload.
+        work: Does the pieces from a first index on, and returns milliseconds per stage.
     """
+
+    def __init__(
+        self,
+        kind: BundleKind,
+        unit: str,
+        model: _Model,
+        work: Callable[[int, int], Mapping[str, float]],
+    ) -> None:
+        self.kind, self.unit = kind.value, unit
+        self.name, self.digest, self.device = model.name, model.digest, str(model.device)
+        self._model, self._work = model, work
+
+    def run(self, index: int) -> Mapping[str, float]:
+        """Do one piece."""
+        return self._work(index, 1)
+
+    def run_batch(self, first: int, count: int) -> Mapping[str, float]:
+        """Do several together."""
+        return self._work(first, count)
+
+    def close(self) -> None:
+        """Release the model."""
+        self._model.close()
+
+
+class LineupWorkload(Workload):
+    """A verdict on one image by evidence of a lineup, nothing taken from the cache."""
+
+    kind, unit = "lineup", "verdict"
+
+    def __init__(self, engine: LineupEngine, options: AttributionOptions, image: RgbImage) -> None:
+        self._engine, self._options, self._image = engine, options, image
+        self.name = engine.lineup.spec.name
+        self.digest = engine.run_id(options)
+        self.device = str(engine.engine.extractor.device)
+
+    def run(self, index: int) -> Mapping[str, float]:
+        """Attribute the image."""
+        done = self._engine.attribution(self._image, options=self._options)
+        stages = {"tiles": done.preprocess_ms, "fuse": done.fuse_ms}
+        if done.resynthesis is None:
+            return stages | {"fingerprint": done.inference_ms}
+        cost = {one.stage: 1e3 * one.seconds for one in done.resynthesis.cost.stages}
+        rest = done.inference_ms - sum(cost.values())
+        return stages | cost | {"query fingerprint and comparison": rest}
+
+    def close(self) -> None:
+        """Release the models."""
+        self._engine.close()
+
+
+def open_workload(
+    target: str,
+    *,
+    size_px: int = 512,
+    device: str = "auto",
+    threads: int = 0,
+    evidence: list[str] | None = None,
+    gamma: int | None = None,
+) -> Workload:
+    """Open a bundle or, where no bundle has that name, a lineup.
+
+    Args:
+        target: Name or path.
+        size_px: Sides of the synthetic image that is looked at.
+        device: See `lineup.backends.device.device_from_text`.
+        threads: Threads on the CPU; 0 takes every core.
+        evidence: Of a lineup; None takes all that it has.
+        gamma: Resyntheses per candidate; None takes the lineup's default.
+
+    Raises:
+        LineupError: The target or the device cannot be used.
+    """
+    image = synthetic_image(size_px)
+    try:
+        bundle = BundleStore(home_dir()).open(target)
+    except BundleNotFoundError:
+        pass
+    else:
+        return _bundle_workload(bundle, image, device=device, threads=threads)
+    # Here, because a bundle needs none of it.
+    from lineup.attribution.opening import open_lineup_engine  # noqa: PLC0415
+    from lineup.attribution.options import AttributionOptions  # noqa: PLC0415
+
+    engine = open_lineup_engine(
+        target, evidence=evidence, device=device, threads=threads, cache=False
+    )
+    settings = engine.lineup.spec.resynthesis
+    if gamma is not None:
+        settings = replace(settings, gamma=gamma)
+    chosen = None if evidence is None else tuple(evidence)
+    options = AttributionOptions(evidence=chosen, resynthesis=settings)
+    return LineupWorkload(engine, options, image)
+
+
+def synthetic_image(size_px: int) -> RgbImage:
+    """Return an image of these sides, smooth and textured, so that JPEG-like paths are typical."""
     rng = np.random.default_rng(size_px)
     rows, columns = np.mgrid[0:size_px, 0:size_px] / size_px
     waves = np.stack([np.sin(7 * rows + 3 * columns + phase) for phase in (0, 2, 4)], axis=-1)
@@ -82,129 +193,50 @@ def synthetic_image(size_px: int) -> RgbImage:
     return np.clip(127 + 90 * waves + noise, 0, 255).astype(np.uint8)
 
 
-class FingerprintWorkload(Workload):
-    """The fingerprint of one image."""
+def _bundle_workload(bundle: Bundle, image: RgbImage, *, device: str, threads: int) -> Workload:
+    """Open what a bundle's kind calls for."""
+    # Each when it is measured: a cold start pays for no other.
+    from lineup.evidence.fingerprint import open_extractor  # noqa: PLC0415
+    from lineup.models.captioner import open_captioner  # noqa: PLC0415
+    from lineup.models.encoder import open_encoder  # noqa: PLC0415
+    from lineup.models.generator import open_generator  # noqa: PLC0415
 
-    kind, unit = BundleKind.FINGERPRINT.value, "image"
-
-    def __init__(self, extractor: FingerprintExtractor, image: RgbImage) -> None:
-        self._extractor, self._image = extractor, image
-        self.name, self.digest = extractor.name, extractor.digest
-        self.device = str(extractor.device)
-
-    def run(self, index: int) -> Mapping[str, float]:
-        """Cut tiles and compute the fingerprint."""
-        return self.run_batch(index, 1)
-
-    def run_batch(self, first: int, count: int) -> Mapping[str, float]:
-        """Do so for several images, which the model shares out over the cores."""
-        start = time.perf_counter()
-        tiles = [self._extractor.tiles(self._image) for _ in range(count)]
-        between = time.perf_counter()
-        self._extractor.fingerprints_from_tiles(tiles)
-        end = time.perf_counter()
-        return {"tiles": (between - start) * 1e3, "fingerprint": (end - between) * 1e3}
-
-    def close(self) -> None:
-        """Release the model."""
-        self._extractor.close()
-
-
-class CaptionWorkload(Workload):
-    """The greedy caption of one image."""
-
-    kind, unit = BundleKind.CAPTIONER.value, "caption"
-
-    def __init__(self, captioner: Captioner, image: RgbImage) -> None:
-        self._captioner, self._image = captioner, image
-        self.name, self.digest = captioner.name, captioner.digest
-        self.device = str(captioner.device)
-
-    def run(self, index: int) -> Mapping[str, float]:
-        """Caption the image."""
-        return self.run_batch(index, 1)
-
-    def run_batch(self, first: int, count: int) -> Mapping[str, float]:
-        """Caption several images together."""
-        start = time.perf_counter()
-        self._captioner.captions([self._image] * count)
-        return {"caption": (time.perf_counter() - start) * 1e3}
-
-    def close(self) -> None:
-        """Release the model."""
-        self._captioner.close()
-
-
-class EncoderWorkload(Workload):
-    """The features of one image at the default layer."""
-
-    kind, unit = BundleKind.ENCODER.value, "image"
-
-    def __init__(self, encoder: ImageEncoder, image: RgbImage) -> None:
-        self._encoder, self._image = encoder, image
-        self.name, self.digest = encoder.name, encoder.digest
-        self.device = str(encoder.device)
-
-    def run(self, index: int) -> Mapping[str, float]:
-        """Compute the features."""
-        return self.run_batch(index, 1)
-
-    def run_batch(self, first: int, count: int) -> Mapping[str, float]:
-        """Compute those of several images together."""
-        start = time.perf_counter()
-        self._encoder.features([self._image] * count)
-        return {"encode": (time.perf_counter() - start) * 1e3}
-
-    def close(self) -> None:
-        """Release the model."""
-        self._encoder.close()
-
-
-class GeneratorWorkload(Workload):
-    """One image of a fixed prompt, with another seed every time."""
-
-    kind, unit = BundleKind.GENERATOR.value, "image"
-
-    def __init__(self, generator: ImageGenerator) -> None:
-        self._generator = generator
-        self.name, self.digest = generator.name, generator.digest
-        self.device = str(generator.device)
-
-    def run(self, index: int) -> Mapping[str, float]:
-        """Encode the prompt, denoise, decode."""
-        self._generator.clock.reset()
-        self._generator.images(PROMPT, [index])
-        return dict(self._generator.clock.ms)
-
-    def close(self) -> None:
-        """Release the model."""
-        self._generator.close()
-
-
-def open_bundle_workload(
-    bundle: str | Path, *, size_px: int, device: str, threads: int
-) -> Workload:
-    """Open what a bundle's kind calls for.
-
-    Raises:
-        LineupError: The bundle or the device cannot be used.
-    """
-    opened = BundleStore(home_dir()).open(bundle)
-    image = synthetic_image(size_px)
-    kind = opened.manifest.kind
-    path = opened.path
+    kind, path = bundle.manifest.kind, bundle.path
     if kind is BundleKind.FINGERPRINT:
-        return FingerprintWorkload(open_extractor(path, device=device, threads=threads), image)
+        extractor = open_extractor(path, device=device, threads=threads)
+
+        def fingerprints(_: int, count: int) -> dict[str, float]:
+            start = time.perf_counter()
+            tiles = [extractor.tiles(image) for _ in range(count)]
+            between = time.perf_counter()
+            extractor.fingerprints_from_tiles(tiles)
+            end = time.perf_counter()
+            return {"tiles": (between - start) * 1e3, "fingerprint": (end - between) * 1e3}
+
+        return ModelWorkload(kind, "image", extractor, fingerprints)
     if kind is BundleKind.CAPTIONER:
-        return CaptionWorkload(open_captioner(path, device=device, threads=threads), image)
+        captioner = open_captioner(path, device=device, threads=threads)
+        work = _timed("caption", lambda count: captioner.captions([image] * count))
+        return ModelWorkload(kind, "caption", captioner, work)
     if kind is BundleKind.ENCODER:
-        return EncoderWorkload(open_encoder(path, device=device, threads=threads), image)
-    return GeneratorWorkload(open_generator(path, device=device, threads=threads))
+        encoder = open_encoder(path, device=device, threads=threads)
+        work = _timed("encode", lambda count: encoder.features([image] * count))
+        return ModelWorkload(kind, "image", encoder, work)
+    generator = open_generator(path, device=device, threads=threads)
+
+    def images(first: int, count: int) -> dict[str, float]:
+        generator.clock.reset()
+        for seed in range(first, first + count):
+            generator.images(PROMPT, [seed])
+        return dict(generator.clock.ms)
+
+    return ModelWorkload(kind, "image", generator, images)
 
 
-def bundle_or_none(target: str) -> Bundle | None:
-    """Return the bundle of that name or path; None when there is none."""
-    try:
-        return BundleStore(home_dir()).open(target)
-    except BundleNotFoundError:
-        return None
+def _timed(stage: str, call: Callable[[int], object]) -> Callable[[int, int], dict[str, float]]:
+    def work(_: int, count: int) -> dict[str, float]:
+        start = time.perf_counter()
+        call(count)
+        return {stage: (time.perf_counter() - start) * 1e3}
+
+    return work

@@ -100,11 +100,10 @@ def run_command(
     from rich.console import Console
 
     from lineup.files import write_atomic
-    from lineup_lab.bench.cold import cold_start
     from lineup_lab.bench.harness import BenchMode, BenchOptions, measure
     from lineup_lab.bench.power import find_sensor
-    from lineup_lab.bench.record import record_from_measurement
-    from lineup_lab.bench.target import open_workload
+    from lineup_lab.bench.record import cold_start, record_from_measurement
+    from lineup_lab.bench.workloads import open_workload
 
     options = BenchOptions(BenchMode(mode), iterations, duration, warmup, batch)
     arguments: dict[str, Any] = {

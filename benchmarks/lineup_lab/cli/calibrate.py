@@ -11,14 +11,16 @@ import click
 
 from lineup.cli.progress import say
 from lineup.cli.tables import console_for_tables
-from lineup_lab.cli.options import directory_argument, file_option, require_eval
-from lineup_lab.cli.raw_scores import (
+from lineup_lab.cli.options import (
     asked_evidence,
     asked_gammas,
     collected_scores,
+    directory_argument,
+    file_option,
     labelled_options,
     limited_folders,
     open_for,
+    require_eval,
     settings_with_gamma,
 )
 

@@ -12,18 +12,16 @@ import click
 from lineup.cli.progress import say
 from lineup.errors import UsageError
 from lineup_lab.cli.options import (
+    asked_evidence,
+    asked_gammas,
     bootstrap_option,
+    collected_scores,
     deliver,
     directory_argument,
     figures_options,
-    names_from_text,
-)
-from lineup_lab.cli.raw_scores import (
-    asked_evidence,
-    asked_gammas,
-    collected_scores,
     labelled_options,
     limited_folders,
+    names_from_text,
     open_for,
     settings_with_gamma,
 )

@@ -29,8 +29,13 @@ from lineup.calibration.calibration import (
 from lineup.calibration.verdict import Ratios, fused_ratios
 from lineup.errors import CalibrationError
 from lineup.types import Float64Array
-from lineup_lab.fitting.combination import fit_combinations, log_posterior
-from lineup_lab.fitting.ratios import fit_evidence, keys_of, pair_loss
+from lineup_lab.fitting.ratios import (
+    fit_combinations,
+    fit_evidence,
+    keys_of,
+    log_posterior,
+    pair_loss,
+)
 from lineup_lab.fitting.rules import families_from_names, fit_family, fit_thresholds
 from lineup_lab.fitting.table import ScoreTable, folds_from_groups
 

@@ -121,9 +121,10 @@ def logistic_fit(
     """
 
     def fit(supports: Mapping[str, Float32Array]) -> KnownProbabilities:
-        return classifier_from_fingerprints(
+        classifier = classifier_from_fingerprints(
             supports, fingerprint_digest=fingerprint_digest, reject=reject, ridge=ridge
-        ).known_probabilities
+        )
+        return lambda rows: classifier.probabilities(rows)[:, : len(classifier.classes)]
 
     return fit
 

@@ -1,4 +1,4 @@
-"""One evidence: from raw scores to log likelihood ratios, by logistic regression.
+"""From raw scores to log likelihood ratios, by logistic regression, and from several to one.
 
 A score says little by itself: how close resyntheses come depends on what the image shows. So the
 scores of one query are compared with each other. After standardising (location and scale of
@@ -11,22 +11,44 @@ images that the candidate did not make), three numbers describe how candidate c 
 Their weights are never negative, so the ratio rises with the candidate's score. "Made by c" weighs
 as much as "made by anything else", in which the other candidates, unknown generators and
 photographs weigh as their prior; the fitted log odds are therefore a log likelihood ratio.
+
+Several evidences have one weight each, and a bias, fitted per set of evidences at hand.
+
+Sums of log likelihood ratios are right only for independent evidences; what two of them share is
+counted twice. So the sum is weighted:
+
+    fused(c) = bias + sum over evidences e of weight(e) * llr(e, c)       for a candidate c
+    fused(real) = real bias + sum over e of weight(e) * llr(e, real)      for evidence on them
+    fused(unknown) = 0
+
+and the posterior is the softmax of fused + log prior. Every set of evidences has weights of its
+own, so that evidence that is missing is left out, and not taken for a ratio of 0 that the weights
+of the others allow for. Where only some candidates lack an evidence, each candidate is judged with
+the weights of the set that it has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
 import numpy as np
 import numpy.typing as npt
+from scipy.special import log_softmax
 
 from lineup.calibration.calibration import (
     FEATURES,
+    Combination,
     EvidenceCalibration,
     EvidenceKind,
+    EvidenceSet,
     Sharing,
     Spread,
     features_from_scores,
 )
+from lineup.calibration.verdict import Ratios, fused_ratios, label_columns, set_mask
 from lineup.errors import CalibrationError
+from lineup.fusion import prior_from_candidates
 from lineup.types import Float64Array
 from lineup_lab.fitting.logit import Choices, Ridge, fit_choices
 from lineup_lab.fitting.table import ScoreTable, label_weights
@@ -39,6 +61,11 @@ SCALE_PRIOR = 5.0
 
 SMALLEST_SCALE = 1e-6
 """Standard deviation of scores that do not differ, relative to their location."""
+
+WEIGHT_RIDGE = 4.0
+BIAS_RIDGE = 1.0
+"""Pull of weights to an equal share of 1 (evidences that say the same) and of biases to 0, in
+queries."""
 
 
 def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCalibration:
@@ -105,6 +132,36 @@ def pair_loss(calibration: EvidenceCalibration, table: ScoreTable, name: str) ->
 def keys_of(table: ScoreTable, kind: EvidenceKind) -> tuple[str, ...]:
     """Return the keys of an evidence's columns."""
     return table.candidates if kind is EvidenceKind.CANDIDATES else table.labels[-1:]
+
+
+def sets_of_evidences(names: Sequence[str]) -> Iterator[EvidenceSet]:
+    """Yield every non-empty set of evidences, smaller ones first."""
+    for size in range(1, len(names) + 1):
+        for chosen in combinations(sorted(names), size):
+            yield frozenset(chosen)
+
+
+def fit_combinations(table: ScoreTable, ratios: Ratios) -> dict[EvidenceSet, Combination]:
+    """Fit the weights of every set of evidences that occurs together.
+
+    Args:
+        table: The queries.
+        ratios: Their log likelihood ratios, made by calibrations that did not see them.
+    """
+    fitted: dict[EvidenceSet, Combination] = {}
+    for chosen in sets_of_evidences(tuple(ratios)):
+        at_hand = [~np.isnan(ratios[name]).all(axis=1) for name in sorted(chosen)]
+        rows = np.flatnonzero(np.logical_and.reduce(at_hand))
+        if rows.size:
+            part = {name: ratios[name][rows] for name in chosen}
+            fitted[chosen] = _combination(table.rows(rows), part, chosen, fitted)
+    return fitted
+
+
+def log_posterior(fused: Float64Array, candidates: Sequence[str]) -> Float64Array:
+    """Return log probabilities of candidates, unknown, real; shape of `fused`."""
+    logs: Float64Array = log_softmax(fused + _log_prior(candidates), axis=1)
+    return logs
 
 
 def _own_labels(table: ScoreTable, kind: EvidenceKind) -> npt.NDArray[np.intp]:
@@ -201,3 +258,43 @@ def _spreads(
 def _scale(variance: float, location: float) -> float:
     """Return the standard deviation; scores that are all alike must not be blown up to a signal."""
     return max(float(np.sqrt(variance)), SMALLEST_SCALE * max(1.0, abs(location)))
+
+
+def _combination(
+    table: ScoreTable,
+    ratios: Ratios,
+    chosen: EvidenceSet,
+    smaller: Mapping[EvidenceSet, Combination],
+) -> Combination:
+    """Fit one set; candidates that lack a part of it are held at what their own set says."""
+    candidates = len(table.candidates)
+    names = sorted(chosen)
+    held = fused_ratios(table.kinds, ratios, smaller, candidates)
+    applies = set_mask(chosen, ratios, table.kinds, candidates)
+    design = np.zeros((len(table), candidates + 2, 2 + len(names)))
+    design[:, :candidates, 0] = applies[:, :candidates]
+    design[:, -1, 1] = applies[:, -1]
+    for index, name in enumerate(names):
+        columns = label_columns(table.kinds[name], candidates)
+        spoken = np.where(applies[:, columns], np.nan_to_num(ratios[name]), 0.0)
+        design[:, columns, 2 + index] = spoken
+    speaking = [sum(table.kinds[other] is table.kinds[name] for other in names) for name in names]
+    parameters = fit_choices(
+        Choices(design, held + _log_prior(table.candidates), table.truth, label_weights(table)),
+        Ridge(
+            centre=np.array([0.0, 0.0, *(1 / count for count in speaking)]),
+            strength=np.array([BIAS_RIDGE, BIAS_RIDGE, *[WEIGHT_RIDGE] * len(names)]),
+            nonnegative=np.array([False, False, *[True] * len(names)]),
+        ),
+    )
+    return Combination(
+        weights=dict(zip(names, parameters[2:].tolist(), strict=True)),
+        bias=float(parameters[0]),
+        real_bias=float(parameters[1]),
+    )
+
+
+def _log_prior(candidates: Sequence[str]) -> Float64Array:
+    prior = prior_from_candidates(candidates)
+    logs: Float64Array = np.log(np.array(list(prior.values())))
+    return logs

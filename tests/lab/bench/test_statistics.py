@@ -1,7 +1,7 @@
 import pytest
 
 from lineup.errors import UsageError
-from lineup_lab.bench.statistics import summary_from_ms
+from lineup_lab.bench.harness import summary_from_ms
 
 
 def test_percentiles_of_a_hundred_and_one_runs():

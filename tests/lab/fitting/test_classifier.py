@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import log_softmax
 
-from lineup.classifier import log_softmax
 from lineup.errors import ClassifierError, GalleryError
 from lineup_lab.fitting.classifier import classifier_from_fingerprints
 
@@ -13,6 +13,10 @@ from lineup_lab.fitting.classifier import classifier_from_fingerprints
 @pytest.fixture
 def known(rows):
     return {name: rows(30, i, seed=i) for i, name in enumerate(["a", "b", "real"])}
+
+
+def known_probabilities(classifier, rows):
+    return classifier.probabilities(rows)[:, : len(classifier.classes)]
 
 
 def test_known_images_get_their_class(known, rows):
@@ -39,17 +43,17 @@ def test_reject_class_takes_what_is_like_its_images(known, rows):
     assert wary.has_reject
     assert wary.training.reject_count == 40
     assert (wary.probabilities(stranger).argmax(axis=1) == 3).all()
-    assert wary.known_probabilities(stranger).shape == (30, 3)
-    assert wary.known_probabilities(stranger).max() < plain.known_probabilities(stranger).max()
-    own = wary.known_probabilities(known["a"])
+    assert known_probabilities(wary, stranger).shape == (30, 3)
+    assert known_probabilities(wary, stranger).max() < known_probabilities(plain, stranger).max()
+    own = known_probabilities(wary, known["a"])
     assert (own.argmax(axis=1) == 0).all()
-    assert own.max(axis=1).min() > wary.known_probabilities(stranger).max()
+    assert own.max(axis=1).min() > known_probabilities(wary, stranger).max()
 
 
 def test_probabilities_do_not_saturate(known):
     classifier = classifier_from_fingerprints(known, fingerprint_digest="d1", ridge=1e-6)
 
-    best = classifier.known_probabilities(known["a"]).max(axis=1)
+    best = known_probabilities(classifier, known["a"]).max(axis=1)
 
     assert len(np.unique(best)) == 30
 
@@ -107,7 +111,7 @@ def test_the_fit_is_the_minimum_of_the_balanced_loss(known, rows, count):
     labels = np.repeat(np.arange(count), [len(one) for one in known.values()])
 
     def loss(weights, bias):
-        picked = log_softmax(images @ weights.T + bias)[np.arange(len(labels)), labels]
+        picked = log_softmax(images @ weights.T + bias, axis=1)[np.arange(len(labels)), labels]
         by_class = [picked[labels == k].mean() for k in range(count)]
         return 0.01 / 2 * np.square(weights).sum() - np.mean(by_class)
 
@@ -125,9 +129,3 @@ def test_biases_of_balanced_classes_do_not_follow_their_sizes(rows):
     fit = classifier_from_fingerprints(known, fingerprint_digest="d1", ridge=1.0)
 
     assert np.abs(fit.bias).max() < 0.1
-
-
-def test_log_softmax_neither_overflows_nor_loses_small_probabilities():
-    logs = log_softmax(np.array([[1e4, 0.0], [0.0, -800.0]]))
-
-    np.testing.assert_allclose(logs, [[0.0, -1e4], [0.0, -800.0]])

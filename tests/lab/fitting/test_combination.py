@@ -6,7 +6,7 @@ import pytest
 from lineup.calibration.calibration import Combination, EvidenceKind
 from lineup.calibration.verdict import fused_ratios
 from lineup.results import REAL, UNKNOWN
-from lineup_lab.fitting.combination import fit_combinations, log_posterior, sets_of_evidences
+from lineup_lab.fitting.ratios import fit_combinations, log_posterior, sets_of_evidences
 from lineup_lab.fitting.table import LabelledQuery, table_from_queries
 
 NAMES = ("a", "b", "c")
