@@ -60,8 +60,13 @@ class SupportSet:
     def __post_init__(self) -> None:
         check_source_name(self.name, self.role)
         check_fingerprints(self.fingerprints, f"source {self.name!r}")
-        check_ids(self.ids, len(self.fingerprints), f"source {self.name!r}")
-        object.__setattr__(self, "provenance", _one_line(self.provenance, self.name))
+        self._check_ids()
+        provenance = " ".join(self.provenance.split())
+        if not provenance.isprintable():  # it is printed, and galleries of strangers are read too
+            raise GalleryError(
+                f"source {self.name!r}: the provenance has control characters: {provenance!r}"
+            )
+        object.__setattr__(self, "provenance", provenance)
         if self.fingerprints.flags.writeable:
             frozen = self.fingerprints.copy()
             frozen.setflags(write=False)
@@ -124,6 +129,20 @@ class SupportSet:
             return None
         rest = tuple(self.ids[row] for row in rows)
         return SupportSet(self.name, self.role, self.fingerprints[rows], rest, self.provenance)
+
+    def _check_ids(self) -> None:
+        owner, count = f"source {self.name!r}", len(self.fingerprints)
+        if len(self.ids) != count:
+            raise GalleryError(
+                f"{owner}: {count} fingerprints need {count} ids, got {len(self.ids)}"
+            )
+        for image_id in self.ids:
+            if not isinstance(image_id, str) or not _ID_PATTERN.fullmatch(image_id):
+                raise GalleryError(f"{owner}: {image_id!r} is not the hex SHA-256 of an image file")
+        if len(set(self.ids)) != count:
+            raise GalleryError(
+                f"{owner}: {count} ids, but only {len(set(self.ids))} different ones"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,21 +295,6 @@ def unusable_rows(fingerprints: Float32Array) -> list[int]:
     return [int(row) for row in np.flatnonzero(~usable)]
 
 
-def check_ids(ids: tuple[str, ...], count: int, owner: str) -> None:
-    """Check image ids; `owner` names them in the error.
-
-    Raises:
-        GalleryError: Not `count` unique lower-case hex SHA-256.
-    """
-    if len(ids) != count:
-        raise GalleryError(f"{owner}: {count} fingerprints need {count} ids, got {len(ids)}")
-    for image_id in ids:
-        if not isinstance(image_id, str) or not _ID_PATTERN.fullmatch(image_id):
-            raise GalleryError(f"{owner}: {image_id!r} is not the hex SHA-256 of an image file")
-    if len(set(ids)) != count:
-        raise GalleryError(f"{owner}: {count} ids, but only {len(set(ids))} different ones")
-
-
 def fingerprint_mismatch(what: str, got: str, expected: str) -> GalleryError:
     """Return the error for fingerprints of another bundle; `what` names where they come from."""
     return GalleryError(
@@ -316,11 +320,3 @@ def source_not_found(name: str, known: Mapping[str, object]) -> SourceNotFoundEr
         f"the gallery has no source {name!r}",
         hint=f"{listing} Add one with lineup enroll NAME PATHS...",
     )
-
-
-def _one_line(text: str, name: str) -> str:
-    """Return `text` fit to be printed to a terminal, which galleries of strangers are not."""
-    line = " ".join(text.split())
-    if not line.isprintable():
-        raise GalleryError(f"source {name!r}: the provenance has control characters: {line!r}")
-    return line

@@ -9,14 +9,11 @@ its own source with itself left out (a positive) and against all other sources (
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from lineup.gallery.gallery import Gallery
 from lineup.types import AnyArray, Float32Array, Float64Array
-
-Score = TypeVar("Score", float, Float32Array)
 
 PRIOR_SLOPE = 1.5
 PRIOR_INTERCEPT = -4.5
@@ -49,8 +46,8 @@ class SourceCalibration:
     negatives: Float64Array
     positives: Float64Array
 
-    def standardised(self, score: Score) -> Score:
-        """Return a score, or an array of them, in deviations from the negatives' mean."""
+    def standardised(self, score: float) -> float:
+        """Return a score in deviations from the negatives' mean."""
         return (score - self.negative_mean) / self.negative_deviation
 
 
@@ -95,27 +92,21 @@ class SourceScorer:
 
     def llrs(self, scores: Float32Array) -> Float64Array:
         """Return natural-log likelihood ratios of the same shape, within +-`llr_limit`."""
-        standardised = np.stack(
-            [one.standardised(scores[:, column]) for column, one in enumerate(self.calibrations)]
-            or [np.empty(len(scores), np.float32)],
-            axis=1,
-        )[:, : len(self.names)]
-        line = self.slope * standardised.astype(np.float64) + self.intercept
+        means = np.array([one.negative_mean for one in self.calibrations], np.float32)
+        deviations = np.array([one.negative_deviation for one in self.calibrations], np.float32)
+        standardised = ((scores - means) / deviations).astype(np.float64)
+        line = self.slope * standardised + self.intercept
         return np.clip(line, -self.llr_limit, self.llr_limit)
 
     def false_accept_rate(self, name: str, score: float) -> float:
         """Return the share of the gallery's other images that score at least this high, 0..1."""
         one = self.calibrations[self.names.index(name)]
-        if not one.negatives.size:
-            return float("nan")
-        return float(np.mean(one.negatives >= one.standardised(score)))
+        return _mean(one.negatives >= one.standardised(score))
 
     def false_reject_rate(self, name: str, score: float) -> float:
         """Return the share of the source's own images that score below this, 0..1."""
         one = self.calibrations[self.names.index(name)]
-        if not one.positives.size:
-            return float("nan")
-        return float(np.mean(one.positives < one.standardised(score)))
+        return _mean(one.positives < one.standardised(score))
 
 
 def leave_one_out_scores(support: Float32Array) -> Float64Array:
@@ -134,6 +125,10 @@ def leave_one_out_scores(support: Float32Array) -> Float64Array:
     # sum_j z_i.z_j includes z_i.z_i, which is taken out with the row.
     means = (rows.sum(axis=0) - rows) / (count - 1)
     return np.asarray(np.einsum("nd,nd->n", rows, means))
+
+
+def _mean(chosen: AnyArray) -> float:
+    return float(chosen.mean()) if chosen.size else float("nan")
 
 
 def _products(fingerprints: Float32Array, mean: Float64Array) -> AnyArray:

@@ -22,8 +22,6 @@ from lineup.gallery.gallery import (
     Gallery,
     SourceRole,
     SupportSet,
-    check_fingerprint_digest,
-    check_fingerprints,
     check_source_name,
     fingerprint_mismatch,
     role_mismatch,
@@ -136,13 +134,10 @@ class GalleryStore:
             GalleryError: The input breaks a rule of `SupportSet`, the gallery was made with
                 another fingerprint or holds the source in another role, or cannot be written.
         """
-        check_source_name(name, role)
-        check_fingerprint_digest(fingerprint_digest)
         if len(ids) != len(fingerprints):
             raise GalleryError(f"{len(fingerprints)} fingerprints need as many ids, got {len(ids)}")
         if not len(ids):
             return 0
-        check_fingerprints(fingerprints, f"source {name!r}")
         first_rows = {image_id: row for row, image_id in reversed(list(enumerate(ids)))}
         rows = sorted(first_rows.values())
         fresh_ids = tuple(ids[row] for row in rows)
