@@ -17,12 +17,14 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from lineup.bundles.manifest import MANIFEST
 from lineup.calibration.calibration import CALIBRATION
 from lineup.documents import DocumentFormat
 from lineup.lineups.spec import LINEUP_TOML
 
 FOLDER = Path(__file__).parent
 FORMATS: dict[str, DocumentFormat[Any]] = {
+    "bundle": MANIFEST,
     "calibration": CALIBRATION,
     "lineup": LINEUP_TOML,
 }
