@@ -9,8 +9,7 @@ def main() -> None:
     """Answer one request."""
     asked = _child.request()
     from lineup.models.encoder import open_encoder  # noqa: PLC0415 - its time is told
-    from lineup.models.generator import open_generator  # noqa: PLC0415
-    from lineup.models.options import SynthesisOptions  # noqa: PLC0415
+    from lineup.models.generator import SynthesisOptions, open_generator  # noqa: PLC0415
     from lineup.types import RgbImage  # noqa: PLC0415
 
     imported_s = _child.seconds_since_start()

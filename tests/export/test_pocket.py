@@ -11,7 +11,7 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind, Origin, Precision
-from lineup.models.schedulers.select import scheduler_from_manifest
+from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup_export.assembly import ExportOptions
 from lineup_export.cli import export
 from lineup_export.pocket import SCHEDULER, bundle_from_pocket

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup._version import __version__
 from lineup.cli.options import device_option, threads_option
+from lineup.errors import UsageError
 
 if TYPE_CHECKING:
-    from lineup.models.generator import ImageGenerator
-    from lineup.models.options import SynthesisOptions
+    from lineup.models.generator import ImageGenerator, SynthesisOptions
+
+RECORD_NAME = "synthesis.json"
+"""Beside the images: prompt, seeds, options, identity of the generator, costs."""
 
 
 @click.command(short_help="Make images of a candidate from a prompt.")
@@ -69,91 +73,140 @@ if TYPE_CHECKING:
 @click.option("--overwrite", is_flag=True, help="Replace images that are there.")
 @device_option
 @threads_option
-def synthesize(**given: Any) -> None:
+def synthesize(
+    *,
+    candidate: str,
+    prompt: str,
+    count: int,
+    seed: int,
+    output: Path,
+    steps: int | None,
+    guidance: float | None,
+    negative_prompt: str,
+    width: int | None,
+    height: int | None,
+    init: Path | None,
+    strength: float | None,
+    batch: int,
+    overwrite: bool,
+    device: str,
+    threads: int,
+) -> None:
     """Make images of CANDIDATE, a generator bundle by name or path.
 
     Writes CANDIDATE-SEED.png per image, and synthesis.json with prompt, seeds, options, the
     identity of the bundle and the time per stage. The same seed gives the same image, whatever the
     other images are.
     """
-    _synthesize(_Request(**given))
+    from lineup.imaging.decode import image_from_path
+    from lineup.models.generator import SynthesisOptions, open_generator
+
+    options = SynthesisOptions(
+        steps=steps,
+        guidance=guidance,
+        negative_prompt=negative_prompt,
+        width_px=width,
+        height_px=height,
+        strength=strength,
+        init_image=None if init is None else image_from_path(init).pixels,
+        batch=batch,
+    )
+    seeds = range(seed, seed + count)
+    with open_generator(candidate, device=device, threads=threads) as generator:
+        if not overwrite:
+            check_free(output, [image_name(generator.name, one) for one in seeds])
+        images = []
+        with _progress(count) as advance:
+            for image in _written_images(generator, prompt, seeds, options, output):
+                images.append(image)
+                advance()
+        record = _record(generator, prompt, options, images)
+        _write(output / RECORD_NAME, (json.dumps(record, indent=2) + "\n").encode("ascii"))
+    noun = "image" if len(images) == 1 else "images"
+    click.echo(f"wrote {len(images)} {noun} of {generator.name} to {output}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """The command line, named and typed."""
+def image_name(candidate: str, seed: int) -> str:
+    """Return the file name of an image."""
+    return f"{candidate}-{seed}.png"
 
-    candidate: str
-    prompt: str
-    count: int
-    seed: int
-    output: Path
-    steps: int | None
-    guidance: float | None
-    negative_prompt: str
-    width: int | None
-    height: int | None
-    init: Path | None
-    strength: float | None
-    batch: int
-    overwrite: bool
-    device: str
-    threads: int
 
-    @property
-    def seeds(self) -> range:
-        return range(self.seed, self.seed + self.count)
+def check_free(folder: Path, names: Sequence[str]) -> None:
+    """Check that files can be written without replacing any.
 
-    def options(self) -> SynthesisOptions:
-        from lineup.imaging.decode import image_from_path
-        from lineup.models.options import SynthesisOptions
-
-        return SynthesisOptions(
-            steps=self.steps,
-            guidance=self.guidance,
-            negative_prompt=self.negative_prompt,
-            width_px=self.width,
-            height_px=self.height,
-            strength=self.strength,
-            init_image=None if self.init is None else image_from_path(self.init).pixels,
-            batch=self.batch,
+    Raises:
+        UsageError: One exists; names it.
+    """
+    taken = next((name for name in (RECORD_NAME, *names) if (folder / name).exists()), None)
+    if taken is not None:
+        raise UsageError(
+            f"{folder / taken} exists already.",
+            hint="Choose another folder, or pass --overwrite.",
         )
 
 
-def _synthesize(request: _Request) -> None:
-    from lineup.models.generator import open_generator
-    from lineup.models.output import check_free, image_name, write_record
-
-    options = request.options()
-    with open_generator(
-        request.candidate, device=request.device, threads=request.threads
-    ) as generator:
-        if not request.overwrite:
-            names = (image_name(generator.name, seed) for seed in request.seeds)
-            check_free(request.output, names)
-        with _progress(request.count) as advance:
-            images = []
-            for image in _written_images(request, generator, options):
-                images.append(image)
-                advance()
-        write_record(request.output, generator, request.prompt, options, images)
-    noun = "image" if len(images) == 1 else "images"
-    click.echo(f"wrote {len(images)} {noun} of {generator.name} to {request.output}")
-
-
 def _written_images(
-    request: _Request, generator: ImageGenerator, options: SynthesisOptions
+    generator: ImageGenerator,
+    prompt: str,
+    seeds: Sequence[int],
+    options: SynthesisOptions,
+    folder: Path,
 ) -> Iterator[dict[str, Any]]:
     """Make and write the images batch by batch; yield what the record says of each."""
-    from lineup.models.output import image_name, write_image
+    import cv2
 
-    states = generator.text_states([request.prompt])
-    for first in range(0, request.count, request.batch):
-        seeds = request.seeds[first : first + request.batch]
-        for seed, pixels in zip(seeds, generator.images(states, seeds, options), strict=True):
+    from lineup.files import sha256_from_bytes
+
+    states = generator.text_states([prompt])
+    for first in range(0, len(seeds), options.batch):
+        batch = seeds[first : first + options.batch]
+        for seed, pixels in zip(batch, generator.images(states, batch, options), strict=True):
             name = image_name(generator.name, seed)
-            digest = write_image(pixels, request.output / name)
-            yield {"seed": seed, "file": name, "sha256": digest}
+            data = cv2.imencode(".png", pixels[..., ::-1])[1].tobytes()
+            _write(folder / name, data)
+            yield {"seed": seed, "file": name, "sha256": sha256_from_bytes(data)}
+
+
+def _record(
+    generator: ImageGenerator,
+    prompt: str,
+    options: SynthesisOptions,
+    images: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return what was made and how; `images` holds the seed, name and hash of each."""
+    import numpy as np
+
+    from lineup.files import sha256_from_bytes
+
+    info = generator.info
+    return {
+        "candidate": generator.name,
+        "digest": generator.digest,
+        "prompt": prompt,
+        "negative_prompt": options.negative_prompt,
+        "steps": options.steps or info.steps,
+        "guidance": info.guidance if options.guidance is None else options.guidance,
+        "width_px": options.width_px or info.native_width_px,
+        "height_px": options.height_px or info.native_height_px,
+        "strength": options.strength,
+        "init_sha256": None
+        if options.init_image is None
+        else sha256_from_bytes(np.ascontiguousarray(options.init_image).tobytes()),
+        "device": str(generator.device),
+        "images": list(images),
+        "ms": {stage: round(value, 3) for stage, value in generator.clock.ms.items()},
+        "calls": dict(generator.clock.calls),
+        "lineup": __version__,
+    }
+
+
+def _write(path: Path, data: bytes) -> None:
+    from lineup.files import write_atomic
+
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 @contextmanager

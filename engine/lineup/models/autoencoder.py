@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from PIL import Image
 
 from lineup.bundles.info import GenerationInfo
 from lineup.models.components import Components
-from lineup.models.tiling import run_tiled
-from lineup.types import Float32Array
+from lineup.types import Float32Array, RgbImage
 
 VAE_DECODER = "vae_decoder"
 VAE_ENCODER = "vae_encoder"
@@ -18,6 +18,10 @@ _Graph = Callable[[Float32Array], Float32Array]
 
 MIN_TILE_CELLS = 64
 """Smallest side of a tile in latent cells: that of Stable Diffusion's decoder in diffusers."""
+
+
+OVERLAP = 0.25
+"""Share of a tile that it has in common with its neighbour."""
 
 
 class Autoencoder:
@@ -83,3 +87,85 @@ class Autoencoder:
 
 def _each(batch: Float32Array) -> Iterator[Float32Array]:
     return (batch[index : index + 1] for index in range(len(batch)))
+
+
+def run_tiled(
+    run: Callable[[Float32Array], Float32Array],
+    array: Float32Array,
+    *,
+    tile: int,
+    tile_out: int,
+) -> Float32Array:
+    """Run a convolutional graph on overlapping tiles, and blend them into one array.
+
+    The result differs a little from a run on the whole: normalisation and attention see a tile
+    only. Tiles, overlap and blending are those of diffusers' `enable_vae_tiling`.
+
+    Args:
+        run: Maps (images, channels, rows, columns) to the same, scaled by a fixed ratio.
+        array: Shape (images, channels, rows, columns), float32.
+        tile: Side of a tile in `array`, a multiple of 4.
+        tile_out: Side that a full tile has in the result.
+    """
+    stride = int(tile * (1 - OVERLAP))
+    blend = int(tile_out * OVERLAP)
+    keep = tile_out - blend
+    above: list[Float32Array] = []
+    strips: list[Float32Array] = []
+    for top in range(0, array.shape[2], stride):
+        row: list[Float32Array] = []
+        for left in range(0, array.shape[3], stride):
+            piece = np.array(run(array[:, :, top : top + tile, left : left + tile]))
+            if above:
+                _blend(above[len(row)], piece, blend, axis=2)
+            if row:
+                _blend(row[-1], piece, blend, axis=3)
+            row.append(piece)
+        strips.append(np.concatenate([piece[:, :, :keep, :keep] for piece in row], axis=3))
+        above = row
+    return np.concatenate(strips, axis=2)
+
+
+def _blend(before: Float32Array, after: Float32Array, extent: int, *, axis: int) -> None:
+    """Fade the end of one tile into the start of the next, in place in the latter."""
+    extent = min(before.shape[axis], after.shape[axis], extent)
+    share = (np.arange(extent) / extent).astype(np.float32)
+    share = share.reshape([-1 if index == axis else 1 for index in range(4)])
+    end = np.take(before, range(before.shape[axis] - extent, before.shape[axis]), axis=axis)
+    start = after[:, :, :extent] if axis == 2 else after[:, :, :, :extent]
+    start[...] = end * (1 - share) + start * share
+
+
+def images_from_decoded(decoded: Float32Array) -> list[RgbImage]:
+    """Return 8-bit images of a decoder's output, rounded as diffusers' `numpy_to_pil` does.
+
+    Args:
+        decoded: Shape (images, 3, height, width), float32, nominally -1..1; the rest is cut off.
+    """
+    unit = np.clip(decoded * np.float32(0.5) + np.float32(0.5), 0, 1).transpose(0, 2, 3, 1)
+    pixels: RgbImage = (unit * np.float32(255)).round().astype(np.uint8)
+    return list(np.ascontiguousarray(pixels))
+
+
+def encoder_input_from_image(image: RgbImage) -> Float32Array:
+    """Return what an autoencoder's encoder takes: shape (1, 3, height, width), float32, -1..1.
+
+    Args:
+        image: Shape (height, width, 3), uint8 RGB.
+    """
+    pixels = image.astype(np.float32) / np.float32(255) * np.float32(2) - np.float32(1)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
+
+
+def resized(image: RgbImage, width_px: int, height_px: int) -> RgbImage:
+    """Return an image of another size by Pillow's Lanczos filter, as diffusers does.
+
+    Args:
+        image: Shape (height, width, 3), uint8 RGB; returned as it is when it has the size.
+        width_px: Wanted width.
+        height_px: Wanted height.
+    """
+    if image.shape[:2] == (height_px, width_px):
+        return image
+    scaled = Image.fromarray(image).resize((width_px, height_px), Image.Resampling.LANCZOS)
+    return np.asarray(scaled)

@@ -8,34 +8,104 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from lineup.errors import UsageError
+from lineup.backends.base import Runner, Value, host_array, rows_of
+from lineup.bundles.info import CaptionerInfo
+from lineup.errors import BackendError, UsageError
 from lineup.types import Float32Array
 
 Int64Array = npt.NDArray[np.int64]
 
 
-class StepDecoder(Protocol):
-    """A text decoder that remembers what it was fed; it starts with one sequence per image."""
+class CachedDecoder:
+    """The decoding of one batch of images.
+
+    The graph gets its own past back, whole, as the arrays that it put out: nothing is copied
+    between two steps unless beams change places. What concerns the images is never moved. On a
+    GPU both stay there: of a step, tokens go in and logits come out.
+
+    Args:
+        runner: The graph `text_decoder`.
+        info: Shape of its cache.
+        cross_keys: Shape (images, layers, heads, image tokens, head dimension), float32.
+        cross_values: The same shape, float32.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        info: CaptionerInfo,
+        cross_keys: Value,
+        cross_values: Value,
+    ) -> None:
+        self._runner = runner
+        self._max_tokens = info.max_tokens
+        self._cross_keys, self._cross_values = cross_keys, cross_values
+        images = cross_keys.shape[0]
+        shape = (images, info.layers, info.heads, info.max_tokens, info.head_dimension)
+        # One array for both: the graph masks the positions that nothing was written to.
+        past = np.zeros(shape, np.float32)
+        self._past_keys: Value = past
+        self._past_values: Value = past
+        self._position = 0
 
     def step(self, tokens: Int64Array) -> Float32Array:
-        """Feed one token per sequence, (sequences,); return the logits of the next ones.
+        """Feed one token per sequence.
 
-        The logits have the shape (sequences, vocabulary).
+        Args:
+            tokens: Shape (sequences,), int64.
+
+        Returns:
+            Logits of the next tokens, shape (sequences, vocabulary), float32.
+
+        Raises:
+            BackendError: The cache is full, the graph failed, or it put out what is no number.
         """
-        ...
+        if self._position >= self._max_tokens:
+            raise BackendError(f"The cache of the text decoder is full: {self._max_tokens} tokens.")
+        outputs = self._runner.run_resident(
+            {
+                "tokens": tokens,
+                "position": np.array([self._position], np.int64),
+                "past_keys": self._past_keys,
+                "past_values": self._past_values,
+                "cross_keys": self._cross_keys,
+                "cross_values": self._cross_values,
+            },
+            ("keys", "values"),
+        )
+        self._past_keys, self._past_values = outputs["keys"], outputs["values"]
+        self._position += 1
+        logits: Float32Array = host_array(outputs["logits"])
+        if np.isnan(logits).any():
+            raise BackendError("The text decoder put out logits that are not numbers.")
+        return logits
 
     def widen(self, count: int) -> None:
-        """Make `count` sequences of each, side by side, which share what was fed so far."""
-        ...
+        """Make `count` sequences of each, side by side."""
+        rows = np.repeat(np.arange(self._cross_keys.shape[0], dtype=np.int64), count)
+        self._past_keys, self._past_values, self._cross_keys, self._cross_values = (
+            rows_of(value, rows)
+            for value in (
+                self._past_keys,
+                self._past_values,
+                self._cross_keys,
+                self._cross_values,
+            )
+        )
 
     def reorder(self, rows: Int64Array) -> None:
-        """Let sequence i go on from what sequence rows[i] was fed; both are of one image."""
-        ...
+        """Let sequence i go on from the past of sequence rows[i], which is of the same image.
+
+        Args:
+            rows: Shape (sequences,), int64.
+        """
+        if not np.array_equal(rows, np.arange(len(rows))):
+            self._past_keys = rows_of(self._past_keys, rows)
+            self._past_values = rows_of(self._past_values, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +145,7 @@ class Hypothesis:
 
 
 def search(
-    decoder: StepDecoder, prefix: Sequence[int], images: int, options: SearchOptions
+    decoder: CachedDecoder, prefix: Sequence[int], images: int, options: SearchOptions
 ) -> list[Hypothesis]:
     """Find a caption for each image; every step is one call of the decoder for all of them.
 
@@ -109,7 +179,9 @@ def log_softmax(logits: Float32Array) -> Float32Array:
     return np.asarray(shifted - normaliser, np.float32)
 
 
-def _greedy(decoder: StepDecoder, logits: Float32Array, options: SearchOptions) -> list[Hypothesis]:
+def _greedy(
+    decoder: CachedDecoder, logits: Float32Array, options: SearchOptions
+) -> list[Hypothesis]:
     images = len(logits)
     found: list[list[int]] = [[] for _ in range(images)]
     log_probabilities = np.zeros(images)
@@ -132,7 +204,7 @@ def _greedy(decoder: StepDecoder, logits: Float32Array, options: SearchOptions) 
 
 
 def _beam_search(
-    decoder: StepDecoder, logits: Float32Array, options: SearchOptions
+    decoder: CachedDecoder, logits: Float32Array, options: SearchOptions
 ) -> list[Hypothesis]:
     images, beams = len(logits), options.beams
     searches = [_ImageSearch(options) for _ in range(images)]

@@ -22,8 +22,7 @@ from lineup.bundles.tokenizer import tokenizer_from_bundle
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
-from lineup.models.caption_decoder import CachedDecoder
-from lineup.models.caption_search import Hypothesis, SearchOptions, search
+from lineup.models.caption_search import CachedDecoder, Hypothesis, SearchOptions, search
 from lineup.paths import home_dir
 from lineup.types import RgbImage
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +17,73 @@ from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
 from lineup.memory import return_freed_memory
-from lineup.models.autoencoder import VAE_DECODER, Autoencoder
+from lineup.models.autoencoder import (
+    VAE_DECODER,
+    Autoencoder,
+    encoder_input_from_image,
+    images_from_decoded,
+    resized,
+)
 from lineup.models.clock import StageClock
 from lineup.models.components import Components
-from lineup.models.denoise import UNET, Conditioning, Denoiser, check_latent_size
-from lineup.models.options import SynthesisOptions
-from lineup.models.pixels import encoder_input_from_image, images_from_decoded, resized
-from lineup.models.sampling import sampled_latents
-from lineup.models.schedulers.select import scheduler_from_manifest
+from lineup.models.denoise import (
+    UNET,
+    Conditioning,
+    Denoiser,
+    check_latent_size,
+    sampled_latents,
+)
+from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup.models.text import TextEncoders, TextStates, text_digest
 from lineup.paths import home_dir
 from lineup.types import Float32Array, RgbImage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SynthesisOptions:
+    """How images are made; what is None is the generator's own.
+
+    Attributes:
+        steps: Denoising steps, at least 1.
+        guidance: Classifier-free guidance scale; 1 or less is none and costs half.
+        negative_prompt: What guidance keeps away from.
+        width_px: A multiple of the generator's latent factor.
+        height_px: The same.
+        strength: Above 0 and at most 1: how much of `init_image` is redrawn; needs it.
+        init_image: Shape (height, width, 3), uint8 RGB: the image to start from, resized to the
+            size asked for; needs `strength`.
+        batch: Images per run of the denoiser. The result of an image does not depend on it beyond
+            the rounding of the backend.
+
+    Raises:
+        UsageError: A value is out of range, or one of two that need each other is absent.
+    """
+
+    steps: int | None = None
+    guidance: float | None = None
+    negative_prompt: str = ""
+    width_px: int | None = None
+    height_px: int | None = None
+    strength: float | None = None
+    init_image: RgbImage | None = None
+    batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "width_px", "height_px", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}, expected at least 1.")
+        if self.guidance is not None and not 0 <= self.guidance < float("inf"):
+            raise UsageError(f"The guidance is {self.guidance:g}, expected a number from 0 up.")
+        if (self.strength is None) != (self.init_image is None):
+            raise UsageError(
+                "A strength and an image to start from go together, but only "
+                f"{'an image' if self.strength is None else 'a strength'} was given.",
+                hint="Give --init IMAGE and --strength between 0 and 1, or neither.",
+            )
+        if self.strength is not None and not 0 < self.strength <= 1:
+            raise UsageError(f"The strength is {self.strength:g}, expected above 0 and at most 1.")
+
 
 DEFAULT_OPTIONS = SynthesisOptions()
 """Everything as the generator has it."""
@@ -114,21 +171,7 @@ class ImageGenerator(ClosesOnExit):
         seeds: Sequence[int],
         options: SynthesisOptions = DEFAULT_OPTIONS,
     ) -> list[RgbImage]:
-        """Make one image per seed: `latents`, then `images_from_latents`.
-
-        Args:
-            prompt: A text, or its states.
-            seeds: Each 0 to 2**64 - 1.
-            options: What differs from the generator's defaults.
-
-        Returns:
-            Shape (height, width, 3) each, uint8 RGB.
-
-        Raises:
-            UsageError: Seeds or options are not possible with this generator.
-            BundleError: The bundle lacks what is needed; names it.
-            BackendError: A graph failed to run.
-        """
+        """Make one image per seed: `latents`, then `images_from_latents`; see there."""
         return self.images_from_latents(self.latents(prompt, seeds, options))
 
     def latents(
@@ -191,29 +234,6 @@ class ImageGenerator(ClosesOnExit):
             for index in range(len(latents))
             for image in images_from_decoded(self._autoencoder.decode(latents[index : index + 1]))
         ]
-
-    def reconstructions(self, images: Sequence[RgbImage | Float32Array]) -> list[Float32Array]:
-        """Encode and decode images with the autoencoder alone.
-
-        Args:
-            images: Shape (height, width, 3) each, RGB, sides multiples of the latent factor: uint8
-                0..255, or float32 -1..1 such as an earlier reconstruction.
-
-        Returns:
-            The same shapes, float32, nominally -1..1, neither cut off nor rounded.
-
-        Raises:
-            UsageError: A side is not a multiple of the latent factor.
-            BundleError: The bundle has no encoder.
-            BackendError: A graph failed to run.
-        """
-        results = []
-        for image in images:
-            self._check_multiples(*image.shape[:2])
-            latents = self._autoencoder.encode(encoder_input_from_image(image))
-            decoded = self._autoencoder.decode(latents)[0]
-            results.append(np.ascontiguousarray(decoded.transpose(1, 2, 0)))
-        return results
 
     def close(self) -> None:
         """Release the graphs."""

@@ -11,8 +11,7 @@ import torch
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import runner_from_onnx
-from lineup.models.caption_decoder import CachedDecoder
-from lineup.models.caption_search import SearchOptions, search
+from lineup.models.caption_search import CachedDecoder, SearchOptions, search
 from lineup_export.assembly import ExportedBundle
 from lineup_export.public.source import RandomSource
 from lineup_models.recipes.read import open_recipe

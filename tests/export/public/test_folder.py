@@ -11,9 +11,8 @@ import torch
 from tokenizers import Tokenizer
 
 from lineup.errors import UsageError
-from lineup.models.generator import open_generator
+from lineup.models.generator import SynthesisOptions, open_generator
 from lineup.models.noise import noise_from_seed
-from lineup.models.options import SynthesisOptions
 from lineup_export.assembly import ExportOptions
 from lineup_export.public.defaults import defaults_from_folder
 from lineup_export.public.exporter import bundle_from_model

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lineup.errors import BundleFormatError, UsageError
-from lineup.models.schedulers.select import scheduler_from_manifest
+from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup_models.recipes.read import FOLDER, all_recipes, open_recipe, recipe_names
 from lineup_models.recipes.recipe import RecipeKind, TextStates, TokenizerFamily
 

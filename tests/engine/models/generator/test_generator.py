@@ -5,10 +5,9 @@ import pytest
 
 from lineup.bundles.bundle import open_bundle
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
-from lineup.models.generator import ImageGenerator, open_generator
+from lineup.models.generator import ImageGenerator, SynthesisOptions, open_generator
 from lineup.models.noise import noise_from_seed
-from lineup.models.options import SynthesisOptions
-from lineup.models.schedulers.select import scheduler_from_manifest
+from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup.paths import shipped_dir
 
 
@@ -196,29 +195,10 @@ def test_an_image_to_start_from_is_resized(open_toy):
         assert generator.images("red", [2], options)[0].shape == (32, 32, 3)
 
 
-def test_reconstructions_are_not_rounded(open_toy):
-    image = np.random.default_rng(0).integers(0, 256, (16, 24, 3), np.uint8)
-    with open_toy() as generator:
-        once, other = generator.reconstructions([image, image[:8]])
-        (twice,) = generator.reconstructions([once])
-        encoded = generator.components.run(
-            "vae_encoder", {"image": (image / 127.5 - 1).transpose(2, 0, 1)[None].astype("f4")}
-        )["latents"]
-        expected = generator.components.run("vae_decoder", {"latents": encoded})["image"][0]
-
-    assert once.dtype == np.float32
-    assert twice.shape == once.shape == (16, 24, 3)
-    assert other.shape == (8, 24, 3)
-    np.testing.assert_allclose(once, expected.transpose(1, 2, 0), atol=1e-5)
-
-
 def test_sizes_that_do_not_fit_are_refused(open_toy):
     with open_toy() as generator, pytest.raises(UsageError, match="multiples of 4") as caught:
         generator.images("red", [0], SynthesisOptions(width_px=33))
     assert "32x32" in caught.value.hint
-
-    with open_toy(name="again") as generator, pytest.raises(UsageError, match="30x32"):
-        generator.reconstructions([np.zeros((32, 30, 3), np.uint8)])
 
 
 def test_a_graph_of_fixed_size_says_so(open_toy):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.models.options import SynthesisOptions
+from lineup.models.generator import SynthesisOptions
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 

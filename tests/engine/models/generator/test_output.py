@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup.cli.synthesize import synthesize
+from lineup.cli.synthesize import check_free, image_name, synthesize
 from lineup.errors import UsageError
 from lineup.files import sha256_from_file
 from lineup.models.generator import open_generator
-from lineup.models.output import check_free, image_name
 
 
 def run(bundle, folder, *arguments):

@@ -13,9 +13,8 @@ from lineup.bundles.info import GenerationInfo, Preprocess, TextEncoderInfo
 from lineup.bundles.manifest import BundleKind, Manifest, Origin, Parity, Precision, Source
 from lineup.bundles.writer import BundleWriter, today
 from lineup.models import generator as module
-from lineup.models.generator import ImageGenerator
+from lineup.models.generator import ImageGenerator, SynthesisOptions
 from lineup.models.noise import noise_from_seed
-from lineup.models.options import SynthesisOptions
 
 torch = pytest.importorskip("torch", reason="exports the graphs; install lineup[export]")
 diffusers = pytest.importorskip("diffusers", reason="the reference; install lineup[export]")

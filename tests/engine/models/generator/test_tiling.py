@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lineup.models.tiling import run_tiled
+from lineup.models.autoencoder import run_tiled
 
 
 def noise(*shape):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lineup.models.schedulers.base import Scheduler
-from lineup.models.schedulers.select import scheduler_from_manifest
+from lineup.models.schedulers.samplers import scheduler_from_manifest
 
 SHAPE = (2, 4, 8, 8)
 

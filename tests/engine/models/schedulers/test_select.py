@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 
 from lineup.errors import BundleFormatError, UsageError
-from lineup.models.schedulers.ddim import DdimScheduler
-from lineup.models.schedulers.euler import EulerScheduler
-from lineup.models.schedulers.lcm import LcmScheduler
-from lineup.models.schedulers.select import scheduler_from_manifest
-from lineup.models.schedulers.tcd import TcdScheduler
+from lineup.models.schedulers.samplers import (
+    DdimScheduler,
+    EulerScheduler,
+    LcmScheduler,
+    TcdScheduler,
+    scheduler_from_manifest,
+)
 
 DDIM = {
     "timestep_spacing": "leading",
