@@ -8,12 +8,14 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lineup._version import __version__
 from lineup.backends.device import Device, DeviceKind, Probe
+from lineup.backends.graph_cache import graph_cache
 from lineup.backends.opening import probe
 from lineup.bundles.store import BundleStore
 from lineup.errors import LineupError
@@ -83,6 +85,7 @@ class DoctorReport:
         gpus: What the NVIDIA driver lists: "name, memory, driver".
         devices: Which devices are usable, and why not.
         home: The folder of bundles and enrolments.
+        compiled: What `lineup build` made: "bundle graph: backend release for machine".
         bundles: Name of each bundle, and "ok" or what is wrong with it.
         gallery: Sources and images of the default gallery, or what is wrong with it.
         ok: False when a bundle or the gallery cannot be used.
@@ -96,9 +99,10 @@ class DoctorReport:
     memory_total_mib: int | None
     memory_available_mib: int | None
     packages: dict[str, str]
-    gpus: tuple[str, ...]
+    gpus: list[str]
     devices: tuple[DeviceReport, ...]
     home: FolderReport
+    compiled: tuple[str, ...]
     bundles: dict[str, str]
     gallery: str
     ok: bool
@@ -108,26 +112,19 @@ def examine() -> DoctorReport:
     """Look at the machine; takes a second or two, as every device is really tried."""
     bundles = _bundle_states()
     gallery, gallery_ok = _gallery_state()
-    memory = _memory_mib()
     return DoctorReport(
-        lineup=__version__,
-        python=platform.python_version(),
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=_processor_name(),
-        cores=usable_cores(),
-        memory_total_mib=memory.get("MemTotal"),
-        memory_available_mib=memory.get("MemAvailable"),
-        packages=_package_versions(_PACKAGES),
-        gpus=_gpus(),
+        **environment(),
+        memory_available_mib=_memory_mib().get("MemAvailable"),
         devices=tuple(_device_report(kind) for kind in DeviceKind),
         home=_folder_report(home_dir()),
+        compiled=tuple(_compiled()),
         bundles=bundles,
         gallery=gallery,
         ok=gallery_ok and all(state == "ok" for state in bundles.values()),
     )
 
 
-def environment() -> dict[str, str | int | dict[str, str] | list[str] | None]:
+def environment() -> dict[str, Any]:
     """Return what a measurement depends on, as JSON values; tries no device."""
     return {
         "lineup": __version__,
@@ -137,13 +134,19 @@ def environment() -> dict[str, str | int | dict[str, str] | list[str] | None]:
         "cores": usable_cores(),
         "memory_total_mib": _memory_mib().get("MemTotal"),
         "packages": _package_versions(_PACKAGES),
-        "gpus": list(_gpus()),
+        "gpus": _gpus(),
     }
 
 
 def _device_report(kind: DeviceKind) -> DeviceReport:
     result: Probe = probe(Device(kind))
     return DeviceReport(name=kind.value, usable=result.usable, reason=result.reason)
+
+
+def _compiled() -> Iterator[str]:
+    for one in graph_cache().list():
+        key = one.key
+        yield f"{one.bundle} {one.role}: {key.backend} {key.release} for {key.machine}"
 
 
 def _bundle_states() -> dict[str, str]:
@@ -178,11 +181,11 @@ def _package_versions(names: Sequence[str]) -> dict[str, str]:
     return versions
 
 
-def _gpus() -> tuple[str, ...]:
+def _gpus() -> list[str]:
     """Ask NVIDIA's own tool; absent or failing, there is nothing to list."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return ()
+        return []
     query = "--query-gpu=name,memory.total,driver_version"
     try:
         done = subprocess.run(  # noqa: S603 - the arguments are constants
@@ -193,8 +196,8 @@ def _gpus() -> tuple[str, ...]:
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(line.strip() for line in done.stdout.splitlines() if line.strip())
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
 def _memory_mib() -> dict[str, int]:

@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from lineup import doctor as examination
 from lineup.backends.device import Probe
+from lineup.backends.graph_cache import GraphKey, graph_cache
 from lineup.cli.doctor import doctor
 from lineup.errors import GalleryError
 
@@ -37,6 +38,17 @@ def test_json_holds_the_same():
     assert result.exit_code == 0
 
 
+def test_compiled_graphs_are_listed():
+    def compile_to(folder):
+        (folder / "engine.plan").write_bytes(b"plan")
+        return folder / "engine.plan"
+
+    key = GraphKey("a" * 64, "tensorrt", "10.3.0", "8.7")
+    graph_cache().add(key, bundle="toy", role="unet", compile_to=compile_to)
+
+    assert "compiled   toy unet: tensorrt 10.3.0 for 8.7" in CliRunner().invoke(doctor).stdout
+
+
 def test_a_broken_gallery_is_told_by_the_exit_code(monkeypatch):
     def broken(path):
         raise GalleryError("the gallery is damaged")
@@ -57,7 +69,7 @@ def test_gpus_are_what_the_driver_lists(monkeypatch):
         lambda *arguments, **options: subprocess.CompletedProcess(arguments, 0, listing, ""),
     )
 
-    assert examination._gpus() == ("NVIDIA Orin, 7620 MiB, 540.4.0",)
+    assert examination._gpus() == ["NVIDIA Orin, 7620 MiB, 540.4.0"]
 
 
 def test_a_driver_tool_that_fails_lists_nothing(monkeypatch):
@@ -67,7 +79,7 @@ def test_a_driver_tool_that_fails_lists_nothing(monkeypatch):
     monkeypatch.setattr(examination.shutil, "which", lambda name: "/usr/bin/nvidia-smi")
     monkeypatch.setattr(examination.subprocess, "run", failing)
 
-    assert examination._gpus() == ()
+    assert examination._gpus() == []
 
 
 def test_a_home_that_does_not_exist_yet_is_judged_by_its_parent(tmp_path):

@@ -56,6 +56,7 @@ def _text_from_report(report: DoctorReport) -> str:
             for one in report.devices
         ],
         ("home", f"{home.path} ({writable}, {home.free_mib:,} MiB free{state})"),
+        *[("compiled", one) for one in report.compiled],
         *[("bundle", f"{name}: {state}") for name, state in report.bundles.items()],
         ("gallery", report.gallery),
     ]

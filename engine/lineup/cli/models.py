@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.bundle_texts import (
-    cells_from_graph,
-    cost_text,
-    facts_from_manifest,
-    record_from_recipe,
-    record_from_stored,
-)
 from lineup.cli.options import json_option
 from lineup.cli.tables import (
     add_row,
@@ -26,7 +19,8 @@ from lineup.cli.tables import (
 )
 
 if TYPE_CHECKING:
-    from lineup.bundles.store import BundleStore
+    from lineup.bundles.manifest import Graph, Manifest, TensorSpec
+    from lineup.bundles.store import BundleStore, StoredBundle
 
 
 @click.group()
@@ -48,7 +42,7 @@ def list_models(only_recipes: bool, as_json: bool) -> None:
 def _list_bundles(as_json: bool) -> None:
     stored = _store().list()
     if as_json:
-        echo_json([record_from_stored(entry) for entry in stored])
+        echo_json([_record_from_stored(entry) for entry in stored])
         return
     if not stored:
         click.echo("No bundle is installed.", err=True)
@@ -80,7 +74,7 @@ def _list_recipes(as_json: bool) -> None:
     # Training and export are looked up by name: the runtime does not depend on them.
     recipes = importlib.import_module("lineup_models.recipes.read").all_recipes()
     if as_json:
-        echo_json([record_from_recipe(recipe) for recipe in recipes])
+        echo_json([_record_from_recipe(recipe) for recipe in recipes])
         return
     table = plain_table("recipe", "kind", "licence", "hub", "download", "size", "steps")
     for recipe in recipes:
@@ -117,12 +111,12 @@ def show(bundle: str, as_json: bool) -> None:
         echo_json({"path": str(root), "digest": digest, "manifest": plain})
         return
     about = plain_table("", "", show_header=False)
-    for label, value in facts_from_manifest(root, manifest, digest):
+    for label, value in _facts_from_manifest(root, manifest, digest):
         add_row(about, label, value)
     print_table(about)
     graphs = plain_table("graph", "inputs", "outputs", "size", "parity")
     for role, graph in manifest.graphs.items():
-        add_row(graphs, role, *cells_from_graph(graph))
+        add_row(graphs, role, *_cells_from_graph(graph))
     print_table(graphs)
 
 
@@ -181,7 +175,7 @@ def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
     for name in chosen:
         bundle = bundle_with_costs(store.open(name), threads=threads)
         for role, graph in bundle.manifest.graphs.items():
-            click.echo(f"{name}: {role}: {cost_text(graph)}")
+            click.echo(f"{name}: {role}: {_cost_text(graph)}")
 
 
 @models.command()
@@ -230,3 +224,94 @@ def _store() -> BundleStore:
     from lineup.paths import home_dir
 
     return BundleStore(home_dir())
+
+
+def _record_from_stored(entry: StoredBundle) -> dict[str, Any]:
+    """Return a bundle's line of `list --json`; what an unreadable manifest holds is null."""
+    about = entry.manifest
+    return {
+        "name": entry.name,
+        "path": str(entry.path),
+        "shipped": entry.shipped,
+        "kind": None if about is None else about.kind.value,
+        "precision": None if about is None else about.precision.value,
+        "licence": None if about is None else about.licence,
+        "source": None if about is None else f"{about.source.origin.value}: {about.source.id}",
+        "size_bytes": None if about is None else about.size_bytes,
+        "problem": entry.problem,
+    }
+
+
+def _record_from_recipe(recipe: Any) -> dict[str, Any]:
+    """Return a recipe's line of `list --recipes --json`."""
+    return {
+        "name": recipe.name,
+        "kind": recipe.kind.value,
+        "title": recipe.title,
+        "hub_id": recipe.hub_id,
+        "revision": recipe.revision,
+        "licence": recipe.licence,
+        "accept_licence": recipe.accept_licence,
+        "download_mb": recipe.download_mb,
+        "components": [component.part for component in recipe.components],
+        "hazards": list(recipe.hazards),
+        "recalled": list(recipe.recalled),
+    }
+
+
+def _facts_from_manifest(root: Path, manifest: Manifest, digest: str) -> list[tuple[str, str]]:
+    """Return what a bundle says about itself, as labels and values."""
+    source, settings = manifest.source, manifest.preprocess.given()
+    facts = [
+        ("name", manifest.name),
+        ("kind", manifest.kind.value),
+        ("licence", manifest.licence),
+        ("source", f"{source.origin.value}: {source.id} @ {source.revision}"),
+        ("precision", manifest.precision.value),
+        ("created", manifest.created),
+        ("made with", ", ".join(f"{tool} {version}" for tool, version in manifest.tools.items())),
+        ("preprocess", ", ".join(f"{key} {value}" for key, value in settings.items())),
+        ("size", size_text(manifest.size_bytes)),
+        ("digest", digest),
+        ("folder", str(root)),
+    ]
+    if manifest.fingerprint is not None:
+        info = manifest.fingerprint
+        facts.insert(2, ("fingerprint", f"{info.method}, {info.dimension} numbers"))
+    if manifest.generation is not None:
+        defaults = manifest.generation
+        size = f"{defaults.native_width_px}x{defaults.native_height_px} px"
+        facts.insert(
+            2, ("generation", f"{size}, {defaults.steps} steps, guidance {defaults.guidance:g}")
+        )
+    return facts
+
+
+def _cells_from_graph(graph: Graph) -> tuple[str, str, str, str]:
+    """Return inputs, outputs, size and parity of a graph."""
+    size_bytes = graph.file.size_bytes + sum(weight.size_bytes for weight in graph.weights)
+    parity = graph.parity
+    return (
+        "\n".join(_tensor_text(spec) for spec in graph.inputs),
+        "\n".join(_tensor_text(spec) for spec in graph.outputs),
+        size_text(size_bytes),
+        f"{parity.metric} {parity.value:.2g} of {parity.tolerance:.2g} allowed, "
+        f"{parity.samples} inputs, against {parity.reference}",
+    )
+
+
+def _cost_text(graph: Graph) -> str:
+    """Return what a run of a graph costs."""
+    cost = graph.cost
+    if cost is None:
+        return "not measured"
+    mib = 2**20
+    return (
+        f"{cost.loaded_bytes / mib:.1f} MiB loaded, {cost.activation_bytes / mib:.1f} MiB in a run "
+        f"of {cost.run_ms:.1f} ms ({cost.threads} threads); each further item "
+        f"{cost.activation_bytes_per_item / mib:.1f} MiB and {cost.run_ms_per_item:.1f} ms"
+    )
+
+
+def _tensor_text(spec: TensorSpec) -> str:
+    return f"{spec.name}: {spec.dtype} [{', '.join(map(str, spec.shape))}]"
