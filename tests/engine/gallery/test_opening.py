@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineup.bundles.store import BundleStore
 from lineup.errors import GalleryError
 from lineup.gallery import opening as opening_module
 from lineup.gallery.gallery import SourceRole
@@ -21,6 +22,7 @@ from lineup.gallery.opening import (
 )
 from lineup.gallery.store import GalleryStore
 from lineup.gallery.tensors import write_gallery
+from lineup.paths import home_dir
 
 STORED = Path(__file__).with_name("stored")
 """A gallery of version 0.1: as a folder, and as one file."""
@@ -190,3 +192,10 @@ def test_what_version_0_1_stored_can_be_enrolled_into(tmp_path, add, make_suppor
     assert add(GalleryStore(folder), make_support(count=5, dimension=8)) == 2
     gallery = GalleryStore(folder).read()
     assert {name: len(one) for name, one in gallery.sources.items()} == {"dalle3": 5, "real": 2}
+
+
+def test_galleries_and_classifiers_made_with_version_0_1_stay_comparable():
+    """They name this bundle; another digest would ask users to enrol everything again."""
+    digest = "ec01ddeecfba4e0ca19fb16ccd14b3063abab834dab3474bd7088ba83b3ed6dc"
+    assert BundleStore(home_dir()).open("whitened-spectrum").digest == digest
+    assert open_gallery().fingerprint_digest == digest
