@@ -41,29 +41,6 @@ class AttackKind(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Parameter:
-    """What an attack's value means, its range, and its default."""
-
-    meaning: str
-    low: float
-    high: float
-    default: float
-    whole: bool = False
-
-
-_PARAMETERS = MappingProxyType(
-    {
-        AttackKind.JPEG: _Parameter("quality", 1, 100, 90, whole=True),
-        AttackKind.WEBP: _Parameter("quality", 1, 100, 80, whole=True),
-        AttackKind.RESIZE: _Parameter("factor", 0.05, 8, 0.5),
-        AttackKind.BLUR: _Parameter("sigma in pixels", 0.1, 50, 1),
-        AttackKind.CROP: _Parameter("share of each side", 0.05, 1, 0.8),
-        AttackKind.NOISE: _Parameter("sigma in grey levels", 0.1, 128, 2),
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
 class Attack:
     """One operation on an image.
 
@@ -104,7 +81,7 @@ class Attack:
         Raises:
             UnsupportedImageError: The image is too large for the format.
         """
-        return _OPERATIONS[self.kind](pixels, self.value)
+        return _PARAMETERS[self.kind].operation(pixels, self.value)
 
 
 def attack_from_text(text: str) -> Attack:
@@ -202,13 +179,25 @@ def _noise(pixels: RgbImage, sigma: float) -> RgbImage:
     return noisy
 
 
-_OPERATIONS: MappingProxyType[AttackKind, Callable[[RgbImage, float], RgbImage]] = MappingProxyType(
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """What an attack does, what its value means, its range and its default."""
+
+    operation: Callable[[RgbImage, float], RgbImage]
+    meaning: str
+    low: float
+    high: float
+    default: float
+    whole: bool = False
+
+
+_PARAMETERS = MappingProxyType(
     {
-        AttackKind.JPEG: _jpeg,
-        AttackKind.WEBP: _webp,
-        AttackKind.RESIZE: _resize,
-        AttackKind.BLUR: _blur,
-        AttackKind.CROP: _crop,
-        AttackKind.NOISE: _noise,
+        AttackKind.JPEG: _Parameter(_jpeg, "quality", 1, 100, 90, whole=True),
+        AttackKind.WEBP: _Parameter(_webp, "quality", 1, 100, 80, whole=True),
+        AttackKind.RESIZE: _Parameter(_resize, "factor", 0.05, 8, 0.5),
+        AttackKind.BLUR: _Parameter(_blur, "sigma in pixels", 0.1, 50, 1),
+        AttackKind.CROP: _Parameter(_crop, "share of each side", 0.05, 1, 0.8),
+        AttackKind.NOISE: _Parameter(_noise, "sigma in grey levels", 0.1, 128, 2),
     }
 )

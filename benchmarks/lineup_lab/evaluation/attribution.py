@@ -32,11 +32,11 @@ from lineup_lab.evaluation.dataset import check_names
 from lineup_lab.evaluation.metrics import (
     Answers,
     answers_from_probabilities,
+    bootstrap_counts,
     bootstrap_interval,
     expected_calibration_error,
     figures_from_answers,
     negative_log_likelihood,
-    resample_counts,
     resampled_figures,
 )
 from lineup_lab.evaluation.scores import RawScores
@@ -198,19 +198,17 @@ def intervals_from_judged(
     answers: Judged, *, resamples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
     """Return 95 % bootstrap intervals; every source's queries are resampled."""
-    rng = np.random.default_rng(seed)
     found = _answers(answers)
-    counts = {
-        source: resample_counts(rng, len(one.predicted), resamples) for source, one in found.items()
-    }
-    samples = resampled_figures(found, counts)
     confidence, correct, _ = _certainty(answers)
     base = _weights(answers)
-    drawn = np.concatenate([counts[source] for source in answers.verdicts], axis=1)
-    samples["ece"] = np.array(
-        [expected_calibration_error(confidence, correct, base * row) for row in drawn]
-    )
-    return {name: bootstrap_interval(values) for name, values in samples.items()}
+    samples: dict[str, list[Float64Array]] = {}
+    sizes = {source: len(one.predicted) for source, one in found.items()}
+    for counts in bootstrap_counts(sizes, seed=seed, resamples=resamples):
+        drawn = np.concatenate([counts[source] for source in answers.verdicts], axis=1)
+        errors = [expected_calibration_error(confidence, correct, base * row) for row in drawn]
+        for name, values in {**resampled_figures(found, counts), "ece": np.array(errors)}.items():
+            samples.setdefault(name, []).append(values)
+    return {name: bootstrap_interval(np.concatenate(parts)) for name, parts in samples.items()}
 
 
 def figures_of_source(answers: Judged, source: str) -> AttributionFigures:

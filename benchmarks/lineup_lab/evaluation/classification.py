@@ -16,8 +16,10 @@ the mean over these rounds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -35,16 +37,14 @@ from lineup_lab.evaluation.metrics import (
     Answers,
     Figures,
     answers_from_probabilities,
+    bootstrap_counts,
     bootstrap_interval,
     figures_from_answers,
-    resample_counts,
     resampled_figures,
 )
 from lineup_lab.fitting.classifier import Fit
 
 MIN_KNOWN = 2
-RESAMPLES_PER_BLOCK = 100
-"""Bootstrap resamples at once; bounds memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +180,6 @@ def leave_one_out_from_sources(
     sources: Sequence[LabelledSource],
     options: ProtocolOptions,
     fit: Fit,
-    *,
-    on_round: Callable[[str], None] = lambda _: None,
 ) -> ClassificationResult:
     """Run the open-set protocol with each generator in turn as the unknown source.
 
@@ -189,17 +187,13 @@ def leave_one_out_from_sources(
         sources: Sources with at least two images each.
         options: See `ProtocolOptions`.
         fit: Makes a classifier of the known classes' support.
-        on_round: Called with the left-out source before each round; for progress.
 
     Raises:
         UsageError: Names or sizes do not fit.
     """
     left_out = left_out_sources([source.name for source in sources], options.real)
     splits = splits_of_sources(sources, options.support, options.seed)
-    answers: dict[str, dict[str, Answers]] = {}
-    for name in left_out:
-        on_round(name)
-        answers[name] = _answers(sources, splits, options.real, [name], fit)
+    answers = {name: _answers(sources, splits, options.real, [name], fit) for name in left_out}
     rounds = {
         name: _result(own, _resamples([own], splits, options), splits)
         for name, own in answers.items()
@@ -249,14 +243,9 @@ def _resamples(
 
     A resample draws each source's queries once, for all rounds.
     """
-    generators = np.random.default_rng(options.seed).spawn(len(splits))
+    sizes = {name: len(split.queries) for name, split in splits.items()}
     blocks = []
-    for start in range(0, options.resamples, RESAMPLES_PER_BLOCK):
-        drawn = min(RESAMPLES_PER_BLOCK, options.resamples - start)
-        counts = {
-            name: resample_counts(generator, len(split.queries), drawn)
-            for generator, (name, split) in zip(generators, splits.items(), strict=True)
-        }
+    for counts in bootstrap_counts(sizes, seed=options.seed, resamples=options.resamples):
         each = [resampled_figures(answers, counts) for answers in rounds]
         blocks.append({key: np.mean([one[key] for one in each], axis=0) for key in each[0]})
     return {key: np.concatenate([block[key] for block in blocks]) for key in blocks[0]}
@@ -298,26 +287,18 @@ def _part_in_rounds(name: str, rounds: Mapping[str, ClassificationResult]) -> So
 
 def _mean(figures: Sequence[Figures]) -> Figures:
     """Return the mean of each figure; None where it is missing."""
-
-    def mean_of(values: Sequence[float | None]) -> float | None:
-        present = [value for value in values if value is not None]
-        return float(np.mean(present)) if present else None
-
-    return Figures(
-        mean_of([one.accuracy for one in figures]),
-        mean_of([one.top3 for one in figures]),
-        mean_of([one.oscr for one in figures]),
-        mean_of([one.auroc_unknown for one in figures]),
-    )
+    means: dict[str, float | None] = {}
+    for key in ("accuracy", "top3", "oscr", "auroc_unknown"):
+        present = [value for one in figures if (value := getattr(one, key)) is not None]
+        means[key] = fmean(present) if present else None
+    return Figures(**means)
 
 
 def _summed_confusion(
     tables: Sequence[Mapping[str, Mapping[str, int]]],
 ) -> dict[str, dict[str, int]]:
-    total: dict[str, dict[str, int]] = {}
+    total: dict[str, Counter[str]] = {}
     for table in tables:
         for source, row in table.items():
-            sums = total.setdefault(source, {})
-            for name, count in row.items():
-                sums[name] = sums.get(name, 0) + count
-    return total
+            total.setdefault(source, Counter()).update(row)
+    return {source: dict(row) for source, row in total.items()}

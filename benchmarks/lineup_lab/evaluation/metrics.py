@@ -10,7 +10,7 @@ the prior weighs the origins; otherwise they would measure how a test folder was
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ Counts = npt.NDArray[np.int64]
 """How often each query was drawn, shape (resamples, queries); no row is all zero."""
 
 PERCENT = 100.0
+COUNTS_PER_BLOCK = 4_000_000
+"""Bootstrap counts held at once (int64): 32 MB, however many queries there are."""
 BINS = 15
 TOP = 3
 
@@ -75,18 +77,24 @@ def oscr(known: npt.ArrayLike, correct: npt.ArrayLike, unknown: npt.ArrayLike) -
     return float(resampled_oscrs(known_scores, is_correct, unknown, *once)[0])
 
 
-def resample_counts(rng: np.random.Generator, size: int, resamples: int) -> npt.NDArray[np.int64]:
-    """Draw bootstrap resamples of `size` items as how often each item was drawn.
+def bootstrap_counts(
+    sizes: Mapping[str, int], *, seed: int, resamples: int
+) -> Iterator[dict[str, Counts]]:
+    """Yield blocks of bootstrap resamples as how often each query of each source was drawn.
 
     Args:
-        rng: Source of randomness.
-        size: Number of items, at least 1.
-        resamples: Number of resamples.
-
-    Returns:
-        Counts, shape (resamples, size); every row sums to `size`.
+        sizes: Queries per source, each at least 1.
+        seed: Seed of the draws.
+        resamples: Number of resamples, over all blocks.
     """
-    return rng.multinomial(size, np.full(size, 1.0 / size), size=resamples)
+    generators = np.random.default_rng(seed).spawn(len(sizes))
+    block = max(1, COUNTS_PER_BLOCK // sum(sizes.values()))
+    for start in range(0, resamples, block):
+        drawn = min(block, resamples - start)
+        yield {
+            name: generator.multinomial(size, np.full(size, 1.0 / size), size=drawn)
+            for generator, (name, size) in zip(generators, sizes.items(), strict=True)
+        }
 
 
 def resampled_aucs(

@@ -8,7 +8,7 @@ otherwise the compression itself would tell them apart. All shares here are in p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,13 +22,14 @@ from lineup.evidence.batch import (
     TileCutter,
     rows_from_paths,
 )
+from lineup.results import REAL
 from lineup.types import Float64Array
 from lineup_lab.evaluation.dataset import ProtocolOptions, SourceFolder, check_names
 from lineup_lab.evaluation.metrics import (
     PERCENT,
     auc,
+    bootstrap_counts,
     bootstrap_interval,
-    resample_counts,
     resampled_aucs,
 )
 
@@ -169,31 +170,26 @@ def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: ProtocolOpt
         )
         for name in names
     }
-    means = PERCENT * _bootstrap_means(photographs, [llrs[name] for name in names], options)
+    generated = {name: llrs[name] for name in names}
+    sizes = {REAL: len(photographs)} | {name: len(rows) for name, rows in generated.items()}
+    means = [
+        np.mean(
+            [
+                resampled_aucs(photographs, rows, counts[REAL], counts[name])
+                for name, rows in generated.items()
+            ],
+            axis=0,
+        )
+        for counts in bootstrap_counts(sizes, seed=options.seed, resamples=options.resamples)
+    ]
     return RealResult(
         generators=results,
         auc_mean=float(np.mean([one.auc for one in results.values()])),
-        auc_ci=bootstrap_interval(means),
+        auc_ci=bootstrap_interval(PERCENT * np.concatenate(means)),
         called_generated=PERCENT * float(np.mean(photographs < 0)),
-        cllr_bits=_cllr_bits(photographs, [llrs[name] for name in names]),
+        cllr_bits=_cllr_bits(photographs, list(generated.values())),
         photographs=len(photographs),
     )
-
-
-def _bootstrap_means(
-    photographs: Float64Array, generated: Iterable[Float64Array], options: ProtocolOptions
-) -> Float64Array:
-    """Return the mean AUC in every resample of photographs and of each generator's images."""
-    random = np.random.default_rng(options.seed)
-    drawn = resample_counts(random, len(photographs), options.resamples)
-    aucs = [
-        resampled_aucs(
-            photographs, one, drawn, resample_counts(random, len(one), options.resamples)
-        )
-        for one in generated
-    ]
-    means: Float64Array = np.mean(aucs, axis=0)
-    return means
 
 
 def _cllr_bits(photographs: Float64Array, generated: Sequence[Float64Array]) -> float:

@@ -33,16 +33,13 @@ from lineup_lab.evaluation.dataset import (
 )
 from lineup_lab.evaluation.metrics import (
     PERCENT,
-    Counts,
     auc,
+    bootstrap_counts,
     bootstrap_interval,
-    resample_counts,
     resampled_aucs,
 )
 
 NEIGHBOURS = 5
-COUNTS_PER_BLOCK = 4_000_000
-"""Bootstrap counts held at once (int64): 32 MB, however many queries there are."""
 
 
 class ScoreRule(str, Enum):
@@ -247,7 +244,7 @@ def scores_from_support(
 def bootstrap_means(
     scores: Mapping[str, Mapping[str, Float64Array]], *, seed: int, resamples: int
 ) -> Float64Array:
-    """Return the overall mean AUC in every resample of every source's queries.
+    """Return the overall mean AUC in every resample of every source's queries, (resamples,).
 
     A resample draws each source's queries once, so a query counts equally often in all the pairs
     that it takes part in.
@@ -256,42 +253,23 @@ def bootstrap_means(
         scores: Scores of U's queries against T's support, as scores[T][U], shape (Q_U,).
         seed: Seed of the resamples.
         resamples: Number of resamples.
-
-    Returns:
-        Fractions 0..1, shape (resamples,).
     """
     sizes = {name: len(values) for name, values in next(iter(scores.values())).items()}
-    generators = np.random.default_rng(seed).spawn(len(sizes))
-    block = max(1, COUNTS_PER_BLOCK // sum(sizes.values()))
     means = [np.empty(0)]
-    for start in range(0, resamples, block):
-        drawn = min(block, resamples - start)
-        counts = {
-            name: resample_counts(generator, size, drawn)
-            for generator, (name, size) in zip(generators, sizes.items(), strict=True)
-        }
-        means.append(_resampled_means(scores, counts))
+    for counts in bootstrap_counts(sizes, seed=seed, resamples=resamples):
+        per_target = [
+            np.mean(
+                [
+                    resampled_aucs(own[target], own[other], counts[target], counts[other])
+                    for other in own
+                    if other != target
+                ],
+                axis=0,
+            )
+            for target, own in scores.items()
+        ]
+        means.append(np.mean(per_target, axis=0))
     return np.concatenate(means)
-
-
-def _resampled_means(
-    scores: Mapping[str, Mapping[str, Float64Array]],
-    counts: Mapping[str, Counts],
-) -> Float64Array:
-    """Return the mean over targets of the mean over other sources, shape (resamples,)."""
-    per_target = [
-        np.mean(
-            [
-                resampled_aucs(by_source[target], by_source[other], counts[target], counts[other])
-                for other in by_source
-                if other != target
-            ],
-            axis=0,
-        )
-        for target, by_source in scores.items()
-    ]
-    means: Float64Array = np.mean(per_target, axis=0)
-    return means
 
 
 def _scores_per_target(

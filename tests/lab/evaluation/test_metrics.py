@@ -8,9 +8,9 @@ from hypothesis.extra import numpy as hnp
 
 from lineup_lab.evaluation.metrics import (
     auc,
+    bootstrap_counts,
     bootstrap_interval,
     oscr,
-    resample_counts,
     resampled_aucs,
     resampled_oscrs,
 )
@@ -127,9 +127,9 @@ def test_oscr_refuses_flags_that_do_not_fit():
 
 @given(tied_scores, tied_scores, seeds)
 def test_resampled_auc_equals_the_auc_of_the_repeated_scores(positives, negatives, seed):
-    rng = np.random.default_rng(seed)
-    positive_counts = resample_counts(rng, len(positives), 5)
-    negative_counts = resample_counts(rng, len(negatives), 5)
+    sizes = {"positives": len(positives), "negatives": len(negatives)}
+    (counts,) = bootstrap_counts(sizes, seed=seed, resamples=5)
+    positive_counts, negative_counts = counts.values()
 
     fast = resampled_aucs(positives, negatives, positive_counts, negative_counts)
 
@@ -144,8 +144,9 @@ def test_resampled_auc_equals_the_auc_of_the_repeated_scores(positives, negative
 def test_resampled_oscr_equals_the_oscr_of_the_repeated_scores(known, unknown, seed):
     rng = np.random.default_rng(seed)
     correct = rng.random(len(known)) < 0.7
-    known_counts = resample_counts(rng, len(known), 5)
-    unknown_counts = resample_counts(rng, len(unknown), 5)
+    sizes = {"known": len(known), "unknown": len(unknown)}
+    (counts,) = bootstrap_counts(sizes, seed=seed, resamples=5)
+    known_counts, unknown_counts = counts.values()
 
     fast = resampled_oscrs(known, correct, unknown, known_counts, unknown_counts)
 
@@ -157,7 +158,8 @@ def test_resampled_oscr_equals_the_oscr_of_the_repeated_scores(known, unknown, s
 
 
 def test_every_resample_draws_as_many_as_there_are():
-    counts = resample_counts(np.random.default_rng(0), 40, 300)
+    (drawn,) = bootstrap_counts({"a": 40}, seed=0, resamples=300)
+    counts = drawn["a"]
 
     assert counts.shape == (300, 40)
     assert (counts.sum(axis=1) == 40).all()

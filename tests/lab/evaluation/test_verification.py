@@ -192,7 +192,7 @@ def test_bootstrap_does_not_depend_on_the_blocks_it_is_computed_in(monkeypatch):
     scores = drawn_scores(targets=3, queries=10)
     whole = bootstrap_means(scores, seed=0, resamples=50)
 
-    monkeypatch.setattr("lineup_lab.evaluation.verification.COUNTS_PER_BLOCK", 30 * 7)
+    monkeypatch.setattr("lineup_lab.evaluation.metrics.COUNTS_PER_BLOCK", 30 * 7)
     in_blocks = bootstrap_means(scores, seed=0, resamples=50)
 
     np.testing.assert_allclose(in_blocks, whole, rtol=1e-12)
