@@ -23,8 +23,8 @@ from lineup.attribution.opening import open_lineup_engine
 from lineup.attribution.options import AttributionOptions
 from lineup.imaging.decode import image_from_path
 from lineup.results import Verdict
+from lineup_lab.attribution import roles_from_sources
 from lineup_lab.cli.options import limited_folders
-from lineup_lab.evaluation.attribution import roles_from_sources
 
 EVERYTHING = "everything"
 

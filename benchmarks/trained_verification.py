@@ -22,15 +22,15 @@ from _record import finish
 from lineup.errors import LineupError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import Float32Array, RgbImage, RgbTiles
-from lineup_lab.evaluation.attacks import attacks_from_texts
-from lineup_lab.evaluation.dataset import (
+from lineup_lab.attacks import attacks_from_texts
+from lineup_lab.dataset import (
     ProtocolOptions,
     labelled_sources_from_folders,
     source_folders_from_dir,
     splits_of_sources,
 )
-from lineup_lab.evaluation.report import table_from_attacks
-from lineup_lab.evaluation.verification import (
+from lineup_lab.report import table_from_attacks
+from lineup_lab.verification import (
     VerificationResult,
     attacked_queries,
     verification_from_sources,

@@ -100,8 +100,7 @@ def run_command(
     from rich.console import Console
 
     from lineup.files import write_atomic
-    from lineup_lab.bench.harness import BenchMode, BenchOptions, measure
-    from lineup_lab.bench.power import find_sensor
+    from lineup_lab.bench.harness import BenchMode, BenchOptions, find_sensor, measure
     from lineup_lab.bench.record import cold_start, record_from_measurement
     from lineup_lab.bench.workloads import open_workload
 

@@ -107,13 +107,13 @@ def _fitted(
     from rich.console import Console
 
     from lineup.attribution.options import AttributionOptions
-    from lineup_lab.evaluation.attribution import Judge
-    from lineup_lab.evaluation.attribution_calibration import (
+    from lineup_lab.attribution import Judge
+    from lineup_lab.attribution_calibration import (
         calibration_from_rows,
         calibration_roles,
     )
-    from lineup_lab.evaluation.scores import ScoreFile, prompts_from_dir
-    from lineup_lab.fitting.calibration import FitOptions
+    from lineup_lab.fit_calibration import FitOptions
+    from lineup_lab.scores import ScoreFile, prompts_from_dir
 
     gammas = _gammas(engine, asked_gammas)
     folders = limited_folders(directory, settings["limit"])
@@ -165,7 +165,7 @@ def _fitted(
 
 def _table(calibration: Calibration) -> Table:
     """Return one row per set of evidences and number of resyntheses, cross-validated."""
-    from lineup_lab.evaluation.report import cell, figure_table
+    from lineup_lab.report import cell, figure_table
 
     heads = ("evidence", "gamma", "weights", "accuracy %", "ECE", "NLL", "queries")
     table = figure_table("Held-out figures of the calibration", heads)

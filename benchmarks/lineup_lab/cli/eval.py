@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from lineup.evidence.batch import TileCutter
     from lineup.evidence.fingerprint import FingerprintExtractor
-    from lineup_lab.evaluation.dataset import ProtocolOptions, SourceFolder
+    from lineup_lab.dataset import ProtocolOptions, SourceFolder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -73,14 +73,14 @@ def verification(directory: Path, **settings: Any) -> None:
     queries, scored by their cosines with the support. Attacks change the queries of every source,
     never the support. Exit code 1 when an image could not be read.
     """
-    from lineup_lab.evaluation.attacks import attacks_from_texts
-    from lineup_lab.evaluation.dataset import splits_of_sources
-    from lineup_lab.evaluation.report import (
+    from lineup_lab.attacks import attacks_from_texts
+    from lineup_lab.dataset import splits_of_sources
+    from lineup_lab.report import (
         document_from_verification,
         table_from_attacks,
         table_from_verification,
     )
-    from lineup_lab.evaluation.verification import (
+    from lineup_lab.verification import (
         ScoreRule,
         attacked_queries,
         targets_from_names,
@@ -202,17 +202,17 @@ def _classify(
     *,
     leave_one_out: bool = False,
 ) -> None:
-    from lineup_lab.evaluation.classification import (
+    from lineup_lab.classification import (
         checked_unknown,
         classification_from_sources,
         leave_one_out_from_sources,
         left_out_sources,
     )
-    from lineup_lab.evaluation.report import (
+    from lineup_lab.fit_classifier import calibrated_fit, holds_fingerprints, logistic_fit
+    from lineup_lab.report import (
         document_from_classification,
         table_from_classification,
     )
-    from lineup_lab.fitting.classifier import calibrated_fit, holds_fingerprints, logistic_fit
 
     options, folders = _asked(directory, settings)
     name, batch = settings["classifier_name"], settings["batch"]
@@ -269,13 +269,13 @@ def real(directory: Path, **settings: Any) -> None:
     ratio per image. Attacks change photographs and generated images alike. Exit code 1 when an
     image could not be read.
     """
-    from lineup_lab.evaluation.attacks import AttackedExtractor, attacks_from_texts
-    from lineup_lab.evaluation.real import (
+    from lineup_lab.attacks import AttackedExtractor, attacks_from_texts
+    from lineup_lab.real import (
         generators_from_names,
         real_result_from_llrs,
         scored_sources,
     )
-    from lineup_lab.evaluation.report import document_from_real, table_from_real
+    from lineup_lab.report import document_from_real, table_from_real
 
     attacks = attacks_from_texts(settings["attack_texts"])
     options, folders = _asked(directory, settings)
@@ -304,7 +304,7 @@ def _asked(
     directory: Path, settings: Mapping[str, Any]
 ) -> tuple[ProtocolOptions, tuple[SourceFolder, ...]]:
     """Return options and sources; a mistake shows now, not after minutes of inference."""
-    from lineup_lab.evaluation.dataset import (
+    from lineup_lab.dataset import (
         HALF,
         ProtocolOptions,
         checked_support_count,

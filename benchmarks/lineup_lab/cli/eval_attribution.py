@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lineup.attribution.engine import LineupEngine
-    from lineup_lab.evaluation.attribution import Judge
-    from lineup_lab.evaluation.attribution_output import Outcome
-    from lineup_lab.evaluation.attribution_report import Report, SweepPoint
-    from lineup_lab.evaluation.dataset import SourceFolder
-    from lineup_lab.evaluation.scores import RawScores, ScoreFile
+    from lineup_lab.attribution import Judge
+    from lineup_lab.attribution_output import Outcome
+    from lineup_lab.attribution_report import Report, SweepPoint
+    from lineup_lab.dataset import SourceFolder
+    from lineup_lab.scores import RawScores, ScoreFile
 
 DEFAULT_MODE = "default"
 
@@ -90,7 +90,7 @@ def attribution(directory: Path, **settings: Any) -> None:
     from rich.console import Console
 
     from lineup.calibration.calibration import CALIBRATION
-    from lineup_lab.evaluation.attribution_output import (
+    from lineup_lab.attribution_output import (
         document_from_outcome,
         plot_outcome,
         tables_from_outcome,
@@ -135,10 +135,10 @@ def _evaluated(
     messages: Console,
 ) -> Outcome:
     """Score every image by every procedure, and evaluate."""
-    from lineup_lab.evaluation.attribution import roles_from_sources
-    from lineup_lab.evaluation.attribution_output import Outcome
-    from lineup_lab.evaluation.attribution_report import report_from_rows, sweep_from_rows
-    from lineup_lab.evaluation.scores import ScoreFile, prompts_from_dir
+    from lineup_lab.attribution import roles_from_sources
+    from lineup_lab.attribution_output import Outcome
+    from lineup_lab.attribution_report import report_from_rows, sweep_from_rows
+    from lineup_lab.scores import ScoreFile, prompts_from_dir
 
     folders = limited_folders(directory, settings["limit"])
     unknown = names_from_text(settings["unknown"])
@@ -164,7 +164,7 @@ def _evaluated(
 
 
 def _judge(engine: LineupEngine, mode: str, gamma: int) -> Judge:
-    from lineup_lab.evaluation.attribution import Judge
+    from lineup_lab.attribution import Judge
 
     changes = {} if mode == "paper-a" else {"gamma": gamma}  # paper A draws one picture
     return Judge(

@@ -89,7 +89,7 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     from lineup._version import __version__
     from lineup.classifier import write_classifier
     from lineup.evidence.fingerprint import open_extractor
-    from lineup_lab.fitting.classifier import classifier_from_fingerprints, holds_fingerprints
+    from lineup_lab.fit_classifier import classifier_from_fingerprints, holds_fingerprints
 
     _check(directory, settings)
     reject_path: Path | None = settings["reject"]
@@ -153,9 +153,9 @@ def _classes(
     """Return the fingerprints per class, photographs as one class, and their bundle's digest."""
     from lineup.gallery.gallery import fingerprint_mismatch
     from lineup.gallery.opening import gallery_from_path, open_gallery
-    from lineup_lab.evaluation.classification import checked_unknown, classes_from_sources
-    from lineup_lab.evaluation.dataset import source_folders_from_dir
-    from lineup_lab.fitting.classifier import classes_from_gallery
+    from lineup_lab.classification import checked_unknown, classes_from_sources
+    from lineup_lab.dataset import source_folders_from_dir
+    from lineup_lab.fit_classifier import classes_from_gallery
 
     if directory is not None:
         assert extractor is not None
@@ -183,7 +183,7 @@ def _reject(
     """Return the fingerprints of none of the sources, (R, D); None without any."""
     from lineup.evidence.batch import FailedFile, FingerprintedFile
     from lineup.imaging.find import find_images
-    from lineup_lab.fitting.classifier import (
+    from lineup_lab.fit_classifier import (
         holds_fingerprints,
         reject_from_gallery,
         reject_from_images,

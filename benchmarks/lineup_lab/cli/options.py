@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from lineup.attribution.options import AttributionOptions
     from lineup.evidence.batch import TileFingerprinter
     from lineup.evidence.resynthesis_options import ResynthesisOptions
-    from lineup_lab.evaluation.dataset import LabelledSource, SourceFolder
-    from lineup_lab.evaluation.scores import RawScores, ScoreFile
+    from lineup_lab.dataset import LabelledSource, SourceFolder
+    from lineup_lab.scores import RawScores, ScoreFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -166,7 +166,7 @@ def labelled_sources(
     folders: Sequence[SourceFolder], extractor: TileFingerprinter, batch: int, messages: Console
 ) -> tuple[LabelledSource, ...]:
     """Fingerprint every image and say which files took no part, and why."""
-    from lineup_lab.evaluation.dataset import labelled_sources_from_folders
+    from lineup_lab.dataset import labelled_sources_from_folders
 
     total = sum(len(folder.paths) for folder in folders)
     with progress_of_files(messages, total, "fingerprints") as on_file:
@@ -252,7 +252,7 @@ def limited_folders(directory: Path, limit: int | None) -> tuple[SourceFolder, .
     Raises:
         UsageError: See `source_folders_from_dir`.
     """
-    from lineup_lab.evaluation.dataset import SourceFolder, source_folders_from_dir
+    from lineup_lab.dataset import SourceFolder, source_folders_from_dir
 
     return tuple(
         SourceFolder(one.name, one.paths[:limit]) for one in source_folders_from_dir(directory)
@@ -296,7 +296,7 @@ def collected_scores(
     """Return the scores of every distinct image, and how many files could not be read."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from lineup_lab.evaluation.scores import distinct_rows, raw_scores
+    from lineup_lab.scores import distinct_rows, raw_scores
 
     rows = []
     columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -21,7 +21,7 @@ from lineup_lab.cli.options import (
 
 if TYPE_CHECKING:
     from lineup.errors import ImageError
-    from lineup_lab.evaluation.dataset import SourceFolder
+    from lineup_lab.dataset import SourceFolder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,8 +65,8 @@ def spectra(
     from rich.console import Console
     from rich.progress import Progress
 
-    from lineup_lab.evaluation.figures import write_spectra
-    from lineup_lab.evaluation.spectra import mean_spectra, relative_spectra
+    from lineup_lab.figures import write_spectra
+    from lineup_lab.spectra import mean_spectra, relative_spectra
 
     folders = _folders(directory, real)
     names = [folder.name for folder in folders]
@@ -129,8 +129,7 @@ def map_of_fingerprints(
     from rich.console import Console
 
     from lineup.evidence.fingerprint import open_extractor
-    from lineup_lab.evaluation.figures import write_map
-    from lineup_lab.evaluation.projection import Projection, points_from_fingerprints
+    from lineup_lab.figures import Projection, points_from_fingerprints, write_map
 
     folders = _folders(directory, real)
     with open_extractor(fingerprint, device=device, threads=threads) as extractor:
@@ -151,7 +150,7 @@ def map_of_fingerprints(
 
 def _folders(directory: Path, real: Sequence[str]) -> tuple[SourceFolder, ...]:
     """Return the sources; what is missing shows before any work."""
-    from lineup_lab.evaluation.dataset import check_names, source_folders_from_dir
+    from lineup_lab.dataset import check_names, source_folders_from_dir
 
     folders = source_folders_from_dir(directory)
     check_names("--real", real, [folder.name for folder in folders])

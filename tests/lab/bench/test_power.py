@@ -1,6 +1,6 @@
 import time
 
-from lineup_lab.bench.power import INA_GLOB, RAPL, PowerWatch, Sensor, find_sensor
+from lineup_lab.bench.harness import INA_GLOB, RAPL, PowerWatch, Sensor, find_sensor
 
 
 def test_a_jetsons_rail_is_volts_times_amperes(tmp_path):
@@ -36,7 +36,7 @@ def test_without_a_sensor_nothing_is_claimed(tmp_path, monkeypatch):
 
 
 def test_samples_become_mean_and_peak(monkeypatch):
-    monkeypatch.setattr("lineup_lab.bench.power.SAMPLE_INTERVAL_S", 0.001)
+    monkeypatch.setattr("lineup_lab.bench.harness.SAMPLE_INTERVAL_S", 0.001)
     values = iter([1.0, 3.0])
     with PowerWatch(Sensor("toy", lambda: next(values, 2.0))) as watch:
         time.sleep(0.1)

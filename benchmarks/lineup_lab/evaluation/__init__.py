@@ -1,1 +1,0 @@
-"""Published protocols and tie-correct metrics."""

@@ -1,1 +1,0 @@
-"""Fitting calibrations and classifiers on labelled images."""

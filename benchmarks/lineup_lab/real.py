@@ -1,0 +1,198 @@
+"""Real against generated: photographs against the images of each generator.
+
+The score of an image is the log likelihood ratio that the fingerprint bundle gives: a photograph
+against a generated image. For each generator the AUC of all photographs against its images; the
+overall figure is the mean over generators. Attacks change photographs and generated images alike:
+otherwise the compression itself would tell them apart. All shares here are in percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lineup.errors import UsageError
+from lineup.evidence.batch import (
+    DEFAULT_BATCH,
+    AnsweredFile,
+    FailedFile,
+    RowFunction,
+    TileCutter,
+    rows_from_paths,
+)
+from lineup.results import REAL
+from lineup.types import Float64Array
+from lineup_lab.dataset import ProtocolOptions, SourceFolder, check_names
+from lineup_lab.metrics import (
+    PERCENT,
+    auc,
+    bootstrap_counts,
+    bootstrap_interval,
+    resampled_aucs,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorResult:
+    """How well photographs are told from one generator's images.
+
+    Attributes:
+        auc: Of photographs against its images, percent.
+        called_real: Share of its images that are likelier photographs than not, percent.
+        images: How many of its images took part.
+    """
+
+    auc: float
+    called_real: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
+class RealResult:
+    """The outcome of the protocol.
+
+    Attributes:
+        generators: Figures per generator.
+        auc_mean: Mean over generators, percent.
+        auc_ci: 95 % bootstrap interval of `auc_mean` over images.
+        called_generated: Share of the photographs that are likelier generated than not, percent.
+        cllr_bits: Cost of the log likelihood ratios (Bruemmer and du Preez 2006), every generator
+            with the same weight: 0 for certainty, 1 for ratios that say nothing, more for ratios
+            that mislead.
+        photographs: How many photographs took part.
+    """
+
+    generators: Mapping[str, GeneratorResult]
+    auc_mean: float
+    auc_ci: tuple[float, float]
+    called_generated: float
+    cllr_bits: float
+    photographs: int
+
+    @property
+    def called_real(self) -> float:
+        """Mean over generators of the share of images that are likelier photographs, percent."""
+        return float(np.mean([one.called_real for one in self.generators.values()]))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredSources:
+    """Log likelihood ratios of images.
+
+    Attributes:
+        llrs: Per source, shape (images,), photograph against generated.
+        failures: Files that could not be used.
+        duplicates: Files left out because their content was there already.
+    """
+
+    llrs: Mapping[str, Float64Array]
+    failures: tuple[FailedFile, ...] = ()
+    duplicates: int = 0
+
+
+def generators_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
+    """Return the sources that are generators: all but the real ones.
+
+    Raises:
+        UsageError: No real source is named, one is not among `names`, or no generator is left.
+    """
+    hint = f"Sources: {', '.join(names)}."
+    if not real:
+        raise UsageError("No source of photographs is named.", hint=f"Name one: --real. {hint}")
+    check_names("--real", real, names)
+    generators = tuple(name for name in names if name not in real)
+    if not generators:
+        raise UsageError("Every source is --real, so that there is no generator.", hint=hint)
+    return generators
+
+
+def scored_sources(
+    folders: Sequence[SourceFolder],
+    cutter: TileCutter,
+    compute: RowFunction,
+    *,
+    batch: int = DEFAULT_BATCH,
+    on_file: Callable[[AnsweredFile | FailedFile], None] = lambda _: None,
+) -> ScoredSources:
+    """Score every image of every source; of equal files the first counts.
+
+    Args:
+        folders: The sources.
+        cutter: Cuts images into tiles, after an attack where there is one.
+        compute: Tiles of images to one log likelihood ratio each.
+        batch: Images per call of the model.
+        on_file: Called after each file, in order; for progress.
+
+    Raises:
+        UsageError: A source has no usable image.
+        BackendError: The model failed.
+    """
+    owners = [folder.name for folder in folders for _ in folder.paths]
+    paths = (path for folder in folders for path in folder.paths)
+    llrs: dict[str, list[float]] = {folder.name: [] for folder in folders}
+    failures, seen = [], set()
+    duplicates = 0
+    files = rows_from_paths(paths, cutter, compute, batch=batch)
+    for name, file in zip(owners, files, strict=True):
+        if isinstance(file, FailedFile):
+            failures.append(file)
+        elif file.sha256 in seen:
+            duplicates += 1
+        else:
+            seen.add(file.sha256)
+            llrs[name].append(float(file.row))
+        on_file(file)
+    for name, values in llrs.items():
+        if not values:
+            raise UsageError(f"No image of source {name!r} is usable.", hint="Take it out.")
+    return ScoredSources({n: np.array(v) for n, v in llrs.items()}, tuple(failures), duplicates)
+
+
+def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: ProtocolOptions) -> RealResult:
+    """Run the protocol.
+
+    Args:
+        llrs: Log likelihood ratios per source, photograph against generated, shape (images,).
+        options: See `ProtocolOptions`; all sources but the real ones are generators.
+
+    Raises:
+        UsageError: See `generators_from_names`.
+    """
+    names = generators_from_names(list(llrs), options.real)
+    photographs = np.concatenate([llrs[name] for name in options.real])
+    results = {
+        name: GeneratorResult(
+            auc=PERCENT * auc(photographs, llrs[name]),
+            called_real=PERCENT * float(np.mean(llrs[name] > 0)),
+            images=len(llrs[name]),
+        )
+        for name in names
+    }
+    generated = {name: llrs[name] for name in names}
+    sizes = {REAL: len(photographs)} | {name: len(rows) for name, rows in generated.items()}
+    means = [
+        np.mean(
+            [
+                resampled_aucs(photographs, rows, counts[REAL], counts[name])
+                for name, rows in generated.items()
+            ],
+            axis=0,
+        )
+        for counts in bootstrap_counts(sizes, seed=options.seed, resamples=options.resamples)
+    ]
+    return RealResult(
+        generators=results,
+        auc_mean=float(np.mean([one.auc for one in results.values()])),
+        auc_ci=bootstrap_interval(PERCENT * np.concatenate(means)),
+        called_generated=PERCENT * float(np.mean(photographs < 0)),
+        cllr_bits=_cllr_bits(photographs, list(generated.values())),
+        photographs=len(photographs),
+    )
+
+
+def _cllr_bits(photographs: Float64Array, generated: Sequence[Float64Array]) -> float:
+    missed = np.logaddexp(0, -photographs).mean()
+    false = np.mean([np.logaddexp(0, one).mean() for one in generated])
+    return float((missed + false) / (2 * np.log(2)))

@@ -1,0 +1,315 @@
+"""Outcomes of the protocols on fingerprints: one JSON document for machines, tables for people.
+
+Keys of the documents are an interface and stay as they are. Figures are percentages, 0..100; one
+without a meaning is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from types import MappingProxyType
+from typing import Any
+
+from rich.table import Table
+
+from lineup._version import __version__
+from lineup.results import REAL
+from lineup_lab.classification import ClassificationResult
+from lineup_lab.dataset import LabelledSource, ProtocolOptions, Split
+from lineup_lab.metrics import Figures
+from lineup_lab.real import RealResult, ScoredSources
+from lineup_lab.verification import ScoreRule, VerificationResult
+
+HEADS = {"accuracy": "accuracy", "top3": "top 3", "auroc_unknown": "AUROC", "oscr": "OSCR"}
+"""Heads of the figures in tables, in the order of the columns."""
+
+
+def figure_table(
+    title: str, heads: Sequence[str], *, left: Sequence[str] = (), **style: Any
+) -> Table:
+    """Return an empty table: the first column and those of `left` are names, the others figures."""
+    table = Table(title=title, title_justify="left", caption_justify="left", **style)
+    for index, head in enumerate(heads):
+        if index == 0 or head in left:
+            table.add_column(head, overflow="fold")
+        else:
+            table.add_column(head, justify="right")
+    return table
+
+
+def cell(value: float | None, digits: int = 1) -> str:
+    """Return a figure as text; "-" where it has no meaning."""
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def interval_text(interval: tuple[float, float]) -> str:
+    """Return "low to high"."""
+    return f"{interval[0]:.1f} to {interval[1]:.1f}"
+
+
+def intervals_caption(intervals: Mapping[str, tuple[float, float]]) -> str:
+    """Return the intervals of the figures that there are, in the order of the columns."""
+    found = [f"{head} {interval_text(intervals[k])}" for k, head in HEADS.items() if k in intervals]
+    return "95 % intervals: " + ", ".join(found)
+
+
+def document_from_verification(
+    result: VerificationResult,
+    sources: Sequence[LabelledSource],
+    options: ProtocolOptions,
+    *,
+    rule: ScoreRule = ScoreRule.MEAN,
+    fingerprint_digest: str,
+    seconds: float,
+    attacked: Mapping[str, VerificationResult] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the document of a verification; `auc_sd` is None where there is one other source.
+
+    Args:
+        result: The outcome.
+        sources: What it was computed from.
+        options: How it was computed.
+        rule: How a query was scored.
+        fingerprint_digest: Identity of the fingerprint bundle.
+        seconds: Wall time from the first file to the last figure.
+        attacked: The outcome per attack on the queries, such as "jpeg:90".
+    """
+    return {
+        "protocol": "verification",
+        **_verification_figures(result),
+        **_run(result.splits, sources, options, fingerprint_digest, seconds),
+        "pairs": {target: dict(aucs) for target, aucs in result.pairs.items()},
+        "rule": rule.value,
+        "attacks": {name: _verification_figures(one) for name, one in attacked.items()},
+    }
+
+
+def table_from_verification(result: VerificationResult) -> Table:
+    """Return one row per source; a real one has no AUC of its own and uses no support."""
+    table = figure_table(
+        "Verification: AUC in %, each source's queries against every other source's",
+        ("source", "AUC", "sd", "lowest", "against", "support", "queries"),
+        left=["against"],
+        caption=f"95 % interval of the mean over {result.query_count} queries: "
+        f"{interval_text(result.auc_ci)}",
+        show_footer=True,
+    )
+    footers = {"source": "mean", "AUC": cell(result.auc_mean), "queries": str(result.query_count)}
+    for column in table.columns:
+        column.footer = footers.get(str(column.header), "")
+    for name, split in result.splits.items():
+        target = result.targets.get(name)
+        queries = str(len(split.queries))
+        if target is None:
+            table.add_row(name, "-", "-", "-", "(only a negative)", "-", queries)
+        else:
+            figures = (cell(one) for one in (target.auc_mean, target.auc_sd, target.auc_min))
+            table.add_row(name, *figures, target.hardest, str(len(split.support)), queries)
+    return table
+
+
+def table_from_attacks(
+    clean: VerificationResult, attacked: Mapping[str, VerificationResult]
+) -> Table:
+    """Return one row per attack on the queries: mean AUC per source and overall."""
+    table = figure_table(
+        "Mean AUC in % after attacks on the queries; the support stays clean",
+        ("queries", *clean.targets, "mean", "95 % interval"),
+    )
+    for label, result in {"clean": clean, **attacked}.items():
+        aucs = (cell(target.auc_mean) for target in result.targets.values())
+        table.add_row(label, *aucs, cell(result.auc_mean), interval_text(result.auc_ci))
+    return table
+
+
+def document_from_classification(
+    result: ClassificationResult,
+    sources: Sequence[LabelledSource],
+    options: ProtocolOptions,
+    *,
+    unknown: Sequence[str],
+    classifier: Mapping[str, Any],
+    fingerprint_digest: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the document of a classification.
+
+    Args:
+        result: The outcome.
+        sources: What it was computed from.
+        options: How it was computed.
+        unknown: Sources that were unknown, or left out in turn; none for the closed set.
+        classifier: Settings of the classifier.
+        fingerprint_digest: Identity of the fingerprint bundle.
+        seconds: Wall time from the first file to the last figure.
+    """
+    return {
+        "protocol": "open-set" if unknown else "closed-set",
+        **_classification_figures(result),
+        **_run(result.splits, sources, options, fingerprint_digest, seconds),
+        "leave_one_out": bool(result.rounds),
+        "rounds": {name: _classification_figures(one) for name, one in result.rounds.items()},
+        "unknown": list(unknown),
+        "classifier": dict(classifier),
+    }
+
+
+def table_from_classification(result: ClassificationResult, real: Sequence[str]) -> Table:
+    """Return one row per source."""
+    keys = [key for key in HEADS if getattr(result.figures, key) is not None]
+    title = "Closed set: figures in %"
+    if result.rounds:
+        title = "Open set: figures in % with each source in turn left out as the unknown"
+    elif "oscr" in keys:
+        title = "Open set: figures in %, of unknown sources against all known queries"
+    table = figure_table(
+        title,
+        ("source", *(HEADS[key] for key in keys), "most often taken for", "queries"),
+        left=["most often taken for"],
+        caption=intervals_caption(result.intervals),
+        show_footer=True,
+    )
+    total = ("mean" if result.rounds else "all", *_cells(result.figures, keys), "")
+    for column, footer in zip(table.columns, (*total, str(result.query_count)), strict=True):
+        column.footer = footer
+    for name, part in result.per_source.items():
+        own_class = (REAL if name in real else name) if part.known else None
+        # When left out in turn, the answers of its own round.
+        answers = result.rounds.get(name, result).confusion[name]
+        wrong = {one: count for one, count in answers.items() if one != own_class and count}
+        most = max(wrong, key=wrong.__getitem__, default=None)
+        label = name if part.known or result.rounds else f"{name} (unknown)"
+        taken_for = "-" if most is None else f"{most} ({wrong[most]})"
+        table.add_row(label, *_cells(part.figures, keys), taken_for, str(part.queries))
+    return table
+
+
+def document_from_real(
+    results: Mapping[str, RealResult],
+    scored: Mapping[str, ScoredSources],
+    options: ProtocolOptions,
+    *,
+    fingerprint_digest: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return the document of real against generated.
+
+    Args:
+        results: The outcome per attack; the first is without one.
+        scored: What each was computed from.
+        options: How it was computed.
+        fingerprint_digest: Identity of the fingerprint bundle.
+        seconds: Wall time from the first file to the last figure.
+    """
+    clean, *attacked = results
+    return {
+        "protocol": "real",
+        **_real_figures(results[clean]),
+        "n": sum(len(llrs) for llrs in scored[clean].llrs.values()),
+        **_settings(options, fingerprint_digest, seconds),
+        "failed": len(scored[clean].failures),
+        "duplicates": scored[clean].duplicates,
+        "attacks": {name: _real_figures(results[name]) for name in attacked},
+    }
+
+
+def table_from_real(results: Mapping[str, RealResult]) -> Table:
+    """Return one column per attack: AUC of photographs against each generator."""
+    table = figure_table(
+        "Real against generated: AUC in % of photographs against each generator's images",
+        ("images", *results),
+        caption="false alarms: photographs that are likelier generated than not. "
+        "missed: generated images that are likelier photographs. "
+        "Cllr: 0 for certainty, 1 for ratios that say nothing.",
+    )
+    outcomes = list(results.values())
+    for name in outcomes[0].generators:
+        table.add_row(name, *(cell(one.generators[name].auc) for one in outcomes))
+    table.add_section()
+    table.add_row("mean", *(cell(one.auc_mean) for one in outcomes))
+    table.add_row("95 % interval", *(interval_text(one.auc_ci) for one in outcomes))
+    table.add_row("false alarms", *(f"{one.called_generated:.1f} %" for one in outcomes))
+    table.add_row("missed", *(f"{one.called_real:.1f} %" for one in outcomes))
+    table.add_row("Cllr", *(cell(one.cllr_bits, 2) for one in outcomes))
+    return table
+
+
+def _settings(options: ProtocolOptions, fingerprint_digest: str, seconds: float) -> dict[str, Any]:
+    return {
+        "seconds": seconds,
+        "unit": "percent",
+        "real": list(options.real),
+        "seed": options.seed,
+        "bootstrap": options.resamples,
+        "fingerprint": fingerprint_digest,
+        "lineup": __version__,
+    }
+
+
+def _run(
+    splits: Mapping[str, Split],
+    sources: Sequence[LabelledSource],
+    options: ProtocolOptions,
+    fingerprint_digest: str,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return how a protocol with a support was run."""
+    support = options.support
+    return {
+        "n": sum(len(split.queries) for split in splits.values()),
+        **_settings(options, fingerprint_digest, seconds),
+        "images": {
+            source.name: {
+                "support": len(splits[source.name].support),
+                "queries": len(splits[source.name].queries),
+                "failed": len(source.failures),
+                "duplicates": source.duplicate_count,
+                "ambiguous": source.ambiguous_count,
+            }
+            for source in sources
+        },
+        "support": support.value if support.is_share else int(support.value),
+        "failed": sum(len(source.failures) for source in sources),
+    }
+
+
+def _verification_figures(result: VerificationResult) -> dict[str, Any]:
+    return {
+        "sources": {
+            name: {"auc_mean": t.auc_mean, "auc_sd": t.auc_sd, "auc_min": t.auc_min}
+            for name, t in result.targets.items()
+        },
+        "auc_mean": result.auc_mean,
+        "auc_ci": list(result.auc_ci),
+    }
+
+
+def _classification_figures(result: ClassificationResult) -> dict[str, Any]:
+    return {
+        **asdict(result.figures),
+        **{f"{key}_ci": list(interval) for key, interval in result.intervals.items()},
+        "per_source": {
+            name: {
+                "role": "known" if part.known else "unknown",
+                **asdict(part.figures),
+                "n": part.queries,
+            }
+            for name, part in result.per_source.items()
+        },
+        "confusion": {name: dict(row) for name, row in result.confusion.items()},
+    }
+
+
+def _real_figures(result: RealResult) -> dict[str, Any]:
+    return {
+        "sources": {name: asdict(one) for name, one in result.generators.items()},
+        "auc_mean": result.auc_mean,
+        "auc_ci": list(result.auc_ci),
+        "photographs": {"called_generated": result.called_generated, "images": result.photographs},
+        "cllr_bits": result.cllr_bits,
+    }
+
+
+def _cells(figures: Figures, keys: Sequence[str]) -> tuple[str, ...]:
+    return tuple(cell(getattr(figures, key)) for key in keys)

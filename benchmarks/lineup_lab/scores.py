@@ -1,0 +1,296 @@
+"""Raw scores of labelled images and what they cost: computed once, whatever is made of them.
+
+Calibration, ablations and sweeps differ in what they make of the scores, not in the scores. Every
+image has one row per procedure, kept in a file of JSON lines: a run that was killed goes on where
+it ended, and rows of another run (other models, gallery or options) stay in the file and are not
+used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from lineup.attribution.engine import Attribution
+from lineup.attribution.options import AttributionOptions
+from lineup.engine import FINGERPRINT_EVIDENCE
+from lineup.errors import ImageError, UsageError
+from lineup.evidence.resynthesis_cost import FINGERPRINT, LOAD
+from lineup.evidence.resynthesis_options import ResynthesisOptions
+from lineup.files import sha256_from_bytes
+from lineup.imaging.decode import bytes_from_path, image_from_bytes
+from lineup.results import Evidence
+from lineup.types import RgbImage
+from lineup_lab.dataset import SourceFolder
+
+PROMPTS_FILE = "prompts.json"
+
+FINGERPRINTS_OF_PICTURES = "fingerprint of resyntheses"
+"""Stage, apart from the fingerprint of the query."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage cost for one image.
+
+    Attributes:
+        ms: Time, in milliseconds.
+        calls: Calls of its model.
+        items: What came out.
+        cached: What an earlier run had made.
+    """
+
+    ms: float
+    calls: int = 1
+    items: int = 1
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RawScores:
+    """The raw evidence of one image.
+
+    Attributes:
+        path: The file, as found.
+        source: Its folder's name.
+        run: Identity of what computed it.
+        sha256: Hash of the file; None when it could not be read.
+        evidence: Raw scores; ratios only where the evidence has a rule of its own.
+        caption: What the resyntheses were made from.
+        stages: Cost per stage.
+        graph_runs: Runs per graph inside of the generators.
+        seconds: Decoding left out, everything else.
+        is_cold: Whether a model was loaded meanwhile.
+        error: Why there are no scores; None when there are.
+    """
+
+    path: str
+    source: str
+    run: str
+    sha256: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    caption: str | None = None
+    stages: Mapping[str, StageRecord] = field(default_factory=dict)
+    graph_runs: Mapping[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    is_cold: bool = False
+    error: str | None = None
+
+    @property
+    def key(self) -> str:
+        """`<source>/<file name>`, as in the table of prompts."""
+        return f"{self.source}/{Path(self.path).name}"
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing came from a cache, so that `seconds` is what a verdict costs."""
+        return not any(stage.cached for stage in self.stages.values())
+
+
+def timed_rows(rows: Sequence[RawScores]) -> list[RawScores]:
+    """Return the rows whose time is that of a verdict: nothing cached and, if any, none cold."""
+    fresh = [row for row in rows if row.is_fresh]
+    return [row for row in fresh if not row.is_cold] or fresh
+
+
+class ScoreFile:
+    """A file of raw scores that grows image by image.
+
+    Args:
+        path: Created by the first row; None keeps rows in memory only.
+
+    Raises:
+        UsageError: The file holds something else, or cannot be read.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._rows: dict[tuple[str, str], RawScores] = {}
+        if path is not None and path.exists():
+            self._read(path)
+
+    def get(self, run: str, path: Path) -> RawScores | None:
+        """Return the row of an image; None when there is none of this run, or it failed."""
+        row = self._rows.get((run, str(path)))
+        return None if row is None or row.error is not None else row
+
+    def add(self, row: RawScores) -> None:
+        """Keep a row, on disk before the next image begins.
+
+        Raises:
+            UsageError: The file cannot be written.
+        """
+        self._rows[row.run, row.path] = row
+        if self.path is None:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as stream:
+                stream.write(msgspec.json.encode(row) + b"\n")
+        except OSError as error:
+            raise UsageError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+
+    def _read(self, path: Path) -> None:
+        try:
+            with path.open("r+b") as stream:
+                end = 0
+                for number, line in enumerate(stream, start=1):
+                    if not line.endswith(b"\n"):
+                        break  # the run was killed while it wrote this row
+                    row = _row_from_line(path, number, line)
+                    self._rows[row.run, row.path] = row
+                    end += len(line)
+                stream.truncate(end)
+        except OSError as error:
+            raise UsageError(f"Cannot read {path}: {error.strerror or error}.") from error
+
+
+class ScoringEngine(Protocol):
+    """What computes the evidence of one image."""
+
+    def attribution(
+        self, pixels: RgbImage, *, options: AttributionOptions, query_sha256: str | None
+    ) -> Attribution:
+        """Return the evidence of an image."""
+
+    def run_id(self, options: AttributionOptions) -> str:
+        """Return what changes when the evidence does."""
+
+
+def raw_scores(
+    folders: Sequence[SourceFolder],
+    engine: ScoringEngine,
+    options: AttributionOptions,
+    store: ScoreFile,
+    *,
+    prompts: Mapping[str, str] | None = None,
+) -> Iterator[RawScores]:
+    """Yield the raw scores of every image of every folder, computed or stored.
+
+    Args:
+        folders: The sources.
+        engine: Computes evidence.
+        options: Which evidence, and how.
+        store: Where rows are looked up and kept.
+        prompts: True prompt per `<source>/<file name>`; images without one are captioned.
+
+    Raises:
+        UsageError: The rows cannot be written.
+        BackendError: A model failed.
+    """
+    run = engine.run_id(options)
+    for folder in folders:
+        for path in folder.paths:
+            prompt = (prompts or {}).get(f"{folder.name}/{path.name}")
+            key = run if prompt is None else sha256_from_bytes(f"{run}\n{prompt}".encode())[:12]
+            row = store.get(key, path)
+            if row is None:
+                row = _computed(path, folder.name, key, engine, _with_prompt(options, prompt))
+                store.add(row)
+            yield row
+
+
+def distinct_rows(
+    rows: Sequence[RawScores], on_dropped: Callable[[RawScores, str], None]
+) -> list[RawScores]:
+    """Return the rows with scores, each content once; content of two sources has no known origin.
+
+    Args:
+        rows: Of one run.
+        on_dropped: Told every row that is left out, and why.
+    """
+    sources: dict[str, set[str]] = {}
+    for row in rows:
+        if row.sha256 is not None:
+            sources.setdefault(row.sha256, set()).add(row.source)
+    kept: dict[str, RawScores] = {}
+    for row in rows:
+        if row.error is not None or row.sha256 is None:
+            on_dropped(row, row.error or "no content")
+        elif len(sources[row.sha256]) > 1:
+            on_dropped(row, f"also in {', '.join(sorted(sources[row.sha256] - {row.source}))}")
+        elif kept.setdefault(row.sha256, row) is not row:
+            on_dropped(row, "duplicate")
+    return list(kept.values())
+
+
+def prompts_from_dir(root: Path) -> dict[str, str]:
+    """Read `prompts.json`: true prompt per `<source>/<file name>`; empty when there is none.
+
+    Raises:
+        UsageError: The file is not such a table.
+    """
+    path = root / PROMPTS_FILE
+    if not path.exists():
+        return {}
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not a JSON file: {error}") from error
+    if not isinstance(table, dict) or not all(isinstance(one, str) for one in table.values()):
+        raise UsageError(
+            f"{path} is not a table of prompts.",
+            hint='Expected: {"<source>/<file name>": "prompt", ...}',
+        )
+    return table
+
+
+def _computed(
+    path: Path, source: str, run: str, engine: ScoringEngine, options: AttributionOptions
+) -> RawScores:
+    try:
+        data = bytes_from_path(path)
+        image = image_from_bytes(data)
+    except ImageError as error:
+        return RawScores(path=str(path), source=source, run=run, error=error.message)
+    sha256 = sha256_from_bytes(data)
+    found = engine.attribution(image.pixels, options=options, query_sha256=sha256)
+    evidence = {one.name: one for one in found.verdict.evidence}
+    stages = {"preprocess": StageRecord(found.preprocess_ms), "fuse": StageRecord(found.fuse_ms)}
+    if FINGERPRINT_EVIDENCE in evidence:
+        cost_ms = evidence[FINGERPRINT_EVIDENCE].cost_ms
+        stages[FINGERPRINT] = StageRecord(cost_ms - found.preprocess_ms)
+    graph_runs: dict[str, int] = {}
+    is_cold = False
+    if found.resynthesis is not None:
+        evidence |= {one.name: one for one in found.resynthesis.evidence}  # without ratios
+        cost = found.resynthesis.cost
+        graph_runs = dict(cost.graph_runs)
+        is_cold = any(one.graph == LOAD for one in cost.graphs)
+        for one in cost.stages:
+            name = FINGERPRINTS_OF_PICTURES if one.stage == FINGERPRINT else one.stage
+            stages[name] = StageRecord(1e3 * one.seconds, one.calls, one.items, one.cached)
+    return RawScores(
+        path=str(path),
+        source=source,
+        run=run,
+        sha256=sha256,
+        evidence=tuple(replace(one, notes=()) for one in evidence.values()),
+        caption=found.verdict.caption,
+        stages=stages,
+        graph_runs=graph_runs,
+        seconds=(found.preprocess_ms + found.inference_ms + found.fuse_ms) / 1e3,
+        is_cold=is_cold,
+    )
+
+
+def _with_prompt(options: AttributionOptions, prompt: str | None) -> AttributionOptions:
+    if prompt is None:
+        return options
+    settings = options.resynthesis or ResynthesisOptions()
+    return replace(options, resynthesis=replace(settings, prompt=prompt))
+
+
+def _row_from_line(path: Path, number: int, line: bytes) -> RawScores:
+    try:
+        return msgspec.json.decode(line, type=RawScores)
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"{path}: line {number} is not a row of raw scores: {error}",
+            hint="Move the file away to compute everything anew.",
+        ) from error
