@@ -90,18 +90,12 @@ class Runner(ClosesOnExit):
     def run_resident(
         self, feeds: Mapping[str, Value], resident: Collection[str]
     ) -> dict[str, Value]:
-        """Run the graph once, for a caller that feeds some of the outputs to a graph again.
+        """As `run`, for a caller that feeds some of the outputs to a graph again.
 
         Args:
             feeds: As `run` takes them.
             resident: Names of outputs that need not come to the host. A backend that can leaves
                 them on its device; on a CPU, and in backends that cannot, they are arrays.
-
-        Returns:
-            One freshly allocated value per output, by name.
-
-        Raises:
-            BackendError: As `run` does.
         """
         self._check(feeds)
         return self._run(feeds, resident)

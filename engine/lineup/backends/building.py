@@ -92,15 +92,9 @@ def build_with_tensorrt(
     for role, graph in bundle.manifest.graphs.items():
         profile = profile_from_graph(graph, options)
         key = engine_key(bundle, role, api, options, profile, capability)
-        cached = None if rebuild else cache.find(key)
-        if cached is not None:
-            yield BuiltGraph(role, cached, was_cached=True)
-            continue
         progress = None if progress_of is None else progress_of(role)
         build = partial(build_engine, api, bundle.graph_path(role), profile, options, progress)
-        compile_to = partial(_write_plan, build)
-        added = cache.add(key, bundle=bundle.manifest.name, role=role, compile_to=compile_to)
-        yield BuiltGraph(role, added)
+        yield _found_or_added(cache, key, bundle, role, partial(_write_plan, build), rebuild)
 
 
 def build_for_cpu(
@@ -124,15 +118,8 @@ def build_for_cpu(
         if policy_from_graph(graph) is not WeightPolicy.MAPPED:
             yield BuiltGraph(role, None)
             continue
-        key = cpu_key(graph)
-        cached = None if rebuild else cache.find(key)
-        if cached is not None:
-            yield BuiltGraph(role, cached, was_cached=True)
-            continue
-        _require_room(bundle, role, cache.folder)
-        compile_to = partial(_write_optimised, bundle.graph_path(role))
-        added = cache.add(key, bundle=bundle.manifest.name, role=role, compile_to=compile_to)
-        yield BuiltGraph(role, added)
+        compile_to = partial(_write_optimised, bundle, role)
+        yield _found_or_added(cache, cpu_key(graph), bundle, role, compile_to, rebuild)
 
 
 def policy_from_graph(graph: Graph) -> WeightPolicy:
@@ -239,14 +226,30 @@ def _with_defaults(options: BuildOptions, manifest: Manifest) -> BuildOptions:
     return replace(options, axes={**native, **options.axes})
 
 
+def _found_or_added(
+    cache: GraphCache,
+    key: GraphKey,
+    bundle: Bundle,
+    role: str,
+    compile_to: Callable[[Path], Path],
+    rebuild: bool,
+) -> BuiltGraph:
+    cached = None if rebuild else cache.find(key)
+    if cached is not None:
+        return BuiltGraph(role, cached, was_cached=True)
+    added = cache.add(key, bundle=bundle.manifest.name, role=role, compile_to=compile_to)
+    return BuiltGraph(role, added)
+
+
 def _write_plan(build: Callable[[], Any], folder: Path) -> Path:
     with memoryview(build()) as content:
         (folder / PLAN_NAME).write_bytes(content)
     return folder / PLAN_NAME
 
 
-def _write_optimised(source: Path, folder: Path) -> Path:
-    target = folder / GRAPH_NAME
+def _write_optimised(bundle: Bundle, role: str, folder: Path) -> Path:
+    _require_room(bundle, role, folder)
+    source, target = bundle.graph_path(role), folder / GRAPH_NAME
     options = ort.SessionOptions()
     options.log_severity_level = FATAL_ONLY
     options.optimized_model_filepath = str(target)
@@ -267,12 +270,11 @@ def _write_optimised(source: Path, folder: Path) -> Path:
 
 def _require_room(bundle: Bundle, role: str, folder: Path) -> None:
     """Refuse before minutes are spent: what is written is about as large as the weights."""
-    folder.mkdir(parents=True, exist_ok=True)
     needed = sum(one.size_bytes for one in bundle.manifest.graphs[role].weights) + _SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BackendError(
-            f"{folder}: {needed / 1e9:.1f} GB are needed for {bundle.manifest.name} {role}, "
+            f"{needed / 1e9:.1f} GB are needed to keep {bundle.manifest.name} {role} optimised, "
             f"{free / 1e9:.1f} GB are free.",
             hint="Make room, or set LINEUP_HOME to a folder with more.",
         )

@@ -131,39 +131,22 @@ def providers_from_device(
         # The fp32 islands are there for their precision; TF32 would keep 10 of 23 mantissa bits.
         "use_tf32": "0",
     }
-    name = _PROVIDER_FROM_KIND[DeviceKind.CUDA]
+    cuda = (_PROVIDER_FROM_KIND[DeviceKind.CUDA], cuda_options)
     if device.kind is DeviceKind.CUDA:
-        return [(name, cuda_options | _if(options.cuda_graphs, {"enable_cuda_graph": "1"})), cpu]
-    return [
-        (_PROVIDER_FROM_KIND[DeviceKind.TENSORRT], _tensorrt_options(device, options.cache_dir)),
-        (name, cuda_options),
-        cpu,
-    ]
-
-
-def _tensorrt_options(device: Device, cache_dir: Path | None) -> dict[str, str]:
-    """Return options of ONNX Runtime's TensorRT provider.
-
-    Its CUDA graphs are left off: older releases record one for a session, whatever the shapes.
-    """
-    return {
+        if options.cuda_graphs:
+            cuda_options["enable_cuda_graph"] = "1"
+        return [cuda, cpu]
+    # CUDA graphs are left off: older releases record one for a session, whatever the shapes.
+    tensorrt_options = {
         "device_id": str(device.index),
         # Subgraphs of a session run one after the other, in the same scratch memory.
         "trt_context_memory_sharing_enable": "1",
-        **_if(
-            cache_dir is not None,
-            {
-                "trt_engine_cache_enable": "1",
-                "trt_engine_cache_path": str(cache_dir),
-                "trt_timing_cache_enable": "1",
-                "trt_timing_cache_path": str(cache_dir),
-            },
-        ),
     }
-
-
-def _if(condition: bool, options: dict[str, str]) -> dict[str, str]:
-    return options if condition else {}
+    if options.cache_dir is not None:
+        for kind in ("engine", "timing"):
+            tensorrt_options[f"trt_{kind}_cache_enable"] = "1"
+            tensorrt_options[f"trt_{kind}_cache_path"] = str(options.cache_dir)
+    return [(_PROVIDER_FROM_KIND[DeviceKind.TENSORRT], tensorrt_options), cuda, cpu]
 
 
 def session_options_from(options: RuntimeOptions, device: Device) -> ort.SessionOptions:

@@ -37,9 +37,6 @@ class Range:
                 hint="Write MIN:MAX or MIN:OPT:MAX, e.g. 1:4.",
             )
 
-    def __str__(self) -> str:
-        return f"{self.minimum}:{self.optimum}:{self.maximum}"
-
 
 def range_from_text(text: str) -> Range:
     """Parse `N`, `MIN:MAX` (optimum: the maximum) or `MIN:OPT:MAX`.
