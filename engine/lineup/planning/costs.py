@@ -50,7 +50,7 @@ class ModelCost:
     """What one model costs.
 
     Runs of large graphs take their memory from the arena that all models share
-    (`lineup.backends.arena`): what one of them needed stays with the process.
+    (`lineup.backends.onnxrt.ARENA_BYTES`): what one of them needed stays with the process.
 
     Attributes:
         name: Name of its bundle.
