@@ -95,7 +95,8 @@ class FreedMemory:
 
 LITTLE = FreedMemory(2**20, 2**22)
 """For processes whose memory is planned. SD-Turbo's denoiser, where it computes outside
-`lineup.backends.onnxrt.ARENA_BYTES`: at most 167 MiB, 8.4 s for the first step and 5.4 s for the next."""
+the arena of `lineup.backends.onnxrt`: at most 167 MiB, 8.4 s for the first step and 5.4 s for the
+next."""
 
 SOME = FreedMemory(2**23, 2**25)
 """For large models otherwise. SD-Turbo's denoiser, likewise: at most 488 MiB in the first step,
