@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lineup.bundles.external import external_locations
 from lineup.bundles.manifest import (
@@ -16,11 +18,24 @@ from lineup.bundles.manifest import (
     FileRecord,
     Graph,
     Manifest,
+    path_text_problem,
 )
 from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
-from lineup.files import sha256_from_bytes, sha256_from_file
+from lineup.files import sha256_from_bytes, sha256_from_file, write_atomic
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 WEIGHTS_FOLDER = "weights"
+
+LARGE_BYTES = 2**20
+"""Smaller files are hashed every time; that takes milliseconds."""
+
+SETTLED_NS = 2 * 10**9
+"""A file that changed less than this ago may change again within one tick of the system's clock."""
+
+State: TypeAlias = list[int]
+Entries: TypeAlias = dict[str, tuple[State, str]]
 
 Hash: TypeAlias = Callable[[Path], str]
 
@@ -87,6 +102,25 @@ class Bundle:
             )
         return value
 
+    def tokenizer(self, path: str) -> Tokenizer:
+        """Return a tokenizer.
+
+        Args:
+            path: One of the bundle's files, a tokenizer.json of Hugging Face's tokenizers library.
+
+        Raises:
+            BundleFormatError: The file is not a tokenizer.
+        """
+        # Not every bundle has one.
+        from tokenizers import Tokenizer  # noqa: PLC0415
+
+        try:
+            return Tokenizer.from_file(str(self.path / path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise BundleFormatError(
+                f"{self.path / path}: not a tokenizer: {error}", hint="Export the bundle again."
+            ) from error
+
 
 @dataclass(frozen=True, slots=True)
 class FileCheck:
@@ -106,7 +140,7 @@ def open_bundle(path: Path, sha256: Hash = sha256_from_file) -> Bundle:
 
     Args:
         path: The bundle's folder.
-        sha256: Returns the hex SHA-256 of a file; see `lineup.bundles.verified`.
+        sha256: Returns the hex SHA-256 of a file; see `VerifiedFiles`.
 
     Raises:
         BundleNotFoundError: There is no such folder, or it holds no manifest.
@@ -132,19 +166,15 @@ def read_bundle(path: Path) -> tuple[Path, Manifest]:
         BundleError: As `open_bundle`, short of what concerns the other files.
     """
     root = path.expanduser().resolve()
-    if not root.is_dir():
+    if not (root / MANIFEST_NAME).is_file():
+        why = f"it has no {MANIFEST_NAME}" if root.is_dir() else "no such folder"
         raise BundleNotFoundError(
-            f"{path} is not a bundle: no such folder.",
+            f"{path} is not a bundle: {why}.",
             hint="`lineup models list` shows the bundles that exist.",
         )
     problem = _path_problem(root, MANIFEST_NAME)
-    if problem is not None and (root / MANIFEST_NAME).exists():
+    if problem is not None:
         raise BundleIntegrityError(f"{root}: {MANIFEST_NAME}: {problem}")
-    if not (root / MANIFEST_NAME).is_file():
-        raise BundleNotFoundError(
-            f"{path} is not a bundle: it has no {MANIFEST_NAME}.",
-            hint="`lineup models list` shows the bundles that exist.",
-        )
     return root, MANIFEST.read(root / MANIFEST_NAME)
 
 
@@ -158,16 +188,15 @@ def file_checks(
         manifest: Its manifest.
         sha256: Returns the hex SHA-256 of a file.
     """
-    placed = {
-        record.path: problem
-        for graph in manifest.graphs.values()
-        for record, problem in _placement(graph)
-    }
+    weights = {record for graph in manifest.graphs.values() for record in graph.weights}
     for record in manifest.records():
-        problem = _content_problem(root, record, sha256) or placed.get(record.path)
-        graphs = [graph for graph in manifest.graphs.values() if graph.file == record]
-        for graph in graphs:
-            problem = problem or _reference_problem(root, graph)
+        problem = _content_problem(root, record, sha256)
+        if record in weights and record.path != weight_location(record.sha256):
+            location = weight_location(record.sha256)
+            problem = problem or f"weights have to lie at the address of their content, {location}"
+        for graph in manifest.graphs.values():
+            if graph.file == record:
+                problem = problem or _reference_problem(root, graph)
         yield FileCheck(record.path, problem)
 
 
@@ -178,6 +207,11 @@ def content_digest(manifest: Manifest) -> str:
     changes results.
     """
     hashes = {record.path: record.sha256 for record in manifest.files}
+
+    def section(name: str) -> dict[str, Any] | None:
+        value = getattr(manifest, name)
+        return None if value is None else asdict(value)
+
     content = {
         "kind": manifest.kind,
         "graphs": {
@@ -187,13 +221,12 @@ def content_digest(manifest: Manifest) -> str:
         "files": sorted(hashes.values()),
         "tokenizer": None if manifest.tokenizer is None else hashes[manifest.tokenizer],
         "preprocess": manifest.preprocess.given(),
-        "fingerprint": None if manifest.fingerprint is None else asdict(manifest.fingerprint),
-        "generation": None if manifest.generation is None else asdict(manifest.generation),
+        "fingerprint": section("fingerprint"),
+        "generation": section("generation"),
         "scheduler": manifest.scheduler,
     }
-    sections = {"captioner": manifest.captioner, "encoder": manifest.encoder}
     # Only where they are: the digest of other kinds is older than these sections.
-    content |= {name: asdict(one) for name, one in sections.items() if one is not None}
+    content |= {name: section(name) for name in ("captioner", "encoder") if section(name)}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return sha256_from_bytes(canonical.encode("ascii"))
 
@@ -216,21 +249,6 @@ def _content_problem(root: Path, record: FileRecord, sha256: Hash) -> str | None
     return None
 
 
-def path_text_problem(text: str) -> str | None:
-    """Return why a path must not stand in a manifest, None when it may; looks at no file."""
-    # The same on every system: a bundle that is refused on Windows is refused here.
-    if "\\" in text or ":" in text:
-        return "the path has a backslash or a drive letter; expected forward slashes"
-    parts = text.split("/")
-    if parts[0] == "":
-        return "the path is absolute; expected one inside of the bundle"
-    if ".." in parts:
-        return "the path leaves the bundle with '..'"
-    if not all(parts) or "." in parts:
-        return "the path has an empty or '.' part"
-    return None
-
-
 def _path_problem(root: Path, text: str) -> str | None:
     """Return why a path does not name a regular file inside of the bundle, None when it does."""
     problem = path_text_problem(text)
@@ -249,19 +267,11 @@ def _path_problem(root: Path, text: str) -> str | None:
     return None
 
 
-def _placement(graph: Graph) -> Iterator[tuple[FileRecord, str]]:
-    """Yield the files of a graph that lie where they must not."""
-    if "/" in graph.file.path:
-        # External data is looked up next to the graph.
-        yield graph.file, "a graph has to lie at the top of the bundle"
-    for weight in graph.weights:
-        expected = weight_location(weight.sha256)
-        if weight.path != expected:
-            yield weight, f"weights have to lie at the address of their content, {expected}"
-
-
 def _reference_problem(root: Path, graph: Graph) -> str | None:
     """Return why the external data that a graph asks for is not what was verified."""
+    if "/" in graph.file.path:
+        # External data is looked up next to the graph.
+        return "a graph has to lie at the top of the bundle"
     try:
         wanted = external_locations(root / graph.file.path)
     except BundleError as error:
@@ -271,3 +281,69 @@ def _reference_problem(root: Path, graph: Graph) -> str | None:
     if strangers:
         return f"the graph refers to {strangers[0]!r}, which is not among its weights"
     return None
+
+
+class VerifiedFiles:
+    """Hashes of large files that were computed before and hold until the file is touched.
+
+    Reading the weights of three large generators to hash them takes longer than drawing with them,
+    and pushes what is mapped out of memory. A file counts as untouched while its inode, size, time
+    of change and time of the inode's change stay the same. The last one (on Windows, where it means
+    something else, the one before it) is set by the system alone, so what alters a file shows,
+    whatever it does to the other times. `lineup models verify` reads everything all the same.
+
+    The record is read when a `with` block begins and written when it ends; a damaged or missing one
+    costs time, nothing else.
+
+    Args:
+        record: A JSON file, made when the first large file was hashed.
+    """
+
+    def __init__(self, record: Path) -> None:
+        self._record = record
+        self._known: Entries = {}
+        self._new: Entries = {}
+
+    def __enter__(self) -> VerifiedFiles:
+        self._known, self._new = self._read(), {}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._new:
+            return
+        # Two processes that write at a time lose each other's lines, and hash once more.
+        known = {name: one for name, one in self._read().items() if Path(name).exists()}
+        with suppress(OSError):  # a home that cannot be written to costs time only
+            write_atomic(self._record, json.dumps(known | self._new).encode())
+
+    def sha256(self, path: Path) -> str:
+        """Return the hex SHA-256 of a file, read only if it is small, new or was touched.
+
+        Args:
+            path: Absolute.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        if path.stat().st_size < LARGE_BYTES:
+            return sha256_from_file(path)
+        state = _state(path)
+        known = self._known.get(str(path))
+        if known is not None and known[0] == state:
+            return known[1]
+        found = sha256_from_file(path)
+        if _state(path) == state and time.time_ns() - max(state[-2:]) > SETTLED_NS:
+            self._new[str(path)] = (state, found)
+        return found
+
+    def _read(self) -> Entries:
+        try:
+            content = json.loads(self._record.read_bytes())
+            return {str(name): (list(entry[0]), str(entry[1])) for name, entry in content.items()}
+        except (OSError, ValueError, TypeError, AttributeError, LookupError):
+            return {}
+
+
+def _state(path: Path) -> State:
+    found = path.stat()
+    return [found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]

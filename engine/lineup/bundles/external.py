@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lineup.errors import BundleFormatError
@@ -34,15 +35,15 @@ _CHILDREN: dict[str, dict[int, str]] = {
         23: "SparseTensorProto",
     },
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
-    "TensorProto": {13: "StringStringEntryProto"},
 }
 """Message type -> field number -> message type, for every way from a model to a tensor."""
 
-_ENTRY = "StringStringEntryProto"
 _OPERATOR_SET = 8
 """Field of ModelProto: domain and version of the operators it uses."""
 
-_DATA_TYPE = 2
+_DATA_TYPE, _EXTERNAL_DATA = 2, 13
+"""Fields of TensorProto."""
+
 _FLOATING = frozenset({1, 10, 11, 16})
 """TensorProto.DataType: float, float16, double, bfloat16."""
 
@@ -55,43 +56,30 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 def external_locations(path: Path) -> frozenset[str]:
     """Return the names of all external data that an ONNX file refers to.
 
-    Args:
-        path: The ONNX file.
-
     Raises:
         BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
     """
-    try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            return frozenset(_locations(m))
-    except (ValueError, IndexError) as error:
-        raise BundleFormatError(
-            f"{path}: not an ONNX graph: {error}", hint="Export the bundle again."
-        ) from error
+    with _mapped(path) as data:
+        return frozenset(
+            data[start:end].decode("utf-8")
+            for tensor in _tensors(data)
+            for start, end in _locations(data, *tensor)
+        )
 
 
 def operator_domains(path: Path) -> frozenset[str]:
     """Return the domains of a graph's operators; "" is ONNX itself.
 
-    Args:
-        path: The ONNX file.
-
     Raises:
         BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
     """
-    try:
-        with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            return frozenset(
-                next(
-                    (m[c:d].decode("utf-8") for key, c, d in _byte_fields(m, a, b) if key == 1), ""
-                )
-                for number, a, b in _byte_fields(m, 0, len(m))
-                if number == _OPERATOR_SET
-            )
-    except (ValueError, IndexError) as error:
-        raise BundleFormatError(
-            f"{path}: not an ONNX graph: {error}", hint="Export the bundle again."
-        ) from error
+    with _mapped(path) as data:
+        sets = [
+            {key: data[a:b].decode("utf-8") for key, a, b in _byte_fields(data, start, end)}
+            for number, start, end in _byte_fields(data, 0, len(data))
+            if number == _OPERATOR_SET
+        ]
+        return frozenset(one.get(1, "") for one in sets)
 
 
 def structure_digest(path: Path) -> str:
@@ -100,64 +88,47 @@ def structure_digest(path: Path) -> str:
     The values and file names of floating-point constants are left out; integer constants, which
     hold shapes and indices, belong to the structure.
 
-    Args:
-        path: The ONNX file.
-
     Raises:
         BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
     """
     digest = hashlib.sha256()
+    with _mapped(path) as data:
+        at = 0
+        for start, end in sorted(_weight_ranges(data)):
+            digest.update(data[at:start])
+            at = end
+        digest.update(data[at:])
+    return digest.hexdigest()
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    """Yield the content of an ONNX file; what is wrong with it becomes a BundleFormatError."""
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as m:
-            at = 0
-            for start, end in sorted(_weight_ranges(m)):
-                digest.update(m[at:start])
-                at = end
-            digest.update(m[at:])
+            yield m
     except (ValueError, IndexError) as error:
         raise BundleFormatError(
             f"{path}: not an ONNX graph: {error}", hint="Export the bundle again."
         ) from error
-    return digest.hexdigest()
 
 
 def _weight_ranges(data: mmap.mmap) -> Iterator[tuple[int, int]]:
     """Yield where the values of floating-point constants, or the names of their files, lie."""
     for start, end in _tensors(data):
-        if _int_field(data, start, end, _DATA_TYPE) not in _FLOATING:
-            continue
-        for number, a, b in _byte_fields(data, start, end):
-            if number in _VALUE_FIELDS:
-                yield a, b
-            elif _CHILDREN["TensorProto"].get(number) == _ENTRY:
-                pairs = {key: (c, d) for key, c, d in _byte_fields(data, a, b)}
-                if 1 in pairs and data[slice(*pairs[1])] == b"location" and 2 in pairs:
-                    yield pairs[2]
+        if _int_field(data, start, end, _DATA_TYPE) in _FLOATING:
+            fields = _byte_fields(data, start, end)
+            yield from ((a, b) for number, a, b in fields if number in _VALUE_FIELDS)
+            yield from _locations(data, start, end)
 
 
 def _tensors(data: mmap.mmap) -> Iterator[tuple[int, int]]:
+    """Yield start and end of every tensor of a model."""
     pending = [("ModelProto", 0, len(data))]
     while pending:
         message, start, end = pending.pop()
         if message == "TensorProto":
             yield start, end
-            continue
-        children = _CHILDREN.get(message, {})
-        pending += [
-            (children[number], a, b)
-            for number, a, b in _byte_fields(data, start, end)
-            if number in children
-        ]
-
-
-def _locations(data: mmap.mmap) -> Iterator[str]:
-    pending = [("ModelProto", 0, len(data))]
-    while pending:
-        message, start, end = pending.pop()
-        if message == _ENTRY:
-            pairs = {number: data[a:b] for number, a, b in _byte_fields(data, start, end)}
-            if pairs.get(1) == b"location":
-                yield pairs.get(2, b"").decode("utf-8")
             continue
         children = _CHILDREN[message]
         pending += [
@@ -165,6 +136,15 @@ def _locations(data: mmap.mmap) -> Iterator[str]:
             for number, a, b in _byte_fields(data, start, end)
             if number in children
         ]
+
+
+def _locations(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where the names of the files of the tensor at start..end lie."""
+    for number, first, last in _byte_fields(data, start, end):
+        if number == _EXTERNAL_DATA:
+            entry = {key: (a, b) for key, a, b in _byte_fields(data, first, last)}
+            if 1 in entry and data[slice(*entry[1])] == b"location":
+                yield entry.get(2, (last, last))
 
 
 def _byte_fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -249,6 +249,21 @@ class Manifest:
         return sum(record.size_bytes for record in self.records())
 
 
+def path_text_problem(text: str) -> str | None:
+    """Return why a path must not stand in a manifest, None when it may; looks at no file."""
+    # The same on every system: a bundle that is refused on Windows is refused here.
+    if "\\" in text or ":" in text:
+        return "the path has a backslash or a drive letter; expected forward slashes"
+    parts = text.split("/")
+    if parts[0] == "":
+        return "the path is absolute; expected one inside of the bundle"
+    if ".." in parts:
+        return "the path leaves the bundle with '..'"
+    if not all(parts) or "." in parts:
+        return "the path has an empty or '.' part"
+    return None
+
+
 _SECTIONS = {
     BundleKind.FINGERPRINT: ("fingerprint",),
     BundleKind.ENCODER: ("encoder",),

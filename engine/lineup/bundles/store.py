@@ -26,12 +26,12 @@ from lineup.bundles.bundle import (
     WEIGHTS_FOLDER,
     Bundle,
     FileCheck,
+    VerifiedFiles,
     file_checks,
     open_bundle,
     read_bundle,
 )
 from lineup.bundles.manifest import MANIFEST_NAME, NAME_PATTERN, FileRecord, Manifest
-from lineup.bundles.verified import VerifiedFiles
 from lineup.bundles.writer import replace_directory
 from lineup.errors import BundleError, BundleNotFoundError, UsageError
 from lineup.files import ASIDE_NAME, link_or_copy, sha256_from_file
@@ -101,7 +101,9 @@ class BundleStore:
         target = self._bundles / name
         with self._exclusive():
             # A broken bundle is in nobody's way: installing it again is the repair.
-            present = _usable(target)
+            present = None
+            with suppress(BundleError):
+                present = open_bundle(target)
             if present is not None and present.manifest == given.manifest:
                 return present
             self._refuse_taken(name, taken=present is not None and not overwrite)
@@ -118,8 +120,8 @@ class BundleStore:
     def list(self) -> tuple[StoredBundle, ...]:
         """Return all bundles by name; an installed one hides a shipped one of its name."""
         return tuple(
-            _stored_from_folder(path, shipped=path.parent == self._shipped)
-            for _, path in sorted(self._folders().items())
+            StoredBundle(name, path, path.parent == self._shipped, *_manifest_or_problem(path))
+            for name, path in sorted(self._folders().items())
         )
 
     def open(self, name_or_path: str | Path) -> Bundle:
@@ -285,13 +287,6 @@ class BundleStore:
                     blob.unlink(missing_ok=True)
 
 
-def _usable(folder: Path) -> Bundle | None:
-    try:
-        return open_bundle(folder)
-    except BundleError:
-        return None
-
-
 def _is_path(name_or_path: str | Path) -> bool:
     if isinstance(name_or_path, Path):
         return True
@@ -299,38 +294,25 @@ def _is_path(name_or_path: str | Path) -> bool:
     return has_separator or (Path(name_or_path) / MANIFEST_NAME).is_file()
 
 
-def _stored_from_folder(path: Path, *, shipped: bool) -> StoredBundle:
+def _manifest_or_problem(folder: Path) -> tuple[Manifest | None, str | None]:
     try:
-        _, manifest = read_bundle(path)
+        return read_bundle(folder)[1], None
     except BundleError as error:
-        return StoredBundle(path.name, path, shipped, None, error.message)
-    return StoredBundle(path.name, path, shipped, manifest, None)
+        return None, error.message
 
 
 def _blob_names(bundle: Path) -> set[str]:
     """Return the blobs a bundle uses: by its manifest, or by its files if that is unreadable."""
-    try:
-        _, manifest = read_bundle(bundle)
-    except BundleError:
-        with suppress(OSError):
-            return {path.name for path in (bundle / WEIGHTS_FOLDER).iterdir()}
-        return set()
-    return {
-        PurePosixPath(record.path).name
-        for graph in manifest.graphs.values()
-        for record in graph.weights
-    }
+    manifest, _ = _manifest_or_problem(bundle)
+    if manifest is None:
+        return {path.name for path in bundle.glob(f"{WEIGHTS_FOLDER}/*")}
+    weights = (record for graph in manifest.graphs.values() for record in graph.weights)
+    return {PurePosixPath(record.path).name for record in weights}
 
 
 def _not_found(name: str, existing: list[str]) -> BundleNotFoundError:
-    close = difflib.get_close_matches(name, existing, n=1)
-    return BundleNotFoundError(
-        f"There is no bundle {name!r}; " + _sentence(existing),
-        hint=f"Did you mean {close[0]!r}?"
-        if close
-        else "Install a bundle from a folder: lineup models install DIR",
-    )
-
-
-def _sentence(existing: list[str]) -> str:
-    return f"there are: {', '.join(existing)}." if existing else "none is installed."
+    there_are = f"there are: {', '.join(existing)}." if existing else "none is installed."
+    hint = "Install a bundle from a folder: lineup models install DIR"
+    for close in difflib.get_close_matches(name, existing, n=1):
+        hint = f"Did you mean {close!r}?"
+    return BundleNotFoundError(f"There is no bundle {name!r}; {there_are}", hint=hint)

@@ -8,13 +8,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from lineup.bundles.bundle import (
     Bundle,
     open_bundle,
-    path_text_problem,
     read_bundle,
     weight_location,
 )
@@ -27,12 +25,12 @@ from lineup.bundles.manifest import (
     Manifest,
     Parity,
     TensorSpec,
+    path_text_problem,
 )
 from lineup.errors import ParityError, UsageError
 from lineup.files import (
     ASIDE_NAME,
     link_or_copy,
-    sha256_from_bytes,
     sha256_from_file,
     temporary_directory_beside,
     write_atomic,
@@ -85,12 +83,7 @@ class BundleWriter:
         self._staging = staging
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._staging = None
         self._cleanup.close()
 
@@ -168,20 +161,17 @@ class BundleWriter:
         return Bundle(self._target.resolve(), checked.manifest, checked.digest)
 
     def _store_weight(self, location: str, content: bytes | Path) -> FileRecord:
-        for graph in self._graphs.values():
-            for known in graph.weights:
-                if known.path == location:
-                    return known
-        digest = (
-            sha256_from_file(content) if isinstance(content, Path) else sha256_from_bytes(content)
-        )
-        if location != weight_location(digest):
+        for known in (record for graph in self._graphs.values() for record in graph.weights):
+            if known.path == location:
+                return known
+        record = self._store(location, content, put_file=link_or_copy)
+        if location != weight_location(record.sha256):
             raise UsageError(
-                f"The weights at {location!r} have to be at {weight_location(digest)!r}, "
+                f"The weights at {location!r} have to be at {weight_location(record.sha256)!r}, "
                 "the address of their content.",
                 hint="Point the graph's external data to lineup.bundles.bundle.weight_location().",
             )
-        return self._store(location, content, put_file=link_or_copy)
+        return record
 
     def _store(
         self,

@@ -18,7 +18,6 @@ from lineup.backends.opening import options_for_device, runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
-from lineup.bundles.tokenizer import tokenizer_from_bundle
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
@@ -113,7 +112,7 @@ class Captioner(ClosesOnExit):
         self.device = device
         self._info = manifest.captioner
         self._preprocess = preprocess_from_bundle(bundle)
-        self._tokenizer = tokenizer_from_bundle(bundle, manifest.tokenizer)
+        self._tokenizer = bundle.tokenizer(manifest.tokenizer)
         # A prompt is neither filled up nor cut, whatever the tokenizer was saved with.
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()

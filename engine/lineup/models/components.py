@@ -12,7 +12,6 @@ from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import TensorSpec
-from lineup.bundles.tokenizer import tokenizer_from_bundle
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError
 from lineup.models.clock import StageClock
@@ -87,7 +86,7 @@ class Components(ClosesOnExit):
             BundleFormatError: The file is not a tokenizer.
         """
         if path not in self._tokenizers:
-            self._tokenizers[path] = tokenizer_from_bundle(self.bundle, path)
+            self._tokenizers[path] = self.bundle.tokenizer(path)
         return self._tokenizers[path]
 
     def close(self) -> None:

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from lineup.bundles import verified
+from lineup.bundles import bundle
+from lineup.bundles.bundle import VerifiedFiles
 from lineup.bundles.store import BundleStore
-from lineup.bundles.verified import VerifiedFiles
 from lineup.errors import BundleIntegrityError
 from lineup.files import sha256_from_bytes
 
@@ -15,12 +15,10 @@ from lineup.files import sha256_from_bytes
 def read(monkeypatch):
     """Every file counts as large and settled; what is read is noted."""
     seen = []
-    hashed = verified.sha256_from_file
-    monkeypatch.setattr(verified, "LARGE_BYTES", 4)
-    monkeypatch.setattr(verified, "SETTLED_NS", -1)
-    monkeypatch.setattr(
-        verified, "sha256_from_file", lambda path: seen.append(path) or hashed(path)
-    )
+    hashed = bundle.sha256_from_file
+    monkeypatch.setattr(bundle, "LARGE_BYTES", 4)
+    monkeypatch.setattr(bundle, "SETTLED_NS", -1)
+    monkeypatch.setattr(bundle, "sha256_from_file", lambda path: seen.append(path) or hashed(path))
     return seen
 
 
@@ -77,7 +75,7 @@ def test_a_replaced_file_is_read_again(record, weights, tmp_path):
 
 
 def test_what_changed_a_moment_ago_is_not_trusted(record, weights, read, monkeypatch):
-    monkeypatch.setattr(verified, "SETTLED_NS", 60 * 10**9)
+    monkeypatch.setattr(bundle, "SETTLED_NS", 60 * 10**9)
 
     for _ in range(2):
         sha256(record, weights)
@@ -120,7 +118,7 @@ def test_a_store_opens_a_bundle_again_without_reading_its_weights(
     tmp_path, read, monkeypatch, record
 ):
     path = BundleStore(tmp_path / "home").path("pocket-clip")
-    monkeypatch.setattr(verified, "LARGE_BYTES", 0)
+    monkeypatch.setattr(bundle, "LARGE_BYTES", 0)
     for _ in range(2):
         BundleStore(tmp_path / "home").open("pocket-clip")
 
