@@ -18,13 +18,12 @@ from typing import Any
 
 from _record import finish
 from lineup.attribution.cascade import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, CascadeOptions
-from lineup.attribution.engine import Attribution, LineupEngine
-from lineup.attribution.opening import open_lineup_engine
-from lineup.attribution.options import AttributionOptions
-from lineup.imaging.decode import image_from_path
-from lineup.results import Verdict
+from lineup.engine import Engine, open_engine
+from lineup.options import AttributionOptions
+from lineup.results import Attribution, Verdict
 from lineup_lab.attribution import roles_from_sources
 from lineup_lab.cli.options import limited_folders
+from lineup_lab.scores import answering_ms
 
 EVERYTHING = "everything"
 
@@ -54,23 +53,22 @@ class Answer:
 def answer_from_attribution(truth: str, found: Attribution) -> Answer:
     """Return the figures of one attribution."""
     redrawn = 0 if found.resynthesis is None else len(found.resynthesis.pictures)
-    ms = found.preprocess_ms + found.inference_ms + found.fuse_ms
-    return Answer(truth, found.verdict, ms, redrawn)
+    assert found.verdict is not None
+    return Answer(truth, found.verdict, answering_ms(found), redrawn)
 
 
 def answers(
-    engine: LineupEngine,
+    engine: Engine,
     images: Sequence[tuple[str, Path]],
     questions: Mapping[str, AttributionOptions],
 ) -> dict[str, list[Answer]]:
     """Attribute every image by every procedure, one after the other."""
     found: dict[str, list[Answer]] = {name: [] for name in questions}
-    first = image_from_path(images[0][1]).pixels
-    engine.attribution(first, options=questions[EVERYTHING])  # loads what is loaded when needed
+    # Loads what is loaded when it is needed.
+    engine.attribute(images[0][1], options=questions[EVERYTHING])
     for truth, path in images:
-        pixels = image_from_path(path).pixels
         for name, options in questions.items():
-            made = engine.attribution(pixels, options=options)
+            made = engine.attribute(path, options=options)
             found[name].append(answer_from_attribution(truth, made))
     return found
 
@@ -114,7 +112,7 @@ def main() -> None:
         )
         for margin in arguments.stop_margin
     }
-    with open_lineup_engine(
+    with open_engine(
         arguments.lineup, device=arguments.device, threads=arguments.threads, cache=False
     ) as engine:
         roles = roles_from_sources([one.name for one in folders], engine.candidates, unknown, [])

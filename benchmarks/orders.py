@@ -16,55 +16,51 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from _record import finish
-from lineup.attribution.opening import open_lineup_engine
-from lineup.cli.scan_lineup import SCAN_CHOICES, lineup_scan
-from lineup.imaging.find import find_images
+from lineup.cli.question import QUESTION_CHOICES, question_from_choices
+from lineup.engine import open_engine
+from lineup.finding import find_images
 from lineup.memory import MemoryWatch
-from lineup.scan.encoding import RowFormat
-from lineup.scan.inputs import ScanInputs
+from lineup.scan.encoding import JsonlEncoder
 from lineup.scan.meter import ScanMeter
-from lineup.scan.options import ScanOptions
 from lineup.scan.output import OutputFile, OutputMode
+from lineup.scan.pipeline import scan_rows
 
 ORDERS = ("image-major", "stage-major")
-EVIDENCE = "fingerprint,resynthesis"
-VOLATILE_KEYS = ("ms",)
-"""Times differ between runs of the same scan."""
 
 
 def measured_scan(arguments: argparse.Namespace) -> dict[str, Any]:
     """Scan in this process; return time and peaks."""
-    choices: dict[str, Any] = dict.fromkeys(SCAN_CHOICES)
+    choices: dict[str, Any] = dict.fromkeys((*QUESTION_CHOICES, "order"))
     choices |= {"lineup": arguments.lineup, "gamma": arguments.gamma, "order": arguments.order}
     if arguments.order == "stage-major":
         choices["memory_budget"] = arguments.memory_budget
-    inputs = ScanInputs(arguments.images, None, sys.stdin.buffer)
-    meter = ScanMeter(ScanOptions().worker_count)
     with MemoryWatch() as watch:
         start = time.perf_counter()
-        planned = lineup_scan(EVIDENCE, ScanOptions(), choices)
+        question = question_from_choices(choices)
+        meter = ScanMeter(question.scan.worker_count)
         with (
-            OutputFile(arguments.rows, OutputMode.OVERWRITE, RowFormat.JSONL) as output,
-            open_lineup_engine(
-                planned.lineup,
-                evidence=planned.question.evidence,
+            OutputFile(arguments.rows, OutputMode.OVERWRITE) as output,
+            open_engine(
+                question.lineup,
                 device=arguments.device,
                 threads=arguments.threads,
                 cache=False,
-                keep_models=planned.keeps_models,
+                keep_models=question.keeps_models,
             ) as engine,
         ):
             opened = time.perf_counter()
-            planned.write(inputs, output, RowFormat.JSONL, engine, meter, nullcontext())
+            output.begin(JsonlEncoder(), engine.run_id(question.options))
+            images = find_images(arguments.images)
+            for row in scan_rows(images, engine, question.options, question.scan, meter=meter):
+                output.write(row)
         end = time.perf_counter()
     peak = watch.peak
     return {
-        "chunk": planned.chunk.images,
+        "chunk": question.scan.group_images,
         "open_s": opened - start,
         "scan_s": end - opened,
         "total_s": end - start,
@@ -78,10 +74,11 @@ def measured_scan(arguments: argparse.Namespace) -> dict[str, Any]:
 def rows_from_file(path: Path) -> list[str]:
     """Return every row without its times, as canonical JSON, in order."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [
-        json.dumps({key: row[key] for key in row if key not in VOLATILE_KEYS}, sort_keys=True)
-        for row in rows
-    ]
+    for row in rows:
+        row["ms"] = row["resynthesis"] = None
+        for evidence in (row["evidence"] or {}).values():
+            evidence["cost_ms"] = None
+    return [json.dumps(row, sort_keys=True) for row in rows]
 
 
 def run_child(order: str, rows: Path) -> dict[str, Any]:

@@ -25,12 +25,11 @@ import numpy as np
 from _record import finish
 from lineup.engine import Engine, open_engine
 from lineup.errors import LineupError, UsageError
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.imaging.find import find_images
-from lineup.scan.encoding import RowFormat
-from lineup.scan.jsonl import JsonlEncoder
+from lineup.finding import find_images
+from lineup.options import DEFAULT_OPTIONS, ScanOptions
+from lineup.reading import read_image
+from lineup.scan.encoding import JsonlEncoder
 from lineup.scan.meter import MainStage, ScanMeter, ScanSummary, table_from_summary
-from lineup.scan.options import ScanOptions
 from lineup.scan.output import OutputFile, OutputMode
 from lineup.scan.pipeline import scan_rows
 from lineup.types import RgbImage, RgbTiles
@@ -69,9 +68,9 @@ def profile_scan(
 ) -> ScanSummary:
     """Scan the images once, as `lineup scan` does, and return where the time went."""
     meter = ScanMeter(options.worker_count)
-    with OutputFile(output, OutputMode.OVERWRITE, RowFormat.JSONL) as rows:
-        rows.begin(JsonlEncoder(), engine.run_id(options.evidence))
-        for row in scan_rows(paths, engine, options, meter=meter):
+    with OutputFile(output, OutputMode.OVERWRITE) as rows:
+        rows.begin(JsonlEncoder(), engine.run_id())
+        for row in scan_rows(paths, engine, DEFAULT_OPTIONS, options, meter=meter):
             with meter.timed(MainStage.WRITE):
                 rows.write(row)
     return meter.summary()
@@ -89,7 +88,7 @@ def model_alone(paths: Sequence[Path], engine: Engine, batch: int) -> float:
 
 
 def _tiles_from_path(path: Path, engine: Engine) -> RgbTiles:
-    return engine.extractor.tiles(image_from_bytes(bytes_from_path(path)).pixels)
+    return engine.extractor.tiles(read_image(path).pixels)
 
 
 def measure(paths: Sequence[Path], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -105,7 +104,7 @@ def measure(paths: Sequence[Path], arguments: argparse.Namespace) -> dict[str, A
         ceiling = model_alone(paths, engine, arguments.batch)
         results["model_alone_images_per_second"] = ceiling
         for workers in arguments.workers:
-            options = ScanOptions(batch=arguments.batch, workers=workers)
+            options = ScanOptions(group_images=arguments.batch, workers=workers)
             summary = profile_scan(paths, engine, options, Path(scratch, "rows.jsonl"))
             results["scans"].append({"workers": workers, **dataclasses.asdict(summary)})
             print(
@@ -121,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=Path, nargs="+", help="folders of images to scan")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--batch", type=int, default=ScanOptions().batch)
+    parser.add_argument("--batch", type=int, default=ScanOptions().group_images)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of the model; 0 takes every core")
     parser.add_argument("--record", action="store_true", help="write results/scan_profile.json")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lineup.errors import LineupError, UsageError
 from lineup.files import staged_directory
-from lineup.imaging.find import find_images
+from lineup.finding import find_images
 from lineup_models.fingerprint.photographs import split_photographs
 
 HELD_OUT = 150

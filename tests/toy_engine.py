@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 
 from lineup import engine as engine_module
-from lineup.attribution import opening as opening_module
 from lineup.closing import ClosesOnExit
-from lineup.engine import Engine
-from lineup.evidence.batch import Signals
+from lineup.evidence.resynthesis import Resynthesizer
+from lineup.fingerprint import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
+from lineup.lineups import opening as opening_module
+from lineup.lineups.models import ResynthesisModels
+from lineup.lineups.spec import CandidateSpec, LineupSpec
+from lineup.lineups.store import create_lineup
 
 SIZE_PX = 32
 
@@ -56,7 +59,8 @@ def opened(monkeypatch):
         calls.append({"bundle": bundle, "device": device, "threads": threads})
         return ColourExtractor()
 
-    monkeypatch.setattr("lineup.evidence.fingerprint.open_extractor", open_extractor)
+    monkeypatch.setattr("lineup.fingerprint.open_extractor", open_extractor)
+    monkeypatch.setattr(engine_module, "open_extractor", open_extractor)
     return calls
 
 
@@ -80,13 +84,30 @@ def colour_gallery():
 
 @pytest.fixture
 def colour_engine(monkeypatch, colour_gallery):
-    """Make `open_engine` return the toy engine, whatever it is asked for."""
+    """Make `open_engine` open the toy extractor and gallery, whatever it is asked for."""
+    monkeypatch.setattr(engine_module, "open_extractor", lambda *_, **__: ColourExtractor())
+    monkeypatch.setattr(engine_module, "known_gallery", lambda *_, **__: colour_gallery)
 
-    def open_engine(**options):
-        return Engine(ColourExtractor(), colour_gallery)
 
-    for module in (engine_module, opening_module):
-        monkeypatch.setattr(module, "open_engine", open_engine)
+@pytest.fixture
+def toy_lineup(monkeypatch, toy_generators, toy_captioner, toy_encoder):
+    """The lineup "toy", whose models are opened without any bundle; tells how they were opened."""
+    candidates = (CandidateSpec("reds", "bundle-of-reds"), CandidateSpec("blues", "b"))
+    create_lineup(LineupSpec("toy", captioner="c", encoder="e", candidates=candidates))
+    opened = []
+
+    def open_models(lineup, fingerprinter, **options):
+        opened.append(options)
+        resynthesizer = Resynthesizer(
+            toy_generators,
+            captioner=toy_captioner,
+            encoder=toy_encoder,
+            fingerprinter=fingerprinter,
+        )
+        return ResynthesisModels(resynthesizer, families={"reds": "r", "blues": "b"})
+
+    monkeypatch.setattr(opening_module, "open_resynthesis_models", open_models)
+    return opened
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lineup.closing import ClosesOnExit
-from lineup.models.clock import StageClock
+from lineup.trace import StageClock
 
 SIZE_PX = 32
 

@@ -23,10 +23,9 @@ from lineup.calibration.calibration import Calibration, Options
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.errors import UsageError
 from lineup.evidence.distances import Aggregate, aggregated, softmax
-from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.fusion import prior_from_candidates
-from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.results import REAL, RESYNTHESIS, RESYNTHESIS_FINGERPRINT, UNKNOWN, Evidence, Verdict
 from lineup.types import Float64Array
 from lineup_lab.dataset import check_names
 from lineup_lab.metrics import (

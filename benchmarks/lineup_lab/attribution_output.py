@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 
 from lineup._version import __version__
-from lineup.engine import FINGERPRINT_EVIDENCE
 from lineup.errors import UsageError
+from lineup.results import FINGERPRINT
 from lineup_lab.attribution import AttributionFigures, Judged, figures_of_source
 from lineup_lab.attribution_report import ALL, Cost, Report, SweepPoint, peak_memory_mib
 from lineup_lab.figures import SweepLine, write_sweep
@@ -233,7 +233,7 @@ def plot_outcome(path: Path, outcome: Outcome) -> None:
             seconds=seconds,
             accuracy=[one.sets[name].accuracy or 0.0 for one in points],
             marks=[f"gamma {one.gamma}" for one in points],
-            is_level=name == FINGERPRINT_EVIDENCE and name != fused,
+            is_level=name == FINGERPRINT and name != fused,
         )
         for name, label in {**labels, fused: "all evidence"}.items()
     ]

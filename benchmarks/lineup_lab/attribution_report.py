@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
 
-from lineup.evidence.resynthesis_cost import ENCODE, GENERATE, PIXELS
 from lineup.results import REAL, UNKNOWN
+from lineup.trace import ENCODE, GENERATE, PIXELS
 from lineup_lab.attribution import (
     AttributionFigures,
     Judge,

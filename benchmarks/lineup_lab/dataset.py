@@ -22,7 +22,7 @@ from lineup.evidence.batch import (
     TileFingerprinter,
     fingerprints_from_paths,
 )
-from lineup.imaging.find import find_images
+from lineup.finding import find_images
 from lineup.types import Float32Array
 
 MIN_SOURCES = 2

@@ -21,6 +21,7 @@ from lineup.evidence.batch import (
     TileFingerprinter,
     fingerprints_from_paths,
 )
+from lineup.finding import find_images
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import (
     Gallery,
@@ -32,7 +33,6 @@ from lineup.gallery.gallery import (
 from lineup.gallery.opening import gallery_from_path
 from lineup.gallery.scoring import SourceScorer
 from lineup.gallery.store import MANIFEST
-from lineup.imaging.find import find_images
 from lineup.paths import shipped_reject_path
 from lineup.results import REAL, Evidence
 from lineup.types import Float32Array, Float64Array

@@ -16,16 +16,13 @@ from typing import Protocol
 
 import msgspec
 
-from lineup.attribution.engine import Attribution
-from lineup.attribution.options import AttributionOptions
-from lineup.engine import FINGERPRINT_EVIDENCE
 from lineup.errors import ImageError, UsageError
-from lineup.evidence.resynthesis_cost import FINGERPRINT, LOAD
 from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.files import sha256_from_bytes
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.results import Evidence
-from lineup.types import RgbImage
+from lineup.options import AttributionOptions
+from lineup.results import FINGERPRINT as QUERY_FINGERPRINT
+from lineup.results import Attribution, Evidence
+from lineup.trace import FINGERPRINT, LOAD
 from lineup_lab.dataset import SourceFolder
 
 PROMPTS_FILE = "prompts.json"
@@ -153,9 +150,7 @@ class ScoreFile:
 class ScoringEngine(Protocol):
     """What computes the evidence of one image."""
 
-    def attribution(
-        self, pixels: RgbImage, *, options: AttributionOptions, query_sha256: str | None
-    ) -> Attribution:
+    def attribute(self, image: Path, *, options: AttributionOptions) -> Attribution:
         """Return the evidence of an image."""
 
     def run_id(self, options: AttributionOptions) -> str:
@@ -244,17 +239,19 @@ def _computed(
     path: Path, source: str, run: str, engine: ScoringEngine, options: AttributionOptions
 ) -> RawScores:
     try:
-        data = bytes_from_path(path)
-        image = image_from_bytes(data)
+        found = engine.attribute(path, options=options)
     except ImageError as error:
         return RawScores(path=str(path), source=source, run=run, error=error.message)
-    sha256 = sha256_from_bytes(data)
-    found = engine.attribution(image.pixels, options=options, query_sha256=sha256)
+    assert found.verdict is not None
     evidence = {one.name: one for one in found.verdict.evidence}
-    stages = {"preprocess": StageRecord(found.preprocess_ms), "fuse": StageRecord(found.fuse_ms)}
-    if FINGERPRINT_EVIDENCE in evidence:
-        cost_ms = evidence[FINGERPRINT_EVIDENCE].cost_ms
-        stages[FINGERPRINT] = StageRecord(cost_ms - found.preprocess_ms)
+    preprocess_ms = found.ms.preprocess or 0.0
+    stages = {
+        "preprocess": StageRecord(preprocess_ms),
+        "fuse": StageRecord(found.ms.fuse or 0.0),
+    }
+    if QUERY_FINGERPRINT in evidence:
+        cost_ms = evidence[QUERY_FINGERPRINT].cost_ms
+        stages[FINGERPRINT] = StageRecord(cost_ms - preprocess_ms)
     graph_runs: dict[str, int] = {}
     is_cold = False
     if found.resynthesis is not None:
@@ -269,12 +266,12 @@ def _computed(
         path=str(path),
         source=source,
         run=run,
-        sha256=sha256,
+        sha256=found.sha256,
         evidence=tuple(replace(one, notes=()) for one in evidence.values()),
         caption=found.verdict.caption,
         stages=stages,
         graph_runs=graph_runs,
-        seconds=(found.preprocess_ms + found.inference_ms + found.fuse_ms) / 1e3,
+        seconds=answering_ms(found) / 1e3,
         is_cold=is_cold,
     )
 
@@ -294,3 +291,8 @@ def _row_from_line(path: Path, number: int, line: bytes) -> RawScores:
             f"{path}: line {number} is not a row of raw scores: {error}",
             hint="Move the file away to compute everything anew.",
         ) from error
+
+
+def answering_ms(found: Attribution) -> float:
+    """Return what an answer took from the decoded image on."""
+    return sum(one or 0.0 for one in (found.ms.preprocess, found.ms.inference, found.ms.fuse))

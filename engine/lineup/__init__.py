@@ -1,12 +1,12 @@
 """lineup tells which AI generator made an image, on the machine where the image is.
 
-    from pathlib import Path
     import lineup
 
-    with lineup.open_engine() as engine:
-        image = lineup.image_from_path(Path("query.png"))
-        verdict = engine.attribute(image.pixels)
-        print(verdict.label, verdict.confidence)
+    with lineup.open() as engine:
+        answer = engine.attribute("query.png")  # or bytes, a PIL image, an array, a file object
+        print(answer.verdict.title, answer.verdict.confidence)
+        for row in engine.scan("photos"):
+            print(row.path, row.verdict.label if row.verdict else row.error.message)
 
 Names are imported on first use.
 """
@@ -19,51 +19,45 @@ from typing import TYPE_CHECKING, Any
 from lineup._version import __version__
 
 if TYPE_CHECKING:
-    from lineup.attribution.engine import Attribution, LineupEngine
-    from lineup.attribution.opening import open_lineup_engine
-    from lineup.attribution.options import AttributionOptions
-    from lineup.engine import Engine, Verification, open_engine
+    from lineup.engine import Engine
+    from lineup.engine import open_engine as open  # noqa: A004 - read as lineup.open
     from lineup.errors import LineupError
-    from lineup.imaging.decode import DecodedImage, image_from_path
-    from lineup.results import Evidence, Verdict
+    from lineup.options import AttributionOptions
+    from lineup.reading import read_image
+    from lineup.results import Attribution, Evidence, Verdict, Verification
 
 __all__ = [
     "Attribution",
     "AttributionOptions",
-    "DecodedImage",
     "Engine",
     "Evidence",
-    "LineupEngine",
     "LineupError",
     "Verdict",
     "Verification",
     "__version__",
-    "image_from_path",
-    "open_engine",
-    "open_lineup_engine",
+    "open",
+    "read_image",
 ]
 
-_MODULE_FROM_NAME = {
-    "Attribution": "lineup.attribution.engine",
-    "AttributionOptions": "lineup.attribution.options",
-    "DecodedImage": "lineup.imaging.decode",
-    "Engine": "lineup.engine",
-    "Evidence": "lineup.results",
-    "LineupEngine": "lineup.attribution.engine",
-    "LineupError": "lineup.errors",
-    "Verdict": "lineup.results",
-    "Verification": "lineup.engine",
-    "image_from_path": "lineup.imaging.decode",
-    "open_engine": "lineup.engine",
-    "open_lineup_engine": "lineup.attribution.opening",
+_TARGET_FROM_NAME = {
+    "Attribution": "lineup.results:Attribution",
+    "AttributionOptions": "lineup.options:AttributionOptions",
+    "Engine": "lineup.engine:Engine",
+    "Evidence": "lineup.results:Evidence",
+    "LineupError": "lineup.errors:LineupError",
+    "Verdict": "lineup.results:Verdict",
+    "Verification": "lineup.results:Verification",
+    "open": "lineup.engine:open_engine",
+    "read_image": "lineup.reading:read_image",
 }
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that `lineup --help` loads no numpy and no model."""
-    if name not in _MODULE_FROM_NAME:
+    if name not in _TARGET_FROM_NAME:
         raise AttributeError(f"module 'lineup' has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULE_FROM_NAME[name]), name)
+    module, attribute = _TARGET_FROM_NAME[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

@@ -116,6 +116,20 @@ class OpenSetClassifier:
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
+    def check_fingerprint(self, digest: str) -> None:
+        """Check that it was fitted on the fingerprints of a bundle.
+
+        Raises:
+            ClassifierError: It was fitted on others.
+        """
+        if digest != self.fingerprint_digest:
+            raise ClassifierError(
+                f"The classifier was fitted on the fingerprint {self.fingerprint_digest[:12]}, "
+                f"expected {digest[:12]}.",
+                hint="Fit it again with lineup fit-open-set, or choose the other bundle with "
+                "--fingerprint.",
+            )
+
 
 def check_classes(classes: tuple[str, ...]) -> None:
     """Raise `ClassifierError` for fewer than two classes, or names that cannot be a class's."""
@@ -171,12 +185,11 @@ def write_classifier(path: Path, classifier: OpenSetClassifier) -> None:
     CLASSIFIER_FILE.write(path, header, tensors)
 
 
-def read_classifier(path: Path, *, fingerprint_digest: str | None = None) -> OpenSetClassifier:
+def read_classifier(path: Path) -> OpenSetClassifier:
     """Read and check a classifier; nothing in the file is trusted.
 
     Raises:
-        ClassifierError: Not a classifier, written by a newer lineup, damaged, or made for another
-            fingerprint bundle than `fingerprint_digest`.
+        ClassifierError: Not a classifier, written by a newer lineup, or damaged.
     """
     header, tensors = CLASSIFIER_FILE.read(path)
     for name in {"weights", "bias"} - set(tensors):
@@ -192,13 +205,6 @@ def read_classifier(path: Path, *, fingerprint_digest: str | None = None) -> Ope
     )
     if classifier.has_reject is not header.has_reject:
         raise ClassifierError(f"{path}: 'has_reject' does not fit the shape of the weights")
-    if fingerprint_digest is not None and digest != fingerprint_digest:
-        raise ClassifierError(
-            f"{path} was fitted on the fingerprint {digest[:12]}, expected "
-            f"{fingerprint_digest[:12]}",
-            hint="Fit it again with lineup fit-open-set, or choose the other bundle with "
-            "--fingerprint.",
-        )
     return classifier
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lineup.attribution.engine import Attribution
 from lineup.errors import UsageError
 from lineup.files import write_atomic
-from lineup.results import REAL, UNKNOWN, Verdict
+from lineup.results import REAL, UNKNOWN, Attribution, Resynthesis, Verdict
 from lineup.types import RgbImage
 
 TILE_PX = 300
@@ -91,30 +90,30 @@ def picture_from_attribution(query: RgbImage, answer: Attribution, *, title: str
         answer: With resyntheses.
         title: What the query is called, e.g. its file name.
     """
-    assert answer.resynthesis is not None
-    verdict = answer.verdict
-    ranked = sorted(answer.resynthesis.pictures, key=lambda name: -verdict.posterior[name])
-    tiles = [_query_tile(query, answer, title), *(_candidate_tile(name, answer) for name in ranked)]
+    verdict, made = answer.verdict, answer.resynthesis
+    assert verdict is not None
+    assert made is not None
+    ranked = sorted(made.pictures, key=lambda name: -verdict.posterior[name])
+    tiles = [
+        _query_tile(query, verdict, made, title),
+        *(_candidate_tile(name, verdict, made) for name in ranked),
+    ]
     return _Sheet(tiles, _headline(verdict), _paragraphs(verdict)).drawn()
 
 
-def _query_tile(query: RgbImage, answer: Attribution, title: str) -> Tile:
+def _query_tile(query: RgbImage, verdict: Verdict, made: Resynthesis, title: str) -> Tile:
     """Return the query's tile, marked when the verdict is none of the other tiles."""
-    assert answer.resynthesis is not None
-    verdict = answer.verdict
     height, width = query.shape[:2]
     return Tile(
         pixels=query,
         name="query",
         lines=((title,), (f"{width} x {height} px",)),
-        badge="" if verdict.label in answer.resynthesis.pictures else verdict.label,
+        badge="" if verdict.label in made.pictures else verdict.label,
         colour=NONE_MARK if verdict.label in (UNKNOWN, REAL) else MARK,
     )
 
 
-def _candidate_tile(name: str, answer: Attribution) -> Tile:
-    assert answer.resynthesis is not None
-    verdict = answer.verdict
+def _candidate_tile(name: str, verdict: Verdict, made: Resynthesis) -> Tile:
     scored = [one for one in verdict.evidence if name in one.scores]
     lines = [
         (one.name, f"{one.scores[name]:.3f}", f"{one.llr[name]:+.2f}" if name in one.llr else "")
@@ -122,7 +121,7 @@ def _candidate_tile(name: str, answer: Attribution) -> Tile:
     ]
     members = verdict.family or (verdict.label,)
     return Tile(
-        pixels=answer.resynthesis.best_picture(name),
+        pixels=made.best_picture(name),
         name=f"{name}   {100 * verdict.posterior[name]:.1f} %",
         lines=(("", "score", "LLR"), *lines),
         badge=("family" if verdict.family else "verdict") if name in members else "",

@@ -1,15 +1,41 @@
-"""What the engine answers: frozen records that the command line, a scan row and Python share."""
+"""What the engine answers: frozen records that the command line, a scan and Python share.
+
+The dictionary of an `Attribution` is the one row of the project: `lineup scan`, `lineup attribute
+--json` and `Attribution.to_dict` write the same keys, which `docs/row.schema.json` defines.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lineup._version import __version__
+from lineup.errors import LineupError
+
+if TYPE_CHECKING:
+    from lineup.trace import ResynthesisCost
+    from lineup.types import RgbImage
 
 UNKNOWN = "unknown"
 """Posterior key: a generator (or any other origin) that is not in the gallery."""
 
 REAL = "real"
-"""Posterior key: a photograph."""
+"""Posterior key: a photograph; also the name of the evidence that speaks of it."""
+
+FINGERPRINT = "fingerprint"
+RESYNTHESIS = "resynthesis"
+RESYNTHESIS_FINGERPRINT = "resynthesis-fingerprint"
+RESYNTHESIS_EVIDENCE = (RESYNTHESIS, RESYNTHESIS_FINGERPRINT)
+EVIDENCE_NAMES = (FINGERPRINT, *RESYNTHESIS_EVIDENCE)
+"""Every evidence that can be asked for, cheapest first; `REAL` comes with the fingerprint."""
+
+SIGNIFICANT_DIGITS = 7
+"""Of every score in a row: all that float32 holds."""
+
+MAX_MESSAGE_LENGTH = 2000
+"""Of an error in a row; some libraries quote their whole input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +60,42 @@ class Evidence:
     cost_ms: float
     notes: tuple[str, ...] = ()
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return {scores, llr, samples, cost_ms, notes} as JSON values."""
+        return {
+            "scores": _numbers(self.scores),
+            "llr": _numbers(self.llr),
+            "samples": {
+                name: [_number(value) for value in values] for name, values in self.samples.items()
+            },
+            "cost_ms": _milliseconds(self.cost_ms),
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Resynthesis:
+    """What the candidates made of a query's caption, and how close it comes.
+
+    Attributes:
+        caption: What was drawn; None when every picture was provided.
+        pictures: The resyntheses per candidate, in the order of their seeds, provided ones last;
+            shape (H, W, 3), uint8 RGB.
+        best: Index of the closest one per candidate.
+        evidence: One per signal, not calibrated: `llr` is empty.
+        cost: Calls and seconds.
+    """
+
+    caption: str | None
+    pictures: Mapping[str, tuple[RgbImage, ...]]
+    best: Mapping[str, int]
+    evidence: tuple[Evidence, ...]
+    cost: ResynthesisCost
+
+    def best_picture(self, candidate: str) -> RgbImage:
+        """Return the closest resynthesis of a candidate."""
+        return self.pictures[candidate][self.best[candidate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +141,182 @@ class Verdict:
     def confidence(self) -> float:
         """Posterior probability of `label`, 0..1."""
         return self.posterior[self.label]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Whether one source made an image.
+
+    Attributes:
+        source: The source that was asked about.
+        accepted: True when a match is likelier than not, at even prior odds.
+        probability: Of a match, at even prior odds, 0..1.
+        score: Mean cosine with the source's fingerprints, -1..1.
+        llr: Natural-log likelihood ratio, match against no match.
+        false_accept_rate: Share of the gallery's other images that score at least as high;
+            NaN when there are none.
+        false_reject_rate: Share of the source's own images that score lower;
+            NaN when it has fewer than two.
+        support: Number of images in the source's support set.
+        notes: Remarks on how far the answer can be trusted.
+    """
+
+    source: str
+    accepted: bool
+    probability: float
+    score: float
+    llr: float
+    false_accept_rate: float
+    false_reject_rate: float
+    support: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The class that a fitted classifier gives an image.
+
+    Attributes:
+        label: The most probable class; `UNKNOWN` is one where the classifier has a reject class.
+        probabilities: Per class, most probable first; sums to 1.
+        sha256: Of the image.
+        notes: Remarks on how far the answer can be trusted.
+    """
+
+    label: str
+    probabilities: Mapping[str, float]
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StageTimes:
+    """Milliseconds per stage; None for a stage that was not reached.
+
+    Attributes:
+        read: Reading the file and hashing its bytes.
+        decode: Bytes to RGB pixels.
+        preprocess: Pixels to tiles.
+        inference: All models: of a batch, the image's share by number of tiles.
+        fuse: From scores to the verdict.
+    """
+
+    read: float | None = None
+    decode: float | None = None
+    preprocess: float | None = None
+    inference: float | None = None
+    fuse: float | None = None
+
+    @property
+    def total_ms(self) -> float:
+        """The sum of what was reached."""
+        return sum(getattr(self, stage) or 0.0 for stage in STAGES)
+
+
+STAGES = ("read", "decode", "preprocess", "inference", "fuse")
+"""The fields of `StageTimes`, in the order of the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why an image has no verdict.
+
+    Attributes:
+        type: Name of the exception's class, e.g. "UnreadableImageError".
+        message: What was wrong, in one sentence.
+    """
+
+    type: str
+    message: str
+
+    @classmethod
+    def from_exception(cls, error: Exception) -> RowError:
+        """Describe an exception, in 1 to `MAX_MESSAGE_LENGTH` characters."""
+        message = (error.message if isinstance(error, LineupError) else str(error)) or repr(error)
+        return cls(type=type(error).__name__, message=message[:MAX_MESSAGE_LENGTH])
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """The answer about one image; exactly one of `verdict` and `error` is set.
+
+    Attributes:
+        path: The file as it was named or found; None for an image that is no file. Bytes of a name
+            that are not UTF-8 are lone surrogates, as everywhere in Python (`os.fsencode` restores
+            them).
+        run: Identity of the question asked: 12 hex digits over fingerprint bundle, gallery and
+            evidence. Rows of one run can be compared with each other.
+        sha256: Hex digest of the file's content; None when it could not be read.
+        size_bytes: Length of the file; None when there is none or it could not be read.
+        format: "jpeg", "png", ...; None when there is no file or it could not be decoded.
+        width_px: Width after EXIF orientation.
+        height_px: Height after EXIF orientation.
+        verdict: The engine's answer.
+        ms: Time per stage.
+        notes: What the reader did to the image, e.g. "first of 12 frames".
+        error: Why there is no verdict.
+        lineup: Version of lineup that answered.
+        resynthesis: What the candidates made of the caption; None when none did. The row has its
+            cost.
+    """
+
+    path: str | None
+    run: str
+    sha256: str | None = None
+    size_bytes: int | None = None
+    format: str | None = None
+    width_px: int | None = None
+    height_px: int | None = None
+    verdict: Verdict | None = None
+    ms: StageTimes = StageTimes()
+    notes: tuple[str, ...] = ()
+    error: RowError | None = None
+    lineup: str = __version__
+    resynthesis: Resynthesis | None = field(default=None, compare=False, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as JSON values (`docs/row.schema.json`).
+
+        Every key is always present. A value that does not exist is None, and so is a number that
+        is not finite.
+        """
+        verdict = self.verdict
+        return {
+            "path": self.path,
+            "sha256": self.sha256,
+            "bytes": self.size_bytes,
+            "format": self.format,
+            "width": self.width_px,
+            "height": self.height_px,
+            "verdict": None if verdict is None else verdict.label,
+            "confidence": None if verdict is None else _number(verdict.confidence),
+            "posterior": None if verdict is None else _numbers(verdict.posterior),
+            "evidence": None
+            if verdict is None
+            else {one.name: one.to_dict() for one in verdict.evidence},
+            "family": None if verdict is None else list(verdict.family),
+            "candidates_set": None if verdict is None else list(verdict.candidates_set),
+            "caption": None if verdict is None else verdict.caption,
+            "verdict_notes": None if verdict is None else list(verdict.notes),
+            "ms": {stage: _milliseconds(getattr(self.ms, stage)) for stage in STAGES},
+            "resynthesis": None if self.resynthesis is None else asdict(self.resynthesis.cost),
+            "notes": list(self.notes),
+            "error": None
+            if self.error is None
+            else {"type": self.error.type, "message": self.error.message},
+            "lineup": self.lineup,
+            "run": self.run,
+        }
+
+
+def _numbers(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: _number(value) for key, value in values.items()}
+
+
+def _number(value: float) -> float | None:
+    # JSON has no NaN and no infinity; a row must stay readable for every parser.
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None
+
+
+def _milliseconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.evidence.batch import Signals
+from lineup.fingerprint import Signals
 from lineup.results import Evidence, Verdict
 
 
@@ -75,6 +75,7 @@ def test_drawn_image_looks_like_a_photograph_to_the_spectrum():
 
 def test_scan_is_profiled_with_rows_written(paths, tmp_path):
     from lineup.scan.options import ScanOptions
+
     from scan_profile import profile_scan
 
     summary = profile_scan(paths, FakeEngine(), ScanOptions(workers=1), tmp_path / "rows.jsonl")

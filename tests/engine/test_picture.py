@@ -1,13 +1,11 @@
 import numpy as np
 import pytest
 
-from lineup.attribution.engine import Attribution
 from lineup.errors import UsageError
-from lineup.evidence.resynthesis import Resynthesis
-from lineup.evidence.resynthesis_cost import ResynthesisCost
-from lineup.imaging.decode import image_from_path
 from lineup.picture import MARK, NONE_MARK, TILE_PX, picture_from_attribution, write_picture
-from lineup.results import Evidence, Verdict
+from lineup.reading import read_image
+from lineup.results import Attribution, Evidence, Resynthesis, Verdict
+from lineup.trace import ResynthesisCost
 
 COLOURS = [(200, 30, 30), (30, 30, 200), (30, 200, 200), (200, 200, 30), (200, 30, 200)]
 
@@ -32,7 +30,7 @@ def attribution(label="a", count=3, family=(), caption="a red ball"):
         cost=ResynthesisCost((), (), 1.0),
     )
     verdict = Verdict(label, posterior, evidence, family=family, caption=caption)
-    return Attribution(verdict, resynthesis, 1.0, 1.0, 1.0)
+    return Attribution("q.png", "0" * 12, verdict=verdict, resynthesis=resynthesis)
 
 
 def pixels_of(picture, colour):
@@ -98,7 +96,7 @@ def test_the_picture_is_a_file_that_can_be_read(tmp_path):
 
     write_picture(path, plain((9, 9, 9)), attribution(), title="q.png")
 
-    assert image_from_path(path).height_px > TILE_PX
+    assert read_image(path).height_px > TILE_PX
 
 
 def test_a_file_that_cannot_be_written_is_named(tmp_path):

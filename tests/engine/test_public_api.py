@@ -12,7 +12,7 @@ def test_every_public_name_resolves():
 
 
 def test_the_lazy_table_and_all_agree():
-    assert {*lineup._MODULE_FROM_NAME, "__version__"} == set(lineup.__all__)
+    assert {*lineup._TARGET_FROM_NAME, "__version__"} == set(lineup.__all__)
     assert dir(lineup) == sorted(lineup.__all__)
 
 

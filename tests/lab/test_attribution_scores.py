@@ -5,12 +5,11 @@ import cv2
 import numpy as np
 import pytest
 
-from lineup.attribution.engine import Attribution
-from lineup.attribution.options import AttributionOptions
 from lineup.errors import UsageError
-from lineup.evidence.resynthesis import Resynthesis
-from lineup.evidence.resynthesis_cost import LOAD, GraphCost, ResynthesisCost, StageCost
-from lineup.results import Evidence, Verdict
+from lineup.options import AttributionOptions
+from lineup.reading import read_image
+from lineup.results import Attribution, Evidence, Resynthesis, StageTimes, Verdict
+from lineup.trace import LOAD, GraphCost, ResynthesisCost, StageCost
 from lineup_lab.dataset import SourceFolder
 from lineup_lab.scores import (
     RawScores,
@@ -38,20 +37,22 @@ class ToyEngine:
     def run_id(self, options):
         return self.run
 
-    def attribution(self, pixels, *, options, query_sha256):
+    def attribute(self, path, *, options):
+        image = read_image(path)
         settings = options.resynthesis
         self.prompts.append(None if settings is None else settings.prompt)
-        value = float(pixels[0, 0, 0])
+        value = float(image.pixels[0, 0, 0])
         raw = Evidence("resynthesis", {"a": value}, {}, 2.0, samples={"a": (value, 0.0)})
         own = Evidence("fingerprint", {"a": 0.1}, {"a": 3.0}, 4.0, notes=("small",))
         shown = replace(raw, llr={"a": 9.0}, notes=("not calibrated",))
         cost = ResynthesisCost((StageCost("generate", 1, 2, 0, 0.5),), self.graphs, 0.6)
         return Attribution(
+            path=image.path,
+            run=self.run,
+            sha256=image.sha256,
             verdict=Verdict("a", {"a": 1.0}, (own, shown), caption="a dot"),
             resynthesis=Resynthesis("a dot", {}, {}, (raw,), cost),
-            preprocess_ms=1.0,
-            inference_ms=600.0,
-            fuse_ms=3.0,
+            ms=StageTimes(preprocess=1.0, inference=600.0, fuse=3.0),
         )
 
 

@@ -47,7 +47,8 @@ def rewrite(path, *, header=None, tensors=None):
 
 
 def test_what_was_written_comes_back(path, classifier, rows):
-    back = read_classifier(path, fingerprint_digest="d1ge57")
+    back = read_classifier(path)
+    back.check_fingerprint("d1ge57")
 
     assert back.classes == ("a", "b")
     assert back.has_reject
@@ -64,7 +65,7 @@ def test_same_classifier_same_bytes(path, classifier, tmp_path):
 
 def test_other_fingerprint_is_refused_with_what_to_do(path):
     with pytest.raises(ClassifierError, match="was fitted on the fingerprint d1ge57") as caught:
-        read_classifier(path, fingerprint_digest="0ther")
+        read_classifier(path).check_fingerprint("0ther")
 
     assert "lineup fit-open-set" in str(caught.value.hint)
 

@@ -19,8 +19,8 @@ from lineup.paths import home_dir
 from lineup.types import RgbImage
 
 if TYPE_CHECKING:
-    from lineup.attribution.engine import LineupEngine
-    from lineup.attribution.options import AttributionOptions
+    from lineup.engine import Engine
+    from lineup.options import AttributionOptions
 
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 
@@ -119,20 +119,21 @@ class LineupWorkload(Workload):
 
     kind, unit = "lineup", "verdict"
 
-    def __init__(self, engine: LineupEngine, options: AttributionOptions, image: RgbImage) -> None:
+    def __init__(self, engine: Engine, options: AttributionOptions, image: RgbImage) -> None:
         self._engine, self._options, self._image = engine, options, image
         self.name = engine.lineup.spec.name
         self.digest = engine.run_id(options)
-        self.device = str(engine.engine.extractor.device)
+        self.device = str(engine.extractor.device)
 
     def run(self, index: int) -> Mapping[str, float]:
         """Attribute the image."""
-        done = self._engine.attribution(self._image, options=self._options)
-        stages = {"tiles": done.preprocess_ms, "fuse": done.fuse_ms}
+        done = self._engine.attribute(self._image, options=self._options)
+        inference_ms = done.ms.inference or 0.0
+        stages = {"tiles": done.ms.preprocess or 0.0, "fuse": done.ms.fuse or 0.0}
         if done.resynthesis is None:
-            return stages | {"fingerprint": done.inference_ms}
+            return stages | {"fingerprint": inference_ms}
         cost = {one.stage: 1e3 * one.seconds for one in done.resynthesis.cost.stages}
-        rest = done.inference_ms - sum(cost.values())
+        rest = inference_ms - sum(cost.values())
         return stages | cost | {"query fingerprint and comparison": rest}
 
     def close(self) -> None:
@@ -170,12 +171,10 @@ def open_workload(
     else:
         return _bundle_workload(bundle, image, device=device, threads=threads)
     # Here, because a bundle needs none of it.
-    from lineup.attribution.opening import open_lineup_engine  # noqa: PLC0415
-    from lineup.attribution.options import AttributionOptions  # noqa: PLC0415
+    from lineup.engine import open_engine  # noqa: PLC0415
+    from lineup.options import AttributionOptions  # noqa: PLC0415
 
-    engine = open_lineup_engine(
-        target, evidence=evidence, device=device, threads=threads, cache=False
-    )
+    engine = open_engine(target, device=device, threads=threads, cache=False)
     settings = engine.lineup.spec.resynthesis
     if gamma is not None:
         settings = replace(settings, gamma=gamma)
@@ -196,7 +195,7 @@ def synthetic_image(size_px: int) -> RgbImage:
 def _bundle_workload(bundle: Bundle, image: RgbImage, *, device: str, threads: int) -> Workload:
     """Open what a bundle's kind calls for."""
     # Each when it is measured: a cold start pays for no other.
-    from lineup.evidence.fingerprint import open_extractor  # noqa: PLC0415
+    from lineup.fingerprint import open_extractor  # noqa: PLC0415
     from lineup.models.captioner import open_captioner  # noqa: PLC0415
     from lineup.models.encoder import open_encoder  # noqa: PLC0415
     from lineup.models.generator import open_generator  # noqa: PLC0415

@@ -27,8 +27,8 @@ from lineup_lab.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lineup.attribution.engine import LineupEngine
     from lineup.calibration.calibration import Calibration
+    from lineup.engine import Engine
 
 LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
 
@@ -75,7 +75,7 @@ def calibrate(directory: Path, **settings: Any) -> None:
 
     gammas, names = asked_gammas(settings), asked_evidence(settings)
     messages = Console(stderr=True)
-    with open_for(settings, names, calibrated=False) as engine:
+    with open_for(settings, calibrated=False) as engine:
         lineup = engine.lineup
         output = settings["output"] or calibration_path(lineup)
         calibration, failed = _fitted(directory, engine, names, gammas, settings, output)
@@ -88,7 +88,7 @@ def calibrate(directory: Path, **settings: Any) -> None:
         sys.exit(1)
 
 
-def _gammas(engine: LineupEngine, asked: Sequence[int] | None) -> tuple[int, ...]:
+def _gammas(engine: Engine, asked: Sequence[int] | None) -> tuple[int, ...]:
     if asked is not None:
         return tuple(asked)
     most = engine.lineup.spec.resynthesis.gamma
@@ -97,7 +97,7 @@ def _gammas(engine: LineupEngine, asked: Sequence[int] | None) -> tuple[int, ...
 
 def _fitted(
     directory: Path,
-    engine: LineupEngine,
+    engine: Engine,
     names: tuple[str, ...] | None,
     asked_gammas: Sequence[int] | None,
     settings: dict[str, Any],
@@ -106,7 +106,7 @@ def _fitted(
     """Return the calibration, and how many files could not be read."""
     from rich.console import Console
 
-    from lineup.attribution.options import AttributionOptions
+    from lineup.options import AttributionOptions
     from lineup_lab.attribution import Judge
     from lineup_lab.attribution_calibration import (
         calibration_from_rows,

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lineup.evidence.batch import TileCutter
-    from lineup.evidence.fingerprint import FingerprintExtractor
+    from lineup.fingerprint import FingerprintExtractor
     from lineup_lab.dataset import ProtocolOptions, SourceFolder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -327,7 +327,7 @@ def _asked(
 
 
 def _open_extractor(settings: Mapping[str, Any]) -> FingerprintExtractor:
-    from lineup.evidence.fingerprint import open_extractor
+    from lineup.fingerprint import open_extractor
 
     return open_extractor(
         settings["fingerprint"], device=settings["device"], threads=settings["threads"]

@@ -29,7 +29,7 @@ from lineup_lab.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lineup.attribution.engine import LineupEngine
+    from lineup.engine import Engine
     from lineup_lab.attribution import Judge
     from lineup_lab.attribution_output import Outcome
     from lineup_lab.attribution_report import Report, SweepPoint
@@ -104,7 +104,7 @@ def attribution(directory: Path, **settings: Any) -> None:
     names = asked_evidence(settings)
     messages = Console(stderr=True)
     other = settings["calibration_path"]
-    with open_for(settings, names, calibrated=other is None) as engine:
+    with open_for(settings, calibrated=other is None) as engine:
         if other is not None:
             engine.calibration = CALIBRATION.read(other)
         outcome = _evaluated(directory, engine, names, gammas, settings, messages)
@@ -128,7 +128,7 @@ def attribution(directory: Path, **settings: Any) -> None:
 
 def _evaluated(
     directory: Path,
-    engine: LineupEngine,
+    engine: Engine,
     names: tuple[str, ...] | None,
     gammas: tuple[int, ...] | None,
     settings: dict[str, Any],
@@ -163,7 +163,7 @@ def _evaluated(
     return Outcome(reports, sweep, most, failed)
 
 
-def _judge(engine: LineupEngine, mode: str, gamma: int) -> Judge:
+def _judge(engine: Engine, mode: str, gamma: int) -> Judge:
     from lineup_lab.attribution import Judge
 
     changes = {} if mode == "paper-a" else {"gamma": gamma}  # paper A draws one picture
@@ -179,15 +179,15 @@ def _judge(engine: LineupEngine, mode: str, gamma: int) -> Judge:
 
 def _rows(
     folders: Sequence[SourceFolder],
-    engine: LineupEngine,
+    engine: Engine,
     names: tuple[str, ...] | None,
     judge: Judge,
     store: ScoreFile,
     prompts: Mapping[str, str],
     messages: Console,
 ) -> tuple[list[RawScores], int]:
-    from lineup.attribution.options import AttributionOptions
-    from lineup.evidence.resynthesis import RESYNTHESIS
+    from lineup.options import AttributionOptions
+    from lineup.results import RESYNTHESIS
 
     mode = judge.settings.mode.value
     wanted = names if mode == DEFAULT_MODE else (RESYNTHESIS,)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lineup.evidence.batch import TileFingerprinter
-    from lineup.evidence.fingerprint import FingerprintExtractor
+    from lineup.fingerprint import FingerprintExtractor
     from lineup.types import Float32Array
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -88,7 +88,7 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
 
     from lineup._version import __version__
     from lineup.classifier import write_classifier
-    from lineup.evidence.fingerprint import open_extractor
+    from lineup.fingerprint import open_extractor
     from lineup_lab.fit_classifier import classifier_from_fingerprints, holds_fingerprints
 
     _check(directory, settings)
@@ -182,7 +182,7 @@ def _reject(
 ) -> Float32Array | None:
     """Return the fingerprints of none of the sources, (R, D); None without any."""
     from lineup.evidence.batch import FailedFile, FingerprintedFile
-    from lineup.imaging.find import find_images
+    from lineup.finding import find_images
     from lineup_lab.fit_classifier import (
         holds_fingerprints,
         reject_from_gallery,

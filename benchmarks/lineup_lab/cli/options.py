@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from lineup.attribution.engine import LineupEngine
-    from lineup.attribution.options import AttributionOptions
+    from lineup.engine import Engine
     from lineup.evidence.batch import TileFingerprinter
     from lineup.evidence.resynthesis_options import ResynthesisOptions
+    from lineup.options import AttributionOptions
     from lineup_lab.dataset import LabelledSource, SourceFolder
     from lineup_lab.scores import RawScores, ScoreFile
 
@@ -259,21 +259,18 @@ def limited_folders(directory: Path, limit: int | None) -> tuple[SourceFolder, .
     )
 
 
-def open_for(
-    settings: Mapping[str, Any], names: tuple[str, ...] | None, *, calibrated: bool
-) -> LineupEngine:
+def open_for(settings: Mapping[str, Any], *, calibrated: bool) -> Engine:
     """Open the lineup that the options name.
 
     Args:
         settings: Values of `labelled_options`.
-        names: Evidence that will be asked for; None is all.
         calibrated: Whether its calibration is read.
     """
-    from lineup.attribution.opening import open_lineup_engine
+    from lineup.engine import open_engine
+    from lineup.lineups.store import DEFAULT_LINEUP
 
-    return open_lineup_engine(
-        settings["lineup"],
-        evidence=names,
+    return open_engine(
+        settings["lineup"] or DEFAULT_LINEUP,
         device=settings["device"],
         threads=settings["threads"],
         fingerprint=settings["fingerprint"],
@@ -285,7 +282,7 @@ def open_for(
 
 def collected_scores(
     folders: Sequence[SourceFolder],
-    engine: LineupEngine,
+    engine: Engine,
     options: AttributionOptions,
     store: ScoreFile,
     *,
@@ -312,7 +309,7 @@ def collected_scores(
 
 
 def settings_with_gamma(
-    engine: LineupEngine, changes: Mapping[str, Any], mode: str = "default"
+    engine: Engine, changes: Mapping[str, Any], mode: str = "default"
 ) -> ResynthesisOptions:
     """Return the lineup's settings with changes, by one procedure."""
     from lineup.evidence.resynthesis_options import Mode, options_from_mode

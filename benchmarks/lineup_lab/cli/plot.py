@@ -128,7 +128,7 @@ def map_of_fingerprints(
     import numpy as np
     from rich.console import Console
 
-    from lineup.evidence.fingerprint import open_extractor
+    from lineup.fingerprint import open_extractor
     from lineup_lab.figures import Projection, points_from_fingerprints, write_map
 
     folders = _folders(directory, real)

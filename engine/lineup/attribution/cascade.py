@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lineup.errors import UsageError
-from lineup.evidence.resynthesis_cost import ResynthesisCost
 from lineup.lineups.store import Lineup
 from lineup.results import REAL, UNKNOWN
+from lineup.trace import ResynthesisCost
 
 if TYPE_CHECKING:
     from lineup.planning.expected import ExpectedTimes

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lineup.evidence.distances import softmax
-from lineup.evidence.resynthesis import Resynthesis
 from lineup.evidence.resynthesis_options import Mode
-from lineup.results import REAL, UNKNOWN, Verdict
+from lineup.results import REAL, UNKNOWN, Resynthesis, Verdict
 
 
 def published_verdict(names: Sequence[str], resynthesis: Resynthesis, mode: Mode) -> Verdict:

@@ -8,62 +8,39 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.lineup_options import (
-    cascade_options,
-    lineup_option,
-    memory_budget_option,
-    no_cache_option,
-    resynthesis_options,
-)
 from lineup.cli.options import (
     device_option,
     fingerprint_option,
     gallery_option,
+    json_option,
     threads_option,
 )
+from lineup.cli.question import question_options
 
 if TYPE_CHECKING:
-    from lineup.attribution.engine import Attribution, LineupEngine
-    from lineup.attribution.options import AttributionOptions
-    from lineup.imaging.decode import DecodedImage
-    from lineup.lineups.store import Lineup
-    from lineup.scan.rows import Row
+    from lineup.engine import Engine
+    from lineup.options import AttributionOptions
+    from lineup.results import Attribution
 
 
 @click.command(short_help="Tell which known source made an image.")
-@click.argument(
-    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
-@lineup_option
-@click.option(
-    "--evidence",
-    metavar="NAME,...",
-    help="fingerprint, resynthesis (features and fingerprints of redrawn images).  "
-    "[default: all that the lineup has]",
-)
-@resynthesis_options
-@cascade_options
-@memory_budget_option
-@no_cache_option
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@question_options
 @click.option("--explain", is_flag=True, help="Show scores, costs, caption and calls as well.")
 @click.option(
     "--picture",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the query beside each candidate's best resynthesis (PNG).",
+    help="Write the query beside each candidate's closest resynthesis (PNG).",
 )
 @device_option
 @threads_option
 @fingerprint_option
 @gallery_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON row per image.")
+@json_option
 def attribute(
     *,
-    images: tuple[Path, ...],
-    lineup: str | None,
-    evidence: str | None,
-    memory_budget: str | None,
-    no_cache: bool,
+    images: tuple[str, ...],
     explain: bool,
     picture: Path | None,
     device: str,
@@ -75,122 +52,76 @@ def attribute(
 ) -> None:
     """Tell which known source made each IMAGE, and how sure that is.
 
-    The posterior starts from one third each for "a known source", "unknown" and "real". Known are
-    the candidates of the lineup and the sources of its gallery. Unless told otherwise, all evidence
-    is computed; the verdict notes what was left out.
-    """
-    from lineup.attribution.opening import open_lineup_engine
-    from lineup.cli.lineup_options import attribution_options_from_choices
-    from lineup.lineups.store import open_lineup
+    IMAGE is a file, a folder (searched through) or a pattern. The gallery's fingerprints answer;
+    with --lineup, or with resynthesis as evidence, so do the resyntheses of a lineup's candidates.
+    The posterior starts from one third each for "a known source", "unknown" and "real".
 
-    if picture is not None and len(images) > 1:
+    Exit code: 0 every image has a verdict, 1 some failed, 2 wrong usage.
+    """
+    from lineup.cli.question import question_from_choices
+    from lineup.engine import open_engine
+    from lineup.finding import find_images
+
+    paths = list(find_images(images))
+    if picture is not None and len(paths) > 1:
         raise click.UsageError("--picture takes one image at a time.")
-    found = open_lineup(lineup)
-    options = attribution_options_from_choices(found, evidence, choices)
-    keeps = True
-    if memory_budget is not None and "resynthesis" in (evidence or "resynthesis"):
-        keeps = _keeps_models(found, memory_budget, choices["gamma"], len(images))
+    question = question_from_choices(choices, images=len(paths))
     failed = 0
-    with open_lineup_engine(
-        found,
-        evidence=options.evidence,
+    with open_engine(
+        question.lineup,
         device=device,
         threads=threads,
         fingerprint=fingerprint,
         gallery=gallery,
-        cache=not no_cache,
-        keep_models=keeps,
+        cache=not choices["no_cache"],
+        keep_models=question.keeps_models,
     ) as engine:
-        for path in images:
-            row, image, answer = _answer(path, engine, options)
-            failed += answer is None
-            _show(row, answer, as_json=as_json, explain=explain)
-            if picture is not None and image is not None and answer is not None:
-                _write_picture(picture, row, image, answer)
+        for path in paths:
+            row = _row(path, engine, question.options)
+            failed += row.verdict is None
+            _show(row, as_json=as_json, explain=explain)
+            if picture is not None and row.verdict is not None:
+                _write_picture(picture, path, row)
     if failed:
         raise click.exceptions.Exit(1)
 
 
-def _keeps_models(lineup: Lineup, budget: str, gamma: int | None, images: int) -> bool:
-    """Return whether all models fit the budget together; what does not fit is told on stderr."""
-    from lineup.planning.budget import bytes_from_text, plan_for_lineup
-    from lineup.planning.plan import Order
-
-    plan = plan_for_lineup(lineup, images=images, gamma=gamma, budget_bytes=bytes_from_text(budget))
-    for note in plan.notes:
-        click.echo(f"note: {note}", err=True)
-    return plan.order is Order.IMAGE_MAJOR
-
-
-def _answer(
-    path: Path, engine: LineupEngine, options: AttributionOptions
-) -> tuple[Row, DecodedImage | None, Attribution | None]:
+def _row(path: Path, engine: Engine, options: AttributionOptions) -> Attribution:
     """Attribute one file; an image that cannot be used becomes a row with an error."""
-    import time
-    from dataclasses import replace
-
     from lineup.errors import ImageError
-    from lineup.files import sha256_from_bytes
-    from lineup.imaging.decode import bytes_from_path, image_from_bytes
-    from lineup.scan.rows import Row, StageTimes, row_error_from_exception
+    from lineup.results import Attribution, RowError
 
-    row = Row(path=str(path), run=engine.run_id(options))
-    laps = [time.perf_counter()]
     try:
-        data = bytes_from_path(path)
-        sha256 = sha256_from_bytes(data)
-        row = replace(row, sha256=sha256, size_bytes=len(data))
-        laps.append(time.perf_counter())
-        image = image_from_bytes(data)
+        return engine.attribute(path, options=options)
     except ImageError as error:
-        return replace(row, error=row_error_from_exception(error)), None, None
-    laps.append(time.perf_counter())
-    answer = engine.attribution(image.pixels, options=options, query_sha256=sha256)
-    row = replace(
-        row,
-        format=image.format,
-        width_px=image.width_px,
-        height_px=image.height_px,
-        verdict=answer.verdict,
-        notes=image.notes,
-        ms=StageTimes(
-            read=(laps[1] - laps[0]) * 1e3,
-            decode=(laps[2] - laps[1]) * 1e3,
-            preprocess=answer.preprocess_ms,
-            inference=answer.inference_ms,
-            fuse=answer.fuse_ms,
-        ),
-    )
-    return row, image, answer
+        return Attribution(
+            path=str(path), run=engine.run_id(options), error=RowError.from_exception(error)
+        )
 
 
-def _show(row: Row, answer: Attribution | None, *, as_json: bool, explain: bool) -> None:
-    from lineup.cli.explain import print_attribution, record_from_attribution
-    from lineup.scan.rows import record_from_row
+def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
+    from lineup.cli.explain import print_attribution
 
     if as_json:
-        record = record_from_row(row)
-        click.echo(json.dumps(record | record_from_attribution(answer)))
-    if answer is None:
-        assert row.error is not None
-        message = row.error.message
-        click.echo(
-            f"Error: {message if row.path in message else f'{row.path}: {message}'}", err=True
-        )
+        click.echo(json.dumps(row.to_dict()))
+    if row.error is not None:
+        message, path = row.error.message, row.path or ""
+        click.echo(f"Error: {message if path in message else f'{path}: {message}'}", err=True)
     elif not as_json:
-        print_attribution(row, answer, explain=explain)
+        print_attribution(row, explain=explain)
 
 
-def _write_picture(path: Path, row: Row, image: DecodedImage, answer: Attribution) -> None:
+def _write_picture(target: Path, query: Path, row: Attribution) -> None:
     """Write the picture, or say why there is none."""
     from lineup.picture import write_picture
+    from lineup.reading import read_image
 
-    if answer.resynthesis is None:
+    if row.resynthesis is None:
         click.echo(
-            "no picture: nothing was redrawn, as this lineup has no generator or their evidence "
-            "was not asked for",
+            "no picture: there are no resyntheses, as this lineup has no generator or their "
+            "evidence was not asked for",
             err=True,
         )
         return
-    write_picture(path, image.pixels, answer, title=Path(row.path).name)
-    click.echo(f"picture: {path}", err=True)
+    write_picture(target, read_image(query).pixels, row, title=query.name)
+    click.echo(f"picture: {target}", err=True)

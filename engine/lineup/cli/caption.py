@@ -61,7 +61,7 @@ def caption(
 
     Exit code: 0 every image has a caption, 1 some could not be read, 2 wrong usage.
     """
-    from lineup.imaging.find import find_images
+    from lineup.finding import find_images
     from lineup.models.captioner import CaptionOptions, open_captioner
 
     options = CaptionOptions(beams=beams, max_tokens=max_tokens, prompt=prompt)

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
-from lineup.cli.progress import progress_of_files
+from lineup.cli.options import device_option, fingerprint_option, json_option, threads_option
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
-    from lineup.classifier import OpenSetClassifier
-    from lineup.evidence.batch import FingerprintedFile
+    from lineup.results import Classification
 
 SOME_FAILED = 1
 
@@ -29,15 +27,13 @@ SOME_FAILED = 1
     type=click.Path(path_type=Path),
     help="What `lineup fit-open-set` wrote.",
 )
-@batch_option
 @fingerprint_option
 @device_option
 @threads_option
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image.")
+@json_option
 def classify(
     images: tuple[str, ...],
     classifier: Path,
-    batch: int,
     fingerprint: str | None,
     device: str,
     threads: int,
@@ -53,12 +49,10 @@ def classify(
 
     Exit code: 0 every image has a class, 1 some could not be read, 2 wrong usage.
     """
-    from rich.console import Console
-
     from lineup.classifier import read_classifier
-    from lineup.evidence.batch import FailedFile, fingerprints_from_paths
-    from lineup.evidence.fingerprint import open_extractor
-    from lineup.imaging.find import find_images
+    from lineup.engine import open_engine
+    from lineup.errors import ImageError
+    from lineup.finding import find_images
 
     paths = list(find_images(images))
     if not paths:
@@ -66,41 +60,32 @@ def classify(
             f"No images in {', '.join(images)}.",
             hint="Folders are searched for files with the suffix of an image format.",
         )
-    read_classifier(classifier)  # a damaged file is told before a model is loaded
-    # Answers on the same screen show well enough how far it is.
-    messages = Console(stderr=True, force_terminal=False if sys.stdout.isatty() else None)
+    head = read_classifier(classifier)  # a damaged file is told before a model is loaded
     failed = 0
-    with (
-        open_extractor(fingerprint, device=device, threads=threads) as extractor,
-        progress_of_files(messages, len(paths), "classify") as advance,
-    ):
-        head = read_classifier(classifier, fingerprint_digest=extractor.digest)
-        for file in fingerprints_from_paths(paths, extractor, batch=batch):
-            if isinstance(file, FailedFile):
+    with open_engine(device=device, threads=threads, fingerprint=fingerprint) as engine:
+        for path in paths:
+            try:
+                found = engine.classify(path, head)
+            except ImageError as error:
                 failed += 1
+                click.echo(f"{path}: {error.message}", err=True)
             else:
-                click.echo(_line(file, head, as_json=as_json))
-            advance(file)
+                click.echo(_line(path, found, as_json=as_json))
     if failed:
         sys.exit(SOME_FAILED)
 
 
-def _line(file: FingerprintedFile, head: OpenSetClassifier, *, as_json: bool) -> str:
+def _line(path: Path, found: Classification, *, as_json: bool) -> str:
     """Return what is printed about one image."""
-    from lineup.results import UNKNOWN
-
-    names = (*head.classes, UNKNOWN) if head.has_reject else head.classes
-    values = head.probabilities(file.fingerprint[None])[0].tolist()
-    found = dict(sorted(zip(names, values, strict=True), key=lambda item: -item[1]))
-    label = next(iter(found))
     if as_json:
         record = {
-            "path": str(file.path),
-            "sha256": file.sha256,
-            "label": label,
-            "probabilities": {name: round(value, 6) for name, value in found.items()},
-            "notes": list(file.notes),
+            "path": str(path),
+            "sha256": found.sha256,
+            "label": found.label,
+            "probabilities": {name: round(one, 6) for name, one in found.probabilities.items()},
+            "notes": list(found.notes),
         }
         return json.dumps(record)
-    others = ", ".join(f"{name} {100 * found[name]:.1f} %" for name in list(found)[1:3])
-    return f"{file.path}: {label} {100 * found[label]:.1f} % ({others})"
+    ranked = list(found.probabilities.items())
+    others = ", ".join(f"{name} {100 * value:.1f} %" for name, value in ranked[1:3])
+    return f"{path}: {found.label} {100 * ranked[0][1]:.1f} % ({others})"

@@ -10,7 +10,7 @@ import click
 from lineup.cli.tables import console_for_tables
 
 if TYPE_CHECKING:
-    from lineup.scan.rows import Row
+    from lineup.results import Attribution
 
 PICTURED = "cedar"
 """The sample whose verdict is drawn."""
@@ -41,22 +41,18 @@ def demo(output: Path) -> None:
 def _scan(output: Path) -> None:
     import json
 
-    from lineup.engine import Engine
-    from lineup.evidence.fingerprint import open_extractor
+    from lineup.engine import open_engine
     from lineup.files import write_atomic
-    from lineup.gallery.opening import open_gallery, shipped_path
+    from lineup.lineups.spec import LineupSpec
+    from lineup.lineups.store import Lineup
     from lineup.paths import shipped_dir
     from lineup.report import write_report
-    from lineup.scan.pipeline import scan_rows
-    from lineup.scan.rows import record_from_row
 
     samples = shipped_dir() / "samples"
-    extractor = open_extractor(device="cpu")
-    known = open_gallery(shipped_path(), fingerprint_digest=extractor.digest)
-    sketches = open_gallery(samples / "gallery.safetensors", fingerprint_digest=extractor.digest)
-    with Engine(extractor, known.merged_with(sketches)) as engine:
-        rows = list(scan_rows(sorted(samples.glob("*.png")), engine))
-    records = [record_from_row(row) for row in rows]
+    lineup = Lineup(LineupSpec("demo", gallery=str(samples / "gallery.safetensors")))
+    with open_engine(lineup, device="cpu") as engine:
+        rows = list(engine.scan(str(samples / "*.png")))
+    records = [row.to_dict() for row in rows]
     lines = "".join(json.dumps(record) + "\n" for record in records)
     write_atomic(output / "results.jsonl", lines.encode())
     write_report(records, output / "report.html")
@@ -68,47 +64,36 @@ def _scan(output: Path) -> None:
 def _attribute(output: Path) -> None:
     from rich.console import Console
 
-    from lineup.attribution.opening import open_lineup_engine
-    from lineup.imaging.decode import image_from_path
+    from lineup.engine import open_engine
     from lineup.paths import shipped_dir
     from lineup.picture import write_picture
-    from lineup.scan.rows import Row, StageTimes
+    from lineup.reading import read_image
 
     paths = sorted((shipped_dir() / "samples" / "pocket").glob("*.png"))
     rows = []
     status = Console(stderr=True).status("opening the models")
-    with status, open_lineup_engine("pocket", device="cpu", cache=False) as engine:
+    with status, open_engine("pocket", device="cpu", cache=False) as engine:
         for path in paths:
-            status.update(f"redrawing {path.name} with {len(engine.lineup.spec.candidates)} models")
-            pixels = image_from_path(path).pixels
-            answer = engine.attribution(pixels)
-            rows.append(
-                Row(
-                    path=str(path),
-                    run=engine.run_id(),
-                    verdict=answer.verdict,
-                    ms=StageTimes(inference=answer.inference_ms),
-                )
-            )
+            count = len(engine.lineup.spec.generators)
+            status.update(f"resynthesising {path.name} with {count} models")
+            rows.append(engine.attribute(path))
             if path.stem.startswith(PICTURED):
-                write_picture(output / "picture.png", pixels, answer, title=path.name)
+                pixels = read_image(path).pixels
+                write_picture(output / "picture.png", pixels, rows[-1], title=path.name)
     _print_rows("attributed by all evidence", rows)
     click.echo(f"picture: {output / 'picture.png'}")
 
 
-def _print_rows(title: str, rows: list[Row]) -> None:
+def _print_rows(title: str, rows: list[Attribution]) -> None:
     from rich.table import Table
-
-    from lineup.scan.rows import record_from_row
 
     table = Table("image", "verdict", "posterior", "ms", title=title)
     for row in rows:
         assert row.verdict is not None
-        total_ms = sum(value or 0.0 for value in record_from_row(row)["ms"].values())
         table.add_row(
-            Path(row.path).name,
+            Path(row.path or "").name,
             row.verdict.title,
             f"{100 * row.verdict.confidence:.1f} %",
-            f"{total_ms:.0f}",
+            f"{row.ms.total_ms:.0f}",
         )
     console_for_tables().print(table)

@@ -11,12 +11,8 @@ from lineup.cli.options import device_option, fingerprint_option, gallery_option
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lineup.evidence.fingerprint import FingerprintExtractor
+    from lineup.engine import Engine
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
-    from lineup.gallery.gallery import Gallery
-    from lineup.gallery.store import GalleryStore
 
 INTERRUPTED_EXIT_CODE = 130
 DIGEST_DIGITS = 12
@@ -70,11 +66,9 @@ def enroll(
     folders or patterns. They go to your own gallery, or to the gallery DIR. Images that are
     enrolled already are skipped, so the command can be repeated when a folder has grown.
     """
-    from lineup.evidence.fingerprint import open_extractor
+    from lineup.engine import open_engine
     from lineup.gallery.enroll import EnrollOptions
     from lineup.gallery.gallery import SourceRole, check_source_name
-    from lineup.gallery.opening import shipped_gallery, user_store
-    from lineup.imaging.find import find_images
 
     if query is not None:
         _enroll_resyntheses(name, paths, query)
@@ -85,19 +79,11 @@ def enroll(
         batch_size=batch_size,
     )
     check_source_name(name, options.role)
-    images = list(find_images(paths))
-    if not images:
-        raise UsageError("found no image in the given paths", hint="Name images or their folder.")
-    store = user_store(gallery)
-    with open_extractor(fingerprint, device=device, threads=threads) as extractor:
-        report = _enroll_images(
-            store,
-            name=name,
-            images=images,
-            extractor=extractor,
-            options=options,
-            base=None if gallery is not None else shipped_gallery(),
-        )
+    images = _found(paths)
+    with open_engine(
+        device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
+    ) as engine:
+        report = _enroll_images(engine, name, images, options)
     for failure in report.failed:
         path, message = str(failure.path), failure.message
         click.echo(message if message.startswith(path) else f"{path}: {message}", err=True)
@@ -109,6 +95,15 @@ def enroll(
         raise click.exceptions.Exit(1)
 
 
+def _found(paths: tuple[Path, ...]) -> list[Path]:
+    from lineup.finding import find_images
+
+    images = list(find_images(paths))
+    if not images:
+        raise UsageError("found no image in the given paths", hint="Name images or their folder.")
+    return images
+
+
 def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
     """Store resyntheses made elsewhere under the hash of their query."""
     import re
@@ -117,15 +112,11 @@ def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
     from lineup.files import sha256_from_bytes
     from lineup.gallery.gallery import SourceRole, check_source_name
     from lineup.imaging.decode import bytes_from_path
-    from lineup.imaging.find import find_images
 
     check_source_name(name, SourceRole.CANDIDATE)
     is_digest = re.fullmatch(r"[0-9a-f]{64}", query) is not None
     sha256 = query if is_digest else sha256_from_bytes(bytes_from_path(Path(query)))
-    images = list(find_images(paths))
-    if not images:
-        raise UsageError("found no image in the given paths", hint="Name images or their folder.")
-    report = open_provided().add(sha256, name, images)
+    report = open_provided().add(sha256, name, _found(paths))
     for path, message in report.failed:
         click.echo(message if message.startswith(str(path)) else f"{path}: {message}", err=True)
     click.echo(
@@ -138,33 +129,24 @@ def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
 
 
 def _enroll_images(
-    store: GalleryStore,
-    *,
-    name: str,
-    images: Sequence[Path],
-    extractor: FingerprintExtractor,
-    options: EnrollOptions,
-    base: Gallery | None,
+    engine: Engine, name: str, images: list[Path], options: EnrollOptions
 ) -> EnrollReport:
     """Enrol with a progress bar; an interrupt says what was kept."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from lineup.gallery.enroll import enroll as enroll_images
-
     console = Console(stderr=True)
-    before = len(store.ids(name))
+    kept = 0
     try:
         with Progress(console=console, disable=not console.is_terminal) as progress:
             task = progress.add_task(f"enrolling {name}", total=len(images))
 
             def on_progress(report: EnrollReport) -> None:
+                nonlocal kept
+                kept = report.added
                 progress.update(task, completed=report.seen)
 
-            return enroll_images(
-                store, name, images, extractor, options=options, base=base, on_progress=on_progress
-            )
+            return engine.enroll(name, images, options=options, on_progress=on_progress)
     except KeyboardInterrupt:
-        kept = len(store.ids(name)) - before  # asked of the folder, which is never half-way
         click.echo(f"Interrupted: {kept} new images of {name} are enrolled and stay.", err=True)
         raise click.exceptions.Exit(INTERRUPTED_EXIT_CODE) from None

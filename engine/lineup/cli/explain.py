@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lineup.cli.tables import console_for_tables
 
@@ -11,56 +10,32 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from lineup.attribution.engine import Attribution
-    from lineup.evidence.resynthesis_cost import ResynthesisCost
-    from lineup.results import Verdict
-    from lineup.scan.rows import Row
+    from lineup.results import Attribution, Verdict
+    from lineup.trace import ResynthesisCost
 
 
-def print_attribution(row: Row, answer: Attribution, *, explain: bool) -> None:
+def print_attribution(row: Attribution, *, explain: bool) -> None:
     """Print a verdict on stdout.
 
     Args:
-        row: The image.
-        answer: The verdict and what led to it.
+        row: The image and its verdict.
         explain: Whether everything is shown, or the verdict and the scores.
     """
     console = console_for_tables()
-    verdict = answer.verdict
-    console.print(row.path, style="bold", markup=False)
+    verdict = row.verdict
+    assert verdict is not None
+    console.print(row.path or "image", style="bold", markup=False)
     console.print(f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}", style="dim")
     console.print(f"\nVerdict: [bold]{verdict.title}[/bold], {_meaning(verdict)}")
     if explain:
         _print_sets(console, verdict)
     console.print(_evidence_table(verdict))
     if explain:
-        _print_costs(console, answer)
+        _print_costs(console, row, verdict)
     notes = [note for one in verdict.evidence for note in one.notes]
     for note in dict.fromkeys((*row.notes, *verdict.notes, *notes)):
         console.print(f"note: {note}", markup=False)
     console.print()
-
-
-def record_from_attribution(answer: Attribution | None) -> dict[str, Any]:
-    """Return what a row does not have, as JSON values; None where there is nothing.
-
-    Keys: family, candidates_set, caption, verdict_notes, costs_ms {evidence: ms}, and resynthesis
-    {seconds, stages [...], graphs [...], samples {evidence: {candidate: [score, ...]}}}.
-    """
-    if answer is None:
-        keys = ("family", "candidates_set", "caption", "verdict_notes", "costs_ms", "resynthesis")
-        return dict.fromkeys(keys)
-    verdict = answer.verdict
-    cost = None if answer.resynthesis is None else asdict(answer.resynthesis.cost)
-    samples = {one.name: dict(one.samples) for one in verdict.evidence if one.samples}
-    return {
-        "family": list(verdict.family),
-        "candidates_set": list(verdict.candidates_set),
-        "caption": verdict.caption,
-        "verdict_notes": list(verdict.notes),
-        "costs_ms": {one.name: round(one.cost_ms, 3) for one in verdict.evidence},
-        "resynthesis": None if cost is None else {**cost, "samples": samples},
-    }
 
 
 def _meaning(verdict: Verdict) -> str:
@@ -110,12 +85,11 @@ def _evidence_table(verdict: Verdict) -> Table:
     return table
 
 
-def _print_costs(console: Console, answer: Attribution) -> None:
-    costs = ", ".join(f"{one.name} {one.cost_ms:.0f} ms" for one in answer.verdict.evidence)
-    total_ms = answer.preprocess_ms + answer.inference_ms + answer.fuse_ms
-    console.print(f"Cost: {total_ms:.0f} ms ({costs})")
-    if answer.resynthesis is not None:
-        console.print(_cost_table(answer.resynthesis.cost))
+def _print_costs(console: Console, row: Attribution, verdict: Verdict) -> None:
+    costs = ", ".join(f"{one.name} {one.cost_ms:.0f} ms" for one in verdict.evidence)
+    console.print(f"Cost: {row.ms.total_ms:.0f} ms ({costs})")
+    if row.resynthesis is not None:
+        console.print(_cost_table(row.resynthesis.cost))
 
 
 def _cost_table(cost: ResynthesisCost) -> Table:

@@ -14,7 +14,7 @@ from lineup.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lineup.gallery.opening import SourceEntry
+    from lineup.gallery.opening import SourceDetails, SourceEntry
 
 DIGEST_DIGITS = 12
 
@@ -50,33 +50,21 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
     Coherence is the mean cosine over all pairs of its images' fingerprints: near 0 the images
     have nothing in common, and attributions to the source cannot be trusted.
     """
-    from lineup.gallery.opening import open_gallery, source_entries
+    from lineup.gallery.opening import source_details
 
-    opened = open_gallery(gallery)
-    support = opened.source(name)
-    coherence = support.coherence
-    origins = [entry.origin.value for entry in source_entries(gallery) if entry.name == name]
+    details = source_details(name, gallery)
     if as_json:
-        echo_json(
-            {
-                "name": name,
-                "role": support.role,
-                "count": len(support),
-                "coherence": coherence,
-                "provenance": support.provenance,
-                "origins": origins,
-                "fingerprint": opened.fingerprint_digest,
-            }
-        )
+        echo_json(_record_from(details))
         return
+    coherence = "needs two images" if details.coherence is None else f"{details.coherence:.4f}"
     for label, value in (
-        ("name", name),
-        ("role", support.role.value),
-        ("images", str(len(support))),
-        ("coherence", "needs two images" if coherence is None else f"{coherence:.4f}"),
-        ("stored", " + ".join(origins)),
-        ("fingerprint", opened.fingerprint_digest[:DIGEST_DIGITS]),
-        ("provenance", support.provenance or "not given"),
+        ("name", details.name),
+        ("role", details.role.value),
+        ("images", str(details.count)),
+        ("coherence", coherence),
+        ("stored", " + ".join(origin.value for origin in details.origins)),
+        ("fingerprint", details.fingerprint[:DIGEST_DIGITS]),
+        ("provenance", details.provenance or "not given"),
     ):
         click.echo(f"{label:<12} {value}")
 
@@ -173,7 +161,7 @@ def _print_table(entries: Sequence[SourceEntry]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
-def _record_from(summary: SourceEntry) -> dict[str, object]:
+def _record_from(summary: SourceEntry | SourceDetails) -> dict[str, object]:
     import dataclasses
 
     return dataclasses.asdict(summary)

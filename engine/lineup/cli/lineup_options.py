@@ -11,8 +11,8 @@ from lineup.cli.options import with_options
 
 if TYPE_CHECKING:
     from lineup.attribution.cascade import CascadeOptions
-    from lineup.attribution.options import AttributionOptions
     from lineup.lineups.store import Lineup
+    from lineup.options import AttributionOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,8 +26,18 @@ def lineup_option(command: Command) -> Command:
         "--lineup",
         metavar="NAME",
         default=None,
-        help="Lineup, by name or path; `lineup lineups list` shows them.  "
-        "[default: pocket, or fingerprints alone where it is not installed]",
+        help="Lineup whose candidates resynthesise the image, by name or path; "
+        "`lineup lineups list` shows them.  [default: the gallery alone]",
+    )(command)
+
+
+def evidence_option(command: Command) -> Command:
+    """Add `--evidence`; the command receives `evidence: str | None`."""
+    return click.option(
+        "--evidence",
+        metavar="NAME,...",
+        help="fingerprint, resynthesis (embeddings and fingerprints of resyntheses).  "
+        "[default: fingerprint, and all of a lineup that is named]",
     )(command)
 
 
@@ -149,9 +159,9 @@ def attribution_options_from_choices(
     Raises:
         UsageError: A name or a combination is not possible.
     """
-    from lineup.attribution.options import AttributionOptions
     from lineup.evidence.distances import Aggregate, Distance
     from lineup.evidence.resynthesis_options import Mode, options_from_mode
+    from lineup.options import AttributionOptions
 
     changes = {key: choices[key] for key in RESYNTHESIS_CHOICES if choices[key] is not None}
     mode = Mode(changes.pop("mode", Mode.DEFAULT.value))
@@ -167,7 +177,7 @@ def attribution_options_from_choices(
 
 def evidence_from_text(text: str, mode: str = "default") -> tuple[str, ...]:
     """Return the evidence that a list with commas names; the papers have features alone."""
-    from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
+    from lineup.results import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 
     names = [part.strip() for part in text.split(",") if part.strip()]
     if RESYNTHESIS in names and mode == "default":

@@ -6,32 +6,32 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
-from lineup.cli.scan_lineup import (
-    SCAN_CHOICES,
-    asks_for_lineup,
-    lineup_scan,
-    scan_lineup_options,
-)
+from lineup.cli.question import QUESTION_CHOICES, question_options
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
+    from lineup.cli.question import Question
+    from lineup.finding import NamedImages
+    from lineup.options import ScanOptions
     from lineup.scan.encoding import RowFormat
-    from lineup.scan.inputs import ScanInputs
     from lineup.scan.meter import ScanMeter
-    from lineup.scan.options import ScanOptions
     from lineup.scan.output import OutputMode
 
 STDOUT = "-"
 SOME_FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 READER_GONE = 141  # 128 + SIGPIPE
+
+FORMAT_FROM_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
+"""Names that promise another format than rows are written in."""
 
 
 @click.command(short_help="Attribute many images, one row each.")
@@ -57,20 +57,19 @@ READER_GONE = 141  # 128 + SIGPIPE
 )
 @click.option("--resume", is_flag=True, help="Continue FILE: leave out images with a row in it.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE.")
+@question_options
 @click.option(
-    "--evidence",
-    metavar="NAME[,NAME]",
-    default="fingerprint",
-    show_default=True,
-    help="fingerprint, resynthesis (features and fingerprints of redrawn images).",
+    "--order",
+    type=click.Choice(["image-major", "stage-major"]),
+    help="Finish image by image with all models loaded, or pass many images through one model "
+    "after the other; the rows are the same.  [default: as the memory budget asks]",
 )
-@scan_lineup_options
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
     default=8,
     show_default=True,
-    help="Images per call of the model.",
+    help="Images per call of the fingerprint's model.",
 )
 @click.option(
     "--workers",
@@ -95,15 +94,15 @@ def scan(**given: Any) -> None:
     input. Rows come in that order, each written as it is made, so that a scan that was stopped can
     go on with --resume. Progress is on standard error, if that is a terminal.
 
-    Fingerprints of the gallery alone are the default, and fast. With --lineup, or with resynthesis
-    as evidence, rows are by the evidence of a lineup: all that was named for every image, unless
-    --cascade or --latency-budget leaves some out, which the row then says. A scan by --order
-    stage-major that is stopped repeats the images that it was at, up to 64.
+    The gallery's fingerprints are the default, and fast. With --lineup, or with resynthesis as
+    evidence, rows are by the evidence of a lineup: all of it for every image, unless --cascade or
+    --latency-budget leaves some out, which the row then says. A scan by --order stage-major that is
+    stopped repeats the images that it was at, up to 64.
 
     Exit code: 0 every image has a verdict, 1 some failed (their rows say why), 2 wrong usage,
     130 interrupted, 141 nobody reads standard output any more.
     """
-    choices = {name: given.pop(name) for name in SCAN_CHOICES}
+    choices = {name: given.pop(name) for name in (*QUESTION_CHOICES, "order")}
     code = _exit_code(_Request(**given, choices=choices))
     if code:
         sys.exit(code)
@@ -119,7 +118,6 @@ class _Request:
     format_name: str | None
     resume: bool
     overwrite: bool
-    evidence: str
     batch: int
     workers: int | None
     max_pixels: int | None
@@ -130,31 +128,33 @@ class _Request:
     gallery: Path | None
     choices: Mapping[str, Any]
 
-    def inputs(self) -> ScanInputs:
-        from lineup.scan.inputs import ScanInputs
+    def inputs(self) -> NamedImages:
+        from lineup.finding import NamedImages
 
         output = None if self.output == STDOUT else Path(self.output)
-        return ScanInputs(self.paths, self.from_file, sys.stdin.buffer, output)
+        return NamedImages(self.paths, self.from_file, sys.stdin.buffer, output)
 
     def options(self) -> ScanOptions:
-        from lineup.imaging.decode import DecodeLimits
-        from lineup.scan.options import ScanOptions
+        from lineup.imaging.limits import DecodeLimits
+        from lineup.options import ScanOptions
 
         limits = (
             DecodeLimits() if self.max_pixels is None else DecodeLimits(max_pixels=self.max_pixels)
         )
-        options = ScanOptions(batch=self.batch, workers=self.workers, limits=limits)
-        if asks_for_lineup(self.evidence, self.choices):
-            return options
-        evidence = tuple(name.strip() for name in self.evidence.split(","))
-        return replace(options, evidence=evidence)
+        return ScanOptions(group_images=self.batch, workers=self.workers, limits=limits)
 
     def row_format(self) -> RowFormat:
         from lineup.scan.encoding import RowFormat
 
         if self.format_name is not None:
             return RowFormat(self.format_name)
-        return RowFormat.CSV if self.output.lower().endswith(".csv") else RowFormat.JSONL
+        suffix = Path(self.output).suffix.lower()
+        if suffix in FOREIGN_SUFFIXES:
+            raise UsageError(
+                f"Rows are not written as {suffix[1:]}: {self.output}.",
+                hint="Name a file that ends in .jsonl or .csv, or say --format.",
+            )
+        return RowFormat(FORMAT_FROM_SUFFIX.get(suffix, "jsonl"))
 
     def mode(self) -> OutputMode:
         from lineup.scan.output import OutputMode
@@ -168,12 +168,14 @@ class _Request:
 
 def _exit_code(request: _Request) -> int:
     """Scan; return 0 or one of the codes above."""
+    from lineup.cli.question import question_from_choices
     from lineup.scan.meter import ScanMeter
 
     inputs, options = request.inputs(), request.options()
+    question = question_from_choices(request.choices, scan=options)
     meter = ScanMeter(options.worker_count)
     try:
-        failed_before = _scan(request, inputs, options, meter)
+        failed_before = _scan(request, inputs, question, meter)
     except KeyboardInterrupt:
         hint = "" if request.output == STDOUT else "; run again with --resume"
         click.echo(f"interrupted after {meter.images} rows{hint}", err=True)
@@ -192,71 +194,53 @@ def _exit_code(request: _Request) -> int:
     return SOME_FAILED if meter.failed or failed_before else 0
 
 
-def _scan(request: _Request, inputs: ScanInputs, options: ScanOptions, meter: ScanMeter) -> int:
+def _scan(request: _Request, inputs: NamedImages, question: Question, meter: ScanMeter) -> int:
     """Scan; return how many rows with an error the output held before."""
-    if asks_for_lineup(request.evidence, request.choices):
-        return _scan_by_lineup(request, inputs, options, meter)
+    from lineup.scan.encoding import encoder_from_format
+    from lineup.scan.meter import MainStage
     from lineup.scan.output import open_output
-    from lineup.scan.run import scan_to_output
+    from lineup.scan.pipeline import scan_rows
 
     row_format = request.row_format()
-    with open_output(request.output, request.mode(), row_format, sys.stdout.buffer) as output:
+    with open_output(request.output, request.mode(), sys.stdout.buffer) as output:
         # Loaded last: a mistake above should not cost the time to load a model.
         from lineup.engine import open_engine
 
         with (
             open_engine(
+                question.lineup,
                 device=request.device,
                 threads=request.threads,
                 fingerprint=request.fingerprint,
                 gallery=request.gallery,
+                cache=not request.choices["no_cache"],
+                keep_models=question.keeps_models,
             ) as engine,
             _progress(request, inputs, meter) as on_progress,
         ):
-            scan_to_output(
+            encoder = encoder_from_format(row_format, engine.columns(question.options))
+            output.begin(encoder, engine.run_id(question.options))
+            rows = scan_rows(
                 inputs.images(),
                 engine,
-                output,
-                row_format=row_format,
-                options=options,
+                question.options,
+                question.scan,
+                done=output.done,
                 meter=meter,
-                on_progress=on_progress,
             )
-        return output.failed_before
-
-
-def _scan_by_lineup(
-    request: _Request, inputs: ScanInputs, options: ScanOptions, meter: ScanMeter
-) -> int:
-    """Scan by the evidence of a lineup; returns what `_scan` does."""
-    from lineup.scan.output import open_output
-
-    row_format = request.row_format()
-    planned = lineup_scan(request.evidence, options, request.choices)
-    with open_output(request.output, request.mode(), row_format, sys.stdout.buffer) as output:
-        from lineup.attribution.opening import open_lineup_engine
-
-        with open_lineup_engine(
-            planned.lineup,
-            evidence=planned.question.evidence,
-            device=request.device,
-            threads=request.threads,
-            fingerprint=request.fingerprint,
-            gallery=request.gallery,
-            cache=not request.choices["no_cache"],
-            keep_models=planned.keeps_models,
-        ) as engine:
-            progress = _progress(request, inputs, meter)
-            planned.write(inputs, output, row_format, engine, meter, progress)
+            for row in rows:
+                with meter.timed(MainStage.WRITE):
+                    output.write(row)
+                on_progress()
         return output.failed_before
 
 
 def _progress(
-    request: _Request, inputs: ScanInputs, meter: ScanMeter
-) -> AbstractContextManager[Callable[[], None] | None]:
+    request: _Request, inputs: NamedImages, meter: ScanMeter
+) -> AbstractContextManager[Callable[[], None]]:
     """Return a progress bar, if somebody can see it and rows do not run over the same screen."""
     if not sys.stderr.isatty() or (request.output == STDOUT and sys.stdout.isatty()):
-        return nullcontext()
+        return nullcontext(lambda: None)
     from lineup.scan.progress import scan_progress
 
     return scan_progress(meter, inputs.images() if inputs.can_list_twice else None)

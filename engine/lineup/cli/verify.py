@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
+from lineup.cli.options import (
+    device_option,
+    fingerprint_option,
+    gallery_option,
+    json_option,
+    threads_option,
+)
 
 
 @click.command(short_help="Test whether one source made an image.")
@@ -17,7 +25,7 @@ from lineup.cli.options import device_option, fingerprint_option, gallery_option
 @threads_option
 @fingerprint_option
 @gallery_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def verify(
     image: Path,
     source: str,
@@ -33,19 +41,13 @@ def verify(
     other images would be taken for the source at this score.
     """
     from lineup.engine import open_engine
-    from lineup.imaging.decode import image_from_path
 
     with open_engine(
         device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
     ) as engine:
-        engine.candidate(source)  # a wrong name is told before any work on the image
-        decoded = image_from_path(image)
-        result = engine.verify(decoded.pixels, source)
+        result = engine.verify(image, source)
     if as_json:
-        import dataclasses
-
-        record = {"path": str(image), **dataclasses.asdict(result)}
-        record["notes"] = [*decoded.notes, *result.notes]
+        record = {"path": str(image), **asdict(result)}
         click.echo(json.dumps({key: _json_number(value) for key, value in record.items()}))
         return
     answer = "match" if result.accepted else "no match"
@@ -58,13 +60,13 @@ def verify(
         f"of the gallery's other images {_percent(result.false_accept_rate)} score at least as "
         f"high, of {source}'s own {_percent(result.false_reject_rate)} score lower"
     )
-    for note in (*decoded.notes, *result.notes):
+    for note in result.notes:
         click.echo(f"note: {note}")
 
 
 def _percent(rate: float) -> str:
-    return "(none to compare with)" if rate != rate else f"{100 * rate:.1f} %"  # noqa: PLR0124
+    return "(none to compare with)" if math.isnan(rate) else f"{100 * rate:.1f} %"
 
 
 def _json_number(value: object) -> object:
-    return None if isinstance(value, float) and value != value else value  # noqa: PLR0124
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -28,22 +28,8 @@ ENOUGH_TILES = 64
 NORM_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Signals:
-    """What a fingerprint bundle says about images.
-
-    Attributes:
-        fingerprints: Shape (images, dimension), float32; every row has length 1.
-        real_llrs: Natural-log likelihood ratio of each image being a photograph against being
-            generated, shape (images,), float32; None where the bundle does not tell.
-    """
-
-    fingerprints: Float32Array
-    real_llrs: Float32Array | None = None
-
-
 class TileCutter(Protocol):
-    """What an image becomes before the model (`lineup.evidence.fingerprint`)."""
+    """What an image becomes before the model (`lineup.fingerprint`)."""
 
     def tiles(self, pixels: RgbImage) -> RgbTiles:
         """Cut an image, (H, W, 3) uint8 RGB, into tiles, (T, S, S, 3)."""
@@ -55,7 +41,7 @@ class TileCutter(Protocol):
 
 
 class TileFingerprinter(TileCutter, Protocol):
-    """What is needed of a fingerprint extractor (`lineup.evidence.fingerprint`)."""
+    """What is needed of a fingerprint extractor (`lineup.fingerprint`)."""
 
     def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
         """Return one L2-normalised row per image, shape (images, dimension)."""

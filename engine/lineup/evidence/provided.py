@@ -90,6 +90,10 @@ class ProvidedStore:
             added += 1
         return ProvidedReport(added, present, tuple(failed))
 
+    def candidates(self) -> tuple[str, ...]:
+        """Return whoever made resyntheses of any query, by name."""
+        return tuple(sorted({path.name for path in self.folder.glob("*/*") if path.is_dir()}))
+
     def images(self, query_sha256: str) -> dict[str, tuple[ProvidedImage, ...]]:
         """Return the resyntheses of a query per candidate; empty when there are none.
 

@@ -14,18 +14,16 @@ Scores leave here raw; a calibration turns them into log likelihood ratios.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from lineup import trace as cost
 from lineup.errors import UsageError
-from lineup.evidence import resynthesis_cost as cost
 from lineup.evidence.cache import ResultCache
 from lineup.evidence.distances import Aggregate, Float64Array, aggregated
 from lineup.evidence.provided import NONE_PROVIDED, ProvidedImage
 from lineup.evidence.resynthesis_batch import Redraw, RedrawQuery, RedrawStages
-from lineup.evidence.resynthesis_cost import CostMeter, ResynthesisCost
 from lineup.evidence.resynthesis_models import (
     FeatureEncoder,
     FingerprintModel,
@@ -35,36 +33,15 @@ from lineup.evidence.resynthesis_models import (
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.evidence.resynthesis_pictures import Picture
 from lineup.evidence.resynthesis_sources import KeptModels, ModelSource
-from lineup.results import Evidence
+from lineup.results import (
+    RESYNTHESIS,
+    RESYNTHESIS_EVIDENCE,
+    RESYNTHESIS_FINGERPRINT,
+    Evidence,
+    Resynthesis,
+)
+from lineup.trace import CostMeter
 from lineup.types import Float32Array, RgbImage
-
-RESYNTHESIS = "resynthesis"
-RESYNTHESIS_FINGERPRINT = "resynthesis-fingerprint"
-SIGNALS = (RESYNTHESIS, RESYNTHESIS_FINGERPRINT)
-
-
-@dataclass(frozen=True, slots=True)
-class Resynthesis:
-    """What the candidates made of a query's caption, and how close it comes.
-
-    Attributes:
-        caption: What was drawn; None when every picture was provided.
-        pictures: The resyntheses per candidate, in the order of their seeds, provided ones last;
-            shape (H, W, 3), uint8 RGB.
-        best: Index of the closest one per candidate.
-        evidence: One per signal, not calibrated: `llr` is empty.
-        cost: Calls and seconds.
-    """
-
-    caption: str | None
-    pictures: Mapping[str, tuple[RgbImage, ...]]
-    best: Mapping[str, int]
-    evidence: tuple[Evidence, ...]
-    cost: ResynthesisCost
-
-    def best_picture(self, candidate: str) -> RgbImage:
-        """Return the closest resynthesis of a candidate."""
-        return self.pictures[candidate][self.best[candidate]]
 
 
 class Resynthesizer:
@@ -111,7 +88,7 @@ class Resynthesizer:
         query: RgbImage,
         options: ResynthesisOptions,
         *,
-        signals: Sequence[str] = SIGNALS,
+        signals: Sequence[str] = RESYNTHESIS_EVIDENCE,
         query_fingerprint: Float32Array | None = None,
         provided: Mapping[str, Sequence[ProvidedImage]] = NONE_PROVIDED,
     ) -> Resynthesis:
@@ -120,7 +97,7 @@ class Resynthesizer:
         Args:
             query: Shape (H, W, 3), uint8 RGB.
             options: How; the papers' modes have no fingerprint signal.
-            signals: Which of `SIGNALS` are wanted; one without its model is left out.
+            signals: Which of `RESYNTHESIS_EVIDENCE` are wanted; one without its model is left out.
             query_fingerprint: Shape (D,), float32, when it is known already.
             provided: Resyntheses made elsewhere, per candidate; they join those made here.
 
@@ -136,7 +113,7 @@ class Resynthesizer:
         queries: Sequence[RedrawQuery],
         options: ResynthesisOptions,
         *,
-        signals: Sequence[str] = SIGNALS,
+        signals: Sequence[str] = RESYNTHESIS_EVIDENCE,
     ) -> list[Resynthesis]:
         """Redraw queries and compare, taking every model once for all of them.
 
@@ -145,7 +122,7 @@ class Resynthesizer:
         Args:
             queries: Their pixels, and all their resyntheses, are in memory at once.
             options: How; the papers' modes have no fingerprint signal.
-            signals: Which of `SIGNALS` are wanted; one without its model is left out.
+            signals: Which of `RESYNTHESIS_EVIDENCE` are wanted; one without its model is left out.
 
         Raises:
             UsageError: There is neither a prompt nor a captioner, or nothing to compare with.

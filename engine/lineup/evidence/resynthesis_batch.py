@@ -12,16 +12,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lineup.evidence import resynthesis_cost as cost
+from lineup import trace as cost
 from lineup.evidence.cache import ResultCache
 from lineup.evidence.distances import Float64Array, feature_closeness, pixel_closeness
 from lineup.evidence.provided import NONE_PROVIDED, ProvidedImage
-from lineup.evidence.resynthesis_cost import CostMeter
 from lineup.evidence.resynthesis_models import FeatureEncoder, FingerprintModel
 from lineup.evidence.resynthesis_options import EncoderLayer, ResynthesisOptions
 from lineup.evidence.resynthesis_pictures import Picture, PictureMaker, Prompt
 from lineup.evidence.resynthesis_sources import ModelSource
 from lineup.evidence.resynthesis_vectors import VectorModel, VectorTable
+from lineup.trace import CostMeter
 from lineup.types import Float32Array, RgbImage
 
 

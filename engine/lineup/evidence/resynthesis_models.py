@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from lineup.evidence.resynthesis_options import EncoderLayer
-from lineup.models.clock import StageClock
+from lineup.trace import StageClock
 from lineup.types import Float32Array, RgbImage
 
 States = TypeVar("States")
@@ -48,7 +48,7 @@ class FeatureEncoder(Protocol):
 
 
 class FingerprintModel(Protocol):
-    """Gives fingerprints (`lineup.evidence.fingerprint`)."""
+    """Gives fingerprints (`lineup.fingerprint`)."""
 
     @property
     def digest(self) -> str:

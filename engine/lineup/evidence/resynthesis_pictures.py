@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lineup.evidence import resynthesis_cost as cost
+from lineup import trace as cost
 from lineup.evidence.cache import ResultCache
-from lineup.evidence.resynthesis_cost import CostMeter
 from lineup.evidence.resynthesis_models import Redrawer
+from lineup.trace import CostMeter
 from lineup.types import Float32Array, RgbImage
 
 DRAWING_VERSION = 1

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from lineup.evidence.cache import ResultCache
-from lineup.evidence.resynthesis_cost import CostMeter
 from lineup.evidence.resynthesis_pictures import Picture
+from lineup.trace import CostMeter
 from lineup.types import Float32Array, RgbImage
 
 IMAGES_PER_CALL = 32

@@ -22,7 +22,7 @@ from lineup.types import Float32Array, RgbImage, RgbTiles
 
 
 class TileFingerprinter(Protocol):
-    """What enrolment needs of `lineup.evidence.fingerprint.FingerprintExtractor`."""
+    """What enrolment needs of `lineup.fingerprint.FingerprintExtractor`."""
 
     name: str
     digest: str
@@ -79,7 +79,7 @@ class EnrollReport:
     total: int
 
 
-def enroll(
+def enroll_images(
     store: GalleryStore,
     name: str,
     paths: Iterable[Path],

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+import numpy as np
+
 from lineup.errors import GalleryError
-from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, fingerprint_mismatch
 from lineup.gallery.manifest import GalleryManifest
 from lineup.gallery.store import GalleryStore
 from lineup.gallery.tensors import gallery_from_file, manifest_from_file
@@ -47,6 +49,30 @@ class SourceEntry:
     origin: Origin
     provenance: str
     updated: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceDetails:
+    """One source as a scan sees it, over all folders that hold images of it.
+
+    Attributes:
+        name: Name of the source.
+        role: Generator or photographs.
+        count: Number of different images.
+        coherence: Mean cosine over all pairs of its fingerprints, -1..1; None for one image.
+            The higher, the more alike its images' fingerprints.
+        provenance: Where the images came from.
+        origins: Where it is stored.
+        fingerprint: Digest of the bundle that made the fingerprints.
+    """
+
+    name: str
+    role: SourceRole
+    count: int
+    coherence: float | None
+    provenance: str
+    origins: tuple[Origin, ...]
     fingerprint: str
 
 
@@ -106,19 +132,24 @@ def open_gallery(path: Path | None = None, *, fingerprint_digest: str | None = N
     return gallery
 
 
-def joined_gallery(path: Path, *, fingerprint_digest: str) -> Gallery:
-    """Load a lineup's gallery together with the shipped one and the user's own.
-
-    Where those were made with another fingerprint they cannot be compared, and stay out.
+def known_gallery(
+    path: Path | None = None, *, joining: Path | None = None, fingerprint_digest: str
+) -> Gallery:
+    """Load the sources that an engine knows.
 
     Args:
-        path: The lineup's gallery folder or file.
+        path: A gallery folder, which then is all; None merges the shipped gallery, the user's own
+            and the one that joins.
+        joining: A lineup's gallery. Where shipped and own galleries were made with another
+            fingerprint they cannot be compared with it, and stay out.
         fingerprint_digest: Identity of the bundle in use.
 
     Raises:
         GalleryError: A gallery is missing, altered, or not made with this fingerprint.
     """
-    gallery = open_gallery(path, fingerprint_digest=fingerprint_digest)
+    if path is not None or joining is None:
+        return open_gallery(path, fingerprint_digest=fingerprint_digest)
+    gallery = open_gallery(joining, fingerprint_digest=fingerprint_digest)
     default = _default_gallery()
     if default.fingerprint_digest != fingerprint_digest:
         return gallery
@@ -142,16 +173,11 @@ def import_gallery(
     Raises:
         GalleryError: Other fingerprint, conflicting roles, or the folder cannot be written.
     """
-    if base is None:
-        return store.merge(incoming)
-    base.merged_with(incoming)  # raises where the two disagree
-    known = {name: set(support.ids) for name, support in base.sources.items()}
-    fresh = (
-        support.without_images(known.get(name, set())) for name, support in incoming.sources.items()
-    )
-    rest = {support.name: support for support in fresh if support is not None}
-    gallery = Gallery(incoming.fingerprint_digest, rest, incoming.fingerprint_name)
-    return dict.fromkeys(incoming.sources, 0) | store.merge(gallery)
+    added = dict.fromkeys(incoming.sources, 0)
+    if base is not None:
+        base.merged_with(incoming)  # raises where the two disagree
+        incoming = _without_images_of(base, incoming)
+    return added | store.merge(incoming)
 
 
 def source_entries(path: Path | None = None) -> list[SourceEntry]:
@@ -171,26 +197,89 @@ def source_entries(path: Path | None = None) -> list[SourceEntry]:
     return _entries(Origin.SHIPPED, shipped) + _entries(Origin.USER, user_store().manifest())
 
 
+def source_details(name: str, path: Path | None = None) -> SourceDetails:
+    """Describe one source of a gallery; None looks into the shipped one and the user's own.
+
+    Raises:
+        SourceNotFoundError: There is no such source.
+        GalleryError: A file is missing, altered or malformed, or the two galleries were made
+            with different fingerprints.
+    """
+    gallery = open_gallery(path)
+    support = gallery.source(name)
+    entries = [entry for entry in source_entries(path) if entry.name == name]
+    return SourceDetails(
+        name=name,
+        role=support.role,
+        count=len(support),
+        coherence=coherence(support),
+        provenance=support.provenance,
+        origins=tuple(entry.origin for entry in entries),
+        fingerprint=gallery.fingerprint_digest,
+    )
+
+
+def coherence(support: SupportSet) -> float | None:
+    """Return the mean cosine over all pairs of different images, -1..1; None for one image.
+
+    |sum z|^2 is the sum over all ordered pairs, n of which are an image with itself.
+    """
+    count = len(support)
+    if count < 2:
+        return None
+    total = support.fingerprints.sum(axis=0, dtype=np.float64)
+    own = float(np.square(support.fingerprints, dtype=np.float64).sum())
+    return (float(total @ total) - own) / (count * (count - 1))
+
+
 def _default_gallery() -> Gallery:
-    shipped, store = shipped_gallery(), user_store()
-    manifest = store.manifest()
-    user = store.read() if manifest is not None and manifest.sources else None
+    shipped, user = shipped_gallery(), _user_gallery()
+    if shipped is not None and user is not None:
+        _check_same_fingerprint(shipped, user)
+        return shipped.merged_with(user)
     gallery = shipped or user
     if gallery is None:
         raise GalleryError(
             "there is no gallery yet", hint="Add a source with lineup enroll NAME PATHS..."
         )
-    if shipped is None or user is None:
-        return gallery
-    if shipped.fingerprint_digest != user.fingerprint_digest:
-        raise GalleryError(
-            f"your gallery {store.path} was made with the fingerprint "
-            f"{user.fingerprint_digest[:12]}, the shipped one with "
-            f"{shipped.fingerprint_digest[:12]}",
-            hint="Fingerprints of different bundles cannot be compared: move that folder away and "
-            "enrol the images again, or use it alone with --gallery and its own --fingerprint.",
-        )
-    return shipped.merged_with(user)
+    return gallery
+
+
+def _check_same_fingerprint(shipped: Gallery, user: Gallery) -> None:
+    if shipped.fingerprint_digest == user.fingerprint_digest:
+        return
+    raise GalleryError(
+        f"your gallery {user_store().path} was made with the fingerprint "
+        f"{user.fingerprint_digest[:12]}, the shipped one with {shipped.fingerprint_digest[:12]}",
+        hint="Fingerprints of different bundles cannot be compared: move that folder away and "
+        "enrol the images again, or use it alone with --gallery and its own --fingerprint.",
+    )
+
+
+def _user_gallery() -> Gallery | None:
+    store = user_store()
+    manifest = store.manifest()
+    return store.read() if manifest is not None and manifest.sources else None
+
+
+def _without_images_of(base: Gallery, gallery: Gallery) -> Gallery:
+    rests = (
+        _without_ids(support, base.sources[name].ids if name in base.sources else ())
+        for name, support in gallery.sources.items()
+    )
+    sources = {rest.name: rest for rest in rests if rest is not None}
+    return Gallery(gallery.fingerprint_digest, sources, gallery.fingerprint_name)
+
+
+def _without_ids(support: SupportSet, ids: tuple[str, ...]) -> SupportSet | None:
+    known = set(ids)
+    rows = [row for row, image_id in enumerate(support.ids) if image_id not in known]
+    if not rows:
+        return None
+    rest_ids = tuple(support.ids[row] for row in rows)
+    return SupportSet(
+        support.name, support.role, support.fingerprints[rows], rest_ids, support.provenance
+    )
 
 
 def _manifest(path: Path) -> GalleryManifest | None:

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+from lineup import files
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import (
     Gallery,
@@ -59,8 +60,8 @@ class GalleryStore:
         Raises:
             GalleryError: The manifest cannot be read.
         """
-        path = self.path / MANIFEST
-        return GALLERY_MANIFEST.read(path) if path.is_file() else None
+        data = self._manifest_bytes()
+        return None if data is None else self._manifest_from(data)
 
     def read(self) -> Gallery:
         """Load and verify the whole gallery.
@@ -193,11 +194,11 @@ class GalleryStore:
     def _unlocked(self, load: Callable[[GalleryManifest | None], Loaded]) -> Loaded:
         """Load from files that a writer may replace in the meantime."""
         for _ in range(_READ_ATTEMPTS):
-            manifest = self.manifest()
+            data = self._manifest_bytes()
             try:
-                return load(manifest)
+                return load(None if data is None else self._manifest_from(data))
             except FileNotFoundError as error:
-                if self.manifest() == manifest:
+                if self._manifest_bytes() == data:
                     raise GalleryError(
                         f"{error.filename} is missing, though the manifest names it"
                     ) from error
@@ -242,7 +243,7 @@ class GalleryStore:
         raise fingerprint_mismatch(f"the gallery {self.path}", manifest.fingerprint.digest, digest)
 
     def _commit(self, manifest: GalleryManifest) -> None:
-        GALLERY_MANIFEST.write(self.path / MANIFEST, manifest)
+        files.write_atomic(self.path / MANIFEST, GALLERY_MANIFEST.to_bytes(manifest))
         named = {record.file for record in manifest.sources.values()}
         for path in (self.path / SOURCES).glob("*"):
             if path.name not in named:
@@ -254,6 +255,17 @@ class GalleryStore:
     def _support(self, manifest: GalleryManifest, name: str) -> SupportSet:
         record = manifest.sources[name]
         return read_source(self.path / SOURCES, name, record, manifest.fingerprint.dimension)
+
+    def _manifest_bytes(self) -> bytes | None:
+        try:
+            return (self.path / MANIFEST).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise GalleryError(f"cannot read {self.path / MANIFEST}: {error.strerror}") from error
+
+    def _manifest_from(self, data: bytes) -> GalleryManifest:
+        return GALLERY_MANIFEST.from_bytes(data, where=str(self.path / MANIFEST))
 
 
 def _role_for(name: str, role: SourceRole | None, manifest: GalleryManifest | None) -> SourceRole:

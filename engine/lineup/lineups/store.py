@@ -24,9 +24,9 @@ from lineup.lineups.spec import (
 from lineup.paths import home_dir, shipped_dir
 
 DEFAULT_LINEUP = "pocket"
-"""Taken when none is named and it is there."""
+"""Resynthesises when that is asked for and no lineup is named; it ships."""
 
-FINGERPRINT_LINEUP = "fingerprint"
+GALLERY_LINEUP = "gallery"
 """Name of the lineup of the shipped fingerprint and the gallery alone, which needs no file."""
 
 LINEUPS_FOLDER = "lineups"
@@ -89,8 +89,8 @@ def open_lineup(name_or_path: str | Path | None = None) -> Lineup:
 
     Args:
         name_or_path: A `Path`, or text with a path separator or ending in `.toml`, is lineup.toml
-            or its folder; other text is a name, the user's own before a shipped one. None takes
-            "pocket" where it is there, else the fingerprint and the gallery alone.
+            or its folder; other text is a name, the user's own before a shipped one. None is the
+            gallery alone.
 
     Raises:
         LineupNotFoundError: There is no such lineup; lists those that exist.
@@ -98,20 +98,20 @@ def open_lineup(name_or_path: str | Path | None = None) -> Lineup:
     """
     folders = lineup_folders()
     if name_or_path is None:
-        name_or_path = DEFAULT_LINEUP if DEFAULT_LINEUP in folders else FINGERPRINT_LINEUP
+        name_or_path = GALLERY_LINEUP
     if _is_path(name_or_path):
         return _lineup_from_path(Path(name_or_path))
     name = str(name_or_path)
     if name in folders:
         return _lineup_from_path(folders[name])
-    if name == FINGERPRINT_LINEUP:
-        return Lineup(LineupSpec(name=FINGERPRINT_LINEUP))
-    raise _not_found(name, sorted({*folders, FINGERPRINT_LINEUP}))
+    if name == GALLERY_LINEUP:
+        return Lineup(LineupSpec(name=GALLERY_LINEUP))
+    raise _not_found(name, sorted({*folders, GALLERY_LINEUP}))
 
 
 def list_lineups() -> tuple[StoredLineup, ...]:
     """Return all lineups by name; one of the user's hides a shipped one of its name."""
-    name = FINGERPRINT_LINEUP
+    name = GALLERY_LINEUP
     rows = {name: StoredLineup(name, None, shipped=True, spec=LineupSpec(name))}
     for name, folder in lineup_folders().items():
         shipped = folder.parent == _shipped_folder()

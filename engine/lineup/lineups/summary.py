@@ -8,7 +8,7 @@ from lineup.bundles.bundle import read_bundle
 from lineup.bundles.manifest import BundleKind, Manifest
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleError, UsageError
-from lineup.evidence.fingerprint import DEFAULT_BUNDLE
+from lineup.fingerprint import DEFAULT_BUNDLE
 from lineup.gallery.gallery import SourceRole
 from lineup.gallery.opening import source_entries
 from lineup.lineups.spec import CandidateSpec, LineupSpec, settings_from_spec

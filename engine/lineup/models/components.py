@@ -14,7 +14,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import TensorSpec
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError
-from lineup.models.clock import StageClock
+from lineup.trace import StageClock
 from lineup.types import AnyArray
 
 

@@ -24,7 +24,6 @@ from lineup.models.autoencoder import (
     images_from_decoded,
     resized,
 )
-from lineup.models.clock import StageClock
 from lineup.models.components import Components
 from lineup.models.denoise import (
     UNET,
@@ -36,6 +35,7 @@ from lineup.models.denoise import (
 from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup.models.text import TextEncoders, TextStates, text_digest
 from lineup.paths import home_dir
+from lineup.trace import StageClock
 from lineup.types import Float32Array, RgbImage
 
 

@@ -11,7 +11,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind, Graph, GraphCost
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleFormatError
-from lineup.evidence.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
+from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
 from lineup.models.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER

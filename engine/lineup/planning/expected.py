@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lineup import trace as cost
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleFormatError
-from lineup.evidence import resynthesis_cost as cost
-from lineup.evidence.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
-from lineup.evidence.resynthesis_cost import ResynthesisCost
+from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.paths import home_dir
 from lineup.planning.costs import cost_from_bundle
+from lineup.trace import ResynthesisCost
 
 LOOK_STAGES = (cost.ENCODE, cost.FINGERPRINT, cost.PIXELS)
 DRAW_STAGES = (cost.TEXT, cost.GENERATE)

@@ -8,10 +8,8 @@ from typing import BinaryIO
 
 from lineup._version import __version__
 from lineup.errors import UsageError
-from lineup.scan.csv_table import stored_rows_from_csv
-from lineup.scan.encoding import RowEncoder, RowFormat, RowFormatError, StoredRow
+from lineup.scan.encoding import RowEncoder, RowFormatError, StoredRow
 from lineup.scan.identity import Identities
-from lineup.scan.jsonl import stored_rows_from_jsonl
 
 START_ANEW = "Choose another --output, or replace the file with --overwrite."
 
@@ -31,14 +29,11 @@ class ExistingRows:
     end: int
 
 
-def existing_rows_from_file(
-    path: Path, row_format: RowFormat, encoder: RowEncoder, run: str
-) -> ExistingRows:
+def existing_rows_from_file(path: Path, encoder: RowEncoder, run: str) -> ExistingRows:
     """Read the rows of an earlier scan.
 
     Args:
         path: The file.
-        row_format: How its rows are expected to be written.
         encoder: Of the scan that wants to continue.
         run: Identity of the scan that wants to continue.
 
@@ -49,22 +44,17 @@ def existing_rows_from_file(
     identities = Identities()
     failed = end = 0
     with path.open("rb") as stream:
-        if row_format is RowFormat.CSV:
-            rows = stored_rows_from_csv(stream, encoder.header())
-        else:
-            rows = stored_rows_from_jsonl(stream)
         try:
-            for row in rows:
+            for row in encoder.stored_rows(stream):
                 _check_origin(path, row, run)
                 identities.add(row.path, row.sha256)
                 failed += row.is_failed
                 end = row.end
             if end == 0:
-                _check_beginning(stream, encoder.beginning())
+                _check_beginning(stream, encoder.beginning)
         except RowFormatError as error:
             raise UsageError(
-                f"{path} cannot be resumed: {error} is not what this scan writes as "
-                f"{row_format.value}.",
+                f"{path} cannot be resumed: {error} is not what this scan writes.",
                 hint=f"Was it made with another --format or gallery? {START_ANEW}",
             ) from error
     return ExistingRows(identities, failed, end)

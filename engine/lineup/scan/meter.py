@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
-from lineup.scan.rows import STAGES, Row
+from lineup.results import STAGES, Attribution
 
 THREADED_STAGES = frozenset({"read", "decode", "preprocess"})
 
@@ -82,7 +82,7 @@ class ScanMeter:
         if self._started is None:
             self._started = time.perf_counter()
 
-    def add_row(self, row: Row) -> None:
+    def add_row(self, row: Attribution) -> None:
         """Count a row and its stage times."""
         self.images += 1
         self.failed += row.error is not None

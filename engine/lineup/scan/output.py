@@ -6,25 +6,23 @@ at most one partial record at the very end, which the next scan cuts off.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import BinaryIO
 
 import filelock
 
 from lineup.closing import ClosesOnExit
 from lineup.errors import LineupError, UsageError
-from lineup.scan.encoding import RowEncoder, RowFormat
+from lineup.results import Attribution
+from lineup.scan.encoding import RowEncoder
 from lineup.scan.existing import existing_rows_from_file
 from lineup.scan.identity import Identities
-from lineup.scan.interrupts import interrupts_held
-from lineup.scan.rows import Row
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 class OutputMode(str, Enum):
@@ -33,37 +31,6 @@ class OutputMode(str, Enum):
     CREATE = "create"
     RESUME = "resume"
     OVERWRITE = "overwrite"
-
-
-class Output(Protocol):
-    """Takes the rows of one scan; a context manager."""
-
-    @property
-    def done(self) -> Identities:
-        """The images whose rows exist already; known after `begin`."""
-        ...
-
-    @property
-    def failed_before(self) -> int:
-        """Rows with an error that exist already; known after `begin`."""
-        ...
-
-    def begin(self, encoder: RowEncoder, run: str) -> None:
-        """Check what exists; comes before the first `write`."""
-        ...
-
-    def write(self, row: Row) -> None:
-        """Write one row; it has reached the operating system when this returns."""
-        ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
 
 
 class OutputStream(ClosesOnExit):
@@ -85,9 +52,9 @@ class OutputStream(ClosesOnExit):
     def begin(self, encoder: RowEncoder, run: str) -> None:
         """Write the header."""
         self._encoder = encoder
-        self._write(encoder.header())
+        self._write(encoder.header)
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Attribution) -> None:
         """Write one row.
 
         Raises:
@@ -121,19 +88,17 @@ class OutputFile(ClosesOnExit):
     Args:
         path: The file; its folder must exist.
         mode: What to do when it exists.
-        row_format: How its rows are written.
 
     Raises:
         UsageError: The file exists and `mode` is CREATE, it is a folder, its folder does not exist
             or cannot be written, or another scan writes to it.
     """
 
-    def __init__(self, path: Path, mode: OutputMode, row_format: RowFormat) -> None:
+    def __init__(self, path: Path, mode: OutputMode) -> None:
         self.done = Identities()
         self.failed_before = 0
         self._path = path
         self._mode = mode
-        self._format = row_format
         self._raw: FileIO | None = None
         self._end = 0
         target = path.resolve()  # two names of one file share the lock
@@ -160,14 +125,14 @@ class OutputFile(ClosesOnExit):
         if self._mode is not OutputMode.RESUME or not self._path.exists():
             return
         try:
-            existing = existing_rows_from_file(self._path, self._format, encoder, run)
+            existing = existing_rows_from_file(self._path, encoder, run)
         except OSError as error:
             raise LineupError(f"Cannot read {self._path}: {error.strerror}.") from error
         self.done = existing.identities
         self.failed_before = existing.failed
         self._end = existing.end
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Attribution) -> None:
         """Write one row, whole or not at all.
 
         Raises:
@@ -177,7 +142,7 @@ class OutputFile(ClosesOnExit):
         if self._raw is None:
             self._raw = self._opened()
             if self._end == 0:
-                data = self._encoder.header() + data
+                data = self._encoder.header + data
         with interrupts_held():
             remaining = memoryview(data)
             try:
@@ -232,15 +197,15 @@ class OutputFile(ClosesOnExit):
         self._release()
 
 
-def open_output(
-    target: str, mode: OutputMode, row_format: RowFormat, stdout: BinaryIO
-) -> OutputFile | OutputStream:
+Output = OutputFile | OutputStream
+
+
+def open_output(target: str, mode: OutputMode, stdout: BinaryIO) -> Output:
     """Open the place for the rows.
 
     Args:
         target: "-" for `stdout`; a file; or a device or named pipe that exists.
         mode: What to do when the file exists.
-        row_format: How rows are written.
         stdout: Where "-" goes.
 
     Raises:
@@ -249,7 +214,7 @@ def open_output(
     path = Path(target)
     is_device = target != "-" and path.exists() and not path.is_file() and not path.is_dir()
     if target != "-" and not is_device:
-        return OutputFile(path, mode, row_format)
+        return OutputFile(path, mode)
     if mode is OutputMode.RESUME:
         name = "standard output" if target == "-" else target
         raise UsageError(
@@ -258,6 +223,25 @@ def open_output(
     if is_device:
         return OutputStream(path.open("wb", buffering=0), target, is_owned=True)
     return OutputStream(stdout, "standard output")
+
+
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Hold SIGINT back inside the block and deliver it afterwards.
+
+    Only the main thread can do this, and only it is interrupted; elsewhere nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if previous is None else previous)
+        if held:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _check_folder(path: Path) -> None:

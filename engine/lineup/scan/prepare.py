@@ -9,9 +9,10 @@ from typing import Protocol
 
 from lineup.files import sha256_from_bytes
 from lineup.imaging.decode import DecodeLimits, bytes_from_path, encoded_from_bytes
+from lineup.query import Query
+from lineup.results import Attribution, RowError, StageTimes
 from lineup.scan.budget import ByteBudget
 from lineup.scan.identity import Identities
-from lineup.scan.rows import Row, StageTimes, row_error_from_exception
 from lineup.types import RgbImage, RgbTiles
 
 BYTES_PER_PIXEL = 6
@@ -41,10 +42,16 @@ class Prepared:
         trust_notes: Remarks for the fingerprint evidence.
     """
 
-    row: Row
+    row: Attribution
     tiles: RgbTiles | None = None
     trust_notes: tuple[str, ...] = ()
     pixels: RgbImage | None = None
+
+    def query(self) -> Query:
+        """Return the image on its way to an answer."""
+        return Query(
+            self.pixels, sha256=self.row.sha256, tiles=self.tiles, tile_notes=self.trust_notes
+        )
 
     @property
     def held_bytes(self) -> int:
@@ -92,26 +99,26 @@ class Preparer:
             watch = _Stopwatch()
             row, data = self._read(path)
             ms = StageTimes(read=watch.lap_ms())
-            if self._done.holds(row.path, row.sha256):
+            if self._done.holds(str(path), row.sha256):
                 return None
             if data is None:
                 return Prepared(replace(row, ms=ms))
             return self._decoded(replace(row, ms=ms), data)
 
-    def _read(self, path: Path) -> tuple[Row, bytes | None]:
-        row = Row(path=str(path), run=self._run)
+    def _read(self, path: Path) -> tuple[Attribution, bytes | None]:
+        row = Attribution(path=str(path), run=self._run)
         try:
             data = bytes_from_path(path, limits=self._limits)
         except Exception as error:
-            return replace(row, error=row_error_from_exception(error)), None
+            return replace(row, error=RowError.from_exception(error)), None
         return replace(row, sha256=sha256_from_bytes(data), size_bytes=len(data)), data
 
-    def _decoded(self, row: Row, data: bytes) -> Prepared:
+    def _decoded(self, row: Attribution, data: bytes) -> Prepared:
         ms, watch = row.ms, _Stopwatch()
         try:
             encoded = encoded_from_bytes(data, limits=self._limits)
         except Exception as error:
-            return Prepared(replace(row, error=row_error_from_exception(error)))
+            return Prepared(replace(row, error=RowError.from_exception(error)))
         header_ms = watch.lap_ms()
         with self.pixels.reserved(encoded.width_px * encoded.height_px * BYTES_PER_PIXEL):
             watch.lap_ms()  # waiting for memory is no work
@@ -128,7 +135,7 @@ class Preparer:
                 tiles = _owned(self._cutter.tiles(image.pixels))
                 trust_notes = self._cutter.notes(image.pixels)
             except Exception as error:
-                return Prepared(replace(row, error=row_error_from_exception(error), ms=ms))
+                return Prepared(replace(row, error=RowError.from_exception(error), ms=ms))
         ms = replace(ms, preprocess=watch.lap_ms())
         pixels = image.pixels if self._keep_pixels else None
         return Prepared(replace(row, ms=ms), tiles, trust_notes, pixels)

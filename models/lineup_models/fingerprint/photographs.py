@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.imaging.find import find_images
+from lineup.finding import find_images
 from lineup.types import RgbImage
 
 HOLD_OUT_RULE = "lowest sha256 of the file name"

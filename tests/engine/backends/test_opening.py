@@ -14,7 +14,7 @@ from lineup.backends.onnxrt import (
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleFormatError, DeviceUnavailableError
-from lineup.evidence.fingerprint import open_extractor
+from lineup.fingerprint import open_extractor
 from lineup.paths import home_dir
 
 CPU = Device(DeviceKind.CPU)

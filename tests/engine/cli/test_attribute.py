@@ -5,36 +5,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup.attribution import opening as opening_module
 from lineup.cli.attribute import attribute
 from lineup.errors import UsageError
-from lineup.evidence.resynthesis import Resynthesizer
-from lineup.lineups.models import ResynthesisModels
-from lineup.lineups.spec import CandidateSpec, LineupSpec
-from lineup.lineups.store import create_lineup
 
 pytestmark = pytest.mark.usefixtures("colour_engine")
-
-
-@pytest.fixture
-def toy_lineup(monkeypatch, toy_generators, toy_captioner, toy_encoder):
-    """The lineup "toy", whose models are opened without any bundle."""
-    candidates = (CandidateSpec("reds", "bundle-of-reds"), CandidateSpec("blues", "b"))
-    create_lineup(LineupSpec("toy", captioner="c", encoder="e", candidates=candidates))
-    opened = []
-
-    def models(lineup, engine, evidence, **options):
-        opened.append(options | {"evidence": evidence})
-        resynthesizer = Resynthesizer(
-            toy_generators,
-            captioner=toy_captioner,
-            encoder=toy_encoder,
-            fingerprinter=engine.extractor,
-        )
-        return ResynthesisModels(resynthesizer, families={"reds": "r", "blues": "b"})
-
-    monkeypatch.setattr(opening_module, "_models", models)
-    return opened
 
 
 def run(*arguments):
@@ -50,15 +24,15 @@ def test_a_readable_verdict(red_image):
         assert name in result.stdout
 
 
-def test_json_is_the_row_of_a_scan_and_more(red_image):
-    record = json.loads(run(red_image, "--lineup", "fingerprint", "--json").stdout)
+def test_json_is_the_row_of_a_scan(red_image):
+    record = json.loads(run(red_image, "--json").stdout)
 
     assert record["verdict"] == "reds"
     assert record["path"] == str(red_image)
     assert sum(record["posterior"].values()) == pytest.approx(1)
     assert record["error"] is None
     assert record["caption"] is None
-    assert record["costs_ms"]["fingerprint"] > 0
+    assert record["evidence"]["fingerprint"]["cost_ms"] > 0
 
 
 def test_an_image_of_no_known_source_may_be_a_photograph(tmp_path):
@@ -129,7 +103,7 @@ def test_json_tells_what_was_spent(toy_lineup, red_image):
     stages = {one["stage"]: one for one in record["resynthesis"]["stages"]}
     assert stages["generate"]["items"] == 6
     assert stages["text encoder"]["calls"] == 1
-    assert len(record["resynthesis"]["samples"]["resynthesis"]["reds"]) == 3
+    assert len(record["evidence"]["resynthesis"]["samples"]["reds"]) == 3
 
 
 def test_options_reach_the_models(toy_lineup, toy_generators, toy_encoder, red_image):
@@ -142,7 +116,6 @@ def test_options_reach_the_models(toy_lineup, toy_generators, toy_encoder, red_i
     assert toy_generators["reds"].seeds == [5]
     assert toy_encoder.calls == [(3, 1)]
     assert toy_lineup[0]["cache"] is False
-    assert toy_lineup[0]["evidence"] == ("resynthesis", "resynthesis-fingerprint")
 
 
 def test_fingerprints_alone_draw_nothing(toy_lineup, toy_generators, red_image):
@@ -152,6 +125,21 @@ def test_fingerprints_alone_draw_nothing(toy_lineup, toy_generators, red_image):
 
     assert set(record["evidence"]) == {"fingerprint"}
     assert toy_generators["reds"].seeds == []
+    assert toy_lineup == []  # no model was opened
+
+
+def test_resynthesis_never_runs_unasked(toy_lineup, red_image):
+    record = json.loads(run(red_image, "--json").stdout)
+
+    assert set(record["evidence"]) == {"fingerprint"}
+    assert toy_lineup == []
+
+
+def test_options_of_resynthesis_need_its_evidence(red_image):
+    result = run(red_image, "--gamma", 2)
+
+    assert isinstance(result.exception, UsageError)
+    assert "--gamma is about resyntheses" in result.exception.message
 
 
 def test_a_papers_mode_reports_the_softmax_of_its_scores(toy_lineup, red_image):
@@ -169,7 +157,7 @@ def test_a_papers_mode_reports_the_softmax_of_its_scores(toy_lineup, red_image):
     [
         (["--evidence", "aura"], "aura"),
         (["--mode", "paper-a", "--gamma", "4"], "gamma 1, not 4"),
-        (["--mode", "paper-a", "--evidence", "fingerprint"], "fingerprint"),
+        (["--mode", "paper-a", "--evidence", "fingerprint"], "--mode is about resyntheses"),
     ],
 )
 def test_what_cannot_be_asked_for_is_a_usage_error(toy_lineup, red_image, arguments, message):
@@ -196,7 +184,7 @@ def test_the_picture_is_written(toy_lineup, red_image, tmp_path):
 
 def test_without_a_generator_there_is_no_picture_and_lineup_says_so(red_image, tmp_path):
     picture = tmp_path / "picture.png"
-    result = run(red_image, "--lineup", "fingerprint", "--picture", picture)
+    result = run(red_image, "--lineup", "gallery", "--picture", picture)
 
     assert result.exit_code == 0
     assert "no picture" in result.stderr

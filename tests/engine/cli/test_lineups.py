@@ -81,7 +81,7 @@ def make(bundles, *more):
 def test_the_built_in_lineup_is_always_there():
     records = json.loads(run("list", "--json").stdout)
 
-    assert "fingerprint" in [one["name"] for one in records]
+    assert "gallery" in [one["name"] for one in records]
     assert "the gallery's sources" in run("list").stdout
 
 

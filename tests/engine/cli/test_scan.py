@@ -5,12 +5,14 @@ import os
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lineup import engine as engine_module
 from lineup.cli.scan import scan
 from lineup.errors import UsageError
 
@@ -19,13 +21,17 @@ FAKE_ENGINE = Path(__file__).parents[1] / "scan" / "fake_engine.py"
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The fake `lineup.engine`; `opened.asked_for` tells what was opened."""
+    """The engine on a toy model; `asked_for` tells what was opened."""
     fakes = runpy.run_path(str(FAKE_ENGINE))
-    engine = fakes["FakeEngine"]()
-    module = fakes["engine_module"](engine)
-    module.engine = engine
-    monkeypatch.setitem(sys.modules, "lineup.engine", module)
-    return module
+    found = SimpleNamespace(engine=None, asked_for=[])
+
+    def open_engine(lineup, **options):
+        found.asked_for.append({"lineup": lineup.spec.name, **options})
+        found.engine = fakes["fake_engine"]()
+        return found.engine
+
+    monkeypatch.setattr(engine_module, "open_engine", open_engine)
+    return found
 
 
 @pytest.fixture
@@ -66,7 +72,7 @@ def test_rows_on_standard_output_and_nothing_else(run, folder, opened):
     ]  # fmt: skip
     assert result.stderr == ""  # no terminal
     assert result.exit_code == 1  # one failed
-    assert opened.engine.is_closed
+    assert opened.engine.extractor.is_closed
 
 
 def test_exit_code_0_when_all_is_well(run, folder):
@@ -87,7 +93,15 @@ def test_options_reach_the_engine_and_the_scan(run, folder, opened):
     )  # fmt: skip
 
     assert opened.asked_for == [
-        {"device": "cpu", "threads": 3, "fingerprint": "f", "gallery": Path("g")}
+        {
+            "lineup": "gallery",
+            "device": "cpu",
+            "threads": 3,
+            "fingerprint": "f",
+            "gallery": Path("g"),
+            "cache": True,
+            "keep_models": True,
+        }
     ]
     assert opened.engine.extractor.batches == [[4, 4], [4]]
 
@@ -177,6 +191,12 @@ def test_overwrite_replaces(run, folder):
     assert len(rows(Path("r.jsonl").read_text())) == 1
 
 
+def test_a_name_of_another_format_is_taken_where_the_format_is_said(run, folder):
+    run("in/0.png", "-o", "r.parquet", "--format", "csv")
+
+    assert Path("r.parquet").read_text().startswith("path,")
+
+
 def test_the_output_may_lie_among_the_inputs(run, folder):
     for mode in ("--overwrite", "--resume"):
         run("in", "in/*", "--output", "in/r.jsonl", mode)
@@ -190,8 +210,9 @@ def test_the_output_may_lie_among_the_inputs(run, folder):
         (("in", "--from-file", "no.txt"), "does not exist"),
         (("in", "--resume", "--overwrite", "-o", "r.jsonl"), "exclude each other"),
         (("in", "--resume"), "cannot be resumed"),
-        (("in", "--evidence", "tea-leaves"), "Unknown evidence 'tea-leaves'"),
+        (("in", "--evidence", "tea-leaves"), "There is no evidence 'tea-leaves'"),
         (("in", "-o", "no/r.jsonl"), "does not exist"),
+        (("in", "-o", "r.parquet"), "not written as parquet"),
     ],
 )
 def test_wrong_usage_is_refused_before_any_work(run, folder, opened, arguments, message):

@@ -9,7 +9,7 @@ from lineup.bundles.info import GenerationInfo
 from lineup.cli.synthesize import synthesize
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.models import generator as module
-from lineup.models.clock import StageClock
+from lineup.trace import StageClock
 
 INFO = GenerationInfo(64, 64, 2, 1.5, 4, 8, 1.0, 0.0, "toy-vae", ())
 

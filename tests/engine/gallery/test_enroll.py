@@ -9,7 +9,7 @@ import pytest
 from lineup.errors import BackendError, GalleryError, UsageError
 from lineup.files import sha256_from_file
 from lineup.gallery import enroll as enroll_module
-from lineup.gallery.enroll import EnrollOptions, enroll
+from lineup.gallery.enroll import EnrollOptions, enroll_images
 from lineup.gallery.gallery import SourceRole
 
 
@@ -55,7 +55,9 @@ def images(tmp_path):
 
 def test_images_are_enrolled_under_the_hash_of_their_file(store, extractor, images):
     paths = images(5)
-    report = enroll(store, "sd", paths, extractor, options=EnrollOptions(provenance="press kit"))
+    report = enroll_images(
+        store, "sd", paths, extractor, options=EnrollOptions(provenance="press kit")
+    )
     assert (report.seen, report.added, report.present, report.total) == (5, 5, 0, 5)
     support = store.read().source("sd")
     assert support.ids == tuple(sha256_from_file(path) for path in paths)
@@ -64,7 +66,7 @@ def test_images_are_enrolled_under_the_hash_of_their_file(store, extractor, imag
 
 
 def test_a_grown_folder_costs_only_its_new_images(store, extractor, images, monkeypatch):
-    enroll(store, "sd", images(5), extractor)
+    enroll_images(store, "sd", images(5), extractor)
     decoded = []
     decode = enroll_module.image_from_bytes
     monkeypatch.setattr(
@@ -72,7 +74,7 @@ def test_a_grown_folder_costs_only_its_new_images(store, extractor, images, monk
         "image_from_bytes",
         lambda data, **options: decoded.append(1) or decode(data, **options),
     )
-    report = enroll(store, "sd", images(7), extractor)
+    report = enroll_images(store, "sd", images(7), extractor)
     assert (report.added, report.present, report.total) == (2, 5, 7)
     assert len(decoded) == 2
 
@@ -81,7 +83,7 @@ def test_copies_of_one_image_count_once(store, extractor, images, tmp_path):
     path = images(1)[0]
     copy = tmp_path / "copy.png"
     copy.write_bytes(path.read_bytes())
-    report = enroll(store, "sd", [path, copy, path], extractor)
+    report = enroll_images(store, "sd", [path, copy, path], extractor)
     assert (report.added, report.present, report.total) == (1, 2, 1)
 
 
@@ -91,7 +93,7 @@ def test_unusable_files_are_reported_and_the_rest_enrolled(store, extractor, ima
     black = tmp_path / "black.png"
     cv2.imwrite(str(black), np.zeros((16, 16, 3), np.uint8))
     paths = [text, *images(2), black, tmp_path / "absent.png", *images(1, first=2)]
-    report = enroll(store, "sd", paths, extractor)
+    report = enroll_images(store, "sd", paths, extractor)
     assert (report.added, report.total) == (3, 3)
     assert [failure.path for failure in report.failed] == [text, tmp_path / "absent.png", black]
     assert report.failed[2].message == "the image has no usable fingerprint"
@@ -106,7 +108,7 @@ def test_every_batch_is_committed(store, extractor, images):
         seen.append((report.seen, report.added, stored))
 
     options = EnrollOptions(batch_size=2)
-    enroll(store, "sd", images(5), extractor, options=options, on_progress=on_progress)
+    enroll_images(store, "sd", images(5), extractor, options=options, on_progress=on_progress)
     assert seen == [(1, 0, 0), (2, 2, 2), (3, 2, 2), (4, 4, 4), (5, 4, 4), (5, 5, 5)]
     assert extractor.batches == [2, 2, 1]
 
@@ -122,14 +124,14 @@ def test_what_was_committed_stays_when_a_later_batch_fails(store, extractor, ima
 
     extractor.fingerprints_from_tiles = failing
     with pytest.raises(type(error)):
-        enroll(store, "sd", images(6), extractor, options=EnrollOptions(batch_size=2))
+        enroll_images(store, "sd", images(6), extractor, options=EnrollOptions(batch_size=2))
     assert len(store.read().source("sd")) == 4
     extractor.fingerprints_from_tiles = compute
-    assert enroll(store, "sd", images(6), extractor).added == 2
+    assert enroll_images(store, "sd", images(6), extractor).added == 2
 
 
 def test_requests_that_cannot_succeed_are_refused_before_any_work(store, extractor, images):
-    enroll(store, "sd", images(2), extractor)
+    enroll_images(store, "sd", images(2), extractor)
     extractor.batches.clear()
     other = MeanColour()
     other.digest = "b" * 64
@@ -142,31 +144,33 @@ def test_requests_that_cannot_succeed_are_refused_before_any_work(store, extract
         ("sd", extractor, EnrollOptions(batch_size=0), UsageError),
     ]:
         with pytest.raises(error):
-            enroll(store, name, images(2), used, options=options)
+            enroll_images(store, name, images(2), used, options=options)
     assert extractor.batches == other.batches == []
 
 
 class TestBase:
     @pytest.fixture
     def base(self, store, extractor, images):
-        enroll(store, "sd", images(3), extractor, options=EnrollOptions(role=SourceRole.REAL))
+        enroll_images(
+            store, "sd", images(3), extractor, options=EnrollOptions(role=SourceRole.REAL)
+        )
         gallery = store.read()
         store.remove("sd")
         return gallery
 
     def test_its_images_are_not_enrolled_again(self, store, extractor, images, base):
-        report = enroll(store, "sd", images(5), extractor, base=base)
+        report = enroll_images(store, "sd", images(5), extractor, base=base)
         assert (report.added, report.present, report.total) == (2, 3, 5)
         assert len(store.read().source("sd")) == 2
 
     def test_its_role_holds(self, store, extractor, images, base):
-        enroll(store, "sd", images(5), extractor, base=base)
+        enroll_images(store, "sd", images(5), extractor, base=base)
         assert base.merged_with(store.read()).source("sd").role is SourceRole.REAL
         options = EnrollOptions(role=SourceRole.CANDIDATE)
         with pytest.raises(GalleryError, match="role real, not candidate"):
-            enroll(store, "sd", images(6), extractor, options=options, base=base)
+            enroll_images(store, "sd", images(6), extractor, options=options, base=base)
 
     def test_its_fingerprint_holds(self, store, extractor, images, base):
         other = dataclasses.replace(base, fingerprint_digest="b" * 64)
         with pytest.raises(GalleryError, match="the shipped gallery was made with"):
-            enroll(store, "new", images(1), extractor, base=other)
+            enroll_images(store, "new", images(1), extractor, base=other)

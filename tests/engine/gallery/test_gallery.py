@@ -184,14 +184,3 @@ def test_merging_refuses_what_does_not_belong_together(make_support, make_galler
         ours.merged_with(make_gallery(make_support(dimension=8)))
     with pytest.raises(GalleryError, match="cannot become one set"):
         make_support("a").merged_with(make_support("b"))
-
-
-def test_coherence_is_the_mean_cosine_over_pairs(make_support):
-    support = make_support(count=4)
-    cosines = support.fingerprints @ support.fingerprints.T
-    pairs = [cosines[i, j] for i in range(4) for j in range(i)]
-    assert support.coherence == pytest.approx(np.mean(pairs), abs=1e-6)
-    assert make_support(count=1).coherence is None
-    alike = np.repeat(support.fingerprints[:1], 4, axis=0)
-    same = SupportSet("dalle3", SourceRole.CANDIDATE, alike, support.ids)
-    assert same.coherence == pytest.approx(1, abs=1e-6)

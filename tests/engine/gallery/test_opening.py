@@ -14,7 +14,7 @@ from lineup.gallery.opening import (
     Origin,
     gallery_from_path,
     import_gallery,
-    joined_gallery,
+    known_gallery,
     open_gallery,
     shipped_path,
     source_entries,
@@ -110,7 +110,7 @@ def test_a_lineups_gallery_joins_the_shipped_one_and_the_users_own(tmp_path) -> 
     rows = np.eye(3, length, dtype=np.float32)
     ids = [f"{number:064x}" for number in range(3)]
     store.add("pocket", rows, ids, fingerprint_digest=digest)
-    joined = joined_gallery(store.path, fingerprint_digest=digest)
+    joined = known_gallery(joining=store.path, fingerprint_digest=digest)
     assert set(joined.sources) == {*default.sources, "pocket"}
 
 
@@ -118,7 +118,7 @@ def test_a_gallery_of_another_fingerprint_stands_alone(tmp_path) -> None:
     store = GalleryStore(tmp_path / "lineup")
     ids = [f"{number:064x}" for number in range(3)]
     store.add("mine", np.eye(3, 8, dtype=np.float32), ids, fingerprint_digest="f" * 64)
-    assert set(joined_gallery(store.path, fingerprint_digest="f" * 64).sources) == {"mine"}
+    assert set(known_gallery(joining=store.path, fingerprint_digest="f" * 64).sources) == {"mine"}
 
 
 def test_entries_say_where_a_source_is_stored(ship, own, make_gallery, make_support):

@@ -4,7 +4,7 @@ from lineup.errors import LineupFileError, LineupNotFoundError, UsageError
 from lineup.lineups import store
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
 from lineup.lineups.store import (
-    FINGERPRINT_LINEUP,
+    GALLERY_LINEUP,
     create_lineup,
     list_lineups,
     open_lineup,
@@ -25,27 +25,21 @@ def put(folder, spec):
     return folder / spec.name
 
 
-def test_without_a_pocket_lineup_the_fingerprint_alone_answers(shipped):
+def test_unless_told_otherwise_the_gallery_alone_answers(shipped):
+    put(shipped, LineupSpec("pocket", captioner="c"))
     lineup = open_lineup()
 
-    assert lineup.spec == LineupSpec(FINGERPRINT_LINEUP)
+    assert lineup.spec == LineupSpec(GALLERY_LINEUP) == open_lineup(GALLERY_LINEUP).spec
     assert (lineup.folder, lineup.gallery, lineup.calibration) == (None, None, None)
-
-
-def test_the_pocket_lineup_is_the_default_where_it_ships(shipped):
-    put(shipped, LineupSpec("pocket", captioner="c"))
-
-    assert open_lineup().spec.captioner == "c"
-    assert open_lineup(FINGERPRINT_LINEUP).spec == LineupSpec(FINGERPRINT_LINEUP)
 
 
 def test_the_users_own_hides_a_shipped_one(shipped):
     put(shipped, LineupSpec("pocket", captioner="shipped"))
     create_lineup(LineupSpec("pocket", captioner="mine"))
 
-    assert open_lineup().spec.captioner == "mine"
+    assert open_lineup("pocket").spec.captioner == "mine"
     assert [(one.name, one.shipped) for one in list_lineups()] == [
-        (FINGERPRINT_LINEUP, True),
+        (GALLERY_LINEUP, True),
         ("pocket", False),
     ]
 
@@ -65,7 +59,7 @@ def test_paths_count_from_the_file(tmp_path):
 def test_a_name_that_is_not_there_lists_the_others(shipped):
     put(shipped, LineupSpec("pocket"))
 
-    with pytest.raises(LineupNotFoundError, match="fingerprint, pocket") as raised:
+    with pytest.raises(LineupNotFoundError, match="gallery, pocket") as raised:
         open_lineup("poket")
 
     assert "'pocket'" in raised.value.hint

@@ -1,6 +1,7 @@
 import pytest
 
-from lineup.evidence.resynthesis_cost import (
+from lineup.planning.expected import ExpectedTimes, PlannedTimes
+from lineup.trace import (
     CAPTION,
     ENCODE,
     GENERATE,
@@ -10,7 +11,6 @@ from lineup.evidence.resynthesis_cost import (
     ResynthesisCost,
     StageCost,
 )
-from lineup.planning.expected import ExpectedTimes, PlannedTimes
 
 PLANNED = PlannedTimes(caption_ms=100, picture_ms={"small": 10, "large": 40}, look_ms=1)
 

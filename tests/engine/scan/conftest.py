@@ -18,7 +18,7 @@ def fakes():
 
 @pytest.fixture
 def engine(fakes):
-    return fakes["FakeEngine"]()
+    return fakes["fake_engine"]()
 
 
 @pytest.fixture

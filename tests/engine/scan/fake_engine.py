@@ -1,26 +1,29 @@
-"""A stand-in for `lineup.engine`: the fingerprint of an image is its mean colour.
+"""The engine on a toy model: the fingerprint of an image is its mean colour.
 
 Also a program: `python fake_engine.py DELAY_MS ARGUMENTS...` runs `lineup scan ARGUMENTS...` on it.
 """
 
-import hashlib
 import sys
 import threading
 import time
-import types
 
 import numpy as np
 
-from lineup.evidence.batch import Signals
-from lineup.results import Evidence, Verdict
+from lineup import engine as engine_module
+from lineup.engine import Engine
+from lineup.fingerprint import Signals
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.lineups.store import open_lineup
 
 SIZE = 16
-SOURCES = {"reds": (1.0, 0.0, 0.0), "blues": (0.0, 0.0, 1.0)}
+SOURCES = {"reds": (1.0, 0.1, 0.1), "blues": (0.1, 0.1, 1.0)}
+SUPPORT = 24
 
 
 class FakeExtractor:
     """Tiles of 16 px that cover the image; mean colours as fingerprints."""
 
+    name = digest = "colour"
     dimension = 3
     tells_real = False
 
@@ -29,6 +32,7 @@ class FakeExtractor:
         self.batches = []
         self.poison = set()
         self.main_threads = set()
+        self.is_closed = False
 
     def tiles(self, pixels):
         height, width = pixels.shape[0] // SIZE, pixels.shape[1] // SIZE
@@ -50,57 +54,30 @@ class FakeExtractor:
     def signals_from_tiles(self, tiles):
         return Signals(self.fingerprints_from_tiles(tiles))
 
+    def fingerprints(self, images):
+        return self.fingerprints_from_tiles([self.tiles(one) for one in images])
 
-class FakeEngine:
-    def __init__(self, delay_ms=0.0, sources=SOURCES):
-        self.extractor = FakeExtractor(delay_ms)
-        self.sources = sources
-        self.is_closed = False
-
-    def verdicts(self, fingerprints, *, real_llrs, notes, costs_ms):
-        return [
-            self._verdict(fingerprint, *given)
-            for fingerprint, *given in zip(fingerprints, notes, costs_ms, strict=True)
-        ]
-
-    def _verdict(self, fingerprint, notes, cost_ms):
-        scores = {name: float(fingerprint @ np.float32(one)) for name, one in self.sources.items()}
-        llr = {name: 8 * score - 4 for name, score in scores.items()}
-        odds = {
-            **{name: float(np.exp(one)) for name, one in llr.items()},
-            "unknown": 1.0,
-            "real": 0.5,
-        }
-        posterior = {name: one / sum(odds.values()) for name, one in odds.items()}
-        evidence = Evidence("fingerprint", scores, llr, cost_ms, notes)
-        return Verdict(max(posterior, key=posterior.get), posterior, (evidence,))
-
-    def run_id(self, evidence):
-        return hashlib.sha256(repr((sorted(self.sources), *evidence)).encode()).hexdigest()[:12]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
+    def close(self):
         self.is_closed = True
 
 
-def engine_module(engine):
-    """A module to stand for `lineup.engine`, which opens `engine`."""
-    module = types.ModuleType("lineup.engine")
-    module.asked_for = []
+def fake_engine(delay_ms=0.0, sources=SOURCES):
+    """The engine on toy fingerprints of some colours."""
+    sets = [_support(name, colour) for name, colour in sources.items()]
+    gallery = Gallery("colour", {one.name: one for one in sets})
+    return Engine(FakeExtractor(delay_ms), lambda: gallery, open_lineup())
 
-    def open_engine(**options):
-        module.asked_for.append(options)
-        return engine
 
-    module.open_engine = open_engine
-    return module
+def _support(name, colour):
+    rows = np.abs(np.array(colour) + np.random.default_rng(1).normal(0, 0.05, (SUPPORT, 3)))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    ids = tuple(f"{name.encode().hex():0>32}{i:0>32}" for i in range(SUPPORT))
+    return SupportSet(name, SourceRole.CANDIDATE, rows.astype(np.float32), ids)
 
 
 if __name__ == "__main__":
     delay_ms, *arguments = sys.argv[1:]
-    sys.modules["lineup.engine"] = engine_module(FakeEngine(float(delay_ms)))
+    engine_module.open_engine = lambda *_, **__: fake_engine(float(delay_ms))
     sys.argv = ["lineup", "scan", *arguments]
 
     from lineup.cli.main import main

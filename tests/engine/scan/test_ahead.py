@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineup.results import Attribution
 from lineup.scan.ahead import Signal, prepared_in_order
 from lineup.scan.budget import LookAhead
 from lineup.scan.prepare import Prepared
-from lineup.scan.rows import Row
 
 PATHS = [Path(f"{index:03}.png") for index in range(40)]
 TILE_BYTES = 16 * 16 * 3
 
 
 def prepared(path):
-    return Prepared(Row(str(path), "0" * 12), np.zeros((1, 16, 16, 3), np.uint8))
+    return Prepared(Attribution(str(path), "0" * 12), np.zeros((1, 16, 16, 3), np.uint8))
 
 
 def stream(paths=PATHS, prepare=prepared, workers=4, ahead=None, stall_seconds=30.0):

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from lineup.scan.interrupts import interrupts_held
+from lineup.scan.output import interrupts_held
 
 
 def test_an_interrupt_waits_for_the_row():

@@ -2,8 +2,8 @@ import time
 
 import pytest
 
+from lineup.results import Attribution, RowError, StageTimes
 from lineup.scan.meter import MainStage, ScanMeter, line_from_summary, table_from_summary
-from lineup.scan.rows import Row, RowError, StageTimes
 
 
 @pytest.fixture
@@ -12,8 +12,8 @@ def meter(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
     meter = ScanMeter(workers=2)
     meter.start()
-    meter.add_row(Row("a", "r", ms=StageTimes(100, 700, 200, 300, 50)))
-    meter.add_row(Row("b", "r", ms=StageTimes(100, 300), error=RowError("E", "bad")))
+    meter.add_row(Attribution("a", "r", ms=StageTimes(100, 700, 200, 300, 50)))
+    meter.add_row(Attribution("b", "r", ms=StageTimes(100, 300), error=RowError("E", "bad")))
     meter.add_skipped()
     with meter.timed(MainStage.WRITE):
         clock[0] += 1.0

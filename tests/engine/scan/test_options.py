@@ -1,14 +1,15 @@
 import pytest
 
 from lineup.errors import UsageError
-from lineup.scan.options import ScanOptions, default_workers
+from lineup.machine import usable_cores
+from lineup.options import ScanOptions
 
 
 def test_defaults_keep_every_worker_busy_and_fill_the_next_batch():
     options = ScanOptions()
 
-    assert options.worker_count == default_workers() <= 4
-    assert options.look_ahead_limit == options.batch + 2 * options.worker_count
+    assert options.worker_count == min(4, usable_cores())
+    assert options.look_ahead_limit == options.group_images + 2 * options.worker_count
 
 
 def test_given_numbers_win():
@@ -18,15 +19,16 @@ def test_given_numbers_win():
 
 
 @pytest.mark.parametrize(
-    "name", ["batch", "max_batch_tiles", "workers", "look_ahead_images", "look_ahead_bytes"]
+    "name",
+    [
+        "group_images",
+        "group_tiles",
+        "group_bytes",
+        "workers",
+        "look_ahead_images",
+        "look_ahead_bytes",
+    ],
 )
 def test_numbers_below_one_are_refused(name):
     with pytest.raises(UsageError, match=f"{name} is 0"):
         ScanOptions(**{name: 0})
-
-
-@pytest.mark.parametrize("evidence", [("tea-leaves",), ("fingerprint", ""), ()])
-def test_unknown_evidence_is_refused_with_the_choices(evidence):
-    with pytest.raises(UsageError) as caught:
-        ScanOptions(evidence=evidence)
-    assert "fingerprint" in caught.value.hint

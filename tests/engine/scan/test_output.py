@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 
 from lineup.errors import LineupError, UsageError
-from lineup.scan.csv_table import CsvEncoder, columns_from_engine
-from lineup.scan.encoding import RowFormat
-from lineup.scan.jsonl import JsonlEncoder
+from lineup.results import Attribution, RowError
+from lineup.scan.encoding import CsvEncoder, JsonlEncoder, RowFormat
 from lineup.scan.output import (
     OutputFile,
     OutputMode,
     OutputStream,
     open_output,
 )
-from lineup.scan.rows import Row, RowError
 
 RUN = "0" * 12
-ROWS = [Row(f"{name}.png", RUN, sha256=name * 64) for name in "abc"]
+ROWS = [Attribution(f"{name}.png", RUN, sha256=name * 64) for name in "abc"]
 
 
 @pytest.fixture(params=[RowFormat.JSONL, RowFormat.CSV])
@@ -32,7 +30,7 @@ def row_format(request):
 def encoder(row_format, engine):
     if row_format is RowFormat.JSONL:
         return JsonlEncoder()
-    return CsvEncoder(columns_from_engine(engine))
+    return CsvEncoder(engine.columns())
 
 
 @pytest.fixture
@@ -41,7 +39,7 @@ def write(tmp_path, row_format, encoder):
     path = tmp_path / "r.out"
 
     def write(rows, mode=OutputMode.CREATE, run=RUN):
-        with OutputFile(path, mode, row_format) as output:
+        with OutputFile(path, mode) as output:
             output.begin(encoder, run)
             for row in rows:
                 if not output.done.holds(row.path, row.sha256):
@@ -54,12 +52,12 @@ def write(tmp_path, row_format, encoder):
 
 def test_rows_reach_the_file_as_they_are_written(tmp_path, encoder, row_format):
     path = tmp_path / "r.out"
-    with OutputFile(path, OutputMode.CREATE, row_format) as output:
+    with OutputFile(path, OutputMode.CREATE) as output:
         output.begin(encoder, RUN)
         for count, row in enumerate(ROWS, start=1):
             output.write(row)
             written = b"".join(map(encoder.bytes_from_row, ROWS[:count]))
-            assert path.read_bytes() == encoder.header() + written
+            assert path.read_bytes() == encoder.header + written
 
 
 def test_a_scan_cut_anywhere_resumes_to_the_same_file(write):
@@ -77,9 +75,7 @@ def test_resume_without_a_file_starts_one(write):
 def test_overwrite_replaces_a_longer_file(write, encoder):
     write(ROWS)
 
-    assert write(ROWS[:1], OutputMode.OVERWRITE) == encoder.header() + encoder.bytes_from_row(
-        ROWS[0]
-    )
+    assert write(ROWS[:1], OutputMode.OVERWRITE) == encoder.header + encoder.bytes_from_row(ROWS[0])
 
 
 def test_nothing_is_replaced_before_there_is_a_row(write):
@@ -89,8 +85,8 @@ def test_nothing_is_replaced_before_there_is_a_row(write):
 
 
 def test_failed_rows_of_before_are_counted(tmp_path, encoder, row_format, write):
-    write([*ROWS, Row("d.png", RUN, error=RowError("E", "bad"))])
-    with OutputFile(write.path, OutputMode.RESUME, row_format) as output:
+    write([*ROWS, Attribution("d.png", RUN, error=RowError("E", "bad"))])
+    with OutputFile(write.path, OutputMode.RESUME) as output:
         output.begin(encoder, RUN)
         assert output.failed_before == 1
 
@@ -133,11 +129,11 @@ def test_two_scans_cannot_share_a_file(write, row_format):
     other_name.symlink_to(write.path)
 
     with (
-        OutputFile(write.path, OutputMode.RESUME, row_format),
+        OutputFile(write.path, OutputMode.RESUME),
         pytest.raises(UsageError, match="Another scan"),
     ):
-        OutputFile(other_name, OutputMode.RESUME, row_format)
-    OutputFile(other_name, OutputMode.RESUME, row_format).__exit__(None, None, None)
+        OutputFile(other_name, OutputMode.RESUME)
+    OutputFile(other_name, OutputMode.RESUME).__exit__(None, None, None)
 
 
 def test_no_lock_file_stays_behind(write):
@@ -150,9 +146,9 @@ def test_no_lock_file_stays_behind(write):
 
 def test_folders_are_refused(tmp_path):
     with pytest.raises(UsageError, match="is a folder"):
-        OutputFile(tmp_path, OutputMode.OVERWRITE, RowFormat.JSONL)
+        OutputFile(tmp_path, OutputMode.OVERWRITE)
     with pytest.raises(UsageError, match="does not exist") as caught:
-        OutputFile(tmp_path / "no" / "r.jsonl", OutputMode.CREATE, RowFormat.JSONL)
+        OutputFile(tmp_path / "no" / "r.jsonl", OutputMode.CREATE)
     assert "mkdir" in caught.value.hint
 
 
@@ -163,15 +159,15 @@ import resource, signal, sys
 from pathlib import Path
 from lineup.errors import LineupError
 from lineup.scan.output import *
-from lineup.scan.jsonl import JsonlEncoder
-from lineup.scan.rows import Row
+from lineup.scan.encoding import JsonlEncoder
+from lineup.results import Attribution
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-output = OutputFile(Path(sys.argv[1]), OutputMode.CREATE, RowFormat.JSONL)
+output = OutputFile(Path(sys.argv[1]), OutputMode.CREATE)
 output.begin(JsonlEncoder(), "0" * 12)
 try:
     for index in range(99):
-        output.write(Row(f"{index}.png", "0" * 12))
+        output.write(Attribution(f"{index}.png", "0" * 12))
 except LineupError as error:
     print(error)
 """
@@ -204,12 +200,12 @@ def test_stream_errors_are_told_apart():
 
 def test_a_stream_cannot_be_resumed():
     with pytest.raises(UsageError, match="standard output cannot be resumed"):
-        open_output("-", OutputMode.RESUME, RowFormat.JSONL, io.BytesIO())
+        open_output("-", OutputMode.RESUME, io.BytesIO())
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="needs a device file")
 def test_a_device_that_exists_is_a_stream():
-    with open_output("/dev/null", OutputMode.CREATE, RowFormat.JSONL, io.BytesIO()) as output:
+    with open_output("/dev/null", OutputMode.CREATE, io.BytesIO()) as output:
         assert isinstance(output, OutputStream)
         output.begin(JsonlEncoder(), RUN)
         output.write(ROWS[0])

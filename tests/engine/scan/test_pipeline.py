@@ -3,24 +3,28 @@ import time
 
 import pytest
 
+from lineup.finding import find_images
 from lineup.imaging.decode import DecodeLimits
-from lineup.imaging.find import find_images
+from lineup.options import DEFAULT_OPTIONS, DEFAULT_SCAN, ScanOptions
 from lineup.scan.identity import Identities
 from lineup.scan.meter import ScanMeter
-from lineup.scan.options import ScanOptions
-from lineup.scan.pipeline import scan_rows
+from lineup.scan.pipeline import scan_rows as rows_of_scan
+
+
+def scan_rows(paths, engine, options=DEFAULT_SCAN, **given):
+    return rows_of_scan(paths, engine, DEFAULT_OPTIONS, options, **given)
 
 
 def test_one_row_per_file_in_order_whatever_is_wrong(mixed_folder, engine):
     paths = list(find_images([mixed_folder]))
-    rows = list(scan_rows(paths, engine, ScanOptions(batch=3, workers=3)))
+    rows = list(scan_rows(paths, engine, ScanOptions(group_images=3, workers=3)))
 
     assert [row.path for row in rows] == [str(path) for path in paths]
     assert len(rows) == 16
     failed = {path.name for path, row in zip(paths, rows, strict=True) if row.error}
     assert failed == {"03-cut.png", "05-empty.png", "06-text.jpg", "07-bytes.webp"}
     assert all((row.verdict is None) == (row.error is not None) for row in rows)
-    assert {row.run for row in rows} == {engine.run_id(("fingerprint",))}
+    assert {row.run for row in rows} == {engine.run_id()}
 
 
 def test_the_same_rows_for_any_batch_and_workers(mixed_folder, engine):
@@ -30,11 +34,13 @@ def test_the_same_rows_for_any_batch_and_workers(mixed_folder, engine):
             (row.path, row.sha256, row.verdict and row.verdict.label, row.error) for row in rows
         ]
 
-    assert facts(ScanOptions(batch=1, workers=1)) == facts(ScanOptions(batch=64, workers=8))
+    assert facts(ScanOptions(group_images=1, workers=1)) == facts(
+        ScanOptions(group_images=64, workers=8)
+    )
 
 
 def test_the_model_stays_in_the_calling_thread_and_in_its_limits(mixed_folder, engine):
-    options = ScanOptions(batch=5, max_batch_tiles=8, workers=4)
+    options = ScanOptions(group_images=5, group_tiles=8, workers=4)
     list(scan_rows(find_images([mixed_folder]), engine, options))
 
     assert engine.extractor.main_threads == {threading.current_thread()}
@@ -76,7 +82,7 @@ def test_rows_of_a_slow_list_are_not_held_back(tmp_path, write_image, engine):
         yield path
         more.wait(30)
 
-    rows = scan_rows(slow_list(), engine, ScanOptions(batch=64, stall_seconds=0.01))
+    rows = scan_rows(slow_list(), engine, ScanOptions(group_images=64, stall_seconds=0.01))
     assert next(rows).path == str(path)
     more.set()
     assert list(rows) == []
@@ -92,7 +98,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, write_image, e
     tiles = engine.extractor.tiles
     engine.extractor.tiles = lambda pixels: cut.append(1) or tiles(pixels)
     ahead = []
-    options = ScanOptions(batch=2, workers=2, look_ahead_images=4)
+    options = ScanOptions(group_images=2, workers=2, look_ahead_images=4)
     for count, _ in enumerate(scan_rows(links, engine, options), start=1):
         time.sleep(0.002)
         ahead.append(len(cut) - count)
@@ -103,7 +109,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, write_image, e
 
 def test_leaving_early_ends_the_threads(mixed_folder, engine):
     before = threading.active_count()
-    rows = scan_rows(find_images([mixed_folder]), engine, ScanOptions(batch=1, workers=3))
+    rows = scan_rows(find_images([mixed_folder]), engine, ScanOptions(group_images=1, workers=3))
     next(rows)
     rows.close()
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from lineup.results import Attribution, RowError
 from lineup.scan.meter import ScanMeter
 from lineup.scan.progress import scan_progress
-from lineup.scan.rows import Row, RowError
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def test_the_bar_shows_counts_and_failures(terminal):
     meter = ScanMeter(1)
     meter.start()
     with scan_progress(meter, [Path("a"), Path("b")]) as update:
-        meter.add_row(Row("a", "r"))
-        meter.add_row(Row("b", "r", error=RowError("E", "bad")))
+        meter.add_row(Attribution("a", "r"))
+        meter.add_row(Attribution("b", "r", error=RowError("E", "bad")))
         update()
 
     shown = terminal()

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lineup.attribution import opening as opening_module
 from lineup.calibration.calibration import CALIBRATION
 from lineup.errors import CalibrationError, UsageError
 from lineup.evidence.resynthesis import Resynthesizer
+from lineup.lineups import opening as opening_module
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import create_lineup, open_lineup
@@ -37,16 +37,16 @@ def captioner(monkeypatch, toy_generators, toy_captioner, toy_encoder):
     create_lineup(spec)
     create_lineup(replace(spec, name="toy", calibration="calibration.json"))
 
-    def models(lineup, engine, evidence, **options):
+    def models(lineup, fingerprinter, **options):
         resynthesizer = Resynthesizer(
             toy_generators,
             captioner=toy_captioner,
             encoder=toy_encoder,
-            fingerprinter=engine.extractor,
+            fingerprinter=fingerprinter,
         )
         return ResynthesisModels(resynthesizer, families={"reds": "vae", "blues": "vae"})
 
-    monkeypatch.setattr(opening_module, "_models", models)
+    monkeypatch.setattr(opening_module, "open_resynthesis_models", models)
     return toy_captioner
 
 
@@ -116,7 +116,7 @@ def test_a_lineup_that_names_no_calibration_gets_one_and_keeps_its_comments(
 
 
 def test_a_lineup_of_the_package_is_refused_before_any_work(root, captioner):
-    result = calibrated(root, "--lineup", "fingerprint")
+    result = calibrated(root, "--lineup", "gallery")
 
     assert isinstance(result.exception, UsageError)
     assert "comes with the package" in result.exception.message
@@ -202,7 +202,7 @@ def test_unreadable_images_are_named_and_end_in_exit_code_1(root, captioner, tmp
     ("arguments", "error", "problem"),
     [
         (["--gamma", "0,2"], UsageError, "no list of numbers"),
-        (["--lineup", "fingerprint"], UsageError, "comes with the package"),
+        (["--lineup", "gallery"], UsageError, "comes with the package"),
         (["--lineup", "toy", "--limit", "3"], CalibrationError, "expected at least 5"),
     ],
 )

@@ -118,7 +118,8 @@ def test_folders_are_fitted_with_photographs_as_real(root, tmp_path):
     )
 
     assert result.exit_code == 0, result.output
-    classifier = read_classifier(made, fingerprint_digest="colour")
+    classifier = read_classifier(made)
+    classifier.check_fingerprint("colour")
     assert classifier.classes == ("blue", "green", "real", "red")
     assert classifier.has_reject
     assert classifier.training.counts["real"] == 6

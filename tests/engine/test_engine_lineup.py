@@ -7,25 +7,23 @@ import sys
 import numpy as np
 import pytest
 
-from lineup.attribution import opening as opening_module
-from lineup.attribution.engine import LineupEngine
-from lineup.attribution.opening import open_lineup_engine
-from lineup.attribution.options import EVIDENCE_NAMES, AttributionOptions
-from lineup.engine import Engine
-from lineup.errors import UsageError
-from lineup.evidence.batch import Signals
+import lineup
+from lineup.engine import Engine, open_engine
+from lineup.errors import BundleNotFoundError, UsageError
 from lineup.evidence.provided import ProvidedStore
-from lineup.evidence.resynthesis import RESYNTHESIS, RESYNTHESIS_FINGERPRINT, Resynthesizer
+from lineup.evidence.resynthesis import Resynthesizer
 from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions, options_from_mode
+from lineup.fingerprint import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
+from lineup.options import AttributionOptions
 from lineup.paths import shipped_dir
+from lineup.results import EVIDENCE_NAMES, RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 
 SAMPLE = shipped_dir() / "samples" / "nearest-0.png"
-QUERY = "ab" * 32
 
 
 class ColourExtractor:
@@ -33,6 +31,7 @@ class ColourExtractor:
 
     name = digest = "colour"
     dimension = 3
+    tells_real = False
     real_llrs = None
 
     def __init__(self):
@@ -82,18 +81,20 @@ def make(toy_generators, toy_captioner, toy_encoder, extractor, tmp_path):
         resynthesis=ResynthesisOptions(gamma=2),
     )
 
-    def build(generators=toy_generators, **changes):
+    def build(generators=toy_generators, spec=spec):
         resynthesizer = Resynthesizer(
             generators, captioner=toy_captioner, encoder=toy_encoder, fingerprinter=extractor
         )
         families = {name: one.vae_family for name, one in generators.items()}
         digests = tuple(one.digest for one in generators.values())
-        return LineupEngine(
-            Engine(extractor, gallery),
+        return Engine(
+            extractor,
+            lambda: gallery,
             Lineup(spec),
-            models=ResynthesisModels(resynthesizer, families=families, digests=digests),
-            provided=ProvidedStore(tmp_path / "provided"),
-            **changes,
+            open_models=lambda: ResynthesisModels(
+                resynthesizer, families=families, digests=digests
+            ),
+            stored=ProvidedStore(tmp_path / "provided"),
         )
 
     return build
@@ -109,7 +110,7 @@ def nearest(verdict):
 
 
 def test_all_evidence_runs_and_the_right_candidate_comes_first(make, red_pixels):
-    verdict = make().attribute(red_pixels)
+    verdict = make().attribute(red_pixels).verdict
 
     assert names(verdict) == list(EVIDENCE_NAMES)
     assert nearest(verdict) == "reds"
@@ -133,7 +134,7 @@ def test_candidates_are_those_of_the_lineup_and_of_the_gallery(make):
     [("fingerprint",), (RESYNTHESIS,), (RESYNTHESIS_FINGERPRINT,), ("fingerprint", RESYNTHESIS)],
 )
 def test_only_what_was_asked_for_runs(make, toy_encoder, red_pixels, evidence):
-    verdict = make().attribute(red_pixels, options=AttributionOptions(evidence=evidence))
+    verdict = make().attribute(red_pixels, options=AttributionOptions(evidence=evidence)).verdict
 
     assert tuple(names(verdict)) == evidence
     assert bool(toy_encoder.calls) == (RESYNTHESIS in evidence)
@@ -145,7 +146,7 @@ def test_evidence_that_does_not_exist_is_named():
 
 
 def test_evidence_that_the_lineup_lacks_is_named(make, red_pixels):
-    engine = make(generators={})
+    engine = make(generators={}, spec=LineupSpec("toy", encoder="e"))
 
     assert engine.evidence == ("fingerprint",)
     with pytest.raises(UsageError, match="'toy' does not give the evidence resynthesis"):
@@ -156,7 +157,7 @@ def test_evidence_that_the_lineup_lacks_is_named(make, red_pixels):
 def test_a_papers_verdict_is_the_closest_candidate(make, red_pixels, mode):
     settings = options_from_mode(mode, ResynthesisOptions(gamma=2), {})
 
-    verdict = make().attribute(red_pixels, options=AttributionOptions(resynthesis=settings))
+    verdict = make().attribute(red_pixels, options=AttributionOptions(resynthesis=settings)).verdict
 
     scores = verdict.evidence[0].scores
     assert names(verdict) == [RESYNTHESIS]
@@ -174,14 +175,15 @@ def test_resyntheses_made_elsewhere_count_for_their_query_alone(make, red_pixels
     engine = make()
     path = tmp_path / "bought.png"
     path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
-    ProvidedStore(tmp_path / "provided").add(QUERY, "bought", [path])
+    ProvidedStore(tmp_path / "provided").add(lineup.read_image(red_pixels).sha256, "bought", [path])
 
-    with_it = engine.attribution(red_pixels, query_sha256=QUERY)
-    without = engine.attribution(red_pixels, query_sha256="cd" * 32)
+    with_it = engine.attribute(red_pixels)
+    without = engine.attribute(255 - red_pixels)
 
     assert with_it.resynthesis is not None
     assert nearest(with_it.verdict) == "bought"
     assert "bought" not in without.verdict.posterior
+    assert "posterior.bought" in engine.columns()
 
 
 def test_resyntheses_made_elsewhere_need_no_generator(make, red_pixels, tmp_path, toy_captioner):
@@ -189,19 +191,19 @@ def test_resyntheses_made_elsewhere_need_no_generator(make, red_pixels, tmp_path
 
     path = tmp_path / "bought.png"
     path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
-    ProvidedStore(tmp_path / "provided").add(QUERY, "bought", [path])
+    ProvidedStore(tmp_path / "provided").add(lineup.read_image(red_pixels).sha256, "bought", [path])
 
-    verdict = make(generators={}).attribute(red_pixels, query_sha256=QUERY)
+    verdict = make(generators={}).attribute(red_pixels).verdict
 
     assert RESYNTHESIS in names(verdict)
     assert toy_captioner.calls == 0
 
 
 def test_times_add_up(make, red_pixels):
-    answer = make().attribution(red_pixels)
+    answer = make().attribute(red_pixels)
 
     costs = sum(one.cost_ms for one in answer.verdict.evidence)
-    assert 0 < costs <= answer.preprocess_ms + answer.inference_ms
+    assert 0 < costs <= answer.ms.preprocess + answer.ms.inference
 
 
 def test_the_run_id_follows_the_question_and_the_models(make, make_toy_generator):
@@ -228,48 +230,31 @@ def test_closing_closes_everything(make, extractor):
     assert extractor.closed
 
 
-def test_without_a_pocket_lineup_the_fingerprint_answers(monkeypatch):
-    from lineup import image_from_path
+def test_without_a_lineup_the_gallery_answers():
+    with open_engine(device="cpu", threads=1) as engine:
+        verdict = engine.attribute(SAMPLE).verdict
 
-    with open_lineup_engine("fingerprint", device="cpu", threads=1) as engine:
-        verdict = engine.attribute(image_from_path(SAMPLE).pixels)
-        plain = engine.engine.attribute(image_from_path(SAMPLE).pixels)
-
-    assert verdict.posterior == plain.posterior
     assert names(verdict) == ["fingerprint", "real"]
+    assert verdict.caption is None
 
 
-def test_models_of_resynthesis_are_not_loaded_for_fingerprints(monkeypatch):
-    lineup = Lineup(LineupSpec("toy", encoder="nowhere", candidates=(CandidateSpec("a", "no"),)))
+def test_models_of_resynthesis_are_not_loaded_for_fingerprints():
+    spec = LineupSpec("toy", encoder="nowhere", candidates=(CandidateSpec("a", "no"),))
 
-    with open_lineup_engine(lineup, evidence=["fingerprint"], device="cpu", threads=1) as engine:
-        assert engine.evidence == ("fingerprint",)
+    with open_engine(Lineup(spec), device="cpu", threads=1) as engine:
+        alone = engine.attribute(SAMPLE, options=AttributionOptions(evidence=("fingerprint",)))
+        with pytest.raises(BundleNotFoundError, match="nowhere"):
+            engine.attribute(SAMPLE)
 
-
-def test_a_lineup_whose_bundles_are_missing_closes_what_it_opened(monkeypatch):
-    closed = []
-    original = opening_module.open_engine
-
-    def open_engine(**options):
-        engine = original(**options)
-        monkeypatch.setattr(engine, "close", lambda: closed.append(True))
-        return engine
-
-    monkeypatch.setattr(opening_module, "open_engine", open_engine)
-    lineup = Lineup(LineupSpec("toy", encoder="nowhere"))
-
-    with pytest.raises(Exception, match="nowhere"):
-        open_lineup_engine(lineup, device="cpu", threads=1)
-    assert closed == [True]
+    assert names(alone.verdict) == ["fingerprint", "real"]
 
 
 def test_a_fingerprint_verdict_imports_no_captioner_and_no_generator():
     code = (
-        "import sys\n"
-        "from lineup.attribution.opening import open_lineup_engine\n"
-        "open_lineup_engine('fingerprint', device='cpu', threads=1).close()\n"
-        "heavy = ['lineup.models.captioner', 'lineup.models.encoder',\n"
-        "         'lineup.models.generator', 'tokenizers', 'PIL.ImageDraw']\n"
+        "import sys, lineup\n"
+        f"lineup.open(device='cpu', threads=1).attribute({str(SAMPLE)!r})\n"
+        "heavy = ['lineup.models.captioner', 'lineup.models.encoder', 'lineup.models.generator',\n"
+        "         'lineup.scan.pipeline', 'tokenizers', 'PIL.ImageDraw', 'rich', 'click']\n"
         "print([name for name in heavy if name in sys.modules])\n"
     )
     result = subprocess.run(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,6 @@ from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
-from lineup.evidence.batch import Signals
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.machine import usable_cores
 from lineup.paths import home_dir
@@ -40,6 +39,20 @@ DEFAULT_BUNDLE = "whitened-spectrum"
 """The bundle that is used when none is named; it ships inside the package."""
 
 GRAPH, REAL_OUTPUT = "fingerprint", "real"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signals:
+    """What a fingerprint bundle says about images.
+
+    Attributes:
+        fingerprints: Shape (images, dimension), float32; every row has length 1.
+        real_llrs: Natural-log likelihood ratio of each image being a photograph against being
+            generated, shape (images,), float32; None where the bundle does not tell.
+    """
+
+    fingerprints: Float32Array
+    real_llrs: Float32Array | None = None
 
 
 class FingerprintExtractor(ClosesOnExit):

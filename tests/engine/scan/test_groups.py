@@ -1,30 +1,40 @@
+"""Images in groups: their limits, their order, and who fails when a model does."""
+
 import numpy as np
 import pytest
 
-from lineup.errors import BackendError
+from lineup.errors import BackendError, UsageError
+from lineup.options import DEFAULT_OPTIONS, ScanOptions
+from lineup.results import Attribution, RowError, StageTimes
 from lineup.scan.ahead import Signal
-from lineup.scan.batches import batches_from_stream, rows_from_batch
+from lineup.scan.pipeline import groups_from_stream, rows_from_group
 from lineup.scan.prepare import Prepared
-from lineup.scan.rows import Row, RowError, StageTimes
 
 BLUE, RED, GREY = (0, 0, 255), (255, 0, 0), (90, 90, 90)
+RUN = "0" * 12
 
 
 def image(name, tiles=1, colour=RED):
     pixels = np.full((tiles, 16, 16, 3), colour, np.uint8)
-    return Prepared(Row(name, "0" * 12, ms=StageTimes(read=1.0)), pixels, (f"note on {name}",))
+    row = Attribution(name, RUN, ms=StageTimes(read=1.0))
+    return Prepared(row, pixels, (f"note on {name}",))
 
 
 def broken(name):
-    return Prepared(Row(name, "0" * 12, error=RowError("E", "bad")))
+    return Prepared(Attribution(name, RUN, error=RowError("E", "bad")))
 
 
-def grouped(items, max_images=3, max_tiles=10):
-    batches = batches_from_stream(items, max_images=max_images, max_tiles=max_tiles)
-    return ["".join(item.row.path for item in batch) for batch in batches]
+def grouped(items, **limits):
+    options = ScanOptions(**{"group_images": 3, "group_tiles": 10} | limits)
+    groups = groups_from_stream(items, options)
+    return ["".join(item.row.path for item in group) for group in groups]
 
 
-def test_batches_are_full_and_in_order():
+def answered(group, engine):
+    return list(rows_from_group(group, engine, DEFAULT_OPTIONS))
+
+
+def test_groups_are_full_and_in_order():
     assert grouped(map(image, "abcdefg")) == ["abc", "def", "g"]
 
 
@@ -32,6 +42,15 @@ def test_tiles_are_limited_too():
     items = [image("a", 4), image("b", 6), image("c", 1), image("d", 25), image("e", 1)]
 
     assert grouped(items) == ["ab", "c", "d", "e"]
+    assert grouped(items, group_tiles=None) == ["abc", "de"]
+
+
+def test_bytes_are_limited_too():
+    one = 16 * 16 * 3
+    items = list(map(image, "abcd"))
+
+    assert grouped(items, group_bytes=2 * one) == ["ab", "cd"]
+    assert grouped(items, group_bytes=one // 2) == ["a", "b", "c", "d"]
 
 
 def test_errors_ride_along_or_go_at_once():
@@ -40,15 +59,16 @@ def test_errors_ride_along_or_go_at_once():
     assert grouped(items) == ["x", "y", "azbc", "w"]
 
 
-def test_a_stall_delivers_what_is_there():
+def test_a_stall_delivers_what_is_there_unless_the_group_waits():
     stall, skip = Signal.STALLED, Signal.SKIPPED
+    items = [stall, image("a"), skip, image("b"), stall, stall, image("c")]
 
-    assert grouped([stall, image("a"), skip, image("b"), stall, stall, image("c")]) == ["ab", "c"]
+    assert grouped(items) == ["ab", "c"]
+    assert grouped(items, waits_for_group=True) == ["abc"]
 
 
 def test_rows_are_in_order_and_complete(engine):
-    batch = [image("a"), broken("x"), image("b", 3, BLUE)]
-    rows = list(rows_from_batch(batch, engine))
+    rows = answered([image("a"), broken("x"), image("b", 3, BLUE)], engine)
 
     assert [row.path for row in rows] == ["a", "x", "b"]
     assert [row.verdict and row.verdict.label for row in rows] == ["reds", None, "blues"]
@@ -60,40 +80,31 @@ def test_rows_are_in_order_and_complete(engine):
 
 
 def test_time_is_shared_by_tiles(fakes):
-    engine = fakes["FakeEngine"](delay_ms=5)
-    first, second = rows_from_batch([image("a"), image("b", 3)], engine)
+    engine = fakes["fake_engine"](delay_ms=5)
+    first, second = answered([image("a"), image("b", 3)], engine)
 
     assert second.ms.inference == pytest.approx(3 * first.ms.inference)
     assert first.ms.inference + second.ms.inference >= 10
-    assert first.ms.fuse == second.ms.fuse > 0
+    assert first.ms.fuse > 0
     assert first.verdict.evidence[0].cost_ms == first.ms.inference
 
 
 def test_one_image_that_breaks_the_model_fails_alone(engine):
     engine.extractor.poison = {GREY}
-    rows = list(rows_from_batch([image("a"), image("b", 1, GREY), image("c", 1, BLUE)], engine))
+    rows = answered([image("a"), image("b", 1, GREY), image("c", 1, BLUE)], engine)
 
     assert [row.verdict and row.verdict.label for row in rows] == ["reds", None, "blues"]
     assert (rows[1].error.type, rows[1].error.message) == ("RuntimeError", "the model choked")
-    assert rows[1].ms.inference >= 0
     assert engine.extractor.batches == [[1, 1, 1], [1], [1], [1]]
 
 
 @pytest.mark.parametrize("answer", [np.full((1, 3), np.nan), np.zeros((0, 3))])
 def test_a_model_that_answers_nonsense_is_an_error(engine, answer):
     engine.extractor.fingerprints_from_tiles = lambda tiles: answer
-    (row,) = rows_from_batch([image("a")], engine)
+    (row,) = answered([image("a")], engine)
 
     assert row.verdict is None
     assert row.error.type == "BackendError"
-
-
-def test_a_missing_verdict_never_loses_a_row(engine):
-    verdicts = engine.verdicts
-    engine.verdicts = lambda fingerprints, **given: verdicts(fingerprints, **given)[:1]
-    rows = list(rows_from_batch([image("a"), image("b")], engine))
-
-    assert [row.verdict.label for row in rows] == ["reds", "reds"]
 
 
 def test_an_interrupt_is_no_image_error(engine):
@@ -102,7 +113,7 @@ def test_an_interrupt_is_no_image_error(engine):
 
     engine.extractor.fingerprints_from_tiles = interrupted
     with pytest.raises(KeyboardInterrupt):
-        list(rows_from_batch([image("a")], engine))
+        answered([image("a")], engine)
 
 
 def test_a_model_that_fails_on_every_image_stops_the_scan(engine, monkeypatch):
@@ -112,4 +123,13 @@ def test_a_model_that_fails_on_every_image_stops_the_scan(engine, monkeypatch):
     monkeypatch.setattr(engine.extractor, "fingerprints_from_tiles", lost)
 
     with pytest.raises(BackendError, match="failed on 2 images in a row: device lost"):
-        list(rows_from_batch([image("a"), image("b")], engine))
+        answered([image("a"), image("b")], engine)
+
+
+def test_a_mistake_of_the_user_is_no_images_fault(engine, monkeypatch):
+    def refuse(tiles):
+        raise UsageError("no captioner")
+
+    monkeypatch.setattr(engine.extractor, "fingerprints_from_tiles", refuse)
+    with pytest.raises(UsageError):
+        answered([image("a"), image("b")], engine)

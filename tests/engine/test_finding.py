@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lineup.imaging import find
-from lineup.imaging.find import find_images, paths_from_lines
+from lineup import finding as find
+from lineup.finding import find_images, paths_from_lines
 
 
 @pytest.fixture

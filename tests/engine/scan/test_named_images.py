@@ -5,11 +5,11 @@ import threading
 import pytest
 
 from lineup.errors import UsageError
-from lineup.scan.inputs import ScanInputs
+from lineup.finding import NamedImages
 
 
 def images(arguments, list_file=None, stdin=b"", output=None):
-    inputs = ScanInputs(arguments, list_file, io.BytesIO(stdin), output)
+    inputs = NamedImages(arguments, list_file, io.BytesIO(stdin), output)
     return [str(path) for path in inputs.images()]
 
 
@@ -41,7 +41,7 @@ def test_folders_in_a_list_are_walked(mixed_folder):
 def test_a_pipe_is_read_as_it_fills():
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as stdin, os.fdopen(writing, "wb", buffering=0) as pipe:
-        found = ScanInputs(["-"], None, stdin).images()
+        found = NamedImages(["-"], None, stdin).images()
         pipe.write(b"a.png\nb.")
         assert str(next(found)) == "a.png"
         threading.Timer(0.02, lambda: pipe.write(b"png\n")).start()
@@ -64,7 +64,7 @@ def test_what_cannot_be_scanned_is_refused(tmp_path):
 
 def test_pipes_cannot_be_listed_twice(tmp_path):
     def can(arguments, list_file=None):
-        return ScanInputs(arguments, list_file, io.BytesIO()).can_list_twice
+        return NamedImages(arguments, list_file, io.BytesIO()).can_list_twice
 
     (tmp_path / "list.txt").write_text("x.png")
     assert can(["a"])

@@ -5,10 +5,11 @@ import subprocess
 import sys
 
 PROGRAM = """
-from lineup import open_lineup_engine
-with open_lineup_engine("pocket", evidence=["fingerprint"], device="cpu") as engine:
+import lineup
+options = lineup.AttributionOptions(evidence=("fingerprint",))
+with lineup.open("pocket", device="cpu") as engine:
     assert engine.calibration is not None
-    print(engine.run_id())
+    print(engine.run_id(options))
 """
 
 

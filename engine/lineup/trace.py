@@ -1,13 +1,12 @@
-"""What resynthesis cost: calls of models, what they were called for, and seconds."""
+"""What models cost: calls, what they were called for, and time."""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from lineup.models.clock import StageClock
 
 CAPTION = "caption"
 TEXT = "text encoder"
@@ -80,6 +79,34 @@ class ResynthesisCost:
     def stage(self, name: str) -> StageCost:
         """Return one stage; zeros when it had nothing to do."""
         return next((one for one in self.stages if one.stage == name), StageCost(name))
+
+
+class StageClock:
+    """Adds up time and calls per stage.
+
+    Attributes:
+        ms: Milliseconds per stage, in the order of first use.
+        calls: Runs of a graph per stage.
+    """
+
+    def __init__(self) -> None:
+        self.ms: dict[str, float] = {}
+        self.calls: Counter[str] = Counter()
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Count a call of a stage and add the time of the block to it."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1e3
+            self.calls[stage] += 1
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.ms.clear()
+        self.calls.clear()
 
 
 class CostMeter:

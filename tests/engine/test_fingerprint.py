@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
+from lineup import fingerprint as module
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
-from lineup.evidence import fingerprint as module
-from lineup.evidence.fingerprint import FingerprintExtractor, open_extractor
+from lineup.fingerprint import FingerprintExtractor, open_extractor
 from lineup.paths import shipped_dir
 
 

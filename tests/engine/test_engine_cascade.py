@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from lineup.attribution.cascade import CascadeOptions, margin_from_posterior
-from lineup.attribution.cases import Query
-from lineup.attribution.engine import LineupEngine
-from lineup.attribution.options import AttributionOptions
 from lineup.engine import Engine
-from lineup.evidence.batch import Signals
-from lineup.evidence.resynthesis import RESYNTHESIS, Resynthesizer
+from lineup.evidence.resynthesis import Resynthesizer
 from lineup.evidence.resynthesis_options import ResynthesisOptions
+from lineup.fingerprint import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
+from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.planning import expected as expected_module
 from lineup.planning.expected import PlannedTimes
+from lineup.query import Query
+from lineup.results import RESYNTHESIS
 
 ALONE = AttributionOptions(evidence=("fingerprint",))
 EVERYTHING = ["fingerprint", "resynthesis", "resynthesis-fingerprint"]
@@ -67,11 +67,23 @@ def engine(toy_generators, toy_captioner, toy_encoder):
     resynthesizer = Resynthesizer(
         toy_generators, captioner=toy_captioner, encoder=toy_encoder, fingerprinter=extractor
     )
-    return LineupEngine(
-        Engine(extractor, Gallery("colour", {one.name: one for one in sets})),
+    gallery = Gallery("colour", {one.name: one for one in sets})
+    return Engine(
+        extractor,
+        lambda: gallery,
         Lineup(spec),
-        models=ResynthesisModels(resynthesizer),
+        open_models=lambda: ResynthesisModels(resynthesizer),
     )
+
+
+def verdict_of(engine, image, options=DEFAULT_OPTIONS):
+    return engine.attribute(image, options=options).verdict
+
+
+def verdicts_of(engine, images, options=DEFAULT_OPTIONS):
+    queries = [Query(one) for one in images]
+    engine.answer(queries, options)
+    return [one.verdict for one in queries]
 
 
 @pytest.fixture
@@ -95,26 +107,25 @@ def names(verdict):
 
 
 def test_images_together_get_the_verdicts_of_each_alone(engine, images):
-    together = engine.attributions([Query(one) for one in images])
-    alone = [engine.attribution(one) for one in images]
+    together = verdicts_of(engine, images)
+    alone = [verdict_of(engine, one) for one in images]
 
-    assert [essence(one.verdict) for one in together] == [essence(one.verdict) for one in alone]
+    assert list(map(essence, together)) == list(map(essence, alone))
 
 
 def test_tiles_that_are_cut_already_are_used(engine, images):
-    tiles = engine.cutter.tiles(images[0])
-    engine.engine.extractor.tiles = None
+    query = Query(None, tiles=engine.extractor.tiles(images[0]), tile_notes=("cut before",))
+    engine.extractor.tiles = None
 
-    answer = engine.attributions(
-        [Query(images[0], tiles=tiles)], options=AttributionOptions(evidence=("fingerprint",))
-    )[0]
+    engine.answer([query], ALONE)
 
-    assert names(answer.verdict) == ["fingerprint"]
-    assert answer.preprocess_ms == 0
+    assert names(query.verdict) == ["fingerprint"]
+    assert query.verdict.evidence[0].notes == ("cut before",)
+    assert query.preprocess_ms is None
 
 
 def test_a_decided_image_is_not_captioned(engine, toy_captioner, red_pixels):
-    verdict = engine.attribute(red_pixels, options=cascade(stop_margin=0.01))
+    verdict = verdict_of(engine, red_pixels, options=cascade(stop_margin=0.01))
 
     assert names(verdict) == ["fingerprint"]
     assert toy_captioner.calls == 0
@@ -122,30 +133,30 @@ def test_a_decided_image_is_not_captioned(engine, toy_captioner, red_pixels):
 
 
 def test_an_open_image_gets_all_evidence(engine, red_pixels):
-    verdict = engine.attribute(red_pixels, options=cascade(stop_margin=1.0, floor=0.0))
+    verdict = verdict_of(engine, red_pixels, options=cascade(stop_margin=1.0, floor=0.0))
 
     assert names(verdict) == EVERYTHING
-    assert essence(verdict) == essence(engine.attribute(red_pixels))
+    assert essence(verdict) == essence(verdict_of(engine, red_pixels))
 
 
 def test_decided_and_open_images_may_come_together(engine, images, red_pixels):
     queries = [red_pixels, *images]
     margins = sorted(
-        margin_from_posterior(engine.attribute(one, options=ALONE).posterior) for one in queries
+        margin_from_posterior(verdict_of(engine, one, options=ALONE).posterior) for one in queries
     )
     options = cascade(stop_margin=(margins[0] + margins[-1]) / 2, floor=0.0)
 
-    together = engine.attributions([Query(one) for one in queries], options=options)
+    together = verdicts_of(engine, queries, options)
 
-    alone = [engine.attribute(one, options=options) for one in queries]
-    assert [essence(one.verdict) for one in together] == [essence(one) for one in alone]
-    assert {len(one.verdict.evidence) for one in together} == {1, 3}
+    alone = [verdict_of(engine, one, options=options) for one in queries]
+    assert list(map(essence, together)) == list(map(essence, alone))
+    assert {len(one.evidence) for one in together} == {1, 3}
 
 
 def test_without_a_fingerprint_nothing_is_left_out(engine, red_pixels):
     options = AttributionOptions(evidence=(RESYNTHESIS,), cascade=CascadeOptions(stop_margin=0.01))
 
-    assert names(engine.attribute(red_pixels, options=options)) == [RESYNTHESIS]
+    assert names(verdict_of(engine, red_pixels, options=options)) == [RESYNTHESIS]
 
 
 def test_a_latency_budget_goes_by_the_plan_and_then_by_what_was_measured(
@@ -156,9 +167,9 @@ def test_a_latency_budget_goes_by_the_plan_and_then_by_what_was_measured(
     short = cascade(stop_margin=None, latency_budget_s=100.0)
     endless = cascade(stop_margin=None, latency_budget_s=1e9)
 
-    before = engine.attribute(red_pixels, options=short)
-    engine.attribute(red_pixels, options=endless)
-    after = engine.attribute(red_pixels, options=short)
+    before = verdict_of(engine, red_pixels, options=short)
+    verdict_of(engine, red_pixels, options=endless)
+    after = verdict_of(engine, red_pixels, options=short)
 
     assert names(before) == ["fingerprint"]
     assert "latency budget is 100000 ms" in before.notes[-1]

@@ -1,0 +1,79 @@
+"""One image on its way to an answer: the carrier from the reader to the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from lineup.results import Attribution, Evidence, Verdict
+
+if TYPE_CHECKING:
+    from lineup.evidence.provided import ProvidedImage
+    from lineup.fingerprint import FingerprintExtractor
+    from lineup.reading import ReadImage
+    from lineup.results import Resynthesis
+    from lineup.types import Float32Array, RgbImage, RgbTiles
+
+
+@dataclass(slots=True, eq=False)
+class Query:
+    """An image to attribute, and what is known about it so far.
+
+    Attributes:
+        pixels: Shape (height, width, 3), uint8 RGB, as decoded: never resized. None where tiles are
+            all that is needed.
+        sha256: Hash of the image's file; stored resyntheses are filed under it.
+        tiles: What the fingerprint's extractor cuts it into; None until it is cut.
+        tile_notes: Remarks on how far its fingerprint can be trusted.
+        stored: Resyntheses made elsewhere, per candidate.
+        wanted: The evidence to compute.
+        candidates: Who resynthesises it.
+        fingerprint: Shape (D,), float32, length 1; None until it is computed.
+        evidence: What there is, cheapest first.
+        resynthesis: What the candidates made of its caption; None when none did.
+        notes: Evidence that was left out, and why.
+        preprocess_ms: Cutting it into tiles.
+        inference_ms: All models.
+        fuse_ms: From scores to the verdict.
+        verdict: The answer; None until it is there.
+    """
+
+    pixels: RgbImage | None
+    sha256: str | None = None
+    tiles: RgbTiles | None = None
+    tile_notes: tuple[str, ...] = ()
+    stored: Mapping[str, Sequence[ProvidedImage]] = field(default_factory=dict)
+    wanted: tuple[str, ...] = ()
+    candidates: tuple[str, ...] = ()
+    fingerprint: Float32Array | None = None
+    evidence: list[Evidence] = field(default_factory=list)
+    resynthesis: Resynthesis | None = None
+    notes: list[str] = field(default_factory=list)
+    preprocess_ms: float | None = None
+    inference_ms: float = 0.0
+    fuse_ms: float = 0.0
+    verdict: Verdict | None = None
+
+    @classmethod
+    def from_image(cls, image: ReadImage) -> Query:
+        """Return the query that a decoded image is."""
+        return cls(image.pixels, sha256=image.sha256)
+
+    def cut(self, extractor: FingerprintExtractor) -> RgbTiles:
+        """Return its tiles; cutting them is timed."""
+        if self.tiles is None:
+            assert self.pixels is not None
+            start = time.perf_counter()
+            self.tiles = extractor.tiles(self.pixels)
+            self.tile_notes = extractor.notes(self.pixels)
+            self.preprocess_ms = (time.perf_counter() - start) * 1e3
+        return self.tiles
+
+    def attribution(self, row: Attribution) -> Attribution:
+        """Return the answer: what is known of the image, with the verdict and its times."""
+        ms = replace(row.ms, inference=self.inference_ms, fuse=self.fuse_ms)
+        if self.preprocess_ms is not None:
+            ms = replace(ms, preprocess=self.preprocess_ms)
+        return replace(row, verdict=self.verdict, ms=ms, resynthesis=self.resynthesis)

@@ -1,0 +1,213 @@
+"""The one reader: whatever can be an image in, one decoded picture with its identity out.
+
+    path (str or Path), bytes, file object    an image file, decoded as `lineup.imaging` decodes it
+    PIL image                                 its pixels, with the EXIF orientation applied
+    NumPy array                               RGB, grey or RGBA; uint8, uint16, or floats in 0..1
+
+`lineup.engine.Engine` reads with it, so every question about an image takes all of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from lineup.errors import ImageError, UsageError
+from lineup.files import sha256_from_bytes
+from lineup.imaging.decode import image_from_bytes
+from lineup.imaging.limits import DEFAULT_LIMITS, DecodeLimits
+from lineup.imaging.raster import Raster, rgb_from_raster
+from lineup.imaging.read import bytes_from_path
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import PIL.Image
+
+    from lineup.types import AnyArray, RgbImage
+
+    AnyImage: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | PIL.Image.Image | AnyArray"
+
+EXPECTED = (
+    "Expected a path, the bytes of an image file, a binary file object, a PIL image, or an array: "
+    "(height, width), (height, width, 3) RGB or (height, width, 4) RGBA, of uint8, uint16, or "
+    "floats in 0..1."
+)
+_FLOAT_TOLERANCE = 1e-6
+"""How far floats may leave 0..1 by rounding."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadImage:
+    """A decoded picture and what identifies it.
+
+    Attributes:
+        pixels: Shape (height, width, 3), uint8, 0..255, RGB order, upright.
+        sha256: Hex digest of the file's bytes; of an image that is no file, of its pixels.
+        path: The file as it was named; None for an image that is no file.
+        size_bytes: Length of the file; None for an image that is no file.
+        format: "jpeg", "png", ...; None for an image that is no file.
+        notes: What was converted or ignored, e.g. "16-bit reduced to 8".
+        read_ms: Reading and hashing.
+        decode_ms: To upright RGB.
+    """
+
+    pixels: RgbImage
+    sha256: str
+    path: str | None = None
+    size_bytes: int | None = None
+    format: str | None = None
+    notes: tuple[str, ...] = ()
+    read_ms: float = 0.0
+    decode_ms: float = 0.0
+
+    @property
+    def width_px(self) -> int:
+        """Width of the upright image in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height_px(self) -> int:
+        """Height of the upright image in pixels."""
+        return int(self.pixels.shape[0])
+
+
+def read_image(image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS) -> ReadImage:
+    """Read and decode one image.
+
+    Args:
+        image: See the module; an array is not kept, and never resized.
+        limits: Sizes that are refused before anything is decoded.
+
+    Raises:
+        ImageError: It cannot be read or decoded, is too large, or its values are none of an image;
+            the message names the file where there is one.
+        UsageError: It is of a type or shape that is no image.
+    """
+    start = time.perf_counter()
+    if isinstance(image, ReadImage):
+        return image
+    if isinstance(image, str | os.PathLike):
+        path = Path(image)
+        return _from_file(bytes_from_path(path, limits=limits), path, start, limits)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return _from_file(bytes(image), None, start, limits)
+    if isinstance(image, np.ndarray):
+        return _from_raster(_raster_from_array(image, limits), start)
+    if hasattr(image, "getexif") and hasattr(image, "getbands"):
+        return _from_raster(_raster_from_pil(image, limits), start)
+    if hasattr(image, "read"):
+        return _from_stream(image, start, limits)
+    raise UsageError(f"An object of type {type(image).__name__} is no image.", hint=EXPECTED)
+
+
+def _from_stream(stream: BinaryIO, start: float, limits: DecodeLimits) -> ReadImage:
+    data = stream.read(limits.max_bytes + 1)
+    if not isinstance(data, bytes):
+        raise UsageError(
+            f"The file object gave {type(data).__name__}, not bytes.", hint="Open it in mode 'rb'."
+        )
+    name = getattr(stream, "name", None)
+    return _from_file(data, Path(name) if isinstance(name, str) else None, start, limits)
+
+
+def _from_file(data: bytes, path: Path | None, start: float, limits: DecodeLimits) -> ReadImage:
+    sha256 = sha256_from_bytes(data)
+    read = time.perf_counter()
+    try:
+        image = image_from_bytes(data, limits=limits)
+    except ImageError as error:
+        if path is None:
+            raise
+        raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
+    return ReadImage(
+        pixels=image.pixels,
+        sha256=sha256,
+        path=None if path is None else str(path),
+        size_bytes=len(data),
+        format=image.format,
+        notes=image.notes,
+        read_ms=(read - start) * 1e3,
+        decode_ms=(time.perf_counter() - read) * 1e3,
+    )
+
+
+def _from_raster(raster: Raster, start: float) -> ReadImage:
+    pixels, notes = rgb_from_raster(raster)
+    read = time.perf_counter()
+    shape = np.asarray(pixels.shape, np.int64).tobytes()
+    digest = hashlib.sha256(shape + pixels.tobytes()).hexdigest()
+    return ReadImage(
+        pixels=pixels,
+        sha256=digest,
+        notes=notes,
+        read_ms=(time.perf_counter() - read) * 1e3,
+        decode_ms=(read - start) * 1e3,
+    )
+
+
+def _raster_from_array(array: AnyArray, limits: DecodeLimits) -> Raster:
+    """Return an array as a decoder would have returned it."""
+    given = f"An array of shape {array.shape} and type {array.dtype}"
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
+        is_channels_first = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+        hint = "Put the channels last: numpy.moveaxis(array, 0, -1)." if is_channels_first else None
+        raise UsageError(f"{given} is no image. {EXPECTED}", hint=hint)
+    if array.size == 0:
+        raise ImageError(f"{given} has no pixels; expected at least 1 x 1.")
+    limits.check_pixels(array.shape[1], array.shape[0])
+    if array.dtype == np.uint8:
+        return Raster(np.ascontiguousarray(array), bit_depth=8)
+    if array.dtype == np.uint16:
+        return Raster(np.ascontiguousarray(array), bit_depth=16)
+    if array.dtype in (np.float16, np.float32, np.float64):
+        return Raster(_bytes_from_floats(array), bit_depth=8, notes=("floats rounded to 8 bits",))
+    raise UsageError(f"{given} is no image. {EXPECTED}", hint="Convert it: array.astype('uint8').")
+
+
+def _bytes_from_floats(array: AnyArray) -> AnyArray:
+    low, high = float(array.min()), float(array.max())
+    # "not" because a comparison with NaN is false.
+    if not (low >= -_FLOAT_TOLERANCE and high <= 1 + _FLOAT_TOLERANCE):
+        raise ImageError(
+            f"The floats of an image lie in 0..1; these go from {low:g} to {high:g}.",
+            hint="Divide by 255." if high > 1 else None,
+        )
+    scaled = np.rint(np.clip(array, 0, 1).astype(np.float64) * 255)
+    return np.ascontiguousarray(scaled.astype(np.uint8))
+
+
+def _raster_from_pil(image: Any, limits: DecodeLimits) -> Raster:
+    """Return the pixels of a PIL image; its file is read now, if it was not yet."""
+    from PIL import Image  # noqa: PLC0415 - who gives one has loaded it
+
+    limits.check_pixels(image.width, image.height)
+    try:
+        orientation = image.getexif().get(0x0112, 1)
+        if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
+            pixels, bit_depth = np.asarray(image).astype(np.uint16), 16
+        elif image.mode in ("L", "RGB"):
+            pixels, bit_depth = np.asarray(image), 8
+        elif image.mode in ("1", "P", "LA", "PA", "RGBA", "RGBa", "La", "CMYK", "YCbCr"):
+            has_alpha = image.mode in ("LA", "PA", "RGBA", "RGBa", "La")
+            has_alpha = has_alpha or "transparency" in image.info
+            pixels, bit_depth = np.asarray(image.convert("RGBA" if has_alpha else "RGB")), 8
+            if image.mode == "1":
+                pixels = pixels[..., 0]
+        else:
+            raise UsageError(
+                f"A PIL image of mode {image.mode} is no picture that is read here.",
+                hint="Convert it first: image.convert('RGB').",
+            )
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"The PIL image cannot be read: {error}") from error
+    known = orientation if orientation in range(1, 9) else 1
+    return Raster(np.ascontiguousarray(pixels), bit_depth=bit_depth, orientation=known)

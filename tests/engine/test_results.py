@@ -1,0 +1,103 @@
+"""The one row: what an attribution says as JSON values, and the schema that documents it."""
+
+import json
+import math
+import pickle
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from lineup._version import __version__
+from lineup.errors import UnreadableImageError
+from lineup.results import Attribution, Evidence, RowError, StageTimes, Verdict
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "row.schema.json").read_text())
+RUN = "0" * 12
+
+
+def row(**given):
+    return Attribution(**{"path": "x.png", "run": RUN} | given)
+
+
+def check(record):
+    """Check a row against the schema; its keys come in the order of the schema."""
+    jsonschema.validate(record, SCHEMA)
+    assert list(record) == SCHEMA["required"] == list(SCHEMA["properties"])
+
+
+def test_every_key_is_present_in_an_error_row():
+    error = RowError.from_exception(UnreadableImageError("x.png is empty", hint="Look at it."))
+    record = row(error=error, ms=StageTimes(read=0.25)).to_dict()
+
+    check(record)
+    assert record["error"] == {"type": "UnreadableImageError", "message": "x.png is empty"}
+    assert record["ms"] == {
+        "read": 0.25, "decode": None, "preprocess": None, "inference": None, "fuse": None,
+    }  # fmt: skip
+    empty = ["verdict", "posterior", "evidence", "sha256", "family", "caption", "verdict_notes"]
+    assert {record[key] for key in empty} == {None}
+    assert record["lineup"] == __version__
+
+
+def test_a_verdict_is_flattened():
+    evidence = Evidence("fingerprint", {"a": 0.123456789}, {"a": -1.5}, 3.0, ("small",))
+    verdict = Verdict(
+        "a", {"a": 0.75, "unknown": 0.25}, (evidence,), family=("a", "b"), caption="a hat"
+    )
+    record = row(verdict=verdict, width_px=3, notes=("grey",)).to_dict()
+
+    check(record)
+    assert (record["verdict"], record["confidence"]) == ("a", 0.75)
+    assert record["posterior"] == {"a": 0.75, "unknown": 0.25}
+    assert record["evidence"] == {
+        "fingerprint": {
+            "scores": {"a": 0.1234568},
+            "llr": {"a": -1.5},
+            "samples": {},
+            "cost_ms": 3.0,
+            "notes": ["small"],
+        }
+    }
+    assert (record["family"], record["caption"], record["candidates_set"]) == (
+        ["a", "b"],
+        "a hat",
+        [],
+    )
+
+
+@pytest.mark.parametrize("changes", [{"verdict": "a"}, {"error": {"type": "E", "message": "m"}}])
+def test_the_schema_refuses_a_row_with_neither_or_both(changes):
+    verdict = Verdict("a", {"a": 1.0}, ())
+    whole = row(verdict=verdict).to_dict()
+    neither = row().to_dict()
+    wrong = {**whole, **changes} if "error" in changes else {**neither, "verdict": None}
+
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(wrong, SCHEMA)
+
+
+def test_numbers_that_json_does_not_have_become_null():
+    evidence = Evidence("fingerprint", {"a": math.nan}, {"a": -math.inf}, 0.0)
+    record = row(verdict=Verdict("a", {"a": 1.0}, (evidence,))).to_dict()
+
+    assert record["evidence"]["fingerprint"]["scores"] == {"a": None}
+    assert record["evidence"]["fingerprint"]["llr"] == {"a": None}
+    json.dumps(record, allow_nan=False)
+
+
+def test_small_probabilities_are_not_rounded_away():
+    verdict = Verdict("a", {"a": 1 - 1e-12, "b": 1e-12}, ())
+
+    assert row(verdict=verdict).to_dict()["posterior"]["b"] == 1e-12
+
+
+def test_an_error_without_words_and_one_with_too_many():
+    assert RowError.from_exception(MemoryError()).message == "MemoryError()"
+    assert len(RowError.from_exception(ValueError("x" * 10**6)).message) == 2000
+
+
+def test_an_answer_can_be_sent_to_another_process():
+    whole = row(verdict=Verdict("a", {"a": 1.0}, ()), ms=StageTimes(read=1.0))
+
+    assert pickle.loads(pickle.dumps(whole)) == whole
