@@ -1,11 +1,7 @@
 """A linear classifier over fingerprints that can say "none of them", and its file.
 
-Over T known classes and, where it was fitted with one, a reject class for everything else. An
-image is as known as its most probable known class is probable: what the reject class takes is
-missing from all the others.
-
-The file is a .safetensors file with `weights` and `bias`; its header is under the metadata key
-`lineup_openset`.
+Over T known classes and, where it was fitted with one, a reject class for everything else. The
+file is a .safetensors file with `weights` and `bias`, its header under the key `lineup_openset`.
 """
 
 from __future__ import annotations
@@ -78,9 +74,9 @@ class OpenSetClassifier:
                 f"{known} classes need float32 weights of the shape ({known} or {known + 1}, "
                 f"dimension), got {weights.dtype} {weights.shape}"
             )
-        if bias.dtype != np.float32 or bias.shape != (len(weights),):
+        if bias.dtype != np.float32 or bias.shape != weights.shape[:1]:
             raise ClassifierError(
-                f"expected a float32 bias of the shape ({len(weights)},), "
+                f"expected a float32 bias of the shape {weights.shape[:1]}, "
                 f"got {bias.dtype} {bias.shape}"
             )
         if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
@@ -98,8 +94,7 @@ class OpenSetClassifier:
             fingerprints: Shape (N, D), float32, rows L2-normalised.
 
         Returns:
-            Shape (N, T) or, with a reject class, (N, T + 1); rows sum to 1. The columns are
-            `classes`, then the reject class.
+            Shape (N, T or T + 1), rows sum to 1: `classes`, then the reject class if there is one.
 
         Raises:
             ClassifierError: The fingerprints have another dimension.
@@ -167,14 +162,9 @@ CLASSIFIER_FILE = TensorFileFormat(
 
 
 def write_classifier(path: Path, classifier: OpenSetClassifier) -> None:
-    """Write a classifier; an old file is replaced in one step.
-
-    Raises:
-        ClassifierError: The file cannot be written.
-    """
-    tensors = {
-        name: np.ascontiguousarray(getattr(classifier, name)) for name in ("weights", "bias")
-    }
+    """Write a classifier, whole or not at all; raises `ClassifierError` when it cannot be."""
+    # safetensors writes memory as it lies.
+    tensors = {"weights": np.ascontiguousarray(classifier.weights), "bias": classifier.bias}
     header = _Header(
         classes=classifier.classes,
         has_reject=classifier.has_reject,
@@ -209,7 +199,4 @@ def read_classifier(path: Path) -> OpenSetClassifier:
 
 
 def _sha256_from_tensors(tensors: Mapping[str, AnyArray]) -> str:
-    digest = hashlib.sha256()
-    for name in ("weights", "bias"):
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return digest.hexdigest()
+    return hashlib.sha256(tensors["weights"].tobytes() + tensors["bias"].tobytes()).hexdigest()
