@@ -36,9 +36,9 @@ from _models import (
 )
 from _peers import Peer, summary, take_turns
 from _record import finish
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
 from lineup.models.noise import noise_from_seed
+from lineup.resynthesis.options import ResynthesisOptions
 from scan_profile import draw_images
 
 OURS, THEIRS = "lineup scan", "PyTorch script"

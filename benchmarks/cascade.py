@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from _record import finish
-from lineup.attribution.cascade import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, CascadeOptions
 from lineup.engine import Engine, open_engine
 from lineup.options import AttributionOptions
 from lineup.results import Attribution, Verdict
+from lineup.resynthesis.cascade import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, CascadeOptions
 from lineup_lab.attribution import roles_from_sources
 from lineup_lab.cli.options import limited_folders
 from lineup_lab.scores import answering_ms
@@ -52,7 +52,7 @@ class Answer:
 
 def answer_from_attribution(truth: str, found: Attribution) -> Answer:
     """Return the figures of one attribution."""
-    redrawn = 0 if found.resynthesis is None else len(found.resynthesis.pictures)
+    redrawn = 0 if found.resyntheses is None else len(found.resyntheses.images)
     assert found.verdict is not None
     return Answer(truth, found.verdict, answering_ms(found), redrawn)
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from _peers import Peer, figures, run_peer
 from _record import finish
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
+from lineup.resynthesis.options import ResynthesisOptions
 from memory_flat import link_images
 
 SIZE_PX = 512

@@ -6,14 +6,15 @@ import pytest
 
 from lineup import engine as engine_module
 from lineup.closing import ClosesOnExit
-from lineup.evidence.resynthesis import Resynthesizer
 from lineup.fingerprint import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.lineups import opening as opening_module
+from lineup.lineups import models as models_module
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import create_lineup
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.resynthesizer import Resynthesizer
 
 SIZE_PX = 32
 
@@ -99,14 +100,12 @@ def toy_lineup(monkeypatch, toy_generators, toy_captioner, toy_encoder):
     def open_models(lineup, fingerprinter, **options):
         opened.append(options)
         resynthesizer = Resynthesizer(
-            toy_generators,
-            captioner=toy_captioner,
-            encoder=toy_encoder,
+            ModelSource.kept(toy_generators, toy_captioner, toy_encoder),
             fingerprinter=fingerprinter,
         )
         return ResynthesisModels(resynthesizer, families={"reds": "r", "blues": "b"})
 
-    monkeypatch.setattr(opening_module, "open_resynthesis_models", open_models)
+    monkeypatch.setattr(models_module, "open_resynthesis_models", open_models)
     return opened
 
 

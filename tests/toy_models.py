@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lineup.closing import ClosesOnExit
-from lineup.trace import StageClock
+from lineup.trace import Trace
 
 SIZE_PX = 32
 
@@ -63,23 +63,23 @@ class ToyGenerator(ClosesOnExit):
         self.digest = f"digest-of-{name}"
         self.text_digest = text_digest
         self.vae_family = vae_family or name
-        self.clock = StageClock()
+        self.trace = Trace()
         self.seeds = []
         self.closed = False
         self._colour = np.array(colour, float)
 
     def text_states(self, prompts):
-        with self.clock.measure("text_encoder"):
+        with self.trace.call("text_encoder"):
             return tuple(prompts)
 
     def latents(self, prompt, seeds):
         assert isinstance(prompt, tuple)
         self.seeds += seeds
-        with self.clock.measure("unet"):
+        with self.trace.call("unet"):
             return np.array(seeds, np.float32)[:, None]
 
     def images_from_latents(self, latents):
-        with self.clock.measure("vae_decoder"):
+        with self.trace.call("vae_decoder"):
             return [self._image(int(seed)) for (seed,) in latents]
 
     def close(self):

@@ -22,10 +22,10 @@ import numpy.typing as npt
 from lineup.calibration.calibration import Calibration, Options
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.errors import UsageError
-from lineup.evidence.distances import Aggregate, aggregated, softmax
-from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.fusion import prior_from_candidates
 from lineup.results import REAL, RESYNTHESIS, RESYNTHESIS_FINGERPRINT, UNKNOWN, Evidence, Verdict
+from lineup.resynthesis.closeness import aggregated, softmax
+from lineup.resynthesis.options import Aggregate, Mode, ResynthesisOptions
 from lineup.types import Float64Array
 from lineup_lab.dataset import check_names
 from lineup_lab.metrics import (
@@ -51,7 +51,7 @@ class Judge:
         evidence_options: Options per evidence under given settings.
         calibration: How scores become ratios.
         families: Name of the family per candidate.
-        redrawing: Candidates whose resyntheses were made here, by seeds that count up.
+        resynthesising: Candidates whose resyntheses were made here, by seeds that count up.
     """
 
     candidates: tuple[str, ...]
@@ -59,7 +59,7 @@ class Judge:
     evidence_options: Callable[[ResynthesisOptions], Mapping[str, Options]]
     calibration: Calibration | None = None
     families: Mapping[str, str] | None = None
-    redrawing: tuple[str, ...] = ()
+    resynthesising: tuple[str, ...] = ()
 
     def at_gamma(self, gamma: int) -> ResynthesisOptions:
         """Return the settings with fewer resyntheses."""
@@ -279,19 +279,18 @@ def _with_fewer(evidence: Evidence, gamma: int, judge: Judge) -> Evidence:
     }
     made = judge.settings.gamma
     samples = {
-        name: values[:gamma] + values[made:] if name in judge.redrawing else values
+        name: values[:gamma] + values[made:] if name in judge.resynthesising else values
         for name, values in evidence.samples.items()
     }
     scores = {
-        name: aggregated(np.array(values), rules[evidence.name], judge.settings.neighbours)
-        for name, values in samples.items()
+        name: aggregated(np.array(values), rules[evidence.name]) for name, values in samples.items()
     }
     share = gamma / made
     return replace(evidence, scores=scores, samples=samples, cost_ms=evidence.cost_ms * share)
 
 
 def _published_verdict(candidates: Sequence[str], evidence: Sequence[Evidence]) -> Verdict:
-    """Return the answer of papers A and B: the softmax of the scores, one of the candidates."""
+    """Return the answer of the papers: the softmax of the scores, one of the candidates."""
     (one,) = evidence
     shares = dict(zip(one.scores, softmax(list(one.scores.values())), strict=True))
     return Verdict(

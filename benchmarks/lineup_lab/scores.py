@@ -17,11 +17,11 @@ from typing import Protocol
 import msgspec
 
 from lineup.errors import ImageError, UsageError
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.files import sha256_from_bytes
 from lineup.options import AttributionOptions
 from lineup.results import FINGERPRINT as QUERY_FINGERPRINT
 from lineup.results import Attribution, Evidence
+from lineup.resynthesis.options import ResynthesisOptions
 from lineup.trace import FINGERPRINT, LOAD
 from lineup_lab.dataset import SourceFolder
 
@@ -254,13 +254,13 @@ def _computed(
         stages[FINGERPRINT] = StageRecord(cost_ms - preprocess_ms)
     graph_runs: dict[str, int] = {}
     is_cold = False
-    if found.resynthesis is not None:
-        evidence |= {one.name: one for one in found.resynthesis.evidence}  # without ratios
-        cost = found.resynthesis.cost
-        graph_runs = dict(cost.graph_runs)
-        is_cold = any(one.graph == LOAD for one in cost.graphs)
-        for one in cost.stages:
-            name = FINGERPRINTS_OF_PICTURES if one.stage == FINGERPRINT else one.stage
+    if found.resyntheses is not None:
+        evidence |= {one.name: one for one in found.resyntheses.evidence}  # without ratios
+        trace = found.resyntheses.trace
+        graph_runs = {name: one.calls for name, one in trace.graphs.items() if name != LOAD}
+        is_cold = LOAD in trace.graphs
+        for stage, one in trace.stages.items():
+            name = FINGERPRINTS_OF_PICTURES if stage == FINGERPRINT else stage
             stages[name] = StageRecord(1e3 * one.seconds, one.calls, one.items, one.cached)
     return RawScores(
         path=str(path),

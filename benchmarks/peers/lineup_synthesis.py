@@ -28,7 +28,7 @@ def main() -> None:
         return image
 
     _child.measure_images(asked, draw)
-    stages_s = {name: ms / 1e3 for name, ms in generator.clock.ms.items()}
+    stages_s = {name: ms / 1e3 for name, ms in generator.trace.ms.items()}
     _child.say("stages", stages_s=stages_s, images=1 + asked["repeat"])
 
 

@@ -26,15 +26,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lineup.attribution.cascade import Cascade, CascadeOptions, Step
-from lineup.attribution.published import published_verdict
 from lineup.calibration.calibration import CALIBRATION, Calibration
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, SourceNotFoundError, UsageError
-from lineup.evidence.provided import ProvidedStore, open_provided
-from lineup.evidence.resynthesis_batch import RedrawQuery
-from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.finding import find_images
 from lineup.fingerprint import FingerprintExtractor, Signals, open_extractor
 from lineup.fusion import verdict_from_evidence
@@ -56,17 +51,21 @@ from lineup.results import (
     Attribution,
     Classification,
     Evidence,
+    Resynthesis,
     StageTimes,
     Verdict,
     Verification,
 )
+from lineup.resynthesis.cascade import Cascade, CascadeOptions, Step
+from lineup.resynthesis.options import Mode, ResynthesisOptions
+from lineup.resynthesis.stored import StoredResyntheses, open_stored
 
 if TYPE_CHECKING:
     from lineup.classifier import OpenSetClassifier
-    from lineup.evidence.provided import ProvidedImage
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
     from lineup.lineups.models import ResynthesisModels
     from lineup.reading import AnyImage
+    from lineup.resynthesis.expected import PlannedTimes
     from lineup.scan.identity import Identities
     from lineup.scan.meter import ScanMeter
     from lineup.types import Float32Array, RgbImage
@@ -104,7 +103,7 @@ class Engine(ClosesOnExit):
         open_models: Callable[[], ResynthesisModels] | None = None,
         calibration: Calibration | None = None,
         gallery_path: Path | None = None,
-        stored: ProvidedStore | None = None,
+        stored: StoredResyntheses | None = None,
     ) -> None:
         self.extractor = extractor
         self.lineup = lineup
@@ -115,7 +114,7 @@ class Engine(ClosesOnExit):
         self._scorer: SourceScorer | None = None
         self._gallery: Gallery | None = None
         self._models: ResynthesisModels | None = None
-        self._stored = stored or open_provided()
+        self._stored = stored or open_stored()
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -315,7 +314,7 @@ class Engine(ClosesOnExit):
             settings = self._settings(options)
             for query in queries:
                 if self._asks_resyntheses(options) and query.sha256 is not None:
-                    query.stored = self._stored.images(query.sha256)
+                    query.stored = self._stored.of_query(query.sha256)
                 query.wanted = self._wanted(options, settings, query.stored)
             self._take_fingerprints(queries)
             self._resynthesise(queries, options.cascade, settings)
@@ -418,9 +417,15 @@ class Engine(ClosesOnExit):
                 assert self._open_models is not None
                 self._models = self._open_models()
                 self._cascade = Cascade(
-                    self.lineup, self._models.resynthesizer.names, self._models.families
+                    self._models.resynthesizer.names, self._models.families, self._planned_times
                 )
             return self._models
+
+    def _planned_times(self) -> PlannedTimes | None:
+        # Here, because it knows all kinds of models, and fingerprints alone need none.
+        from lineup.planning.costs import planned_times  # noqa: PLC0415
+
+        return planned_times(self.lineup)
 
     def _asks_resyntheses(self, options: AttributionOptions) -> bool:
         """Tell whether resyntheses are wanted, made here or elsewhere: never unasked."""
@@ -446,7 +451,7 @@ class Engine(ClosesOnExit):
         self,
         options: AttributionOptions,
         settings: ResynthesisOptions,
-        stored: Mapping[str, Sequence[ProvidedImage]],
+        stored: Mapping[str, Sequence[Resynthesis]],
     ) -> tuple[str, ...]:
         """Return the evidence to compute for a query: what was asked for, or all there is."""
         there = set(self.evidence) | set(self._signals() if stored else ())
@@ -526,17 +531,14 @@ class Engine(ClosesOnExit):
         if not open_queries:
             return
         made = self._resynthesis().resynthesizer.resyntheses(
-            [_redraw_query(query) for query in open_queries],
-            settings,
-            signals=open_queries[0].wanted,
+            open_queries, settings, signals=open_queries[0].wanted
         )
-        for query, resynthesis in zip(open_queries, made, strict=True):
-            query.resynthesis = resynthesis
-            query.evidence += resynthesis.evidence
-            query.inference_ms += resynthesis.cost.seconds * 1e3
+        for query, resyntheses in zip(open_queries, made, strict=True):
+            query.resyntheses = resyntheses
+            query.evidence += resyntheses.evidence
+            query.inference_ms += resyntheses.trace.seconds * 1e3
             if cascade is not None:
-                names = query.candidates
-                self._cascade.learn(cascade, resynthesis.cost, names, settings.gamma)
+                self._cascade.learn(cascade, query.trace, query.candidates or (), settings.gamma)
 
     def _step(
         self, query: Query, cascade: CascadeOptions | None, settings: ResynthesisOptions
@@ -557,8 +559,11 @@ class Engine(ClosesOnExit):
     def _verdict(self, query: Query, settings: ResynthesisOptions) -> Verdict:
         """Fuse the evidence that a query has so far."""
         names = tuple(dict.fromkeys([*self.candidates, *query.stored]))
-        made = query.resynthesis
+        made = query.resyntheses
         if made is not None and settings.mode is not Mode.DEFAULT:
+            # Here, because its module knows all that compares, and fingerprints alone need none.
+            from lineup.resynthesis.resynthesizer import published_verdict  # noqa: PLC0415
+
             return published_verdict(names, made, settings.mode)
         if made is None and self.calibration is None:
             return verdict_from_evidence(names, query.evidence)
@@ -626,7 +631,7 @@ def open_engine(
 
     def open_models() -> ResynthesisModels:
         # Here, because nobody who attributes by fingerprints alone should wait for it.
-        from lineup.lineups.opening import open_resynthesis_models  # noqa: PLC0415
+        from lineup.lineups.models import open_resynthesis_models  # noqa: PLC0415
 
         return open_resynthesis_models(
             found, extractor, device=device, threads=threads, cache=cache, keep=keep_models
@@ -644,13 +649,3 @@ def open_engine(
 
 def _found(images: str | Path | Iterable[str | Path]) -> Iterator[Path]:
     return find_images([images] if isinstance(images, str | Path) else images)
-
-
-def _redraw_query(query: Query) -> RedrawQuery:
-    assert query.pixels is not None
-    return RedrawQuery(
-        query.pixels,
-        fingerprint=query.fingerprint,
-        provided={name: query.stored[name] for name in query.stored if name in query.candidates},
-        candidates=query.candidates,
-    )

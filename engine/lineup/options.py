@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lineup.attribution.cascade import CascadeOptions
 from lineup.errors import UsageError
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.imaging.limits import DecodeLimits
 from lineup.machine import usable_cores
 from lineup.results import EVIDENCE_NAMES
+from lineup.resynthesis.cascade import CascadeOptions
+from lineup.resynthesis.options import ResynthesisOptions
 
 MAX_DEFAULT_WORKERS = 4
 """More than four decoders outrun any model that this engine runs and only add memory."""

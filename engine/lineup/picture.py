@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lineup.errors import UsageError
 from lineup.files import write_atomic
-from lineup.results import REAL, UNKNOWN, Attribution, Resynthesis, Verdict
+from lineup.results import REAL, UNKNOWN, Attribution, Resyntheses, Verdict
 from lineup.types import RgbImage
 
 TILE_PX = 300
@@ -90,10 +90,10 @@ def picture_from_attribution(query: RgbImage, answer: Attribution, *, title: str
         answer: With resyntheses.
         title: What the query is called, e.g. its file name.
     """
-    verdict, made = answer.verdict, answer.resynthesis
+    verdict, made = answer.verdict, answer.resyntheses
     assert verdict is not None
     assert made is not None
-    ranked = sorted(made.pictures, key=lambda name: -verdict.posterior[name])
+    ranked = sorted(made.images, key=lambda name: -verdict.posterior[name])
     tiles = [
         _query_tile(query, verdict, made, title),
         *(_candidate_tile(name, verdict, made) for name in ranked),
@@ -101,19 +101,19 @@ def picture_from_attribution(query: RgbImage, answer: Attribution, *, title: str
     return _Sheet(tiles, _headline(verdict), _paragraphs(verdict)).drawn()
 
 
-def _query_tile(query: RgbImage, verdict: Verdict, made: Resynthesis, title: str) -> Tile:
+def _query_tile(query: RgbImage, verdict: Verdict, made: Resyntheses, title: str) -> Tile:
     """Return the query's tile, marked when the verdict is none of the other tiles."""
     height, width = query.shape[:2]
     return Tile(
         pixels=query,
         name="query",
         lines=((title,), (f"{width} x {height} px",)),
-        badge="" if verdict.label in made.pictures else verdict.label,
+        badge="" if verdict.label in made.images else verdict.label,
         colour=NONE_MARK if verdict.label in (UNKNOWN, REAL) else MARK,
     )
 
 
-def _candidate_tile(name: str, verdict: Verdict, made: Resynthesis) -> Tile:
+def _candidate_tile(name: str, verdict: Verdict, made: Resyntheses) -> Tile:
     scored = [one for one in verdict.evidence if name in one.scores]
     lines = [
         (one.name, f"{one.scores[name]:.3f}", f"{one.llr[name]:+.2f}" if name in one.llr else "")
@@ -121,7 +121,7 @@ def _candidate_tile(name: str, verdict: Verdict, made: Resynthesis) -> Tile:
     ]
     members = verdict.family or (verdict.label,)
     return Tile(
-        pixels=made.best_picture(name),
+        pixels=made.best_image(name),
         name=f"{name}   {100 * verdict.posterior[name]:.1f} %",
         lines=(("", "score", "LLR"), *lines),
         badge=("family" if verdict.family else "verdict") if name in members else "",

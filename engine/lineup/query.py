@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lineup.results import Attribution, Evidence, Verdict
+from lineup.trace import Trace
 
 if TYPE_CHECKING:
-    from lineup.evidence.provided import ProvidedImage
     from lineup.fingerprint import FingerprintExtractor
     from lineup.reading import ReadImage
-    from lineup.results import Resynthesis
+    from lineup.results import Resyntheses, Resynthesis
     from lineup.types import Float32Array, RgbImage, RgbTiles
 
 
@@ -29,10 +29,13 @@ class Query:
         tile_notes: Remarks on how far its fingerprint can be trusted.
         stored: Resyntheses made elsewhere, per candidate.
         wanted: The evidence to compute.
-        candidates: Who resynthesises it.
+        candidates: Who resynthesises it, and whose stored resyntheses count; None is everybody.
         fingerprint: Shape (D,), float32, length 1; None until it is computed.
         evidence: What there is, cheapest first.
-        resynthesis: What the candidates made of its caption; None when none did.
+        caption: What candidates resynthesise; None until it is known, or when nothing is.
+        made: Its resyntheses so far, stored ones last.
+        trace: What resynthesising it cost.
+        resyntheses: What the candidates made of its caption, compared; None when none did.
         notes: Evidence that was left out, and why.
         preprocess_ms: Cutting it into tiles.
         inference_ms: All models.
@@ -44,12 +47,15 @@ class Query:
     sha256: str | None = None
     tiles: RgbTiles | None = None
     tile_notes: tuple[str, ...] = ()
-    stored: Mapping[str, Sequence[ProvidedImage]] = field(default_factory=dict)
+    stored: Mapping[str, Sequence[Resynthesis]] = field(default_factory=dict)
     wanted: tuple[str, ...] = ()
-    candidates: tuple[str, ...] = ()
+    candidates: tuple[str, ...] | None = None
     fingerprint: Float32Array | None = None
     evidence: list[Evidence] = field(default_factory=list)
-    resynthesis: Resynthesis | None = None
+    caption: str | None = None
+    made: list[Resynthesis] = field(default_factory=list)
+    trace: Trace = field(default_factory=Trace)
+    resyntheses: Resyntheses | None = None
     notes: list[str] = field(default_factory=list)
     preprocess_ms: float | None = None
     inference_ms: float = 0.0
@@ -71,9 +77,13 @@ class Query:
             self.preprocess_ms = (time.perf_counter() - start) * 1e3
         return self.tiles
 
+    def asks(self, candidate: str) -> bool:
+        """Tell whether a candidate's resyntheses are wanted."""
+        return self.candidates is None or candidate in self.candidates
+
     def attribution(self, row: Attribution) -> Attribution:
         """Return the answer: what is known of the image, with the verdict and its times."""
         ms = replace(row.ms, inference=self.inference_ms, fuse=self.fuse_ms)
         if self.preprocess_ms is not None:
             ms = replace(ms, preprocess=self.preprocess_ms)
-        return replace(row, verdict=self.verdict, ms=ms, resynthesis=self.resynthesis)
+        return replace(row, verdict=self.verdict, ms=ms, resyntheses=self.resyntheses)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lineup._version import __version__
 from lineup.errors import LineupError
 
 if TYPE_CHECKING:
-    from lineup.trace import ResynthesisCost
+    from lineup.trace import Trace
     from lineup.types import RgbImage
 
 UNKNOWN = "unknown"
@@ -74,28 +74,43 @@ class Evidence:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Resynthesis:
+    """An image that a candidate made of a query's caption.
+
+    Attributes:
+        candidate: Who made it.
+        pixels: Shape (H, W, 3), uint8 RGB.
+        parts: What it follows from, as JSON values; its features are kept under it.
+    """
+
+    candidate: str
+    pixels: RgbImage
+    parts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resyntheses:
     """What the candidates made of a query's caption, and how close it comes.
 
     Attributes:
-        caption: What was drawn; None when every picture was provided.
-        pictures: The resyntheses per candidate, in the order of their seeds, provided ones last;
-            shape (H, W, 3), uint8 RGB.
+        caption: What was resynthesised; None when every resynthesis was stored.
+        images: The resyntheses per candidate, in the order of their seeds, stored ones last; shape
+            (H, W, 3), uint8 RGB.
         best: Index of the closest one per candidate.
         evidence: One per signal, not calibrated: `llr` is empty.
-        cost: Calls and seconds.
+        trace: Calls and seconds.
     """
 
     caption: str | None
-    pictures: Mapping[str, tuple[RgbImage, ...]]
+    images: Mapping[str, tuple[RgbImage, ...]]
     best: Mapping[str, int]
     evidence: tuple[Evidence, ...]
-    cost: ResynthesisCost
+    trace: Trace
 
-    def best_picture(self, candidate: str) -> RgbImage:
+    def best_image(self, candidate: str) -> RgbImage:
         """Return the closest resynthesis of a candidate."""
-        return self.pictures[candidate][self.best[candidate]]
+        return self.images[candidate][self.best[candidate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,8 +271,8 @@ class Attribution:
         notes: What the reader did to the image, e.g. "first of 12 frames".
         error: Why there is no verdict.
         lineup: Version of lineup that answered.
-        resynthesis: What the candidates made of the caption; None when none did. The row has its
-            cost.
+        resyntheses: What the candidates made of the caption; None when none did. The row has its
+            trace.
     """
 
     path: str | None
@@ -272,7 +287,7 @@ class Attribution:
     notes: tuple[str, ...] = ()
     error: RowError | None = None
     lineup: str = __version__
-    resynthesis: Resynthesis | None = field(default=None, compare=False, repr=False)
+    resyntheses: Resyntheses | None = field(default=None, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON values (`docs/row.schema.json`).
@@ -299,7 +314,7 @@ class Attribution:
             "caption": None if verdict is None else verdict.caption,
             "verdict_notes": None if verdict is None else list(verdict.notes),
             "ms": {stage: _milliseconds(getattr(self.ms, stage)) for stage in STAGES},
-            "resynthesis": None if self.resynthesis is None else asdict(self.resynthesis.cost),
+            "resynthesis": None if self.resyntheses is None else self.resyntheses.trace.to_dict(),
             "notes": list(self.notes),
             "error": None
             if self.error is None

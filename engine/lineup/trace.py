@@ -1,12 +1,12 @@
-"""What models cost: calls, what they were called for, and time."""
+"""What work on an image cost: which stages ran, how often, for what, and how long."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 CAPTION = "caption"
 TEXT = "text encoder"
@@ -16,106 +16,43 @@ FINGERPRINT = "fingerprint"
 PIXELS = "structural similarity"
 
 LOAD = "load"
-"""A generator's clock calls loading its graphs so."""
-
-STAGES = (CAPTION, TEXT, GENERATE, ENCODE, FINGERPRINT, PIXELS)
-"""In the order of the work."""
+"""A generator's trace calls loading its graphs so."""
 
 
-@dataclass(frozen=True, slots=True)
-class StageCost:
-    """What one stage cost for one query.
+@dataclass(slots=True)
+class Cost:
+    """What a stage or a graph cost so far.
 
     Attributes:
-        stage: One of `STAGES`.
-        calls: How often its model was called.
+        calls: How often its model was called, or the graph ran.
         items: Captions, prompts or images that came out.
         cached: Items that were taken from the cache and cost nothing here.
         seconds: Time spent, without what the cache took.
     """
 
-    stage: str
     calls: int = 0
     items: int = 0
     cached: int = 0
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class GraphCost:
-    """What one graph of the generators cost, all candidates together.
+class Trace:
+    """Adds up what ran; stages may come in any order and repeatedly.
+
+    A query has one for its resynthesis; a generator has one, whose stages are its graphs.
 
     Attributes:
-        graph: Its role, e.g. "unet"; `LOAD` for loading graphs.
-        runs: How often it ran.
-        seconds: Time spent; part of the stage that ran it.
-    """
-
-    graph: str
-    runs: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ResynthesisCost:
-    """What resynthesis cost for one query.
-
-    Attributes:
-        stages: One per stage that had anything to do, in the order of the work.
-        graphs: One per graph of the generators that ran.
+        stages: Cost per stage that had anything to do, in the order of first use.
+        graphs: Cost per graph of the generators that ran, `LOAD` among them; part of the stage that
+            ran it.
         seconds: Time spent on this query, the cache and all bookkeeping included; what other
             queries of the same chunk took meanwhile is not.
     """
 
-    stages: tuple[StageCost, ...]
-    graphs: tuple[GraphCost, ...]
-    seconds: float
-
-    @property
-    def graph_runs(self) -> dict[str, int]:
-        """Runs per graph, loading left out."""
-        return {one.graph: one.runs for one in self.graphs if one.graph != LOAD}
-
-    def stage(self, name: str) -> StageCost:
-        """Return one stage; zeros when it had nothing to do."""
-        return next((one for one in self.stages if one.stage == name), StageCost(name))
-
-
-class StageClock:
-    """Adds up time and calls per stage.
-
-    Attributes:
-        ms: Milliseconds per stage, in the order of first use.
-        calls: Runs of a graph per stage.
-    """
-
     def __init__(self) -> None:
-        self.ms: dict[str, float] = {}
-        self.calls: Counter[str] = Counter()
-
-    @contextmanager
-    def measure(self, stage: str) -> Iterator[None]:
-        """Count a call of a stage and add the time of the block to it."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1e3
-            self.calls[stage] += 1
-
-    def reset(self) -> None:
-        """Forget everything."""
-        self.ms.clear()
-        self.calls.clear()
-
-
-class CostMeter:
-    """Collects the cost of one query; stages may come in any order and repeatedly."""
-
-    def __init__(self) -> None:
-        self._seconds = 0.0
-        self._stages: dict[str, StageCost] = {}
-        self._graphs: dict[str, GraphCost] = {}
+        self.stages: dict[str, Cost] = {}
+        self.graphs: dict[str, Cost] = {}
+        self.seconds = 0.0
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -124,59 +61,78 @@ class CostMeter:
         try:
             yield
         finally:
-            self._seconds += time.perf_counter() - start
+            self.seconds += time.perf_counter() - start
 
     @contextmanager
-    def call(self, stage: str, items: int) -> Iterator[None]:
+    def call(self, stage: str, items: int = 1) -> Iterator[None]:
         """Time one call of a stage's model, which gives `items` results."""
         with self.part(stage):
             yield
-        self._add(stage, calls=1, items=items)
+        cost = self.stages[stage]
+        cost.calls += 1
+        cost.items += items
 
     @contextmanager
     def part(self, stage: str) -> Iterator[None]:
         """Time work that leads to results of a stage, which are counted when they are there."""
         start = time.perf_counter()
-        yield
-        self._add(stage, seconds=time.perf_counter() - start)
+        try:
+            yield
+        finally:
+            cost = self.stages.setdefault(stage, Cost())
+            cost.seconds += time.perf_counter() - start
 
     def add_cached(self, stage: str, items: int) -> None:
         """Count results that the cache had."""
         if items:
-            self._add(stage, cached=items)
+            self.stages.setdefault(stage, Cost()).cached += items
 
     @contextmanager
-    def graphs_of(self, clock: StageClock) -> Iterator[None]:
+    def graphs_of(self, generator: Trace) -> Iterator[None]:
         """Count what a generator's graphs do inside of the block."""
-        runs, ms = dict(clock.calls), dict(clock.ms)
+        before = {name: (cost.calls, cost.seconds) for name, cost in generator.stages.items()}
         yield
-        for graph, total in clock.calls.items():
-            new = total - runs.get(graph, 0)
-            if new:
-                old = self._graphs.get(graph, GraphCost(graph, 0, 0.0))
-                seconds = (clock.ms[graph] - ms.get(graph, 0.0)) / 1e3
-                self._graphs[graph] = GraphCost(graph, old.runs + new, old.seconds + seconds)
+        for name, cost in generator.stages.items():
+            calls, seconds = before.get(name, (0, 0.0))
+            if cost.calls > calls:
+                total = self.graphs.setdefault(name, Cost())
+                total.calls += cost.calls - calls
+                total.seconds += cost.seconds - seconds
 
-    def cost(self) -> ResynthesisCost:
-        """Return what was collected until now."""
-        return ResynthesisCost(
-            stages=tuple(self._stages[name] for name in STAGES if name in self._stages),
-            graphs=tuple(self._graphs.values()),
-            seconds=self._seconds,
-        )
+    def stage(self, name: str) -> Cost:
+        """Return the cost of a stage; zeros when it had nothing to do."""
+        return self.stages.get(name, Cost())
 
-    def seconds(self, *stages: str) -> float:
-        """Return the time spent on some stages until now."""
-        return sum(self._stages[name].seconds for name in stages if name in self._stages)
+    @property
+    def calls(self) -> dict[str, int]:
+        """Calls per stage, in the order of first use."""
+        return {name: cost.calls for name, cost in self.stages.items()}
 
-    def _add(
-        self, stage: str, *, calls: int = 0, items: int = 0, cached: int = 0, seconds: float = 0.0
-    ) -> None:
-        old = self._stages.get(stage, StageCost(stage))
-        self._stages[stage] = StageCost(
-            stage=stage,
-            calls=old.calls + calls,
-            items=old.items + items,
-            cached=old.cached + cached,
-            seconds=old.seconds + seconds,
-        )
+    @property
+    def ms(self) -> dict[str, float]:
+        """Milliseconds per stage, in the order of first use."""
+        return {name: 1e3 * cost.seconds for name, cost in self.stages.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the trace as JSON values.
+
+        Keys: stages [{stage, calls, items, cached, seconds}], graphs [{graph, runs, seconds}] and
+        seconds.
+        """
+        return {
+            "stages": [
+                {
+                    "stage": name,
+                    "calls": cost.calls,
+                    "items": cost.items,
+                    "cached": cost.cached,
+                    "seconds": cost.seconds,
+                }
+                for name, cost in self.stages.items()
+            ],
+            "graphs": [
+                {"graph": name, "runs": cost.calls, "seconds": cost.seconds}
+                for name, cost in self.graphs.items()
+            ],
+            "seconds": self.seconds,
+        }

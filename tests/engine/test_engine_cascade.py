@@ -3,10 +3,7 @@
 import numpy as np
 import pytest
 
-from lineup.attribution.cascade import CascadeOptions, margin_from_posterior
 from lineup.engine import Engine
-from lineup.evidence.resynthesis import Resynthesizer
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.fingerprint import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
@@ -14,10 +11,14 @@ from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
-from lineup.planning import expected as expected_module
-from lineup.planning.expected import PlannedTimes
+from lineup.planning import costs as costs_module
 from lineup.query import Query
 from lineup.results import RESYNTHESIS
+from lineup.resynthesis.cascade import CascadeOptions, margin_from_posterior
+from lineup.resynthesis.expected import PlannedTimes
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.options import ResynthesisOptions
+from lineup.resynthesis.resynthesizer import Resynthesizer
 
 ALONE = AttributionOptions(evidence=("fingerprint",))
 EVERYTHING = ["fingerprint", "resynthesis", "resynthesis-fingerprint"]
@@ -65,7 +66,7 @@ def engine(toy_generators, toy_captioner, toy_encoder):
         resynthesis=ResynthesisOptions(gamma=2),
     )
     resynthesizer = Resynthesizer(
-        toy_generators, captioner=toy_captioner, encoder=toy_encoder, fingerprinter=extractor
+        ModelSource.kept(toy_generators, toy_captioner, toy_encoder), fingerprinter=extractor
     )
     gallery = Gallery("colour", {one.name: one for one in sets})
     return Engine(
@@ -163,7 +164,7 @@ def test_a_latency_budget_goes_by_the_plan_and_then_by_what_was_measured(
     engine, red_pixels, monkeypatch
 ):
     planned = PlannedTimes(1e6, {"reds": 1e6, "blues": 1e6}, 1e6)
-    monkeypatch.setattr(expected_module, "planned_times", lambda lineup: planned)
+    monkeypatch.setattr(costs_module, "planned_times", lambda lineup: planned)
     short = cascade(stop_margin=None, latency_budget_s=100.0)
     endless = cascade(stop_margin=None, latency_budget_s=1e9)
 

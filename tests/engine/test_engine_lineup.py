@@ -10,9 +10,6 @@ import pytest
 import lineup
 from lineup.engine import Engine, open_engine
 from lineup.errors import BundleNotFoundError, UsageError
-from lineup.evidence.provided import ProvidedStore
-from lineup.evidence.resynthesis import Resynthesizer
-from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions, options_from_mode
 from lineup.fingerprint import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
@@ -22,6 +19,10 @@ from lineup.lineups.store import Lineup
 from lineup.options import AttributionOptions
 from lineup.paths import shipped_dir
 from lineup.results import EVIDENCE_NAMES, RESYNTHESIS, RESYNTHESIS_FINGERPRINT
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.options import Mode, ResynthesisOptions, options_from_mode
+from lineup.resynthesis.resynthesizer import Resynthesizer
+from lineup.resynthesis.stored import StoredResyntheses
 
 SAMPLE = shipped_dir() / "samples" / "nearest-0.png"
 
@@ -83,7 +84,7 @@ def make(toy_generators, toy_captioner, toy_encoder, extractor, tmp_path):
 
     def build(generators=toy_generators, spec=spec):
         resynthesizer = Resynthesizer(
-            generators, captioner=toy_captioner, encoder=toy_encoder, fingerprinter=extractor
+            ModelSource.kept(generators, toy_captioner, toy_encoder), fingerprinter=extractor
         )
         families = {name: one.vae_family for name, one in generators.items()}
         digests = tuple(one.digest for one in generators.values())
@@ -94,7 +95,7 @@ def make(toy_generators, toy_captioner, toy_encoder, extractor, tmp_path):
             open_models=lambda: ResynthesisModels(
                 resynthesizer, families=families, digests=digests
             ),
-            stored=ProvidedStore(tmp_path / "provided"),
+            stored=StoredResyntheses(tmp_path / "stored"),
         )
 
     return build
@@ -153,7 +154,7 @@ def test_evidence_that_the_lineup_lacks_is_named(make, red_pixels):
         engine.attribute(red_pixels, options=AttributionOptions(evidence=(RESYNTHESIS,)))
 
 
-@pytest.mark.parametrize("mode", [Mode.PAPER_A, Mode.PAPER_B])
+@pytest.mark.parametrize("mode", [Mode.RESYNTHESIS, Mode.REGENERATION])
 def test_a_papers_verdict_is_the_closest_candidate(make, red_pixels, mode):
     settings = options_from_mode(mode, ResynthesisOptions(gamma=2), {})
 
@@ -175,12 +176,14 @@ def test_resyntheses_made_elsewhere_count_for_their_query_alone(make, red_pixels
     engine = make()
     path = tmp_path / "bought.png"
     path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
-    ProvidedStore(tmp_path / "provided").add(lineup.read_image(red_pixels).sha256, "bought", [path])
+    StoredResyntheses(tmp_path / "stored").add(
+        lineup.read_image(red_pixels).sha256, "bought", [path]
+    )
 
     with_it = engine.attribute(red_pixels)
     without = engine.attribute(255 - red_pixels)
 
-    assert with_it.resynthesis is not None
+    assert with_it.resyntheses is not None
     assert nearest(with_it.verdict) == "bought"
     assert "bought" not in without.verdict.posterior
     assert "posterior.bought" in engine.columns()
@@ -191,7 +194,9 @@ def test_resyntheses_made_elsewhere_need_no_generator(make, red_pixels, tmp_path
 
     path = tmp_path / "bought.png"
     path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
-    ProvidedStore(tmp_path / "provided").add(lineup.read_image(red_pixels).sha256, "bought", [path])
+    StoredResyntheses(tmp_path / "stored").add(
+        lineup.read_image(red_pixels).sha256, "bought", [path]
+    )
 
     verdict = make(generators={}).attribute(red_pixels).verdict
 

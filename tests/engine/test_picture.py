@@ -4,8 +4,8 @@ import pytest
 from lineup.errors import UsageError
 from lineup.picture import MARK, NONE_MARK, TILE_PX, picture_from_attribution, write_picture
 from lineup.reading import read_image
-from lineup.results import Attribution, Evidence, Resynthesis, Verdict
-from lineup.trace import ResynthesisCost
+from lineup.results import Attribution, Evidence, Resyntheses, Verdict
+from lineup.trace import Trace
 
 COLOURS = [(200, 30, 30), (30, 30, 200), (30, 200, 200), (200, 200, 30), (200, 30, 200)]
 
@@ -20,17 +20,17 @@ def attribution(label="a", count=3, family=(), caption="a red ball"):
     posterior[names[0]] = 0.8
     scores = dict.fromkeys(names, 0.5)
     evidence = (Evidence("resynthesis", scores, {}, 1.0), Evidence("fingerprint", {}, {}, 1.0))
-    resynthesis = Resynthesis(
+    resyntheses = Resyntheses(
         caption=caption,
-        pictures={
+        images={
             name: (plain((0, 0, 0)), plain(COLOURS[index % 5])) for index, name in enumerate(names)
         },
         best=dict.fromkeys(names, 1),
         evidence=evidence,
-        cost=ResynthesisCost((), (), 1.0),
+        trace=Trace(),
     )
     verdict = Verdict(label, posterior, evidence, family=family, caption=caption)
-    return Attribution("q.png", "0" * 12, verdict=verdict, resynthesis=resynthesis)
+    return Attribution("q.png", "0" * 12, verdict=verdict, resyntheses=resyntheses)
 
 
 def pixels_of(picture, colour):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.evidence.distances import Aggregate
-from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.resynthesis.options import Aggregate, Mode, ResynthesisOptions
 from lineup_lab.attribution import (
     Judge,
     Judged,
@@ -35,7 +34,7 @@ def judge(**changes):
         "candidates": NAMES,
         "settings": ResynthesisOptions(gamma=3),
         "evidence_options": options_of,
-        "redrawing": ("a",),
+        "resynthesising": ("a",),
     }
     return Judge(**(settings | changes))
 
@@ -132,7 +131,7 @@ def test_verdicts_use_the_evidences_asked_for():
 
 def test_the_papers_have_no_rejection():
     closeness = Evidence("resynthesis", {"a": -1.0, "b": -0.5}, {}, 1.0)
-    published = judge(settings=ResynthesisOptions(mode=Mode.PAPER_A))
+    published = judge(settings=ResynthesisOptions(mode=Mode.RESYNTHESIS))
 
     answer = published.verdict(row("a", closeness))
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence
+from lineup.resynthesis.options import ResynthesisOptions
 from lineup_lab.attribution import Judge
 from lineup_lab.attribution_calibration import calibration_from_rows, calibration_roles
 from lineup_lab.fit_calibration import FitOptions
@@ -39,7 +39,7 @@ def calibration():
         settings=ResynthesisOptions(gamma=GAMMA),
         evidence_options=lambda settings: {"resynthesis": {"gamma": settings.gamma}},
         families={"a": "vae", "b": "vae"},
-        redrawing=NAMES,
+        resynthesising=NAMES,
     )
     roles = calibration_roles([*NAMES, "elm", "real"], NAMES, [])
     told = []

@@ -4,8 +4,8 @@ import json
 import pytest
 from rich.console import Console
 
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.resynthesis.options import ResynthesisOptions
 from lineup_lab.attribution import Judge, Judged
 from lineup_lab.attribution_output import (
     Outcome,
@@ -71,7 +71,7 @@ def judge():
         candidates=NAMES,
         settings=ResynthesisOptions(gamma=3),
         evidence_options=lambda settings: {"resynthesis": {"gamma": settings.gamma}},
-        redrawing=NAMES,
+        resynthesising=NAMES,
     )
 
 
@@ -174,7 +174,7 @@ def test_tables_say_it_for_people(report, judge):
     for table in (
         table_from_report(report, "Attribution"),
         table_from_sets(report),
-        table_from_reports({"default": report, "paper-a": report}),
+        table_from_reports({"default": report, "resynthesis": report}),
         table_from_sweep(points),
         table_from_cost(report.cost),
     ):
@@ -184,6 +184,6 @@ def test_tables_say_it_for_people(report, judge):
     assert "elm (unknown)" in text
     assert "Verdicts name the candidate or its family" in text
     assert "fingerprint + resynthesis" in text
-    assert "paper-a" in text
+    assert "resynthesis" in text
     assert "resynthesis alone" in text
     assert "66.7 %" in text  # 800 of 1200 ms drawing

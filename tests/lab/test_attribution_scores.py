@@ -8,8 +8,8 @@ import pytest
 from lineup.errors import UsageError
 from lineup.options import AttributionOptions
 from lineup.reading import read_image
-from lineup.results import Attribution, Evidence, Resynthesis, StageTimes, Verdict
-from lineup.trace import LOAD, GraphCost, ResynthesisCost, StageCost
+from lineup.results import Attribution, Evidence, Resyntheses, StageTimes, Verdict
+from lineup.trace import LOAD, Cost, Trace
 from lineup_lab.dataset import SourceFolder
 from lineup_lab.scores import (
     RawScores,
@@ -31,8 +31,8 @@ class ToyEngine:
 
     @property
     def graphs(self):
-        load = () if self.prompts[1:] else (GraphCost(LOAD, 1, 0.1),)  # with the first image
-        return (*load, GraphCost("unet", 2, 0.3))
+        load = {} if self.prompts[1:] else {LOAD: Cost(1, seconds=0.1)}  # with the first image
+        return {**load, "unet": Cost(2, seconds=0.3)}
 
     def run_id(self, options):
         return self.run
@@ -45,13 +45,14 @@ class ToyEngine:
         raw = Evidence("resynthesis", {"a": value}, {}, 2.0, samples={"a": (value, 0.0)})
         own = Evidence("fingerprint", {"a": 0.1}, {"a": 3.0}, 4.0, notes=("small",))
         shown = replace(raw, llr={"a": 9.0}, notes=("not calibrated",))
-        cost = ResynthesisCost((StageCost("generate", 1, 2, 0, 0.5),), self.graphs, 0.6)
+        trace = Trace()
+        trace.stages, trace.graphs = {"generate": Cost(1, 2, 0, 0.5)}, self.graphs
         return Attribution(
             path=image.path,
             run=self.run,
             sha256=image.sha256,
             verdict=Verdict("a", {"a": 1.0}, (own, shown), caption="a dot"),
-            resynthesis=Resynthesis("a dot", {}, {}, (raw,), cost),
+            resyntheses=Resyntheses("a dot", {}, {}, (raw,), trace),
             ms=StageTimes(preprocess=1.0, inference=600.0, fuse=3.0),
         )
 

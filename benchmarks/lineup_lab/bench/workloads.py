@@ -16,6 +16,7 @@ from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import BundleNotFoundError
 from lineup.paths import home_dir
+from lineup.trace import Trace
 from lineup.types import RgbImage
 
 if TYPE_CHECKING:
@@ -130,9 +131,9 @@ class LineupWorkload(Workload):
         done = self._engine.attribute(self._image, options=self._options)
         inference_ms = done.ms.inference or 0.0
         stages = {"tiles": done.ms.preprocess or 0.0, "fuse": done.ms.fuse or 0.0}
-        if done.resynthesis is None:
+        if done.resyntheses is None:
             return stages | {"fingerprint": inference_ms}
-        cost = {one.stage: 1e3 * one.seconds for one in done.resynthesis.cost.stages}
+        cost = done.resyntheses.trace.ms
         rest = inference_ms - sum(cost.values())
         return stages | cost | {"query fingerprint and comparison": rest}
 
@@ -224,10 +225,11 @@ def _bundle_workload(bundle: Bundle, image: RgbImage, *, device: str, threads: i
     generator = open_generator(path, device=device, threads=threads)
 
     def images(first: int, count: int) -> dict[str, float]:
-        generator.clock.reset()
-        for seed in range(first, first + count):
-            generator.images(PROMPT, [seed])
-        return dict(generator.clock.ms)
+        trace = Trace()
+        with trace.graphs_of(generator.trace):
+            for seed in range(first, first + count):
+                generator.images(PROMPT, [seed])
+        return {name: 1e3 * cost.seconds for name, cost in trace.graphs.items()}
 
     return ModelWorkload(kind, "image", generator, images)
 

@@ -137,7 +137,7 @@ def _fitted(
         settings=resynthesis,
         evidence_options=engine.evidence_options,
         families=engine.families,
-        redrawing=tuple(one.name for one in engine.lineup.spec.generators),
+        resynthesising=tuple(one.name for one in engine.lineup.spec.generators),
     )
     has_resyntheses = any(one.samples for row in rows for one in row.evidence)
 

@@ -51,7 +51,7 @@ DEFAULT_MODE = "default"
     "--mode",
     "modes",
     multiple=True,
-    type=click.Choice([DEFAULT_MODE, "paper-a", "paper-b"]),
+    type=click.Choice([DEFAULT_MODE, "resynthesis", "regeneration"]),
     default=[DEFAULT_MODE],
     show_default=True,
     help="Procedure; the papers' are without rejection. Repeatable.",
@@ -166,14 +166,14 @@ def _evaluated(
 def _judge(engine: Engine, mode: str, gamma: int) -> Judge:
     from lineup_lab.attribution import Judge
 
-    changes = {} if mode == "paper-a" else {"gamma": gamma}  # paper A draws one picture
+    changes = {} if mode == "resynthesis" else {"gamma": gamma}  # paper A draws one picture
     return Judge(
         candidates=engine.candidates,
         settings=settings_with_gamma(engine, changes, mode),
         evidence_options=engine.evidence_options,
         calibration=engine.calibration,
         families=engine.families,
-        redrawing=tuple(one.name for one in engine.lineup.spec.generators),
+        resynthesising=tuple(one.name for one in engine.lineup.spec.generators),
     )
 
 

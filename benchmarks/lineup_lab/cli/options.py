@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from lineup.engine import Engine
     from lineup.evidence.batch import TileFingerprinter
-    from lineup.evidence.resynthesis_options import ResynthesisOptions
     from lineup.options import AttributionOptions
+    from lineup.resynthesis.options import ResynthesisOptions
     from lineup_lab.dataset import LabelledSource, SourceFolder
     from lineup_lab.scores import RawScores, ScoreFile
 
@@ -312,6 +312,6 @@ def settings_with_gamma(
     engine: Engine, changes: Mapping[str, Any], mode: str = "default"
 ) -> ResynthesisOptions:
     """Return the lineup's settings with changes, by one procedure."""
-    from lineup.evidence.resynthesis_options import Mode, options_from_mode
+    from lineup.resynthesis.options import Mode, options_from_mode
 
     return options_from_mode(Mode(mode), engine.lineup.spec.resynthesis, changes)

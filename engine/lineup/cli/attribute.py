@@ -116,7 +116,7 @@ def _write_picture(target: Path, query: Path, row: Attribution) -> None:
     from lineup.picture import write_picture
     from lineup.reading import read_image
 
-    if row.resynthesis is None:
+    if row.resyntheses is None:
         click.echo(
             "no picture: there are no resyntheses, as this lineup has no generator or their "
             "evidence was not asked for",

@@ -31,8 +31,8 @@ def demo(output: Path) -> None:
     The samples are drawn by the project. "nearest" and "shuffle" are the same scenes through two
     toy decoders, whose fingerprints join the gallery for the scan; "drawing" passed through none.
     The others were made by small text-to-image generators, the candidates of the lineup "pocket":
-    each of them redraws every sample from its caption. "elm" comes from a generator that is no
-    candidate, "rendered" from none.
+    each of them resynthesises every sample from its caption. "elm" comes from a generator that is
+    no candidate, "rendered" from none.
     """
     _scan(output)
     _attribute(output)

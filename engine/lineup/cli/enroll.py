@@ -108,15 +108,15 @@ def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
     """Store resyntheses made elsewhere under the hash of their query."""
     import re
 
-    from lineup.evidence.provided import open_provided
     from lineup.files import sha256_from_bytes
     from lineup.gallery.gallery import SourceRole, check_source_name
     from lineup.imaging.decode import bytes_from_path
+    from lineup.resynthesis.stored import open_stored
 
     check_source_name(name, SourceRole.CANDIDATE)
     is_digest = re.fullmatch(r"[0-9a-f]{64}", query) is not None
     sha256 = query if is_digest else sha256_from_bytes(bytes_from_path(Path(query)))
-    report = open_provided().add(sha256, name, _found(paths))
+    report = open_stored().add(sha256, name, _found(paths))
     for path, message in report.failed:
         click.echo(message if message.startswith(str(path)) else f"{path}: {message}", err=True)
     click.echo(

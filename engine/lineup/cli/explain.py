@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lineup.results import Attribution, Verdict
-    from lineup.trace import ResynthesisCost
+    from lineup.trace import Trace
 
 
 def print_attribution(row: Attribution, *, explain: bool) -> None:
@@ -88,11 +88,11 @@ def _evidence_table(verdict: Verdict) -> Table:
 def _print_costs(console: Console, row: Attribution, verdict: Verdict) -> None:
     costs = ", ".join(f"{one.name} {one.cost_ms:.0f} ms" for one in verdict.evidence)
     console.print(f"Cost: {row.ms.total_ms:.0f} ms ({costs})")
-    if row.resynthesis is not None:
-        console.print(_cost_table(row.resynthesis.cost))
+    if row.resyntheses is not None:
+        console.print(_cost_table(row.resyntheses.trace))
 
 
-def _cost_table(cost: ResynthesisCost) -> Table:
+def _cost_table(trace: Trace) -> Table:
     """Return one row per stage of resynthesis, and below it its graphs."""
     from rich import box
     from rich.table import Table
@@ -100,17 +100,12 @@ def _cost_table(cost: ResynthesisCost) -> Table:
     table = Table("stage", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("calls", "results", "from the cache", "ms", "share"):
         table.add_column(column, justify="right")
-    for stage in cost.stages:
-        table.add_row(
-            stage.stage,
-            str(stage.calls),
-            str(stage.items),
-            str(stage.cached),
-            *_time_cells(stage.seconds, cost.seconds),
-        )
-    for graph in cost.graphs:
-        cells = _time_cells(graph.seconds, cost.seconds)
-        table.add_row(f"  {graph.graph}", str(graph.runs), "", "", *cells, style="dim")
+    for name, cost in trace.stages.items():
+        counts = (str(cost.calls), str(cost.items), str(cost.cached))
+        table.add_row(name, *counts, *_time_cells(cost.seconds, trace.seconds))
+    for name, cost in trace.graphs.items():
+        cells = _time_cells(cost.seconds, trace.seconds)
+        table.add_row(f"  {name}", str(cost.calls), "", "", *cells, style="dim")
     return table
 
 

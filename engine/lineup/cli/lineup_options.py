@@ -10,9 +10,9 @@ import click
 from lineup.cli.options import with_options
 
 if TYPE_CHECKING:
-    from lineup.attribution.cascade import CascadeOptions
     from lineup.lineups.store import Lineup
     from lineup.options import AttributionOptions
+    from lineup.resynthesis.cascade import CascadeOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -44,15 +44,15 @@ def evidence_option(command: Command) -> Command:
 def no_cache_option(command: Command) -> Command:
     """Add `--no-cache`; the command receives `no_cache: bool`."""
     return click.option(
-        "--no-cache", is_flag=True, help="Draw everything anew and keep nothing on disk."
+        "--no-cache", is_flag=True, help="Make every resynthesis anew and keep nothing on disk."
     )(command)
 
 
 def resynthesis_options(command: Command) -> Command:
     """Add the options of `RESYNTHESIS_CHOICES`; the command receives one value or None of each."""
     options = (
-        click.option("--gamma", type=click.IntRange(min=1), help="Redrawn images per candidate."),
-        click.option("--seed", type=click.IntRange(min=0), help="Seed of the first redrawn image."),
+        click.option("--gamma", type=click.IntRange(min=1), help="Resyntheses per candidate."),
+        click.option("--seed", type=click.IntRange(min=0), help="Seed of the first resynthesis."),
         click.option(
             "--encoder-layer",
             metavar="N|final",
@@ -64,17 +64,17 @@ def resynthesis_options(command: Command) -> Command:
             type=click.Choice(
                 ["euclidean", "manhattan", "cosine", "correlation", "ssim", "hybrid"]
             ),
-            help="What redrawn images are compared by.",
+            help="What resyntheses are compared by.",
         ),
         click.option(
             "--aggregate",
-            type=click.Choice(["max", "mean", "knn"]),
-            help="How the redrawn images of a candidate become one score.",
+            type=click.Choice(["max", "mean"]),
+            help="How the resyntheses of a candidate become one score.",
         ),
         click.option(
             "--mode",
-            type=click.Choice(["default", "paper-a", "paper-b"]),
-            help="Follow a paper exactly: 2510.24278 (a) or 2403.01489 (b).",
+            type=click.Choice(["default", "resynthesis", "regeneration"]),
+            help="Follow a paper exactly: 2510.24278 (resynthesis) or 2403.01489 (regeneration).",
         ),
         click.option(
             "--prompt", metavar="TEXT", help="The image's true prompt; no caption is made."
@@ -93,8 +93,8 @@ def cascade_options(command: Command) -> Command:
         click.option(
             "--cascade",
             is_flag=True,
-            help="Redraw only images that the fingerprint leaves open, by candidates that are "
-            "still plausible.",
+            help="Resynthesise only images that the fingerprint leaves open, by candidates that "
+            "are still plausible.",
         ),
         click.option(
             "--stop-margin",
@@ -107,7 +107,7 @@ def cascade_options(command: Command) -> Command:
             "--floor",
             type=click.FloatRange(0, 1),
             metavar="P",
-            help="A candidate below this probability does not redraw; turns --cascade on.  "
+            help="A candidate below this probability does not resynthesise; turns --cascade on.  "
             "[default: 0.01]",
         ),
         click.option(
@@ -137,7 +137,7 @@ def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
     Raises:
         UsageError: A number is out of its range.
     """
-    from lineup.attribution.cascade import CascadeOptions
+    from lineup.resynthesis.cascade import CascadeOptions
 
     names = {"stop_margin": "stop_margin", "floor": "floor", "latency_budget": "latency_budget_s"}
     given = {field: choices[name] for name, field in names.items() if choices.get(name) is not None}
@@ -159,9 +159,13 @@ def attribution_options_from_choices(
     Raises:
         UsageError: A name or a combination is not possible.
     """
-    from lineup.evidence.distances import Aggregate, Distance
-    from lineup.evidence.resynthesis_options import Mode, options_from_mode
     from lineup.options import AttributionOptions
+    from lineup.resynthesis.options import (
+        Aggregate,
+        Distance,
+        Mode,
+        options_from_mode,
+    )
 
     changes = {key: choices[key] for key in RESYNTHESIS_CHOICES if choices[key] is not None}
     mode = Mode(changes.pop("mode", Mode.DEFAULT.value))

@@ -85,8 +85,8 @@ def show(lineup: str, as_json: bool) -> None:
 
 @lineups.command(short_help="Make a lineup of your own.")
 @click.argument("name")
-@click.option("--captioner", metavar="BUNDLE", help="Describes images to be redrawn.")
-@click.option("--encoder", metavar="BUNDLE", help="Image features, to compare redrawn images.")
+@click.option("--captioner", metavar="BUNDLE", help="Describes images to be resynthesised.")
+@click.option("--encoder", metavar="BUNDLE", help="Image features, to compare resyntheses.")
 @click.option("--fingerprint", metavar="BUNDLE", help="Fingerprints.  [default: the shipped ones]")
 @click.option(
     "--candidate",
@@ -108,7 +108,7 @@ def show(lineup: str, as_json: bool) -> None:
     type=click.Path(path_type=Path),
     help="Folder of sources that join the shipped gallery and your own enrolments.",
 )
-@click.option("--gamma", type=click.IntRange(min=1), help="Redrawn images per candidate.")
+@click.option("--gamma", type=click.IntRange(min=1), help="Resyntheses per candidate.")
 @click.option("--force", is_flag=True, help="Replace a lineup of the same name.")
 def create(
     *,

@@ -194,8 +194,8 @@ def _record(
         else sha256_from_bytes(np.ascontiguousarray(options.init_image).tobytes()),
         "device": str(generator.device),
         "images": list(images),
-        "ms": {stage: round(value, 3) for stage, value in generator.clock.ms.items()},
-        "calls": dict(generator.clock.calls),
+        "ms": {stage: round(value, 3) for stage, value in generator.trace.ms.items()},
+        "calls": dict(generator.trace.calls),
         "lineup": __version__,
     }
 

@@ -1,20 +1,31 @@
-"""The models of a lineup that redraw queries, together."""
+"""Opening the models of a lineup that resynthesise queries."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 
+from lineup.backends.opening import options_for_device
+from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
-from lineup.evidence.resynthesis import Resynthesizer
+from lineup.fingerprint import FingerprintExtractor
+from lineup.lineups.store import Lineup
+from lineup.models.captioner import Captioner, open_captioner
+from lineup.models.encoder import ImageEncoder, open_encoder
+from lineup.models.generator import ImageGenerator, open_generator
+from lineup.paths import home_dir
+from lineup.resynthesis.cache import open_cache
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.resynthesizer import Resynthesizer
 
 
 class ResynthesisModels(ClosesOnExit):
     """A resynthesizer, and what an engine has to know of its models.
 
     Args:
-        resynthesizer: Redraws queries and compares.
-        families: Name of the VAE family per candidate that can redraw.
+        resynthesizer: Lets candidates resynthesise queries and compares.
+        families: Name of the VAE family per candidate that can resynthesise.
         digests: Identities of all models.
         owned: Closes the models.
 
@@ -40,3 +51,109 @@ class ResynthesisModels(ClosesOnExit):
     def close(self) -> None:
         """Release the models."""
         self._owned.close()
+
+
+def open_resynthesis_models(
+    lineup: Lineup,
+    fingerprinter: FingerprintExtractor | None,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    cache: bool = True,
+    keep: bool = True,
+) -> ResynthesisModels:
+    """Verify the captioner, encoder and generators of a lineup, and load them.
+
+    Args:
+        lineup: The lineup.
+        fingerprinter: Owned by the caller.
+        device: See `lineup.backends.device.device_from_text`.
+        threads: Threads on the CPU; 0 takes every core.
+        cache: Whether resyntheses and their features are kept on disk.
+        keep: Whether models stay loaded; otherwise each is loaded when it has work, for all
+            queries of a call, and released before the next one is.
+
+    Raises:
+        BundleError: A bundle is absent, altered or of another kind.
+        DeviceUnavailableError: The device was asked for and is not usable.
+    """
+    with ExitStack() as stack:
+        if keep:
+            models, digests, families = _kept(lineup, device, threads, stack)
+        else:
+            models, digests, families = _loading(lineup, device, threads)
+        return ResynthesisModels(
+            Resynthesizer(
+                models, fingerprinter=fingerprinter, cache=open_cache() if cache else None
+            ),
+            families=families,
+            digests=digests,
+            owned=stack.pop_all(),
+        )
+
+
+Opened = tuple[ModelSource, tuple[str, ...], dict[str, str]]
+"""The models, their digests, and the VAE family per candidate."""
+
+
+def _kept(lineup: Lineup, device: str, threads: int, stack: ExitStack) -> Opened:
+    spec = lineup.spec
+    captioner = encoder = None
+    if spec.captioner is not None:
+        captioner = stack.enter_context(
+            open_captioner(lineup.bundle(spec.captioner), device=device, threads=threads)
+        )
+    if spec.encoder is not None:
+        encoder = stack.enter_context(
+            open_encoder(lineup.bundle(spec.encoder), device=device, threads=threads)
+        )
+    generators = {
+        candidate.name: stack.enter_context(
+            open_generator(lineup.bundle(candidate.bundle), device=device, threads=threads)
+        )
+        for candidate in spec.candidates
+        if candidate.bundle is not None
+    }
+    models = (captioner, encoder, *generators.values())
+    return (
+        ModelSource.kept(generators, captioner, encoder),
+        tuple(model.digest for model in models if model is not None),
+        _families(generators),
+    )
+
+
+def _loading(lineup: Lineup, device: str, threads: int) -> Opened:
+    spec, store = lineup.spec, BundleStore(home_dir())
+    resolved, options = options_for_device(device, threads)
+    captioner = encoder = traits = None
+    digests = []
+    if spec.captioner is not None:
+        bundle = store.open(lineup.bundle(spec.captioner))
+        captioner = partial(Captioner, bundle, resolved, options)
+        digests.append(bundle.digest)
+    if spec.encoder is not None:
+        bundle = store.open(lineup.bundle(spec.encoder))
+        encoder = partial(ImageEncoder, bundle, resolved, options)
+        traits = encoder()  # loads no graph until features are asked for
+        digests.append(bundle.digest)
+    openers = {
+        candidate.name: partial(
+            ImageGenerator,
+            store.open(lineup.bundle(candidate.bundle)),
+            resolved,
+            options,
+            keep_graphs=False,
+        )
+        for candidate in spec.candidates
+        if candidate.bundle is not None
+    }
+    generators = {name: open_model() for name, open_model in openers.items()}
+    return (
+        ModelSource.loading(openers, captioner, encoder, traits),
+        (*digests, *(one.digest for one in generators.values())),
+        _families(generators),
+    )
+
+
+def _families(generators: Mapping[str, ImageGenerator]) -> dict[str, str]:
+    return {name: generator.vae_family for name, generator in generators.items()}

@@ -14,12 +14,12 @@ from msgspec import Meta
 from lineup.bundles.manifest import NAME_PATTERN
 from lineup.documents import DocumentFormat
 from lineup.errors import LineupFileError
-from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions
 from lineup.results import REAL, UNKNOWN
+from lineup.resynthesis.options import Mode, ResynthesisOptions
 
 LINEUP_FILE = "lineup.toml"
 
-RESYNTHESIS_FIELDS = ("gamma", "seed", "encoder_layer", "distance", "aggregate", "neighbours")
+RESYNTHESIS_FIELDS = ("gamma", "seed", "encoder_layer", "distance", "aggregate")
 """What lineup.toml may set of `ResynthesisOptions`; prompt and mode belong to one query."""
 
 Name = Annotated[str, Meta(pattern=f"^{NAME_PATTERN.pattern}$")]
@@ -68,7 +68,7 @@ class LineupSpec:
 
     @property
     def generators(self) -> tuple[CandidateSpec, ...]:
-        """The candidates that can redraw a query."""
+        """The candidates that can resynthesise a query."""
         return tuple(one for one in self.candidates if one.bundle is not None)
 
 

@@ -14,7 +14,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import TensorSpec
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError
-from lineup.trace import StageClock
+from lineup.trace import Trace
 from lineup.types import AnyArray
 
 
@@ -28,12 +28,12 @@ class Components(ClosesOnExit):
 
     Attributes:
         bundle: The generator.
-        clock: Time and calls per graph; loading counts as "load".
+        trace: Time and calls per graph; loading counts as "load".
     """
 
     def __init__(self, bundle: Bundle, device: Device, options: RuntimeOptions) -> None:
         self.bundle = bundle
-        self.clock = StageClock()
+        self.trace = Trace()
         self._device = device
         self._options = options
         self._runners: dict[str, Runner] = {}
@@ -62,7 +62,7 @@ class Components(ClosesOnExit):
             BackendError: The graph cannot be loaded or failed to run, or all was closed.
         """
         runner = self._runner(role)
-        with self.clock.measure(role):
+        with self.trace.call(role):
             return runner.run(feeds)
 
     def release(self, *roles: str) -> None:
@@ -99,7 +99,7 @@ class Components(ClosesOnExit):
         if self._is_closed:
             raise BackendError("The generator was closed; open it again before using it.")
         if role not in self._runners:
-            with self.clock.measure("load"):
+            with self.trace.call("load"):
                 runner = runner_from_bundle(self.bundle, role, self._device, self._options)
             self._runners[role] = runner
         return self._runners[role]

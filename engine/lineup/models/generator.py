@@ -35,7 +35,7 @@ from lineup.models.denoise import (
 from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup.models.text import TextEncoders, TextStates, text_digest
 from lineup.paths import home_dir
-from lineup.trace import StageClock
+from lineup.trace import Trace
 from lineup.types import Float32Array, RgbImage
 
 
@@ -149,9 +149,9 @@ class ImageGenerator(ClosesOnExit):
         return self.info.native_width_px, self.info.native_height_px
 
     @property
-    def clock(self) -> StageClock:
+    def trace(self) -> Trace:
         """Time and calls per graph so far; loading is apart."""
-        return self.components.clock
+        return self.components.trace
 
     def text_states(self, prompts: Sequence[str]) -> TextStates:
         """Encode prompts; states serve every generator with the same `text_digest`.

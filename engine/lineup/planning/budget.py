@@ -67,7 +67,7 @@ def plan_for_lineup(
     work = Work(
         images=images,
         gamma=gamma or lineup.spec.resynthesis.gamma,
-        picture_pixels=_picture_pixels(lineup),
+        picture_pixels=_resynthesis_pixels(lineup),
     )
     return plan_from_budget(
         models,
@@ -84,13 +84,13 @@ def base_bytes() -> int:
     That is this process with the libraries that run models, and what a lineup holds besides.
     """
     # Here, because what they take is counted; whoever plans is about to need them.
-    import lineup.lineups.opening  # noqa: F401, PLC0415
+    import lineup.lineups.models  # noqa: F401, PLC0415
 
     return resident_kib()[0] * 2**10 + LINEUP_BYTES
 
 
-def _picture_pixels(lineup: Lineup) -> int:
-    """Return the pixels of the largest picture that a candidate draws."""
+def _resynthesis_pixels(lineup: Lineup) -> int:
+    """Return the pixels of the largest resynthesis that a candidate makes."""
     store = BundleStore(home_dir())
     sizes = [0]
     for candidate in lineup.spec.candidates:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from lineup.backends.opening import uses_arena
-from lineup.bundles.bundle import Bundle
+from lineup.bundles.bundle import Bundle, content_digest, read_bundle
 from lineup.bundles.manifest import BundleKind, Graph, GraphCost
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleFormatError
@@ -16,6 +16,7 @@ from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
 from lineup.models.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
 from lineup.paths import home_dir
+from lineup.resynthesis.expected import PlannedTimes
 
 CAPTION_STEPS = 16
 """Tokens of a typical caption; the decoder runs once per token."""
@@ -26,7 +27,7 @@ class Stage(str, Enum):
 
     FINGERPRINT = "fingerprint"
     CAPTION = "caption"
-    REDRAW = "redraw"
+    RESYNTHESISE = "resynthesise"
     ENCODE = "encode"
 
 
@@ -58,7 +59,7 @@ class ModelCost:
         mapped_bytes: Weights that stay in their files.
         loaded_bytes: Private memory of its loaded graphs.
         activation_bytes: Largest private memory, beside the arena, of a run on one image.
-        run_ms: Time for one item: a caption, a picture, a feature.
+        run_ms: Time for one item: a caption, a resynthesis, a feature.
         blobs: Names of its weight files; models that share one share its pages.
         per_image_bytes: What each further image of a run adds to `activation_bytes`.
         arena_bytes: What a run on one image needs of the arena.
@@ -110,7 +111,7 @@ class ModelCost:
 _STAGE_FROM_KIND = {
     BundleKind.FINGERPRINT: Stage.FINGERPRINT,
     BundleKind.CAPTIONER: Stage.CAPTION,
-    BundleKind.GENERATOR: Stage.REDRAW,
+    BundleKind.GENERATOR: Stage.RESYNTHESISE,
     BundleKind.ENCODER: Stage.ENCODE,
 }
 
@@ -146,7 +147,7 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
         arena_per_image_bytes=max((one.activation_bytes_per_item for one in in_arena), default=0),
         run_ms=sum(count * costs[role].run_ms for role, count in runs.items()),
         blobs=blobs,
-        # Captions and pictures are made one by one; fingerprints one by one on every core.
+        # Captions and resyntheses are made one by one; fingerprints one by one on every core.
         most_images=CPU_IMAGES_PER_RUN if manifest.kind is BundleKind.ENCODER else 1,
         runs_at_once=usable_cores() if manifest.kind is BundleKind.FINGERPRINT else 1,
         phases=phases if manifest.kind is BundleKind.GENERATOR else (),
@@ -209,3 +210,33 @@ def _runs_per_item(bundle: Bundle) -> dict[str, float]:
         text = {encoder.role: 0.0 for encoder in manifest.generation.text_encoders}
         return {**text, "unet": steps * halves, "vae_decoder": 1}
     return dict.fromkeys(graphs, 1)
+
+
+def planned_times(lineup: Lineup) -> PlannedTimes | None:
+    """Return what the bundles of a lineup say; None where one of them tells no costs.
+
+    Raises:
+        BundleError: A bundle is absent, or its manifest cannot be read.
+    """
+    spec = lineup.spec
+    fingerprint = DEFAULT_FINGERPRINT if spec.fingerprint is None else spec.fingerprint
+    try:
+        looks = [_run_ms(lineup, one) for one in (fingerprint, spec.encoder) if one is not None]
+        return PlannedTimes(
+            caption_ms=0.0 if spec.captioner is None else _run_ms(lineup, spec.captioner),
+            resynthesis_ms={
+                one.name: _run_ms(lineup, one.bundle)
+                for one in spec.candidates
+                if one.bundle is not None
+            },
+            look_ms=sum(looks),
+        )
+    except BundleFormatError:
+        return None
+
+
+def _run_ms(lineup: Lineup, reference: str) -> float:
+    # Files are not verified: who opens the lineup does that, and hashing takes seconds.
+    path = BundleStore(home_dir()).path(lineup.bundle(reference))
+    root, manifest = read_bundle(path)
+    return cost_from_bundle(Bundle(root, manifest, content_digest(manifest))).run_ms

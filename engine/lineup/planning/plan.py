@@ -21,7 +21,7 @@ PICTURE_BYTES = 3
 """Per pixel of a resynthesis that waits for its features."""
 
 MAX_CHUNK = 64
-"""Most images whose captions and pictures wait at a time; more saves no further loading."""
+"""Most images whose captions and resyntheses wait at a time; more saves no further loading."""
 
 
 HOLES_BYTES = 3 * MIB
@@ -32,7 +32,7 @@ UNLIMITED = 2**62
 """Stands for no budget."""
 
 MOST_PICTURE_BYTES = 512 * MIB
-"""Most memory that waiting pictures take; more saves little loading."""
+"""Most memory that waiting resyntheses take; more saves little loading."""
 
 
 class Order(str, Enum):
@@ -154,7 +154,7 @@ def smallest_budget(models: Sequence[ModelCost], work: Work, *, base_bytes: int)
 
 def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> MemoryPlan:
     kept = sum(model.loaded_bytes + HOLES_BYTES for model in models)
-    kept += _arena_bytes(models, work) + _pictures_bytes(models, work)
+    kept += _arena_bytes(models, work) + _resyntheses_bytes(models, work)
     stages = tuple(
         StagePlan(
             model=model.name,
@@ -180,12 +180,12 @@ def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> Me
 def _stage_major(
     models: Sequence[ModelCost], work: Work, base_bytes: int, budget_bytes: int
 ) -> MemoryPlan:
-    # Fingerprints are taken while queries come in and again of pictures: that model stays.
+    # Fingerprints are taken while queries come in and again of resyntheses: that model stays.
     kept = _arena_bytes(models, work) + sum(
         model.loaded_bytes + HOLES_BYTES for model in models if model.stage is Stage.FINGERPRINT
     )
     working = {model.name: kept + _bytes_beside_kept(model, models, work) for model in models}
-    per_image = _pictures_bytes(models, work)
+    per_image = _resyntheses_bytes(models, work)
     spare = min(budget_bytes - base_bytes - max(working.values()), MOST_PICTURE_BYTES)
     chunk = max(1, min(MAX_CHUNK, work.images, spare // per_image if per_image else MAX_CHUNK))
     chunks = -(-work.images // chunk)
@@ -232,12 +232,12 @@ def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:
 
 def _runs(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
     """Return how many items a model makes: it also looks at every resynthesis."""
-    pictures = work.gamma * sum(one.stage is Stage.REDRAW for one in models)
+    resyntheses = work.gamma * sum(one.stage is Stage.RESYNTHESISE for one in models)
     per_image = {
         Stage.CAPTION: 1,
-        Stage.REDRAW: work.gamma,
-        Stage.ENCODE: 1 + pictures,
-        Stage.FINGERPRINT: 1 + pictures,
+        Stage.RESYNTHESISE: work.gamma,
+        Stage.ENCODE: 1 + resyntheses,
+        Stage.FINGERPRINT: 1 + resyntheses,
     }
     return work.images * per_image[model.stage]
 
@@ -248,7 +248,7 @@ def _arena_bytes(models: Sequence[ModelCost], work: Work) -> int:
 
 
 def _run_bytes(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
-    """Return the memory, beside the arena, of runs; a query's pictures are looked at together."""
+    """Return the memory, beside the arena, of runs; a query's resyntheses go together."""
     return model.run_bytes(_looks(model, models, work))
 
 
@@ -257,9 +257,9 @@ def _looks(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
     return _runs(model, models, replace(work, images=1))
 
 
-def _pictures_bytes(models: Sequence[ModelCost], work: Work) -> int:
+def _resyntheses_bytes(models: Sequence[ModelCost], work: Work) -> int:
     """Return the memory of one image's resyntheses while they wait for their features."""
-    candidates = sum(model.stage is Stage.REDRAW for model in models)
+    candidates = sum(model.stage is Stage.RESYNTHESISE for model in models)
     return candidates * work.gamma * work.picture_pixels * PICTURE_BYTES
 
 

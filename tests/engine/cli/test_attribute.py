@@ -143,7 +143,7 @@ def test_options_of_resynthesis_need_its_evidence(red_image):
 
 
 def test_a_papers_mode_reports_the_softmax_of_its_scores(toy_lineup, red_image):
-    record = json.loads(run(red_image, "--lineup", "toy", "--mode", "paper-a", "--json").stdout)
+    record = json.loads(run(red_image, "--lineup", "toy", "--mode", "resynthesis", "--json").stdout)
 
     scores = np.array(list(record["evidence"]["resynthesis"]["scores"].values()))
     shares = np.exp(scores) / np.exp(scores).sum()
@@ -156,8 +156,8 @@ def test_a_papers_mode_reports_the_softmax_of_its_scores(toy_lineup, red_image):
     ("arguments", "message"),
     [
         (["--evidence", "aura"], "aura"),
-        (["--mode", "paper-a", "--gamma", "4"], "gamma 1, not 4"),
-        (["--mode", "paper-a", "--evidence", "fingerprint"], "--mode is about resyntheses"),
+        (["--mode", "resynthesis", "--gamma", "4"], "gamma 1, not 4"),
+        (["--mode", "resynthesis", "--evidence", "fingerprint"], "--mode is about resyntheses"),
     ],
 )
 def test_what_cannot_be_asked_for_is_a_usage_error(toy_lineup, red_image, arguments, message):

@@ -11,11 +11,11 @@ from lineup import engine as engine_module
 from lineup.cli.enroll import enroll
 from lineup.cli.gallery import gallery
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
-from lineup.evidence.provided import open_provided
 from lineup.files import sha256_from_file
-from lineup.gallery import opening as opening_module
+from lineup.gallery import opening as models_module
 from lineup.gallery.opening import user_store
 from lineup.gallery.store import GalleryStore
+from lineup.resynthesis.stored import open_stored
 
 
 class MeanColour:
@@ -57,7 +57,7 @@ def extractor(monkeypatch):
 @pytest.fixture(autouse=True)
 def shipped(tmp_path, monkeypatch):
     """Return a function that enrols a folder's images as a shipped source; there is none yet."""
-    monkeypatch.setattr(opening_module, "shipped_dir", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(models_module, "shipped_dir", lambda: tmp_path / "shipped")
 
     def ship(name, folder, *options):
         store = tmp_path / "to-ship"
@@ -216,7 +216,7 @@ class TestRemove:
         run(enroll, "sd", write_images(folder, 4))
         result = run(gallery, "remove", "sd", "--yes")
         assert result.stdout == "removed sd; the shipped images of the same name stay\n"
-        assert len(opening_module.shipped_gallery().source("sd")) == 3
+        assert len(models_module.shipped_gallery().source("sd")) == 3
 
     def test_an_absent_source_is_told(self, folder):
         run(enroll, "sd", folder)
@@ -303,7 +303,7 @@ def test_resyntheses_of_one_image_are_kept_apart_from_the_gallery(
 
     assert result.exit_code == 0
     assert "stored 3 new" in result.stdout
-    assert len(open_provided().images(sha256)["bought"]) == 3
+    assert len(open_stored().images(sha256)["bought"]) == 3
     assert user_store().manifest() is None
     assert extractor.asked is None
 

@@ -9,7 +9,7 @@ from lineup.bundles.info import GenerationInfo
 from lineup.cli.synthesize import synthesize
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.models import generator as module
-from lineup.trace import StageClock
+from lineup.trace import Trace
 
 INFO = GenerationInfo(64, 64, 2, 1.5, 4, 8, 1.0, 0.0, "toy-vae", ())
 
@@ -20,7 +20,7 @@ class Painter:
     name, digest, info, device = "toy", "d" * 64, INFO, "cpu"
 
     def __init__(self):
-        self.clock = StageClock()
+        self.trace = Trace()
         self.asked = []
 
     def __enter__(self):
@@ -30,12 +30,12 @@ class Painter:
         pass
 
     def text_states(self, prompts):
-        with self.clock.measure("text_encoder"):
+        with self.trace.call("text_encoder"):
             return tuple(prompts)
 
     def images(self, states, seeds, options):
         self.asked.append((states, list(seeds), options))
-        with self.clock.measure("unet"):
+        with self.trace.call("unet"):
             return [np.full((8, 8, 3), (seed, 0, 255), np.uint8) for seed in seeds]
 
 

@@ -1,8 +1,6 @@
 import pytest
 
 from lineup.errors import LineupFileError
-from lineup.evidence.distances import Aggregate, Distance
-from lineup.evidence.resynthesis_options import ResynthesisOptions
 from lineup.lineups.spec import (
     LINEUP_TOML,
     CandidateSpec,
@@ -10,6 +8,7 @@ from lineup.lineups.spec import (
     toml_from_spec,
     with_calibration,
 )
+from lineup.resynthesis.options import Aggregate, Distance, ResynthesisOptions
 
 FULL = """
 schema_version = 1
@@ -28,8 +27,7 @@ name = "bought"
 gamma = 8
 seed = 3
 encoder_layer = 4
-aggregate = "knn"
-neighbours = 2
+aggregate = "mean"
 distance = "hybrid"
 """
 
@@ -56,8 +54,7 @@ def test_everything_that_a_file_says(tmp_path):
             gamma=8,
             seed=3,
             encoder_layer=4,
-            aggregate=Aggregate.KNN,
-            neighbours=2,
+            aggregate=Aggregate.MEAN,
             distance=Distance.HYBRID,
         ),
     )
@@ -95,7 +92,7 @@ def test_any_path_can_be_written(tmp_path, text):
         ({"resynthesis": {"distance": "far"}}, "resynthesis.distance"),
         ({"resynthesis": {"encoder_layer": "last"}}, "resynthesis.encoder_layer"),
         ({"resynthesis": {"encoder_layer": 0}}, "resynthesis.encoder_layer"),
-        ({"resynthesis": {"mode": "paper-a"}}, "resynthesis"),
+        ({"resynthesis": {"mode": "resynthesis"}}, "resynthesis"),
         ({"resynthesis": {"prompt": "a cat"}}, "resynthesis"),
         ({"candidates": [{"name": "a"}, {"name": "a"}]}, "candidates[1].name"),
         ({"candidates": [{"name": "Unknown"}]}, "candidates[0].name"),

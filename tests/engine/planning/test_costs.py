@@ -19,7 +19,7 @@ def test_models_come_in_the_order_of_the_work(costs):
 
 def test_only_the_graphs_of_generators_take_turns(costs):
     for one in costs:
-        if one.stage is Stage.REDRAW:
+        if one.stage is Stage.RESYNTHESISE:
             assert len(one.phases) == 3  # text encoder, denoiser, decoder
             assert sum(phase.loaded_bytes for phase in one.phases) == one.loaded_bytes
             assert one.staged_mapped_bytes == max(phase.mapped_bytes for phase in one.phases)

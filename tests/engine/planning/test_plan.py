@@ -32,9 +32,15 @@ def model(name, stage, *, mapped, loaded, activation, run_ms, blob=None):
 MODELS = (
     model("finger", Stage.FINGERPRINT, mapped=3, loaded=10, activation=20, run_ms=4),
     model("blip", Stage.CAPTION, mapped=900, loaded=30, activation=200, run_ms=500),
-    model("turbo", Stage.REDRAW, mapped=3300, loaded=40, activation=400, run_ms=6000),
+    model("turbo", Stage.RESYNTHESISE, mapped=3300, loaded=40, activation=400, run_ms=6000),
     model(
-        "turbo2", Stage.REDRAW, mapped=3300, loaded=40, activation=400, run_ms=6000, blob="turbo"
+        "turbo2",
+        Stage.RESYNTHESISE,
+        mapped=3300,
+        loaded=40,
+        activation=400,
+        run_ms=6000,
+        blob="turbo",
     ),
     model("clip", Stage.ENCODE, mapped=600, loaded=20, activation=100, run_ms=300),
 )
@@ -168,7 +174,7 @@ def test_graphs_that_take_turns_are_loaded_one_by_one_only_stage_by_stage():
         for mapped, loaded, activation in ((1300, 20, 10), (3300, 15, 200), (190, 5, 400))
     )
     turbo = replace(
-        model("turbo", Stage.REDRAW, mapped=4790, loaded=40, activation=400, run_ms=6000),
+        model("turbo", Stage.RESYNTHESISE, mapped=4790, loaded=40, activation=400, run_ms=6000),
         phases=(text, unet, vae),
     )
 

@@ -10,11 +10,12 @@ from click.testing import CliRunner
 
 from lineup.calibration.calibration import CALIBRATION
 from lineup.errors import CalibrationError, UsageError
-from lineup.evidence.resynthesis import Resynthesizer
-from lineup.lineups import opening as opening_module
+from lineup.lineups import models as models_module
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import create_lineup, open_lineup
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup_lab.cli.calibrate import calibrate
 from lineup_lab.cli.eval import evaluate
 
@@ -39,14 +40,12 @@ def captioner(monkeypatch, toy_generators, toy_captioner, toy_encoder):
 
     def models(lineup, fingerprinter, **options):
         resynthesizer = Resynthesizer(
-            toy_generators,
-            captioner=toy_captioner,
-            encoder=toy_encoder,
+            ModelSource.kept(toy_generators, toy_captioner, toy_encoder),
             fingerprinter=fingerprinter,
         )
         return ResynthesisModels(resynthesizer, families={"reds": "vae", "blues": "vae"})
 
-    monkeypatch.setattr(opening_module, "open_resynthesis_models", models)
+    monkeypatch.setattr(models_module, "open_resynthesis_models", models)
     return toy_captioner
 
 
@@ -153,15 +152,15 @@ def test_evaluation_by_all_procedures_with_a_sweep_and_a_plot(root, captioner, t
     report, plot = tmp_path / "figures.json", tmp_path / "sweep.png"
 
     result = evaluated(
-        root, "--lineup", "raw", "--mode", "default", "--mode", "paper-a", "--mode", "paper-b",
-        "--gamma", "1,2", "--plot", plot, "-o", report,
+        root, "--lineup", "raw", "--mode", "default", "--mode", "resynthesis",
+        "--mode", "regeneration", "--gamma", "1,2", "--plot", plot, "-o", report,
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
     figures = json.loads(report.read_text())
-    assert list(figures["modes"]) == ["default", "paper-a", "paper-b"]
+    assert list(figures["modes"]) == ["default", "resynthesis", "regeneration"]
     assert figures["modes"]["default"]["accuracy"] == figures["accuracy"] == 100
-    assert figures["modes"]["paper-a"]["reported"]["rejected"] == 0
+    assert figures["modes"]["resynthesis"]["reported"]["rejected"] == 0
     assert [one["gamma"] for one in figures["sweep"]] == [1, 2]
     assert figures["calibrated"] is False
     assert figures["cost"]["stages"]["caption"]["calls"] == 1

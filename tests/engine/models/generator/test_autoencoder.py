@@ -12,7 +12,7 @@ def open_autoencoder(toy_bundle):
     def opened(**changes):
         bundle = toy_bundle(**changes)
         components = Components(bundle, Device(DeviceKind.CPU), RuntimeOptions(threads=1))
-        return Autoencoder(components, bundle.manifest.generation), components.clock
+        return Autoencoder(components, bundle.manifest.generation), components.trace
 
     return opened
 

@@ -22,8 +22,8 @@ def test_a_graph_is_loaded_when_it_is_first_run(components):
     assert components.resident == ("vae_decoder",)
     decode(components)
 
-    assert components.clock.calls == {"load": 1, "vae_decoder": 2}
-    assert all(value > 0 for value in components.clock.ms.values())
+    assert components.trace.calls == {"load": 1, "vae_decoder": 2}
+    assert all(value > 0 for value in components.trace.ms.values())
 
 
 def test_a_released_graph_is_loaded_again(components):
@@ -32,7 +32,7 @@ def test_a_released_graph_is_loaded_again(components):
     assert components.resident == ()
 
     assert (decode(components)["image"] == before).all()
-    assert components.clock.calls["load"] == 2
+    assert components.trace.calls["load"] == 2
 
 
 def test_all_are_released_at_once(components):

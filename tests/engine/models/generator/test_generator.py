@@ -66,7 +66,7 @@ def test_the_denoiser_runs_once_per_batch_and_step(open_toy):
     with open_toy() as generator:
         generator.images("red", range(5), SynthesisOptions(steps=2, batch=2))
 
-        calls = generator.clock.calls
+        calls = generator.trace.calls
     assert calls["unet"] == 3 * 2
     assert calls["text_encoder"] == 1
     assert calls["vae_decoder"] == 5
@@ -75,11 +75,11 @@ def test_the_denoiser_runs_once_per_batch_and_step(open_toy):
 def test_states_serve_in_place_of_a_prompt(open_toy):
     with open_toy() as generator:
         states = generator.text_states(["red circle"])
-        calls = generator.clock.calls["text_encoder"]
+        calls = generator.trace.calls["text_encoder"]
         images = generator.images(states, [1])
 
         assert (images[0] == generator.images("red circle", [1])[0]).all()
-        assert generator.clock.calls["text_encoder"] == calls + 1
+        assert generator.trace.calls["text_encoder"] == calls + 1
         with pytest.raises(UsageError, match="2 prompts"):
             generator.images(generator.text_states(["red", "blue"]), [1])
 
@@ -92,7 +92,7 @@ def test_no_guidance_is_one_evaluation(open_toy, guidance):
         plain = generator.images("red", [1])
 
         assert (guided[0] == plain[0]).all()
-        assert generator.clock.calls["text_encoder"] == 2
+        assert generator.trace.calls["text_encoder"] == 2
 
 
 def test_guidance_by_hand(open_toy, toy):
@@ -118,7 +118,7 @@ def test_the_negative_prompt_is_encoded_once(open_toy):
         for seed in range(3):
             generator.images(states, [seed], SynthesisOptions(guidance=2.0))
 
-        assert generator.clock.calls["text_encoder"] == 2
+        assert generator.trace.calls["text_encoder"] == 2
 
 
 def test_zeros_in_place_of_an_empty_negative_prompt(open_toy, toy):
@@ -126,7 +126,7 @@ def test_zeros_in_place_of_an_empty_negative_prompt(open_toy, toy):
     zeros = {**toy.one_step, "force_zeros_for_empty_prompt": True}
     with open_toy(name="plain") as plain, open_toy(name="zeros", scheduler=zeros) as forced:
         assert (plain.images("red", [1], options)[0] != forced.images("red", [1], options)[0]).any()
-        assert forced.clock.calls["text_encoder"] == 1
+        assert forced.trace.calls["text_encoder"] == 1
 
 
 def test_further_inputs_of_the_denoiser(open_toy, toy):
@@ -169,7 +169,7 @@ def test_redrawing_by_hand(open_toy, toy):
     with open_toy() as generator:
         options = SynthesisOptions(steps=4, strength=0.5, init_image=init)
         (image,) = generator.images("red", [2], options)
-        assert generator.clock.calls["unet"] == 2
+        assert generator.trace.calls["unet"] == 2
 
         encoded = generator.components.run(
             "vae_encoder", {"image": (init / 127.5 - 1).transpose(2, 0, 1)[None].astype("f4")}

@@ -8,12 +8,12 @@ the similarity itself, which is one minus the distance and ranks alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from lineup.resynthesis.options import Aggregate, Distance
 from lineup.types import AnyArray, Float32Array, RgbImage
 
 Float64Array = npt.NDArray[np.float64]
@@ -23,39 +23,6 @@ SSIM_SIGMA_PX = 1.5
 SSIM_K1 = 0.01
 SSIM_K2 = 0.03
 SSIM_RANGE = 255.0
-
-
-class Distance(str, Enum):
-    """What two images are compared by."""
-
-    EUCLIDEAN = "euclidean"
-    MANHATTAN = "manhattan"
-    COSINE = "cosine"
-    CORRELATION = "correlation"
-    SSIM = "ssim"
-    """Structural similarity of the pixels; no features are needed."""
-
-    HYBRID = "hybrid"
-    """Mean of the cosine and of the structural similarity."""
-
-    @property
-    def needs_features(self) -> bool:
-        """Whether image features are compared."""
-        return self is not Distance.SSIM
-
-    @property
-    def needs_pixels(self) -> bool:
-        """Whether pixels are compared."""
-        return self in (Distance.SSIM, Distance.HYBRID)
-
-
-class Aggregate(str, Enum):
-    """How the closenesses to several resyntheses become one score."""
-
-    MAX = "max"
-    MEAN = "mean"
-    KNN = "knn"
-    """Mean of the k highest."""
 
 
 def feature_closeness(
@@ -125,22 +92,18 @@ def ssim(first: RgbImage, second: RgbImage) -> float:
     return float(np.mean(likeness / scale))
 
 
-def aggregated(closeness: AnyArray, aggregate: Aggregate, neighbours: int) -> float:
+def aggregated(closeness: AnyArray, aggregate: Aggregate) -> float:
     """Return one score from the closenesses to several images.
 
     Args:
         closeness: Shape (N,), N at least 1.
         aggregate: The rule.
-        neighbours: How many of the highest count under `Aggregate.KNN`; at least 1.
     """
-    if aggregate is Aggregate.MEAN:
-        return float(np.mean(closeness))
-    count = 1 if aggregate is Aggregate.MAX else min(neighbours, len(closeness))
-    return float(np.sort(closeness)[-count:].mean())
+    return float(np.mean(closeness) if aggregate is Aggregate.MEAN else np.max(closeness))
 
 
 def softmax(scores: Sequence[float]) -> list[float]:
-    """Return probabilities that sum to 1; of negated distances, paper A's reported scores."""
+    """Return probabilities that sum to 1; of negated distances, what arXiv 2510.24278 reports."""
     values = np.asarray(scores, np.float64)
     weights = np.exp(values - values.max())
     return [float(weight) for weight in weights / weights.sum()]

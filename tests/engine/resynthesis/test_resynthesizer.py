@@ -2,15 +2,22 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.evidence.cache import ResultCache
-from lineup.evidence.distances import Aggregate, Distance
-from lineup.evidence.provided import ProvidedImage
-from lineup.evidence.resynthesis import (
+from lineup.query import Query
+from lineup.results import Resynthesis
+from lineup.resynthesis.cache import ResultCache
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.options import (
+    Aggregate,
+    Distance,
+    Mode,
+    ResynthesisOptions,
+    options_from_mode,
+)
+from lineup.resynthesis.resynthesizer import (
     RESYNTHESIS,
     RESYNTHESIS_FINGERPRINT,
     Resynthesizer,
 )
-from lineup.evidence.resynthesis_options import Mode, ResynthesisOptions, options_from_mode
 
 OPTIONS = ResynthesisOptions(gamma=3, seed=7)
 
@@ -34,15 +41,16 @@ def fingerprinter():
 
 @pytest.fixture
 def make(toy_generators, toy_captioner, toy_encoder, fingerprinter):
-    def build(**changes):
-        models = {
-            "captioner": toy_captioner,
-            "encoder": toy_encoder,
-            "fingerprinter": fingerprinter,
-        }
-        return Resynthesizer(toy_generators, **{**models, **changes})
+    def build(cache=None, captioner=toy_captioner):
+        models = ModelSource.kept(toy_generators, captioner, toy_encoder)
+        return Resynthesizer(models, fingerprinter=fingerprinter, cache=cache)
 
     return build
+
+
+def resynthesised(resynthesizer, pixels, options, fingerprint=None, stored=None, **wanted):
+    query = Query(pixels, fingerprint=fingerprint, stored=stored or {})
+    return resynthesizer.resyntheses([query], options, **wanted)[0]
 
 
 def by_name(resynthesis):
@@ -50,7 +58,7 @@ def by_name(resynthesis):
 
 
 def test_the_generator_that_made_a_query_comes_closest(make, toy_generators, red_pixels):
-    resynthesis = make().resynthesis(red_pixels, OPTIONS)
+    resynthesis = resynthesised(make(), red_pixels, OPTIONS)
 
     assert resynthesis.caption == "a plain colour"
     for evidence in resynthesis.evidence:
@@ -66,64 +74,63 @@ def test_the_generator_that_made_a_query_comes_closest(make, toy_generators, red
     [
         (Aggregate.MAX, max),
         (Aggregate.MEAN, np.mean),
-        (Aggregate.KNN, lambda values: np.mean(sorted(values)[-2:])),
     ],
 )
 def test_scores_sum_up_the_samples(make, red_pixels, aggregate, rule):
-    options = ResynthesisOptions(gamma=4, aggregate=aggregate, neighbours=2)
+    options = ResynthesisOptions(gamma=4, aggregate=aggregate)
 
-    evidence = by_name(make().resynthesis(red_pixels, options))
+    evidence = by_name(resynthesised(make(), red_pixels, options))
 
     clip, fingerprint = evidence[RESYNTHESIS], evidence[RESYNTHESIS_FINGERPRINT]
     assert clip.scores["reds"] == pytest.approx(rule(clip.samples["reds"]))
     assert fingerprint.scores["reds"] == pytest.approx(np.mean(fingerprint.samples["reds"]))
 
 
-def test_the_best_picture_is_the_closest(make, red_pixels):
-    resynthesis = make().resynthesis(red_pixels, OPTIONS)
+def test_the_best_image_is_the_closest(make, red_pixels):
+    resynthesis = resynthesised(make(), red_pixels, OPTIONS)
 
     samples = by_name(resynthesis)[RESYNTHESIS].samples["blues"]
-    expected = resynthesis.pictures["blues"][int(np.argmax(samples))]
-    assert resynthesis.best_picture("blues") is expected
+    expected = resynthesis.images["blues"][int(np.argmax(samples))]
+    assert resynthesis.best_image("blues") is expected
 
 
 def test_caption_text_and_features_are_computed_once(
     make, toy_generators, toy_captioner, toy_encoder, fingerprinter, red_pixels
 ):
-    cost = make().resynthesis(red_pixels, OPTIONS).cost
+    trace = resynthesised(make(), red_pixels, OPTIONS).trace
 
     assert toy_captioner.calls == 1
     assert toy_encoder.calls == [(7, 2)]  # the query and two times three pictures
     assert fingerprinter.calls == [7]
-    assert [one.clock.calls["text_encoder"] for one in toy_generators.values()] == [1, 0]
-    assert {one.stage: (one.calls, one.items) for one in cost.stages} == {
+    assert [one.trace.stage("text_encoder").calls for one in toy_generators.values()] == [1, 0]
+    assert {name: (one.calls, one.items) for name, one in trace.stages.items()} == {
         "caption": (1, 1),
         "text encoder": (1, 1),
         "generate": (2, 6),
         "encoder": (1, 7),
         "fingerprint": (1, 7),
     }
-    assert {one.graph: one.runs for one in cost.graphs} == {
+    assert {name: one.calls for name, one in trace.graphs.items()} == {
         "text_encoder": 1,
         "unet": 2,
         "vae_decoder": 2,
     }
-    assert cost.seconds >= sum(one.seconds for one in cost.stages)
+    assert trace.seconds >= sum(one.seconds for one in trace.stages.values())
 
 
 def test_other_text_encoders_are_run_themselves(make, toy_generators, red_pixels):
     toy_generators["blues"].text_digest = "another"
 
-    cost = make().resynthesis(red_pixels, OPTIONS).cost
+    trace = resynthesised(make(), red_pixels, OPTIONS).trace
 
-    assert cost.stage("text encoder").calls == 2
+    assert trace.stage("text encoder").calls == 2
 
 
 def test_a_known_fingerprint_is_not_computed_again(make, fingerprinter, red_pixels):
     known = ToyFingerprinter().fingerprints([red_pixels])[0]
 
-    evidence = by_name(make().resynthesis(red_pixels, OPTIONS, query_fingerprint=known))
-    unknown = by_name(make().resynthesis(red_pixels, OPTIONS))
+    evidence = by_name(resynthesised(make(), red_pixels, OPTIONS, fingerprint=known))
+    unknown = by_name(resynthesised(make(), red_pixels, OPTIONS))
 
     assert fingerprinter.calls == [6, 7]
     name = RESYNTHESIS_FINGERPRINT
@@ -133,19 +140,19 @@ def test_a_known_fingerprint_is_not_computed_again(make, fingerprinter, red_pixe
 def test_a_second_time_everything_comes_from_the_cache(
     make, toy_generators, toy_encoder, tmp_path, red_pixels
 ):
-    first = make(cache=ResultCache(tmp_path)).resynthesis(red_pixels, OPTIONS)
+    first = resynthesised(make(cache=ResultCache(tmp_path)), red_pixels, OPTIONS)
     drawn = sum(len(one.seeds) for one in toy_generators.values())
 
-    again = make(cache=ResultCache(tmp_path)).resynthesis(red_pixels, OPTIONS)
+    again = resynthesised(make(cache=ResultCache(tmp_path)), red_pixels, OPTIONS)
 
     assert sum(len(one.seeds) for one in toy_generators.values()) == drawn
     assert toy_encoder.calls[-1] == (1, 2)  # the query alone
-    assert again.cost.stage("generate").cached == 6
-    assert again.cost.stage("text encoder").calls == 0
+    assert again.trace.stage("generate").cached == 6
+    assert again.trace.stage("text encoder").calls == 0
     assert by_name(again)[RESYNTHESIS].scores == by_name(first)[RESYNTHESIS].scores
     assert all(
         np.array_equal(one, other)
-        for one, other in zip(again.pictures["reds"], first.pictures["reds"], strict=True)
+        for one, other in zip(again.images["reds"], first.images["reds"], strict=True)
     )
 
 
@@ -153,9 +160,9 @@ def test_more_resyntheses_are_added_to_those_in_the_cache(
     make, toy_generators, tmp_path, red_pixels
 ):
     cache = ResultCache(tmp_path)
-    make(cache=cache).resynthesis(red_pixels, ResynthesisOptions(gamma=2))
+    resynthesised(make(cache=cache), red_pixels, ResynthesisOptions(gamma=2))
 
-    make(cache=cache).resynthesis(red_pixels, ResynthesisOptions(gamma=4))
+    resynthesised(make(cache=cache), red_pixels, ResynthesisOptions(gamma=4))
 
     assert toy_generators["reds"].seeds == [0, 1, 2, 3]
 
@@ -165,9 +172,9 @@ def test_more_resyntheses_are_added_to_those_in_the_cache(
 )
 def test_the_cache_tells_questions_apart(make, toy_encoder, tmp_path, red_pixels, change):
     cache = ResultCache(tmp_path)
-    make(cache=cache).resynthesis(red_pixels, ResynthesisOptions(gamma=2))
+    resynthesised(make(cache=cache), red_pixels, ResynthesisOptions(gamma=2))
 
-    make(cache=cache).resynthesis(red_pixels, ResynthesisOptions(gamma=2, **change))
+    resynthesised(make(cache=cache), red_pixels, ResynthesisOptions(gamma=2, **change))
 
     assert toy_encoder.calls[-1][0] == 5
 
@@ -175,21 +182,21 @@ def test_the_cache_tells_questions_apart(make, toy_encoder, tmp_path, red_pixels
 def test_a_known_prompt_needs_no_captioner(make, red_pixels):
     options = ResynthesisOptions(gamma=1, prompt="a red square")
 
-    resynthesis = make(captioner=None).resynthesis(red_pixels, options)
+    resynthesis = resynthesised(make(captioner=None), red_pixels, options)
 
     assert resynthesis.caption == "a red square"
-    assert resynthesis.cost.stage("caption").calls == 0
+    assert resynthesis.trace.stage("caption").calls == 0
 
 
 def test_without_captioner_and_prompt_the_user_is_told(make, red_pixels):
     with pytest.raises(UsageError, match="prompt") as raised:
-        make(captioner=None).resynthesis(red_pixels, OPTIONS)
+        resynthesised(make(captioner=None), red_pixels, OPTIONS)
 
     assert "--prompt" in raised.value.hint
 
 
 def test_signals_that_are_not_wanted_cost_nothing(make, toy_encoder, red_pixels):
-    resynthesis = make().resynthesis(red_pixels, OPTIONS, signals=[RESYNTHESIS_FINGERPRINT])
+    resynthesis = resynthesised(make(), red_pixels, OPTIONS, signals=[RESYNTHESIS_FINGERPRINT])
 
     assert toy_encoder.calls == []
     assert [one.name for one in resynthesis.evidence] == [RESYNTHESIS_FINGERPRINT]
@@ -198,7 +205,7 @@ def test_signals_that_are_not_wanted_cost_nothing(make, toy_encoder, red_pixels)
 
 @pytest.mark.parametrize("distance", list(Distance))
 def test_every_distance_gives_scores(make, toy_encoder, red_pixels, distance):
-    resynthesis = make().resynthesis(red_pixels, ResynthesisOptions(gamma=2, distance=distance))
+    resynthesis = resynthesised(make(), red_pixels, ResynthesisOptions(gamma=2, distance=distance))
 
     scores = by_name(resynthesis)[RESYNTHESIS].scores
     assert np.isfinite(list(scores.values())).all()
@@ -207,8 +214,7 @@ def test_every_distance_gives_scores(make, toy_encoder, red_pixels, distance):
 
 def test_hybrid_is_the_mean_of_cosine_and_structural_similarity(make, red_pixels):
     values = {
-        distance: make()
-        .resynthesis(red_pixels, ResynthesisOptions(gamma=1, distance=distance))
+        distance: resynthesised(make(), red_pixels, ResynthesisOptions(gamma=1, distance=distance))
         .evidence[0]
         .scores["reds"]
         for distance in (Distance.COSINE, Distance.SSIM, Distance.HYBRID)
@@ -222,35 +228,35 @@ def test_hybrid_is_the_mean_of_cosine_and_structural_similarity(make, red_pixels
 def test_the_papers_compare_final_embeddings_without_fingerprints(
     make, toy_generators, toy_encoder, red_pixels
 ):
-    options = options_from_mode(Mode.PAPER_A, ResynthesisOptions(), {})
+    options = options_from_mode(Mode.RESYNTHESIS, ResynthesisOptions(), {})
 
-    resynthesis = make().resynthesis(red_pixels, options)
+    resynthesis = resynthesised(make(), red_pixels, options)
 
     assert toy_generators["reds"].seeds == [0]
     assert toy_encoder.calls == [(3, "final")]
     assert [one.name for one in resynthesis.evidence] == [RESYNTHESIS]
 
 
-def test_provided_resyntheses_join_with_a_candidate_of_their_own(make, red_pixels):
-    provided = {"bought": [ProvidedImage("a" * 64, red_pixels)]}
+def test_stored_resyntheses_join_with_a_candidate_of_their_own(make, red_pixels):
+    stored = {"bought": [Resynthesis("bought", red_pixels, {"sha256": "a" * 64})]}
 
-    resynthesis = make().resynthesis(red_pixels, OPTIONS, provided=provided)
+    resynthesis = resynthesised(make(), red_pixels, OPTIONS, stored=stored)
 
     assert by_name(resynthesis)[RESYNTHESIS].scores["bought"] == pytest.approx(1)
-    assert set(resynthesis.pictures) == {"reds", "blues", "bought"}
+    assert set(resynthesis.images) == {"reds", "blues", "bought"}
 
 
-def test_provided_resyntheses_alone_need_no_caption(toy_encoder, red_pixels):
-    provided = {"bought": [ProvidedImage("a" * 64, red_pixels)]}
+def test_stored_resyntheses_alone_need_no_caption(toy_encoder, red_pixels):
+    stored = {"bought": [Resynthesis("bought", red_pixels, {"sha256": "a" * 64})]}
 
-    resynthesis = Resynthesizer({}, encoder=toy_encoder).resynthesis(
-        red_pixels, OPTIONS, provided=provided
+    resynthesis = resynthesised(
+        Resynthesizer(ModelSource.kept({}, encoder=toy_encoder)), red_pixels, OPTIONS, stored=stored
     )
 
     assert resynthesis.caption is None
-    assert list(resynthesis.pictures) == ["bought"]
+    assert list(resynthesis.images) == ["bought"]
 
 
 def test_a_lineup_without_generators_says_so(toy_encoder, red_pixels):
     with pytest.raises(UsageError, match="resynthesis"):
-        Resynthesizer({}, encoder=toy_encoder).resynthesis(red_pixels, OPTIONS)
+        resynthesised(Resynthesizer(ModelSource.kept({}, encoder=toy_encoder)), red_pixels, OPTIONS)

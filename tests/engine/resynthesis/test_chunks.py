@@ -2,18 +2,19 @@
 
 import time
 from contextlib import contextmanager
+from functools import partial
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.evidence.cache import ResultCache
-from lineup.evidence.provided import ProvidedImage
-from lineup.evidence.resynthesis import Resynthesizer
-from lineup.evidence.resynthesis_batch import RedrawQuery
-from lineup.evidence.resynthesis_options import ResynthesisOptions
-from lineup.evidence.resynthesis_sources import no_captioner
+from lineup.query import Query
+from lineup.results import Resynthesis
+from lineup.resynthesis.cache import ResultCache
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.options import ResynthesisOptions
+from lineup.resynthesis.resynthesizer import Resynthesizer
 
 OPTIONS = ResynthesisOptions(gamma=2)
 
@@ -26,31 +27,23 @@ class ToyFingerprinter:
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-class LoggedSource:
-    """Hands out the toy models and logs when each is taken and given back."""
+class Logged:
+    """A source of toy models, and a log of when each is taken and given back."""
 
     def __init__(self, generators, captioner, encoder):
-        self.names = tuple(generators)
-        self.encoder_traits = encoder
         self.log = []
-        self._models = {"captioner": captioner, "encoder": encoder, **generators}
+        self.models = ModelSource(
+            {name: partial(self._taken, name, one) for name, one in generators.items()},
+            partial(self._taken, "captioner", captioner),
+            partial(self._taken, "encoder", encoder),
+            encoder,
+        )
 
     @contextmanager
-    def _taken(self, name):
+    def _taken(self, name, model):
         self.log.append(f"+{name}")
-        yield self._models[name]
+        yield model
         self.log.append(f"-{name}")
-
-    def captioner(self):
-        if self._models["captioner"] is None:
-            raise no_captioner()
-        return self._taken("captioner")
-
-    def encoder(self):
-        return self._taken("encoder")
-
-    def generator(self, candidate):
-        return self._taken(candidate)
 
 
 @pytest.fixture
@@ -63,28 +56,31 @@ def source(toy_generators, toy_captioner, toy_encoder):
                 for one, image in zip(found, images, strict=True)
             ]
 
-    return LoggedSource(toy_generators, NumberedCaptions(), toy_encoder)
+    return Logged(toy_generators, NumberedCaptions(), toy_encoder)
 
 
 @pytest.fixture
 def queries():
     rng = np.random.default_rng(5)
-    return [RedrawQuery(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(5)]
+    return [Query(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(5)]
 
 
 def resynthesizer(source, cache=None):
-    return Resynthesizer(source, fingerprinter=ToyFingerprinter(), cache=cache)
+    return Resynthesizer(source.models, fingerprinter=ToyFingerprinter(), cache=cache)
 
 
 def essence(resynthesis):
     """Everything but times."""
     return (
         resynthesis.caption,
-        {name: [one.tobytes() for one in images] for name, images in resynthesis.pictures.items()},
+        {name: [one.tobytes() for one in images] for name, images in resynthesis.images.items()},
         resynthesis.best,
         [(one.name, one.scores, one.samples) for one in resynthesis.evidence],
-        {one.stage: (one.calls, one.items, one.cached) for one in resynthesis.cost.stages},
-        resynthesis.cost.graph_runs,
+        {
+            name: (one.calls, one.items, one.cached)
+            for name, one in resynthesis.trace.stages.items()
+        },
+        {name: one.calls for name, one in resynthesis.trace.graphs.items()},
     )
 
 
@@ -158,21 +154,21 @@ def test_equal_captions_are_drawn_once(source, queries, toy_generators):
     first, second = resynthesizer(source).resyntheses(twins, OPTIONS)
 
     assert toy_generators["reds"].seeds == [0, 1]
-    assert second.cost.stage("generate").cached == 4
+    assert second.trace.stage("generate").cached == 4
     assert essence(first)[:4] == essence(second)[:4]
 
 
 def test_only_the_candidates_asked_for_redraw(source, queries, toy_generators, red_pixels):
-    provided = {"bought": [ProvidedImage("a" * 64, red_pixels)]}
+    stored = {"bought": [Resynthesis("bought", red_pixels, {"sha256": "a" * 64})]}
     some = [
-        RedrawQuery(queries[0].pixels, candidates=("blues",)),
-        RedrawQuery(queries[1].pixels),
-        RedrawQuery(queries[2].pixels, candidates=("bought",), provided=provided),
+        Query(queries[0].pixels, candidates=("blues",)),
+        Query(queries[1].pixels),
+        Query(queries[2].pixels, candidates=("bought",), stored=stored),
     ]
 
     made = resynthesizer(source).resyntheses(some, OPTIONS)
 
-    assert [list(one.pictures) for one in made] == [["blues"], ["reds", "blues"], ["bought"]]
+    assert [list(one.images) for one in made] == [["blues"], ["reds", "blues"], ["bought"]]
     assert made[2].caption is None
     assert len(toy_generators["reds"].seeds) == 2
 
@@ -191,12 +187,12 @@ def test_the_time_of_others_is_not_counted(source, queries):
     wall_s = time.perf_counter() - start
 
     for one in made:
-        assert one.cost.seconds >= sum(stage.seconds for stage in one.cost.stages)
-    assert sum(one.cost.seconds for one in made) <= wall_s
+        assert one.trace.seconds >= sum(stage.seconds for stage in one.trace.stages.values())
+    assert sum(one.trace.seconds for one in made) <= wall_s
 
 
 def test_a_query_with_nothing_to_compare_is_refused(source, queries):
     with pytest.raises(UsageError, match="resynthesis"):
         resynthesizer(source).resyntheses(
-            [queries[0], RedrawQuery(queries[1].pixels, candidates=())], OPTIONS
+            [queries[0], Query(queries[1].pixels, candidates=())], OPTIONS
         )

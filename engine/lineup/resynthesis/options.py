@@ -10,7 +10,6 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from lineup.errors import UsageError
-from lineup.evidence.distances import Aggregate, Distance
 
 FINAL_LAYER: Literal["final"] = "final"
 """Names the projected embedding that ends an encoder."""
@@ -19,16 +18,47 @@ EncoderLayer = Annotated[int, Meta(ge=1)] | Literal["final"] | None
 """A block, counted from 1; `FINAL_LAYER`; or None for the encoder's default."""
 
 
+class Distance(str, Enum):
+    """What two images are compared by."""
+
+    EUCLIDEAN = "euclidean"
+    MANHATTAN = "manhattan"
+    COSINE = "cosine"
+    CORRELATION = "correlation"
+    SSIM = "ssim"
+    """Structural similarity of the pixels; no features are needed."""
+
+    HYBRID = "hybrid"
+    """Mean of the cosine and of the structural similarity."""
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether image features are compared."""
+        return self is not Distance.SSIM
+
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether pixels are compared."""
+        return self in (Distance.SSIM, Distance.HYBRID)
+
+
+class Aggregate(str, Enum):
+    """How the closenesses to several resyntheses become one score."""
+
+    MAX = "max"
+    MEAN = "mean"
+
+
 class Mode(str, Enum):
     """Whose procedure is followed."""
 
     DEFAULT = "default"
     """Middle layer, nearest resynthesis, fingerprints, calibrated fusion."""
 
-    PAPER_A = "paper-a"
+    RESYNTHESIS = "resynthesis"
     """arXiv 2510.24278: one resynthesis, final embedding, nearest candidate, softmax(-distance)."""
 
-    PAPER_B = "paper-b"
+    REGENERATION = "regeneration"
     """arXiv 2403.01489: gamma resyntheses, mean cosine of final embeddings ("CosCLIP")."""
 
 
@@ -42,7 +72,6 @@ class ResynthesisOptions:
         encoder_layer: Layer whose features are compared.
         distance: What images are compared by.
         aggregate: How the resyntheses of a candidate become one score.
-        neighbours: How many count under `Aggregate.KNN`, at least 1.
         prompt: The query's true prompt where it is known; no captioner runs.
         mode: Whose procedure is followed; use `options_from_mode`, which sets the rest.
 
@@ -55,12 +84,11 @@ class ResynthesisOptions:
     encoder_layer: EncoderLayer = None
     distance: Distance = Distance.COSINE
     aggregate: Aggregate = Aggregate.MAX
-    neighbours: Annotated[int, Meta(ge=1)] = 5
     prompt: str | None = None
     mode: Mode = Mode.DEFAULT
 
     def __post_init__(self) -> None:
-        for name, least in (("gamma", 1), ("seed", 0), ("neighbours", 1)):
+        for name, least in (("gamma", 1), ("seed", 0)):
             value = getattr(self, name)
             if value < least:
                 raise UsageError(f"{name} is {value}, expected at least {least}.")
@@ -88,7 +116,7 @@ class _Procedure:
 _PROCEDURES = {
     # Which of the four distances the headline used is not published; on unit vectors the first
     # two candidates for it, euclidean and cosine, rank alike.
-    Mode.PAPER_A: _Procedure(
+    Mode.RESYNTHESIS: _Procedure(
         fixed={"gamma": 1, "encoder_layer": FINAL_LAYER, "aggregate": Aggregate.MAX},
         preset={"distance": Distance.EUCLIDEAN},
         distances=(
@@ -98,7 +126,7 @@ _PROCEDURES = {
             Distance.CORRELATION,
         ),
     ),
-    Mode.PAPER_B: _Procedure(
+    Mode.REGENERATION: _Procedure(
         fixed={"encoder_layer": FINAL_LAYER, "aggregate": Aggregate.MEAN},
         preset={"distance": Distance.COSINE},
         distances=(Distance.COSINE, Distance.SSIM, Distance.HYBRID),

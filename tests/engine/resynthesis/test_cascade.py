@@ -2,14 +2,14 @@
 
 import pytest
 
-from lineup.attribution.cascade import (
+from lineup.errors import UsageError
+from lineup.resynthesis.cascade import (
     CascadeOptions,
     Step,
     margin_from_posterior,
     step_from_posterior,
     step_within_budget,
 )
-from lineup.errors import UsageError
 
 NAMES = ("ash", "birch", "cedar")
 

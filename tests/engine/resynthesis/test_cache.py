@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.evidence.cache import ResultCache, open_cache
+from lineup.resynthesis.cache import ResultCache, open_cache
 
 MIB = 2**20
 

@@ -1,10 +1,11 @@
 import pytest
 
 from lineup.errors import BundleNotFoundError
-from lineup.evidence.resynthesis_options import ResynthesisOptions
-from lineup.lineups import opening
+from lineup.lineups import models as models_module
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
+from lineup.query import Query
+from lineup.resynthesis.options import ResynthesisOptions
 
 SPEC = LineupSpec(
     "toy",
@@ -36,14 +37,14 @@ def opened(monkeypatch, toy_captioner, toy_encoder, make_toy_generator):
             raise BundleNotFoundError("absent")
         return make_toy_generator(str(bundle), (9, 9, 9), vae_family=f"vae of {bundle}")
 
-    monkeypatch.setattr(opening, "open_captioner", opener(lambda _: toy_captioner))
-    monkeypatch.setattr(opening, "open_encoder", opener(lambda _: toy_encoder))
-    monkeypatch.setattr(opening, "open_generator", opener(generator))
+    monkeypatch.setattr(models_module, "open_captioner", opener(lambda _: toy_captioner))
+    monkeypatch.setattr(models_module, "open_encoder", opener(lambda _: toy_encoder))
+    monkeypatch.setattr(models_module, "open_generator", opener(generator))
     return models
 
 
 def open_models(spec, folder, **options):
-    return opening.open_resynthesis_models(
+    return models_module.open_resynthesis_models(
         Lineup(spec, folder), None, device="cpu", threads=1, **options
     )
 
@@ -75,9 +76,9 @@ def test_a_cache_is_used_unless_told_otherwise(opened, tmp_path, lineup_home, re
     options = ResynthesisOptions(gamma=1)
 
     with open_models(SPEC, tmp_path, cache=False) as models:
-        models.resynthesizer.resynthesis(red_pixels, options)
+        models.resynthesizer.resyntheses([Query(red_pixels)], options)
     assert not (lineup_home / "cache").exists()
 
     with open_models(SPEC, tmp_path) as models:
-        models.resynthesizer.resynthesis(red_pixels, options)
+        models.resynthesizer.resyntheses([Query(red_pixels)], options)
     assert list((lineup_home / "cache").rglob("*.png"))

@@ -1,23 +1,20 @@
-"""Cheap evidence first: which candidates still have to redraw an image, if any.
+"""Cheap evidence first: which candidates still have to resynthesise an image, if any.
 
 Fingerprints come first, in milliseconds. An image that they decide is done; of the others, only
-candidates that are still plausible redraw it. What was left out, and why, is told in the verdict.
+candidates that are still plausible resynthesise it. What was left out, and why, is told in the
+verdict.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from lineup.errors import UsageError
-from lineup.lineups.store import Lineup
 from lineup.results import REAL, UNKNOWN
-from lineup.trace import ResynthesisCost
-
-if TYPE_CHECKING:
-    from lineup.planning.expected import ExpectedTimes
+from lineup.resynthesis.expected import ExpectedTimes, PlannedTimes
+from lineup.trace import Trace
 
 DEFAULT_STOP_MARGIN = 0.9
 """Probability by which the first answer is ahead of the second when an image is decided."""
@@ -32,8 +29,9 @@ class CascadeOptions:
 
     Attributes:
         stop_margin: An image is decided when its first answer (a candidate, or none of them) is
-            ahead of the second by this, above 0 and at most 1; None lets every candidate redraw.
-        floor: A candidate whose posterior is lower does not redraw, 0..1.
+            ahead of the second by this, above 0 and at most 1; None lets every candidate
+            resynthesise.
+        floor: A candidate whose posterior is lower does not resynthesise, 0..1.
         latency_budget_s: Seconds per image, loading of models left out: evidence that is expected
             to exceed it is not computed; None is no limit.
 
@@ -60,7 +58,7 @@ class Step:
     """What comes after the fingerprint.
 
     Attributes:
-        candidates: Who redraws the image; nobody when it is decided.
+        candidates: Who resynthesises the image; nobody when it is decided.
         notes: What is left out, and why.
     """
 
@@ -71,8 +69,8 @@ class Step:
 def margin_from_posterior(posterior: Mapping[str, float]) -> float:
     """Return by how much the most probable answer is ahead of the second, 0..1.
 
-    An answer is a candidate or "none of them" (unknown and real together): pictures that candidates
-    draw cannot tell those two apart, so a tie between them is no reason to draw any.
+    An answer is a candidate or "none of them" (unknown and real together): resyntheses
+    cannot tell those two apart, so a tie between them is no reason to make any.
     """
     none_of_them = posterior[UNKNOWN] + posterior[REAL]
     others = [value for name, value in posterior.items() if name not in (UNKNOWN, REAL)]
@@ -82,20 +80,20 @@ def margin_from_posterior(posterior: Mapping[str, float]) -> float:
 
 def step_from_posterior(
     posterior: Mapping[str, float],
-    redrawing: Sequence[str],
+    able: Sequence[str],
     options: CascadeOptions,
     families: Mapping[str, str] | None = None,
 ) -> Step:
-    """Return who redraws an image after its fingerprint.
+    """Return who resynthesises an image after its fingerprint.
 
     Args:
         posterior: By the fingerprint, over candidates, unknown and real.
-        redrawing: The candidates that can redraw.
+        able: The candidates that can resynthesise.
         options: When evidence is left out.
         families: VAE family per candidate, for those that have one.
     """
     if options.stop_margin is None:
-        return Step(tuple(redrawing))
+        return Step(tuple(able))
     margin = margin_from_posterior(posterior)
     if margin >= options.stop_margin:
         return Step(
@@ -105,19 +103,19 @@ def step_from_posterior(
                 f"(stops from {options.stop_margin:g} on)",
             ),
         )
-    ranked = sorted(redrawing, key=lambda name: -posterior[name])
+    ranked = sorted(able, key=lambda name: -posterior[name])
     plausible = [name for name in ranked if posterior[name] >= options.floor]
     if not plausible:
-        note = f"resynthesis skipped: no candidate that can redraw reaches {options.floor:g}"
+        note = f"resynthesis skipped: no candidate that can resynthesise reaches {options.floor:g}"
         return Step((), (note,))
     chosen = set(_with_company(plausible, ranked, families or {}))
-    dropped = [name for name in redrawing if name not in chosen]
+    dropped = [name for name in able if name not in chosen]
     notes = (
-        (f"not redrawn by {', '.join(dropped)}: below {options.floor:g} by the fingerprint",)
+        (f"not resynthesised by {', '.join(dropped)}: below {options.floor:g} by the fingerprint",)
         if dropped
         else ()
     )
-    return Step(tuple(name for name in redrawing if name in chosen), notes)
+    return Step(tuple(name for name in able if name in chosen), notes)
 
 
 def _with_company(
@@ -161,15 +159,18 @@ class Cascade:
     """Decides image by image, and follows what resynthesis takes.
 
     Args:
-        lineup: Its bundles say what their models take.
-        names: The candidates that redraw here; pictures of others are at hand and cost no drawing.
+        names: The candidates that resynthesise here; stored resyntheses of others cost nothing.
         families: VAE family per candidate, for those that have one.
+        planned: Returns what models are said to take; asked when there is a latency budget.
     """
 
     def __init__(
-        self, lineup: Lineup, names: Sequence[str], families: Mapping[str, str] | None = None
+        self,
+        names: Sequence[str],
+        families: Mapping[str, str] | None = None,
+        planned: Callable[[], PlannedTimes | None] = lambda: None,
     ) -> None:
-        self._lineup = lineup
+        self._planned = planned
         self._names = tuple(names)
         self._families = dict(families or {})
         self._expected: ExpectedTimes | None = None
@@ -177,22 +178,22 @@ class Cascade:
     def step(
         self,
         posterior: Mapping[str, float],
-        redrawing: Sequence[str],
+        able: Sequence[str],
         options: CascadeOptions,
         *,
         spent_ms: float,
         gamma: int,
     ) -> Step:
-        """Return who redraws an image after its fingerprint.
+        """Return who resynthesises an image after its fingerprint.
 
         Args:
             posterior: By the fingerprint, over candidates, unknown and real.
-            redrawing: The candidates that have pictures to compare with, drawn here or elsewhere.
+            able: The candidates that have resyntheses, made here or stored.
             options: When evidence is left out.
             spent_ms: What the image took so far.
-            gamma: Pictures per candidate.
+            gamma: Resyntheses per candidate.
         """
-        step = step_from_posterior(posterior, redrawing, options, self._families)
+        step = step_from_posterior(posterior, able, options, self._families)
         if options.latency_budget_s is None:
             return step
         expected_ms = self._times().expected_ms(self._own(step.candidates), gamma)
@@ -201,7 +202,7 @@ class Cascade:
     def learn(
         self,
         options: CascadeOptions,
-        spent: ResynthesisCost,
+        spent: Trace,
         candidates: Sequence[str],
         gamma: int,
     ) -> None:
@@ -214,8 +215,5 @@ class Cascade:
 
     def _times(self) -> ExpectedTimes:
         if self._expected is None:
-            # Here, because it knows all kinds of models, and fingerprints alone need none.
-            from lineup.planning.expected import ExpectedTimes, planned_times  # noqa: PLC0415
-
-            self._expected = ExpectedTimes(planned_times(self._lineup))
+            self._expected = ExpectedTimes(self._planned())
         return self._expected

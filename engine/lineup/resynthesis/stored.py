@@ -1,6 +1,6 @@
 """Resyntheses made elsewhere for one query, for candidates that cannot be run here.
 
-A commercial generator is asked for pictures of a query's caption; they are stored under the hash
+A commercial generator is asked for images of a query's caption; they are stored under the hash
 of the query's file, and join that candidate's resyntheses when the query is attributed.
 
 Layout: `resyntheses/<sha256 of the query>/<candidate>/<sha256 of the image>.<suffix>`, the files
@@ -9,38 +9,21 @@ as they came: their compression is part of what is compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from lineup.errors import ImageError
 from lineup.files import sha256_from_bytes, write_atomic
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.paths import home_dir
-from lineup.types import RgbImage
+from lineup.results import Resynthesis
 
 FOLDER = "resyntheses"
 
 
 @dataclass(frozen=True, slots=True)
-class ProvidedImage:
-    """A resynthesis made elsewhere.
-
-    Attributes:
-        sha256: Hex digest of its file.
-        pixels: Shape (H, W, 3), uint8 RGB.
-    """
-
-    sha256: str
-    pixels: RgbImage
-
-
-NONE_PROVIDED: Mapping[str, Sequence[ProvidedImage]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True)
-class ProvidedReport:
+class StoredReport:
     """What became of images that were to be stored.
 
     Attributes:
@@ -54,7 +37,7 @@ class ProvidedReport:
     failed: tuple[tuple[Path, str], ...]
 
 
-class ProvidedStore:
+class StoredResyntheses:
     """The folder of resyntheses made elsewhere.
 
     Args:
@@ -64,7 +47,7 @@ class ProvidedStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, query_sha256: str, candidate: str, paths: Sequence[Path]) -> ProvidedReport:
+    def add(self, query_sha256: str, candidate: str, paths: Sequence[Path]) -> StoredReport:
         """Store images as a candidate's resyntheses of a query.
 
         Args:
@@ -88,13 +71,13 @@ class ProvidedStore:
                 continue
             write_atomic(target, data)
             added += 1
-        return ProvidedReport(added, present, tuple(failed))
+        return StoredReport(added, present, tuple(failed))
 
     def candidates(self) -> tuple[str, ...]:
         """Return whoever made resyntheses of any query, by name."""
         return tuple(sorted({path.name for path in self.folder.glob("*/*") if path.is_dir()}))
 
-    def images(self, query_sha256: str) -> dict[str, tuple[ProvidedImage, ...]]:
+    def of_query(self, query_sha256: str) -> dict[str, tuple[Resynthesis, ...]]:
         """Return the resyntheses of a query per candidate; empty when there are none.
 
         Raises:
@@ -104,16 +87,18 @@ class ProvidedStore:
         if not folder.is_dir():
             return {}
         return {
-            candidate.name: tuple(_image(path) for path in sorted(candidate.glob("[0-9a-f]*")))
+            candidate.name: tuple(
+                _resynthesis(candidate.name, path) for path in sorted(candidate.glob("[0-9a-f]*"))
+            )
             for candidate in sorted(folder.iterdir())
         }
 
 
-def open_provided() -> ProvidedStore:
+def open_stored() -> StoredResyntheses:
     """Return the store in the home folder."""
-    return ProvidedStore(home_dir() / FOLDER)
+    return StoredResyntheses(home_dir() / FOLDER)
 
 
-def _image(path: Path) -> ProvidedImage:
-    data = bytes_from_path(path)
-    return ProvidedImage(sha256=path.stem, pixels=image_from_bytes(data).pixels)
+def _resynthesis(candidate: str, path: Path) -> Resynthesis:
+    pixels = image_from_bytes(bytes_from_path(path)).pixels
+    return Resynthesis(candidate, pixels, parts={"sha256": path.stem})

@@ -2,8 +2,7 @@
 
 import pytest
 
-from lineup.errors import UsageError
-from lineup.lineups.loading import LoadingModels
+from lineup.resynthesis.models import ModelSource
 
 
 @pytest.fixture
@@ -24,17 +23,19 @@ def models(opened, make_toy_generator, toy_encoder):
     generators = {
         name: opener(lambda name=name: make_toy_generator(name, (1, 2, 3))) for name in ("a", "b")
     }
-    return LoadingModels(generators, encoder=opener(type(toy_encoder)), encoder_traits=toy_encoder)
+    return ModelSource.loading(
+        generators, encoder=opener(type(toy_encoder)), encoder_traits=toy_encoder
+    )
 
 
 def test_nothing_is_loaded_before_it_has_work(models, opened, toy_encoder):
-    assert models.names == ("a", "b")
+    assert list(models.generators) == ["a", "b"]
     assert models.encoder_traits is toy_encoder
     assert opened == []
 
 
 def test_each_block_loads_and_releases_its_model(models, opened):
-    for block in (models.generator("a"), models.generator("b"), models.encoder()):
+    for block in (models.generators["a"](), models.generators["b"](), models.encoder()):
         with block as model:
             assert not model.closed
         assert model.closed
@@ -42,12 +43,7 @@ def test_each_block_loads_and_releases_its_model(models, opened):
 
 
 def test_a_block_that_fails_releases_its_model_too(models, opened):
-    with pytest.raises(KeyError), models.generator("a"):
+    with pytest.raises(KeyError), models.generators["a"]():
         raise KeyError
 
     assert opened[0].closed
-
-
-def test_without_a_captioner_a_prompt_is_asked_for(models):
-    with pytest.raises(UsageError, match="prompt"), models.captioner():
-        pass

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lineup.evidence.distances import (
+from lineup.resynthesis.closeness import (
     Aggregate,
     Distance,
     aggregated,
@@ -108,15 +108,9 @@ def test_a_query_is_resized_to_the_picture():
     assert pixel_closeness(large, [small, large]) == pytest.approx([1, 1])
 
 
-@pytest.mark.parametrize(
-    ("aggregate", "expected"), [(Aggregate.MAX, 4), (Aggregate.MEAN, 2.5), (Aggregate.KNN, 3)]
-)
+@pytest.mark.parametrize(("aggregate", "expected"), [(Aggregate.MAX, 4), (Aggregate.MEAN, 2.5)])
 def test_several_closenesses_become_one_score(aggregate, expected):
-    assert aggregated(np.array([1.0, 4.0, 2.0, 3.0]), aggregate, 3) == expected
-
-
-def test_more_neighbours_than_pictures_are_all_of_them():
-    assert aggregated(np.array([1.0, 2.0]), Aggregate.KNN, 5) == 1.5
+    assert aggregated(np.array([1.0, 4.0, 2.0, 3.0]), aggregate) == expected
 
 
 def test_softmax_of_large_scores_is_finite():

@@ -1,1 +1,0 @@
-"""Attribution by all evidence of a lineup: fingerprints, resyntheses, calibrated fusion."""

@@ -1,0 +1,1 @@
+"""The evidence of resynthesis: what do the candidates make of the query's caption?"""

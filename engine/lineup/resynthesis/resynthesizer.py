@@ -1,0 +1,280 @@
+"""Resyntheses of queries, stage by stage: captions, each candidate's resyntheses, closeness.
+
+Each candidate makes gamma resyntheses of the caption. Two signals come of them:
+
+    resynthesis              closeness of the query's image features to theirs (arXiv 2510.24278 and
+                             2403.01489; middle layer and nearest one as in RefPrint, 2607.12052)
+    resynthesis-fingerprint  mean cosine of the query's fingerprint with theirs, which are a
+                             support made on the spot
+
+Every model is taken from its source once, for all queries of a chunk. The models are called for one
+query after the other, with the same inputs whatever the other queries are, so that a chunk gets the
+results, to the last bit, that each query would get alone. Scores leave here raw; a calibration
+turns them into log likelihood ratios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lineup.errors import UsageError
+from lineup.query import Query
+from lineup.results import (
+    REAL,
+    RESYNTHESIS,
+    RESYNTHESIS_EVIDENCE,
+    RESYNTHESIS_FINGERPRINT,
+    UNKNOWN,
+    Evidence,
+    Resyntheses,
+    Verdict,
+)
+from lineup.resynthesis.cache import ResultCache
+from lineup.resynthesis.closeness import (
+    Float64Array,
+    aggregated,
+    feature_closeness,
+    pixel_closeness,
+    softmax,
+)
+from lineup.resynthesis.comparing import VectorModel
+from lineup.resynthesis.making import ResynthesisMaker
+from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.options import Aggregate, Mode, ResynthesisOptions
+from lineup.trace import CAPTION, ENCODE, FINGERPRINT, GENERATE, PIXELS, TEXT, Trace
+
+if TYPE_CHECKING:
+    from lineup.fingerprint import FingerprintExtractor
+
+
+class Resynthesizer:
+    """Lets the candidates of a lineup resynthesise queries and compares; owns none of the models.
+
+    Args:
+        models: Hands out captioner, encoder and generators; without an encoder there is no
+            `RESYNTHESIS`.
+        fingerprinter: Gives fingerprints; None leaves `RESYNTHESIS_FINGERPRINT` out.
+        cache: Keeps resyntheses and features; None keeps nothing.
+
+    Attributes:
+        names: The candidates that can resynthesise.
+    """
+
+    def __init__(
+        self,
+        models: ModelSource,
+        *,
+        fingerprinter: FingerprintExtractor | None = None,
+        cache: ResultCache | None = None,
+    ) -> None:
+        self._models = models
+        self._fingerprinter = fingerprinter
+        self._cache = cache
+        self.names = tuple(models.generators)
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The signals that the models at hand can give."""
+        models = {
+            RESYNTHESIS: self._models.encoder_traits,
+            RESYNTHESIS_FINGERPRINT: self._fingerprinter,
+        }
+        return tuple(name for name, model in models.items() if model is not None)
+
+    def resyntheses(
+        self,
+        queries: Sequence[Query],
+        options: ResynthesisOptions,
+        *,
+        signals: Sequence[str] = RESYNTHESIS_EVIDENCE,
+    ) -> list[Resyntheses]:
+        """Resynthesise queries and compare, taking every model once for all of them.
+
+        The result for a query does not depend on the others.
+
+        Args:
+            queries: Their pixels, and all their resyntheses, are in memory at once; they come to
+                hold caption, resyntheses and trace.
+            options: How; the papers' modes have no fingerprint signal.
+            signals: Which of `RESYNTHESIS_EVIDENCE` are wanted; one without its model is left out.
+
+        Raises:
+            UsageError: There is neither a prompt nor a captioner, or nothing to compare with.
+            BackendError: A model failed.
+        """
+        wanted = self._wanted(signals, options)
+        if not wanted or not all(
+            any(query.asks(name) for name in (*self.names, *query.stored)) for query in queries
+        ):
+            raise UsageError(
+                f"Nothing here gives the evidence {', '.join(signals)}.",
+                hint="It takes a lineup with generators: `lineup lineups list` shows them.",
+            )
+        for query in queries:
+            query.caption, query.made, query.trace = None, [], Trace()
+        self._caption(queries, options.prompt)
+        self._make(queries, options)
+        closeness: dict[str, list[Float64Array]] = {}
+        if RESYNTHESIS in wanted:
+            closeness[RESYNTHESIS] = self._closeness(queries, options)
+        if RESYNTHESIS_FINGERPRINT in wanted:
+            closeness[RESYNTHESIS_FINGERPRINT] = self._cosines(queries)
+        return [
+            _compared(query, {name: values[row] for name, values in closeness.items()}, options)
+            for row, query in enumerate(queries)
+        ]
+
+    def evidence_options(self, options: ResynthesisOptions) -> dict[str, dict[str, str | int]]:
+        """Return, per signal, what its scores depend on: a calibration holds for these only."""
+        gamma: dict[str, str | int] = {"gamma": options.gamma}
+        settings = gamma | {
+            "mode": options.mode.value,
+            "distance": options.distance.value,
+            "aggregate": options.aggregate.value,
+        }
+        encoder = self._models.encoder_traits
+        if options.distance.needs_features and encoder is not None:
+            layer = options.encoder_layer
+            settings["encoder_layer"] = encoder.default_layer if layer is None else layer
+        return {RESYNTHESIS: settings, RESYNTHESIS_FINGERPRINT: gamma}
+
+    def _wanted(self, signals: Sequence[str], options: ResynthesisOptions) -> list[str]:
+        """Return the signals to give, the one that decides which resynthesis is best first."""
+        known = self.signals if options.mode is Mode.DEFAULT else (RESYNTHESIS,)
+        return [name for name in self.signals if name in signals and name in known]
+
+    def _caption(self, queries: Sequence[Query], prompt: str | None) -> None:
+        """Describe every query that a candidate resynthesises."""
+        asking = [query for query in queries if any(map(query.asks, self.names))]
+        if prompt is not None or not asking:
+            for query in asking:
+                query.caption = prompt
+            return
+        if self._models.captioner is None:
+            raise UsageError(
+                "The lineup has no captioner, so the query's prompt has to be given.",
+                hint="Pass it with --prompt TEXT.",
+            )
+        with self._models.captioner() as captioner:
+            for query in asking:
+                assert query.pixels is not None
+                with query.trace.running(), query.trace.call(CAPTION):
+                    query.caption = captioner.captions([query.pixels])[0].text
+
+    def _make(self, queries: Sequence[Query], options: ResynthesisOptions) -> None:
+        """Let one candidate after the other resynthesise all captions; then add what is stored."""
+        maker = ResynthesisMaker(options.seeds, self._cache)
+        for name, taken in self._models.generators.items():
+            asking = [query for query in queries if query.asks(name)]
+            if asking:
+                with taken() as generator:
+                    maker.make(name, generator, asking)
+        for query in queries:
+            query.made += [
+                one for name, stored in query.stored.items() if query.asks(name) for one in stored
+            ]
+
+    def _closeness(
+        self, queries: Sequence[Query], options: ResynthesisOptions
+    ) -> list[Float64Array]:
+        """Return how close each resynthesis is by the distance asked for, shape (N,) per query."""
+        parts: list[list[Float64Array]] = [[] for _ in queries]
+        if options.distance.needs_features:
+            assert self._models.encoder is not None
+            with self._models.encoder() as encoder:
+                layer = options.encoder_layer
+                layer = encoder.default_layer if layer is None else layer
+                model = VectorModel(
+                    stage=ENCODE,
+                    parts={"encoder": encoder.digest, "layer": layer},
+                    compute=lambda images: encoder.features(images, layer),
+                    cache=self._cache,
+                )
+                for query, values in zip(queries, parts, strict=True):
+                    with query.trace.running():
+                        rows = model.rows(query)
+                        values.append(feature_closeness(rows[0], rows[1:], options.distance))
+        if options.distance.needs_pixels:
+            for query, values in zip(queries, parts, strict=True):
+                assert query.pixels is not None
+                images = [one.pixels for one in query.made]
+                with query.trace.running(), query.trace.call(PIXELS, len(images)):
+                    values.append(pixel_closeness(query.pixels, images))
+        return [np.asarray(np.mean(values, axis=0), np.float64) for values in parts]
+
+    def _cosines(self, queries: Sequence[Query]) -> list[Float64Array]:
+        """Return the cosine of each resynthesis's fingerprint with the query's, (N,) per query."""
+        assert self._fingerprinter is not None
+        model = VectorModel(
+            stage=FINGERPRINT,
+            parts={"fingerprint": self._fingerprinter.digest},
+            compute=self._fingerprinter.fingerprints,
+            cache=self._cache,
+        )
+        cosines = []
+        for query in queries:
+            with query.trace.running():
+                rows = model.rows(query, known=query.fingerprint)
+                cosines.append(np.asarray(rows[1:].astype(np.float64) @ rows[0], np.float64))
+        return cosines
+
+
+def published_verdict(names: Sequence[str], resyntheses: Resyntheses, mode: Mode) -> Verdict:
+    """Return the closed-set answer of the papers: the closest candidate, softmax of scores.
+
+    Nothing is said on `UNKNOWN` and `REAL`, which the papers do not have.
+    """
+    (evidence,) = resyntheses.evidence
+    shares = dict(zip(evidence.scores, softmax(list(evidence.scores.values())), strict=True))
+    posterior = dict.fromkeys([*names, UNKNOWN, REAL], 0.0) | shares
+    return Verdict(
+        label=max(evidence.scores, key=evidence.scores.__getitem__),
+        posterior=posterior,
+        evidence=(evidence,),
+        caption=resyntheses.caption,
+        notes=(f"{mode.value}: one of the candidates by assumption; shares are not calibrated",),
+    )
+
+
+def _compared(
+    query: Query, closeness: Mapping[str, Float64Array], options: ResynthesisOptions
+) -> Resyntheses:
+    """Sum up a query; the first signal decides which resynthesis is best."""
+    rows: dict[str, list[int]] = {}
+    for row, made in enumerate(query.made):
+        rows.setdefault(made.candidate, []).append(row)
+    groups = {
+        signal: {name: values[which] for name, which in rows.items()}
+        for signal, values in closeness.items()
+    }
+    first = groups[next(iter(groups))]
+    return Resyntheses(
+        caption=query.caption,
+        images={name: tuple(query.made[row].pixels for row in rows[name]) for name in rows},
+        best={name: int(np.argmax(values)) for name, values in first.items()},
+        evidence=tuple(_evidence(name, groups, options, query.trace) for name in groups),
+        trace=query.trace,
+    )
+
+
+def _evidence(
+    name: str,
+    groups: Mapping[str, Mapping[str, Float64Array]],
+    options: ResynthesisOptions,
+    trace: Trace,
+) -> Evidence:
+    """Return a signal's raw evidence; what the signals share is counted to the first."""
+    stages = [FINGERPRINT] if name == RESYNTHESIS_FINGERPRINT else [ENCODE, PIXELS]
+    if name == next(iter(groups)):
+        stages += [CAPTION, TEXT, GENERATE]
+    rule = Aggregate.MEAN if name == RESYNTHESIS_FINGERPRINT else options.aggregate
+    return Evidence(
+        name=name,
+        scores={key: aggregated(values, rule) for key, values in groups[name].items()},
+        llr={},
+        cost_ms=1e3 * sum(trace.stage(stage).seconds for stage in stages),
+        samples={key: tuple(values.tolist()) for key, values in groups[name].items()},
+    )
