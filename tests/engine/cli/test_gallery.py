@@ -303,7 +303,7 @@ def test_resyntheses_of_one_image_are_kept_apart_from_the_gallery(
 
     assert result.exit_code == 0
     assert "stored 3 new" in result.stdout
-    assert len(open_stored().images(sha256)["bought"]) == 3
+    assert len(open_stored().of_query(sha256)["bought"]) == 3
     assert user_store().manifest() is None
     assert extractor.asked is None
 
