@@ -36,6 +36,10 @@ GRAPH_NAME = "graph.onnx"
 
 PRODUCER = "lineup"
 
+_MOST = {"images": 63}
+"""Longest of a free axis: diffusers takes another way from 64 images on. Where torch has to find
+such a bound by itself, it traces the module twice. Graphs do not have it: they take any number."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
@@ -254,7 +258,7 @@ def _free_dimensions(inputs: Sequence[InputSpec]) -> dict[str, Any]:
         for name in item.free_axes.values():
             multiples[name] = max(item.multiples.get(name, 1), multiples.get(name, 1))
     return {
-        name: torch.export.Dim(name, min=1)
+        name: torch.export.Dim(name, min=1, max=_MOST.get(name))
         if multiple == 1
         else multiple * torch.export.Dim(f"{name}_per_{multiple}", min=1)
         for name, multiple in sorted(multiples.items())
