@@ -1,8 +1,14 @@
 """Fixtures for every test."""
 
+import os
 import signal
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores among them; torch and NumPy read this when they are loaded.
+    for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_variable, "1")
 
 pytest_plugins = ["toy_models", "toy_engine"]
 
