@@ -32,8 +32,8 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from _exporter_ways import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
 from _record import anonymous_mib
+from exporters import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import (
     RuntimeOptions,

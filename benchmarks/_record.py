@@ -77,3 +77,13 @@ def keep_result(benchmark: str, result: dict[str, Any], names: Sequence[str]) ->
 def anonymous_mib(peak: PeakMemory | None) -> float | None:
     """Return the memory that is this process's alone; None where the system does not tell."""
     return None if peak is None else peak.anonymous_mib
+
+
+def rows_without_times(path: Path) -> list[str]:
+    """Return every row of a scan as canonical JSON, in order; times differ between runs."""
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        row["ms"] = row["resynthesis"] = None
+        for evidence in (row["evidence"] or {}).values():
+            evidence["cost_ms"] = None
+    return [json.dumps(row, sort_keys=True) for row in rows]

@@ -8,7 +8,6 @@ Exits with 1 when a row was lost, doubled or changed.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import signal
 import subprocess
@@ -19,24 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _record import finish
-
-VOLATILE_KEYS = ("ms",)
-"""Times differ between runs of the same scan."""
+from _record import finish, rows_without_times
 
 
 def scan(paths: Sequence[str], output: Path, *options: str) -> list[str]:
     """Return the command of a scan."""
     return [sys.executable, "-m", "lineup", "scan", *paths, "--output", str(output), *options]
-
-
-def rows_from_file(path: Path) -> list[str]:
-    """Return every row without its times, as canonical JSON, in order."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [
-        json.dumps({key: row[key] for key in row if key not in VOLATILE_KEYS}, sort_keys=True)
-        for row in rows
-    ]
 
 
 def run_with_kills(
@@ -75,7 +62,7 @@ def main() -> None:
         subprocess.run(scan(arguments.paths, calm), stderr=subprocess.DEVNULL, check=False)
         seconds = time.perf_counter() - started
         counts = run_with_kills(arguments.paths, killed, arguments.kills, seconds, arguments.seed)
-        expected, found = rows_from_file(calm), rows_from_file(killed)
+        expected, found = rows_without_times(calm), rows_without_times(killed)
     results: dict[str, Any] = {
         "rows_after_each_kill": counts,
         "rows_undisturbed": len(expected),

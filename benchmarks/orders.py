@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from _record import finish
+from _record import finish, rows_without_times
 from lineup.cli.question import QUESTION_CHOICES, question_from_choices
 from lineup.engine import open_engine
 from lineup.finding import find_images
@@ -71,16 +71,6 @@ def measured_scan(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def rows_from_file(path: Path) -> list[str]:
-    """Return every row without its times, as canonical JSON, in order."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    for row in rows:
-        row["ms"] = row["resynthesis"] = None
-        for evidence in (row["evidence"] or {}).values():
-            evidence["cost_ms"] = None
-    return [json.dumps(row, sort_keys=True) for row in rows]
-
-
 def run_child(order: str, rows: Path) -> dict[str, Any]:
     """Repeat this command in a child process that scans in one order."""
     command = [sys.executable, __file__, *sys.argv[1:], "--order", order, "--rows", str(rows)]
@@ -120,7 +110,7 @@ def main() -> None:
         for _ in range(arguments.repeat):
             for order in ORDERS:
                 runs[order].append(run_child(order, files[order]))
-        identical = len({tuple(rows_from_file(path)) for path in files.values()}) == 1
+        identical = len({tuple(rows_without_times(path)) for path in files.values()}) == 1
     settings = {
         "lineup": Path(arguments.lineup).name,
         "images": sum(1 for _ in find_images(arguments.images)),

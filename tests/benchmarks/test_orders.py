@@ -4,14 +4,14 @@ import json
 
 
 def test_rows_are_compared_without_their_times(tmp_path):
-    from orders import rows_from_file
+    from _record import rows_without_times
 
     first, second, third = (tmp_path / name for name in "abc")
     first.write_text(json.dumps({"path": "x", "ms": 1}) + "\n")
     second.write_text(json.dumps({"ms": 2, "path": "x"}) + "\n")
     third.write_text(json.dumps({"ms": 1, "path": "y"}) + "\n")
 
-    assert rows_from_file(first) == rows_from_file(second) != rows_from_file(third)
+    assert rows_without_times(first) == rows_without_times(second) != rows_without_times(third)
 
 
 def test_figures_are_medians_where_there_are_any():

@@ -117,7 +117,7 @@ def test_a_limit_without_a_control_group_is_not_run(write_peer):
 
 
 def test_a_group_gets_the_limit_and_goes_again(tmp_path):
-    from _limits import limiter_from_choice
+    from memory_limits import limiter_from_choice
 
     limiter = limiter_from_choice(tmp_path)
     assert limiter.kind == "cgroup-v1"
@@ -145,15 +145,15 @@ def test_a_sample_of_a_process_that_ended_changes_nothing():
 def test_the_own_control_group_of_version_1_bounds_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import _limits
+    import memory_limits
 
     (tmp_path / "own").write_text("5:cpu:/a\n4:memory:/b/c\n", encoding="utf-8")
-    monkeypatch.setattr(_limits, "OWN_GROUP", tmp_path / "own")
-    monkeypatch.setattr(_limits, "CGROUP_ROOT", tmp_path)
-    assert _limits.limiter_from_choice(None) is None
+    monkeypatch.setattr(memory_limits, "OWN_GROUP", tmp_path / "own")
+    monkeypatch.setattr(memory_limits, "CGROUP_ROOT", tmp_path)
+    assert memory_limits.limiter_from_choice(None) is None
 
     group = tmp_path / "memory" / "b" / "c"
     group.mkdir(parents=True)
     (group / "memory.limit_in_bytes").write_text("9")
-    limiter = _limits.limiter_from_choice(None)
-    assert limiter == _limits.Limiter("cgroup-v1", group)
+    limiter = memory_limits.limiter_from_choice(None)
+    assert limiter == memory_limits.Limiter("cgroup-v1", group)
