@@ -84,6 +84,6 @@ def rows_without_times(path: Path) -> list[str]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for row in rows:
         row["ms"] = row["resynthesis"] = None
-        for evidence in (row["evidence"] or {}).values():
+        for evidence in (row.get("evidence") or {}).values():
             evidence["cost_ms"] = None
     return [json.dumps(row, sort_keys=True) for row in rows]
