@@ -12,7 +12,7 @@ def require_extra(extra: str, modules: Sequence[str]) -> None:
     """Check that the modules of an extra can be imported, without importing them.
 
     Args:
-        extra: Name in `lineup[extra]`.
+        extra: Name in `lineup-forensics[extra]`.
         modules: Top-level modules that it brings.
 
     Raises:
@@ -22,5 +22,5 @@ def require_extra(extra: str, modules: Sequence[str]) -> None:
     if missing:
         raise MissingExtraError(
             f"This command needs {', '.join(missing)}, which is not installed.",
-            hint=f"Install it with: pip install 'lineup[{extra}]'",
+            hint=f"Install it with: pip install 'lineup-forensics[{extra}]'",
         )

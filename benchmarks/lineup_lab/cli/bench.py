@@ -24,12 +24,12 @@ class _TargetGroup(click.Group):
 
 @click.group(cls=_TargetGroup, short_help="Measure latency, throughput and memory.")
 def bench() -> None:
-    r"""Measure a bundle or a lineup on this machine.
+    """Measure a bundle or a lineup on this machine.
 
     \b
     lineup bench TARGET [OPTIONS]     measure (see: lineup bench run --help)
     lineup bench compare A B          two measurements side by side
-    """
+    """  # noqa: D301 - click reads the character, not the two letters, as "keep these lines"
 
 
 @bench.command(name="run")

@@ -109,16 +109,17 @@ def _command_from_entry(entry: LazyCommand) -> click.Command:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", "-V", message="lineup %(version)s")
 def cli() -> None:
-    r"""Tell which AI generator made an image, on the machine where the image is.
+    """Tell which AI generator made an image, on the machine where the image is.
 
     \b
     Try:  lineup demo
           lineup attribute IMAGE
           lineup scan FOLDER --output results.jsonl
 
+    \b
     Shell completion for bash (zsh and fish alike):
     eval "$(_LINEUP_COMPLETE=bash_source lineup)"
-    """
+    """  # noqa: D301 - click reads the character, not the two letters, as "keep these lines"
 
 
 def main() -> NoReturn:

@@ -29,6 +29,8 @@ def test_the_table_tells_the_truth_about_each_command(name):
 def test_help_lists_every_command():
     output = CliRunner().invoke(cli, ["--help"]).output
 
+    assert "\\b" not in output
+    assert "  Try:  lineup demo\n" in output
     assert [name for name in COMMANDS if f"\n  {name} " not in output] == []
 
 
@@ -78,7 +80,7 @@ def test_a_missing_extra_says_how_to_install_it():
     with pytest.raises(MissingExtraError, match="no_such_module") as error_info:
         require_extra("train", ["click", "no_such_module"])
 
-    assert error_info.value.hint == "Install it with: pip install 'lineup[train]'"
+    assert error_info.value.hint == "Install it with: pip install 'lineup-forensics[train]'"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_command_of_a_package_that_is_absent_says_how_to_install_it(monkeypatc
     with pytest.raises(MissingExtraError, match="lineup_") as error_info:
         cli.get_command(click.Context(cli), name)
 
-    assert error_info.value.hint == f"Install it with: pip install 'lineup[{extra}]'"
+    assert error_info.value.hint == f"Install it with: pip install 'lineup-forensics[{extra}]'"
 
 
 def test_completion_script_names_the_program():

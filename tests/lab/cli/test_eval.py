@@ -129,7 +129,7 @@ def test_without_the_extra_the_command_says_how_to_get_it(root, opened, monkeypa
     result = verify(root)
 
     assert isinstance(result.exception, MissingExtraError)
-    assert result.exception.hint == "Install it with: pip install 'lineup[eval]'"
+    assert result.exception.hint == "Install it with: pip install 'lineup-forensics[eval]'"
 
 
 def test_json_that_cannot_be_written_leaves_the_table_and_says_what_to_do(root, opened, tmp_path):

@@ -62,7 +62,7 @@ def api_from_flavour(flavour: Flavour) -> Api:
     except ImportError as error:
         raise MissingExtraError(
             f"{flavour.value} was asked for, but the module {name!r} cannot be imported: {error}",
-            hint=f"Install it with: pip install 'lineup[{extra}]'. On a Jetson, JetPack brings it.",
+            hint=f"pip install 'lineup-forensics[{extra}]' brings it, on a Jetson JetPack.",
         ) from error
     return api_from_module(flavour, module)
 

@@ -12,7 +12,7 @@ def test_a_missing_module_names_the_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorrt_rtx", None)
     with pytest.raises(MissingExtraError) as caught:
         api_from_flavour(Flavour.RTX)
-    assert "lineup[rtx]" in caught.value.hint
+    assert "lineup-forensics[rtx]" in caught.value.hint
 
 
 @pytest.mark.parametrize("version", ["8.6.1", "10.0.1", "10.2.0"])

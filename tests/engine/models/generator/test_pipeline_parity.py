@@ -16,8 +16,8 @@ from lineup.models import generator as module
 from lineup.models.generator import ImageGenerator, SynthesisOptions
 from lineup.models.noise import noise_from_seed
 
-torch = pytest.importorskip("torch", reason="exports the graphs; install lineup[export]")
-diffusers = pytest.importorskip("diffusers", reason="the reference; install lineup[export]")
+torch = pytest.importorskip("torch", reason="exports the graphs, of the extra export")
+diffusers = pytest.importorskip("diffusers", reason="the reference, of the extra export")
 transformers = pytest.importorskip("transformers", reason="has the text encoder")
 graphs = pytest.importorskip("lineup_export.graph", reason="exports the graphs")
 

@@ -11,7 +11,7 @@ def pixels(height=20, width=30):
 def test_rounding_is_that_of_diffusers():
     torch = pytest.importorskip("torch")
     processors = pytest.importorskip(
-        "diffusers.image_processor", reason="the reference; install lineup[export]"
+        "diffusers.image_processor", reason="the reference, of the extra export"
     )
     decoded = np.random.default_rng(0).uniform(-1.3, 1.3, (2, 3, 40, 50)).astype(np.float32)
     # Halves between two levels, where rounding could go either way.
@@ -27,7 +27,7 @@ def test_rounding_is_that_of_diffusers():
 
 def test_encoder_inputs_are_those_of_diffusers():
     processors = pytest.importorskip(
-        "diffusers.image_processor", reason="the reference; install lineup[export]"
+        "diffusers.image_processor", reason="the reference, of the extra export"
     )
     from PIL import Image
 

@@ -36,7 +36,7 @@ def test_no_run_is_larger_than_a_tile():
 
 def test_blending_is_that_of_diffusers():
     torch = pytest.importorskip("torch")
-    diffusers = pytest.importorskip("diffusers", reason="the reference; install lineup[export]")
+    diffusers = pytest.importorskip("diffusers", reason="the reference, of the extra export")
     torch.manual_seed(0)
     vae = diffusers.AutoencoderKL(
         block_out_channels=(8, 8, 8),

@@ -84,7 +84,7 @@ def largest_difference(
 
     Returns the largest absolute difference of any latent or denoiser input at any step.
     """
-    diffusers = pytest.importorskip("diffusers", reason="the reference; install lineup[export]")
+    diffusers = pytest.importorskip("diffusers", reason="the reference, of the extra export")
     torch = pytest.importorskip("torch")
 
     def compare(

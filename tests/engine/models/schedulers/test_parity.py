@@ -195,7 +195,7 @@ def test_redrawing_an_image_with_lcm(largest_difference, strength):
 @pytest.mark.parametrize("steps", [3, 10, 25])
 @pytest.mark.parametrize("strength", [0.34, 0.5, 0.8, 1.0])
 def test_first_step_is_that_of_the_image_to_image_pipeline(build, steps, strength):
-    pipelines = pytest.importorskip("diffusers", reason="the reference; install lineup[export]")
+    pipelines = pytest.importorskip("diffusers", reason="the reference, of the extra export")
     ours = build("euler", steps, strength, timestep_spacing="trailing")
     pipeline = SimpleNamespace(scheduler=SimpleNamespace(timesteps=ours.timesteps, order=1))
 
