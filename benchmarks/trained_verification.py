@@ -35,7 +35,7 @@ from lineup_lab.verification import (
     attacked_queries,
     verification_from_sources,
 )
-from lineup_models.oneforall.weights import TrainedFingerprint, read_fingerprint
+from lineup_models.research.oneforall.weights import TrainedFingerprint, read_fingerprint
 
 
 class TrainedExtractor:

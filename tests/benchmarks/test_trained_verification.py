@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.oneforall.extractor import ExtractorKind, ExtractorSpec, extractor_from_spec
-from lineup_models.oneforall.extractor_training import Fingerprinter
-from lineup_models.oneforall.weights import TrainedFingerprint, write_fingerprint
+from lineup_models.research.oneforall.extractor import (
+    ExtractorKind,
+    ExtractorSpec,
+    extractor_from_spec,
+)
+from lineup_models.research.oneforall.extractor_training import Fingerprinter
+from lineup_models.research.oneforall.weights import TrainedFingerprint, write_fingerprint
 
 RECORD = {
     "preset": {"name": "toy"},

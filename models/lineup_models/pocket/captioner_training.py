@@ -10,11 +10,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lineup_models.oneforall.loop import LoopOptions, Task
 from lineup_models.pocket.captioner import Captioner, TextDecoder, VisionEncoder
 from lineup_models.pocket.data import UINT8, World, images_from_pixels, resized, varied
 from lineup_models.pocket.precision import mixed_precision
 from lineup_models.pocket.text import BOS, EOS, PAD, tokens_from_texts
+from lineup_models.research.oneforall.loop import LoopOptions, Task
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,11 +49,11 @@ def pocket(
 
     from rich.console import Console
 
-    from lineup_models.oneforall.device import deterministic, device_named
-    from lineup_models.oneforall.plot import write_loss_plot
     from lineup_models.pocket.presets import PRESETS as KNOWN
     from lineup_models.pocket.stages import RunOptions
     from lineup_models.pocket.training import train_pocket
+    from lineup_models.research.oneforall.device import deterministic, device_named
+    from lineup_models.research.oneforall.plot import write_loss_plot
 
     options = RunOptions(
         preset=KNOWN[preset],

@@ -10,12 +10,12 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lineup_models.oneforall.loop import LoopOptions, Task
 from lineup_models.pocket.clip import SPECTRAL_BANDS, Clip
 from lineup_models.pocket.data import World, drawn_caption, images_from_pixels, shifted
 from lineup_models.pocket.precision import mixed_precision
 from lineup_models.pocket.styles import styled
 from lineup_models.pocket.text import tokens_from_texts
+from lineup_models.research.oneforall.loop import LoopOptions, Task
 
 STANDARD_PICTURES = 128
 POWER_FLOOR = 1e-7

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lineup_models.oneforall.state import check_made, read_tensors, write_tensors
 from lineup_models.pocket.data import PROMPTS_FIRST, SEEDS_PER_RUN
 from lineup_models.pocket.generator import Generator, take_over
 from lineup_models.pocket.pairs import Painter, fill_pairs, read_pairs
@@ -21,6 +20,7 @@ from lineup_models.pocket.teacher_training import TeacherTask, latents_of_pictur
 from lineup_models.pocket.text import tokens_from_texts
 from lineup_models.pocket.translation import TranslatedUNet
 from lineup_models.pocket.weights import write_model
+from lineup_models.research.oneforall.state import check_made, read_tensors, write_tensors
 
 
 class Distillation(Stages):

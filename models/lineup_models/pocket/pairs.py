@@ -15,7 +15,6 @@ from torch import Tensor
 
 from lineup.errors import UsageError
 from lineup.files import write_atomic
-from lineup_models.oneforall.loop import Watch
 from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.data import UINT8, drawn_caption, pixels_from_images, scene_captions
 from lineup_models.pocket.diffusion import SamplingOptions, latents_from_noise
@@ -23,6 +22,7 @@ from lineup_models.pocket.generator import Generator
 from lineup_models.pocket.precision import mixed_precision
 from lineup_models.pocket.text import LENGTH, tokens_from_texts
 from lineup_models.pocket.vae import Vae
+from lineup_models.research.oneforall.loop import Watch
 
 
 @dataclass(frozen=True, slots=True)

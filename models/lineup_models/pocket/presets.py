@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lineup_models.oneforall.loop import LoopOptions
 from lineup_models.pocket.architectures import GENERATORS, TEACHER, VAES, GeneratorSpec
 from lineup_models.pocket.captioner import CaptionerSpec
 from lineup_models.pocket.captioner_training import CaptionerOptions
@@ -17,6 +16,7 @@ from lineup_models.pocket.student_training import StudentOptions
 from lineup_models.pocket.teacher_training import TeacherOptions
 from lineup_models.pocket.vae import VaeSpec
 from lineup_models.pocket.vae_training import VaeOptions
+from lineup_models.research.oneforall.loop import LoopOptions
 
 
 @dataclass(frozen=True, slots=True)

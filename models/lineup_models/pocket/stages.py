@@ -11,8 +11,6 @@ import numpy as np
 import torch
 
 from lineup.files import write_atomic
-from lineup_models.oneforall.loop import Task, Watch, run_task
-from lineup_models.oneforall.state import check_made, claimed_record
 from lineup_models.pocket.captioner import Captioner
 from lineup_models.pocket.captioner_training import CaptionerTask, greedy_captions
 from lineup_models.pocket.captions_scored import shares_right
@@ -44,6 +42,8 @@ from lineup_models.pocket.vae import Vae
 from lineup_models.pocket.vae_training import VaeTask, note_latent_statistics
 from lineup_models.pocket.weights import write_model
 from lineup_models.pocket.world import VOCABULARY
+from lineup_models.research.oneforall.loop import Task, Watch, run_task
+from lineup_models.research.oneforall.state import check_made, claimed_record
 
 SHOWN = 8
 """Pictures in a row of a sheet."""

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from lineup_models.oneforall.loop import LoopOptions, Task
 from lineup_models.pocket.averaging import average_of, follow
 from lineup_models.pocket.data import images_from_pixels
 from lineup_models.pocket.generator import Generator
@@ -20,6 +19,7 @@ from lineup_models.pocket.teacher_training import thing_weights
 from lineup_models.pocket.translation import TranslatedUNet
 from lineup_models.pocket.vae import Vae
 from lineup_models.pocket.vae_training import gradient_error
+from lineup_models.research.oneforall.loop import LoopOptions, Task
 from lineup_models.simulator.losses import LocalSpectrumDistance
 
 TRAIN_TIMESTEPS = 1000

@@ -16,9 +16,9 @@ from typing import Any
 
 from lineup.errors import UsageError
 from lineup.files import write_atomic
-from lineup_models.oneforall.loop import Item, Watch
 from lineup_models.pocket.distillation import Distillation
 from lineup_models.pocket.stages import RunOptions
+from lineup_models.research.oneforall.loop import Item, Watch
 
 STAGES = ("world", "tokenizer", "vaes", "clip", "captioner", "teacher", "pairs", "students")
 """In their order. "vaes" and "students" consist of one step per model, which go by its name."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lineup_models.oneforall.loop import LoopOptions
 from lineup_models.pocket.architectures import GeneratorSpec
 from lineup_models.pocket.blocks import DownKind, NormKind, UpKind
 from lineup_models.pocket.captioner import CaptionerSpec
@@ -22,6 +21,7 @@ from lineup_models.pocket.translation import TranslatorSpec
 from lineup_models.pocket.unet import UNetSpec
 from lineup_models.pocket.vae import VaeSpec
 from lineup_models.pocket.vae_training import VaeOptions
+from lineup_models.research.oneforall.loop import LoopOptions
 
 LOOP = LoopOptions(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_steps=2)
 TEXT = TextEncoderSpec(dimension=8, blocks=1, heads=2, ratio=2)

@@ -6,9 +6,9 @@ import torch
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.oneforall.backbones import ResNet
-from lineup_models.oneforall.denoiser import DenoiserSpec, denoiser_from_spec
-from lineup_models.oneforall.extractor import (
+from lineup_models.research.oneforall.backbones import ResNet
+from lineup_models.research.oneforall.denoiser import DenoiserSpec, denoiser_from_spec
+from lineup_models.research.oneforall.extractor import (
     LEAN,
     ExtractorKind,
     ExtractorSpec,
@@ -16,8 +16,8 @@ from lineup_models.oneforall.extractor import (
     WhitenedExtractor,
     extractor_from_spec,
 )
-from lineup_models.oneforall.front_end import spectrum_module
-from lineup_models.oneforall.presets import CPU, GPU
+from lineup_models.research.oneforall.front_end import spectrum_module
+from lineup_models.research.oneforall.presets import CPU, GPU
 
 SPECTRUM = SpectrumSpec(tile_size_px=32, pool_height=8, pool_width=6, axes=4)
 ROWS = torch.rand(5, 48, generator=torch.Generator().manual_seed(3)) * 4

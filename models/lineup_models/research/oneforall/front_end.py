@@ -13,7 +13,7 @@ from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.oneforall.denoiser import DenoisedSpectrum, Denoiser
+from lineup_models.research.oneforall.denoiser import DenoisedSpectrum, Denoiser
 from lineup_models.simulator.crops import random_crop
 from lineup_models.simulator.features import FeatureFunction
 

@@ -10,14 +10,14 @@ import torch
 
 from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.oneforall.denoiser import DenoiserSpec
-from lineup_models.oneforall.denoiser_training import DenoiserOptions
-from lineup_models.oneforall.extractor import ExtractorSpec
-from lineup_models.oneforall.extractor_training import ExtractorOptions, HeadsOptions
-from lineup_models.oneforall.loop import LoopOptions
-from lineup_models.oneforall.online import OnlineOptions
-from lineup_models.oneforall.presets import Preset
-from lineup_models.oneforall.sampling import BatchShape
+from lineup_models.research.oneforall.denoiser import DenoiserSpec
+from lineup_models.research.oneforall.denoiser_training import DenoiserOptions
+from lineup_models.research.oneforall.extractor import ExtractorSpec
+from lineup_models.research.oneforall.extractor_training import ExtractorOptions, HeadsOptions
+from lineup_models.research.oneforall.loop import LoopOptions
+from lineup_models.research.oneforall.online import OnlineOptions
+from lineup_models.research.oneforall.presets import Preset
+from lineup_models.research.oneforall.sampling import BatchShape
 from lineup_models.simulator import training as simulator_training
 from lineup_models.simulator.bank import BankOptions
 from lineup_models.simulator.bank_reader import Bank

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lineup_models.oneforall.denoiser import Denoiser
-from lineup_models.oneforall.loop import LoopOptions, Task
+from lineup_models.research.oneforall.denoiser import Denoiser
+from lineup_models.research.oneforall.loop import LoopOptions, Task
 from lineup_models.simulator.crops import crops_from_paths
 
 

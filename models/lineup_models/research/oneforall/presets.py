@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.oneforall.denoiser import PUBLISHED_DENOISER, SMALL_DENOISER, DenoiserSpec
-from lineup_models.oneforall.denoiser_training import DenoiserOptions
-from lineup_models.oneforall.extractor import LEAN, RESNET50, ExtractorKind, ExtractorSpec
-from lineup_models.oneforall.extractor_training import ExtractorOptions, HeadsOptions
-from lineup_models.oneforall.front_end import ResidualSource
-from lineup_models.oneforall.loop import LoopOptions
-from lineup_models.oneforall.online import OnlineOptions
-from lineup_models.oneforall.sampling import BatchShape
+from lineup_models.research.oneforall.denoiser import (
+    PUBLISHED_DENOISER,
+    SMALL_DENOISER,
+    DenoiserSpec,
+)
+from lineup_models.research.oneforall.denoiser_training import DenoiserOptions
+from lineup_models.research.oneforall.extractor import LEAN, RESNET50, ExtractorKind, ExtractorSpec
+from lineup_models.research.oneforall.extractor_training import ExtractorOptions, HeadsOptions
+from lineup_models.research.oneforall.front_end import ResidualSource
+from lineup_models.research.oneforall.loop import LoopOptions
+from lineup_models.research.oneforall.online import OnlineOptions
+from lineup_models.research.oneforall.sampling import BatchShape
 from lineup_models.simulator.bank import BankOptions
 from lineup_models.simulator.training import TrainingOptions
 

@@ -12,7 +12,7 @@ from lineup_models.options import photos_option, run_folder_option, seed_option,
 from lineup_models.progress import Progress
 
 if TYPE_CHECKING:
-    from lineup_models.oneforall.presets import Stage
+    from lineup_models.research.oneforall.presets import Stage
 
 STAGES = ("denoiser", "simulator", "extractor", "heads")
 PRESETS = ("cpu", "gpu", "published")
@@ -59,10 +59,10 @@ def fingerprint(
 
     chosen = None if stages is None else _stages_from_text(stages)
 
-    from lineup_models.oneforall.device import deterministic, device_named
-    from lineup_models.oneforall.plot import write_loss_plot
-    from lineup_models.oneforall.presets import PRESETS as KNOWN
-    from lineup_models.oneforall.training import RunOptions, train_fingerprint
+    from lineup_models.research.oneforall.device import deterministic, device_named
+    from lineup_models.research.oneforall.plot import write_loss_plot
+    from lineup_models.research.oneforall.presets import PRESETS as KNOWN
+    from lineup_models.research.oneforall.training import RunOptions, train_fingerprint
 
     options = RunOptions(
         preset=KNOWN[preset],
@@ -81,7 +81,7 @@ def fingerprint(
 
 
 def _stages_from_text(text: str) -> tuple[Stage, ...]:
-    from lineup_models.oneforall.presets import Stage
+    from lineup_models.research.oneforall.presets import Stage
 
     names = [name.strip() for name in text.split(",")]
     unknown = [name for name in names if name not in STAGES]

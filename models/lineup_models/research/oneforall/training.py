@@ -16,27 +16,31 @@ from lineup.errors import UsageError
 from lineup.files import sha256_from_bytes
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.photographs import HOLD_OUT_RULE, split_photographs
-from lineup_models.oneforall.denoiser import Denoiser, denoiser_from_spec
-from lineup_models.oneforall.denoiser_training import DenoiserTask
-from lineup_models.oneforall.extractor import extractor_from_spec
-from lineup_models.oneforall.extractor_training import ExtractorTask, Fingerprinter, HeadsTask
-from lineup_models.oneforall.front_end import (
+from lineup_models.research.oneforall.denoiser import Denoiser, denoiser_from_spec
+from lineup_models.research.oneforall.denoiser_training import DenoiserTask
+from lineup_models.research.oneforall.extractor import extractor_from_spec
+from lineup_models.research.oneforall.extractor_training import (
+    ExtractorTask,
+    Fingerprinter,
+    HeadsTask,
+)
+from lineup_models.research.oneforall.front_end import (
     ResidualSource,
     spectrum_module,
     whitening_of_photographs,
 )
-from lineup_models.oneforall.loop import Item, LoopOptions, Task, Watch, run_task
-from lineup_models.oneforall.online import OnlineSource
-from lineup_models.oneforall.presets import Making, Preset, Stage
-from lineup_models.oneforall.source import BankSource, Source
-from lineup_models.oneforall.state import (
+from lineup_models.research.oneforall.loop import Item, LoopOptions, Task, Watch, run_task
+from lineup_models.research.oneforall.online import OnlineSource
+from lineup_models.research.oneforall.presets import Making, Preset, Stage
+from lineup_models.research.oneforall.source import BankSource, Source
+from lineup_models.research.oneforall.state import (
     check_made,
     claimed_record,
     read_tensors,
     write_record,
     write_tensors,
 )
-from lineup_models.oneforall.weights import TrainedFingerprint, write_fingerprint
+from lineup_models.research.oneforall.weights import TrainedFingerprint, write_fingerprint
 from lineup_models.simulator.bank import fill_bank
 from lineup_models.simulator.bank_reader import add_features, read_bank
 from lineup_models.simulator.features import FeatureFunction, features_from_spectrum

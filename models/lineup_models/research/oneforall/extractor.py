@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lineup.errors import UsageError
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.oneforall.backbones import MapNetwork, ResNet
+from lineup_models.research.oneforall.backbones import MapNetwork, ResNet
 
 
 class ExtractorKind(str, Enum):

@@ -12,7 +12,12 @@ import torch
 from torch import Tensor
 
 from lineup.errors import UsageError
-from lineup_models.oneforall.sampling import BatchShape, SetSampling, check_enough, draw_from_seed
+from lineup_models.research.oneforall.sampling import (
+    BatchShape,
+    SetSampling,
+    check_enough,
+    draw_from_seed,
+)
 from lineup_models.simulator.bank_reader import Bank
 
 

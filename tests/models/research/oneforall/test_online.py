@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.oneforall.front_end import spectrum_module
-from lineup_models.oneforall.online import OnlineOptions, OnlineSource
-from lineup_models.oneforall.sampling import BatchShape
+from lineup_models.research.oneforall.front_end import spectrum_module
+from lineup_models.research.oneforall.online import OnlineOptions, OnlineSource
+from lineup_models.research.oneforall.sampling import BatchShape
 from lineup_models.simulator.features import features_from_spectrum
 from lineup_models.simulator.network import Simulator, SimulatorSpec
 from lineup_models.simulator.space import EXTENDED

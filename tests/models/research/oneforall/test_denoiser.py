@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lineup_models.oneforall.denoiser import (
+from lineup_models.research.oneforall.denoiser import (
     PUBLISHED_DENOISER,
     Denoiser,
     DenoiserSpec,
     denoiser_from_spec,
 )
-from lineup_models.oneforall.denoiser_training import DenoiserOptions, DenoiserTask
-from lineup_models.oneforall.loop import LoopOptions, run_task
+from lineup_models.research.oneforall.denoiser_training import DenoiserOptions, DenoiserTask
+from lineup_models.research.oneforall.loop import LoopOptions, run_task
 
 CPU = torch.device("cpu")
 

@@ -3,7 +3,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from lineup_models.oneforall.heads import PairHead, RealHead, mined_pairs, pair_loss, real_loss
+from lineup_models.research.oneforall.heads import (
+    PairHead,
+    RealHead,
+    mined_pairs,
+    pair_loss,
+    real_loss,
+)
 
 EMBEDDINGS = F.normalize(torch.randn(12, 8, generator=torch.Generator().manual_seed(0)), dim=1)
 LABELS = torch.arange(4).repeat_interleave(3)

@@ -12,15 +12,15 @@ from torch import nn
 
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec, spec_from_dict, spec_to_dict
-from lineup_models.oneforall.denoiser import Denoiser, DenoiserSpec, denoiser_from_spec
-from lineup_models.oneforall.extractor import (
+from lineup_models.research.oneforall.denoiser import Denoiser, DenoiserSpec, denoiser_from_spec
+from lineup_models.research.oneforall.extractor import (
     ExtractorKind,
     ExtractorSpec,
     FingerprintNetwork,
     extractor_from_spec,
 )
-from lineup_models.oneforall.extractor_training import Fingerprinter
-from lineup_models.oneforall.front_end import spectrum_module
+from lineup_models.research.oneforall.extractor_training import Fingerprinter
+from lineup_models.research.oneforall.front_end import spectrum_module
 from lineup_models.weights_file import WeightsFormat
 
 FORMAT = WeightsFormat(

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.types import RgbImage, RgbTiles
-from lineup_models.oneforall.sampling import BatchShape, draw_from_seed
-from lineup_models.oneforall.source import Batch
+from lineup_models.research.oneforall.sampling import BatchShape, draw_from_seed
+from lineup_models.research.oneforall.source import Batch
 from lineup_models.simulator.crops import images_from_pixels, random_crop
 from lineup_models.simulator.degradation import degradation_from_seed, degraded_image
 from lineup_models.simulator.features import FeatureFunction

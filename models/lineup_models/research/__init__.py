@@ -1,0 +1,1 @@
+"""Trainers of methods from papers that the shipped engine does not run."""
