@@ -100,9 +100,10 @@ def open_shipped_pipeline(threads: int, bundle: str | None) -> tuple[Pipeline, d
     """Load a bundle as the engine does; return it and what it is."""
     import onnxruntime  # noqa: PLC0415 - belongs to this pipeline's process alone
 
-    from lineup.fingerprint import open_extractor  # noqa: PLC0415
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor  # noqa: PLC0415
+    from lineup.runtime import Runtime  # noqa: PLC0415
 
-    extractor = open_extractor(bundle, device="cpu", threads=threads)
+    extractor = Runtime("cpu", threads=threads).open(FingerprintExtractor, bundle or DEFAULT_BUNDLE)
     about = {
         "name": extractor.name,
         "digest": extractor.digest,

@@ -21,7 +21,8 @@ import numpy as np
 
 from lineup.errors import LineupError
 from lineup.files import staged_directory, write_atomic
-from lineup.models.generator import open_generator
+from lineup.models.generator import ImageGenerator
+from lineup.runtime import Runtime
 from lineup.types import RgbImage
 from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.pocket.world.splits import Split, example_from_index, seed_from_index
@@ -52,7 +53,7 @@ def make_set(
     counts = {}
     with staged_directory(output) as staging:
         for place, bundle in enumerate(generators):
-            with open_generator(bundle, device="cpu", threads=threads) as generator:
+            with Runtime("cpu", threads=threads).open(ImageGenerator, bundle) as generator:
                 for number in range(count):
                     index = first + place * count + number
                     prompt = scene_from_seed(seed_from_index(split, index)).captions()[0]

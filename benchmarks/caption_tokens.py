@@ -22,7 +22,8 @@ from _record import finish
 from lineup.bundles.bundle import Bundle, open_bundle
 from lineup.imaging.decode import image_from_path
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
-from lineup.models.captioner import CaptionOptions, open_captioner
+from lineup.models.captioner import Captioner, CaptionOptions
+from lineup.runtime import Runtime
 from lineup.types import RgbImage
 
 NOISE_SIZES_PX = ((384, 384), (240, 320), (512, 333))
@@ -46,7 +47,7 @@ def captions_of_engine(
 ) -> dict[str, Captions]:
     """Return what the engine finds in each mode."""
     found = {}
-    with open_captioner(bundle, device="cpu", threads=threads) as captioner:
+    with Runtime("cpu", threads=threads).open(Captioner, bundle) as captioner:
         for mode, beams in MODES.items():
             options = CaptionOptions(beams=beams, max_tokens=max_tokens, prompt="")
             captions = captioner.captions(images, options)

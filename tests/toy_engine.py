@@ -15,6 +15,7 @@ from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import create_lineup
 from lineup.resynthesis.models import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
+from lineup.runtime import Runtime
 
 SIZE_PX = 32
 
@@ -51,17 +52,28 @@ class ColourExtractor(ClosesOnExit):
         pass
 
 
+def open_instead(monkeypatch, **toys):
+    """Make `Runtime.open` return toys: by kind, what takes the reference, device and threads."""
+    original = Runtime.open
+
+    def open_model(self, kind, reference):
+        if kind.__name__ not in toys:
+            return original(self, kind, reference)
+        return toys[kind.__name__](reference, *self._asked)
+
+    monkeypatch.setattr(Runtime, "open", open_model)
+
+
 @pytest.fixture
 def opened(monkeypatch):
     """How extractors were opened by a command; the toy comes back."""
     calls = []
 
-    def open_extractor(bundle=None, *, device="auto", threads=0):
+    def open_extractor(bundle, device, threads):
         calls.append({"bundle": bundle, "device": device, "threads": threads})
         return ColourExtractor()
 
-    monkeypatch.setattr("lineup.fingerprint.open_extractor", open_extractor)
-    monkeypatch.setattr(engine_module, "open_extractor", open_extractor)
+    open_instead(monkeypatch, FingerprintExtractor=open_extractor)
     return calls
 
 
@@ -86,7 +98,7 @@ def colour_gallery():
 @pytest.fixture
 def colour_engine(monkeypatch, colour_gallery):
     """Make `open_engine` open the toy extractor and gallery, whatever it is asked for."""
-    monkeypatch.setattr(engine_module, "open_extractor", lambda *_, **__: ColourExtractor())
+    open_instead(monkeypatch, FingerprintExtractor=lambda *_: ColourExtractor())
     monkeypatch.setattr(engine_module, "known_gallery", lambda *_, **__: colour_gallery)
 
 

@@ -8,14 +8,15 @@ import _child
 def main() -> None:
     """Answer one request."""
     asked = _child.request()
-    from lineup.models.encoder import open_encoder  # noqa: PLC0415 - its time is told
-    from lineup.models.generator import SynthesisOptions, open_generator  # noqa: PLC0415
+    from lineup.models.encoder import ImageEncoder  # noqa: PLC0415 - its time is told
+    from lineup.models.generator import ImageGenerator, SynthesisOptions  # noqa: PLC0415
+    from lineup.runtime import Runtime  # noqa: PLC0415
     from lineup.types import RgbImage  # noqa: PLC0415
 
     imported_s = _child.seconds_since_start()
-    place = {"device": asked["device"], "threads": asked["threads"]}
-    generator, open_s = _child.timed(lambda: open_generator(asked["model"], **place))
-    encoder = open_encoder(asked["encoder"], **place) if asked.get("encoder") else None
+    runtime = Runtime(asked["device"], threads=asked["threads"])
+    generator, open_s = _child.timed(lambda: runtime.open(ImageGenerator, asked["model"]))
+    encoder = runtime.open(ImageEncoder, asked["encoder"]) if asked.get("encoder") else None
     options = SynthesisOptions(width_px=asked["size_px"], height_px=asked["size_px"])
     _child.say(
         "loaded", import_s=imported_s, open_s=open_s, versions=_child.versions("onnxruntime-gpu")

@@ -17,11 +17,11 @@ from lineup._version import __version__
 from lineup.backends.device import Device, DeviceKind, Probe
 from lineup.backends.graph_cache import graph_cache
 from lineup.backends.opening import probe
-from lineup.bundles.store import BundleStore
 from lineup.errors import LineupError
 from lineup.gallery.opening import open_gallery
 from lineup.machine import usable_cores
 from lineup.paths import home_dir
+from lineup.runtime import Runtime
 
 _PACKAGES = (
     "onnxruntime-gpu",
@@ -150,7 +150,7 @@ def _compiled() -> Iterator[str]:
 
 
 def _bundle_states() -> dict[str, str]:
-    store = BundleStore(home_dir())
+    store = Runtime().store
     states = {}
     for listed in store.list():
         try:

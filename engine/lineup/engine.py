@@ -31,7 +31,7 @@ from lineup.calibration.verdict import verdict_from_scores
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, SourceNotFoundError, UsageError
 from lineup.finding import find_images
-from lineup.fingerprint import FingerprintExtractor, Signals, open_extractor
+from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor, Signals
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import known_gallery, shipped_gallery, user_store
@@ -59,6 +59,7 @@ from lineup.results import (
 from lineup.resynthesis.cascade import Cascade, CascadeOptions, Step
 from lineup.resynthesis.options import Mode, ResynthesisOptions
 from lineup.resynthesis.stored import StoredResyntheses, open_stored
+from lineup.runtime import Runtime
 
 if TYPE_CHECKING:
     from lineup.classifier import OpenSetClassifier
@@ -624,7 +625,8 @@ def open_engine(
     calibration = None
     if calibrated and found.calibration is not None:
         calibration = CALIBRATION.read(found.calibration)
-    extractor = open_extractor(fingerprint, device=device, threads=threads)
+    runtime = Runtime(device, threads=threads)
+    extractor = runtime.open(FingerprintExtractor, fingerprint or DEFAULT_BUNDLE)
 
     def read_gallery() -> Gallery:
         return known_gallery(gallery, joining=found.gallery, fingerprint_digest=extractor.digest)
@@ -634,7 +636,7 @@ def open_engine(
         from lineup.lineups.models import open_resynthesis_models  # noqa: PLC0415
 
         return open_resynthesis_models(
-            found, extractor, device=device, threads=threads, cache=cache, keep=keep_models
+            found, extractor, runtime=runtime, cache=cache, keep=keep_models
         )
 
     return Engine(

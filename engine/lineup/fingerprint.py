@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import options_for_device, runner_from_bundle
+from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
-from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.machine import usable_cores
-from lineup.paths import home_dir
 from lineup.types import AnyArray, Float32Array, RgbImage, RgbTiles
 
 GPU_TILES_PER_RUN = 64
@@ -179,25 +176,6 @@ class FingerprintExtractor(ClosesOnExit):
             "tile_weights": _tile_weights([len(image) for image in tiles]),
         }
         return self._runner.run(feeds)
-
-
-def open_extractor(
-    bundle: str | Path | None = None, *, device: str = "auto", threads: int = 0
-) -> FingerprintExtractor:
-    """Verify and load a fingerprint bundle.
-
-    Args:
-        bundle: Name in the store or path of a folder; None takes the shipped default.
-        device: See `lineup.backends.device.device_from_text`.
-        threads: Threads on the CPU; 0 takes every core.
-
-    Raises:
-        BundleError: The bundle is absent, altered or of another kind.
-        DeviceUnavailableError: The device was asked for and is not usable.
-    """
-    resolved, options = options_for_device(device, threads)
-    opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
-    return FingerprintExtractor(opened, resolved, options)
 
 
 def _groups_of_images(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.fingerprint import Signals
-from lineup.results import Evidence, Verdict
+from lineup.options import ScanOptions
+from lineup.results import Verdict
 
 
 class FakeEngine:
@@ -39,14 +39,15 @@ class FakeEngine:
         self.batches.append(len(tiles))
         return np.tile(np.float32([1, 0]), (len(tiles), 1))
 
-    def signals_from_tiles(self, tiles):
-        return Signals(self.fingerprints_from_tiles(tiles))
+    def answer(self, queries, options):
+        self.fingerprints_from_tiles([query.tiles for query in queries])
+        for query in queries:
+            query.verdict = Verdict("a", {"a": 1.0})
 
-    def verdicts(self, fingerprints, **_):
-        evidence = Evidence("fingerprint", scores={"a": 1.0}, llr={"a": 2.0}, cost_ms=0.1)
-        return [Verdict("a", {"a": 1.0}, (evidence,)) for _ in fingerprints]
+    def evidence_of(self, options):
+        return ("fingerprint",)
 
-    def run_id(self, evidence):
+    def run_id(self, options=None):
         return "0123456789ab"
 
 
@@ -74,8 +75,6 @@ def test_drawn_image_looks_like_a_photograph_to_the_spectrum():
 
 
 def test_scan_is_profiled_with_rows_written(paths, tmp_path):
-    from lineup.scan.options import ScanOptions
-
     from scan_profile import profile_scan
 
     summary = profile_scan(paths, FakeEngine(), ScanOptions(workers=1), tmp_path / "rows.jsonl")

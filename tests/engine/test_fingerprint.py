@@ -9,8 +9,9 @@ from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
-from lineup.fingerprint import FingerprintExtractor, open_extractor
+from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.paths import shipped_dir
+from lineup.runtime import Runtime
 
 
 def noise(seed, height, width):
@@ -24,7 +25,7 @@ def images():
 
 @pytest.fixture(scope="module")
 def extractor():
-    with open_extractor(device="cpu", threads=2) as opened:
+    with Runtime("cpu", threads=2).open(FingerprintExtractor, DEFAULT_BUNDLE) as opened:
         yield opened
 
 
@@ -86,7 +87,7 @@ def test_small_images_are_remarked_on(extractor):
 
 def test_an_unknown_bundle_is_refused():
     with pytest.raises(BundleNotFoundError, match="nothing-of-the-kind"):
-        open_extractor("nothing-of-the-kind")
+        Runtime().open(FingerprintExtractor, "nothing-of-the-kind")
 
 
 def test_another_kind_of_model_is_refused():

@@ -12,10 +12,9 @@ import numpy as np
 
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
-from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import BundleNotFoundError
-from lineup.paths import home_dir
+from lineup.runtime import Runtime
 from lineup.trace import Trace
 from lineup.types import RgbImage
 
@@ -164,13 +163,13 @@ def open_workload(
     Raises:
         LineupError: The target or the device cannot be used.
     """
-    image = synthetic_image(size_px)
+    image, runtime = synthetic_image(size_px), Runtime(device, threads=threads)
     try:
-        bundle = BundleStore(home_dir()).open(target)
+        bundle = runtime.bundle(target)
     except BundleNotFoundError:
         pass
     else:
-        return _bundle_workload(bundle, image, device=device, threads=threads)
+        return _bundle_workload(bundle, image, runtime)
     # Here, because a bundle needs none of it.
     from lineup.engine import open_engine  # noqa: PLC0415
     from lineup.options import AttributionOptions  # noqa: PLC0415
@@ -193,17 +192,17 @@ def synthetic_image(size_px: int) -> RgbImage:
     return np.clip(127 + 90 * waves + noise, 0, 255).astype(np.uint8)
 
 
-def _bundle_workload(bundle: Bundle, image: RgbImage, *, device: str, threads: int) -> Workload:
+def _bundle_workload(bundle: Bundle, image: RgbImage, runtime: Runtime) -> Workload:
     """Open what a bundle's kind calls for."""
     # Each when it is measured: a cold start pays for no other.
-    from lineup.fingerprint import open_extractor  # noqa: PLC0415
-    from lineup.models.captioner import open_captioner  # noqa: PLC0415
-    from lineup.models.encoder import open_encoder  # noqa: PLC0415
-    from lineup.models.generator import open_generator  # noqa: PLC0415
+    from lineup.fingerprint import FingerprintExtractor  # noqa: PLC0415
+    from lineup.models.captioner import Captioner  # noqa: PLC0415
+    from lineup.models.encoder import ImageEncoder  # noqa: PLC0415
+    from lineup.models.generator import ImageGenerator  # noqa: PLC0415
 
     kind, path = bundle.manifest.kind, bundle.path
     if kind is BundleKind.FINGERPRINT:
-        extractor = open_extractor(path, device=device, threads=threads)
+        extractor = runtime.open(FingerprintExtractor, path)
 
         def fingerprints(_: int, count: int) -> dict[str, float]:
             start = time.perf_counter()
@@ -215,14 +214,14 @@ def _bundle_workload(bundle: Bundle, image: RgbImage, *, device: str, threads: i
 
         return ModelWorkload(kind, "image", extractor, fingerprints)
     if kind is BundleKind.CAPTIONER:
-        captioner = open_captioner(path, device=device, threads=threads)
+        captioner = runtime.open(Captioner, path)
         work = _timed("caption", lambda count: captioner.captions([image] * count))
         return ModelWorkload(kind, "caption", captioner, work)
     if kind is BundleKind.ENCODER:
-        encoder = open_encoder(path, device=device, threads=threads)
+        encoder = runtime.open(ImageEncoder, path)
         work = _timed("encode", lambda count: encoder.features([image] * count))
         return ModelWorkload(kind, "image", encoder, work)
-    generator = open_generator(path, device=device, threads=threads)
+    generator = runtime.open(ImageGenerator, path)
 
     def images(first: int, count: int) -> dict[str, float]:
         trace = Trace()

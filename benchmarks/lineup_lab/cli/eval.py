@@ -327,11 +327,11 @@ def _asked(
 
 
 def _open_extractor(settings: Mapping[str, Any]) -> FingerprintExtractor:
-    from lineup.fingerprint import open_extractor
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+    from lineup.runtime import Runtime
 
-    return open_extractor(
-        settings["fingerprint"], device=settings["device"], threads=settings["threads"]
-    )
+    runtime = Runtime(settings["device"], threads=settings["threads"])
+    return runtime.open(FingerprintExtractor, settings["fingerprint"] or DEFAULT_BUNDLE)
 
 
 def _console() -> Console:

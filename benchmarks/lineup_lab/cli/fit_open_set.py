@@ -88,7 +88,8 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
 
     from lineup._version import __version__
     from lineup.classifier import write_classifier
-    from lineup.fingerprint import open_extractor
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+    from lineup.runtime import Runtime
     from lineup_lab.fit_classifier import classifier_from_fingerprints, holds_fingerprints
 
     _check(directory, settings)
@@ -99,9 +100,8 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     with ExitStack() as stack:
         extractor = None
         if directory is not None or rejects_images:
-            found = open_extractor(
-                settings["fingerprint"], device=settings["device"], threads=settings["threads"]
-            )
+            runtime = Runtime(settings["device"], threads=settings["threads"])
+            found = runtime.open(FingerprintExtractor, settings["fingerprint"] or DEFAULT_BUNDLE)
             extractor = stack.enter_context(found)
         known, digest = _classes(directory, settings, extractor, messages, failures)
         reject = _reject(reject_path, digest, extractor, settings["batch"], messages, failures)

@@ -128,11 +128,13 @@ def map_of_fingerprints(
     import numpy as np
     from rich.console import Console
 
-    from lineup.fingerprint import open_extractor
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+    from lineup.runtime import Runtime
     from lineup_lab.figures import Projection, points_from_fingerprints, write_map
 
     folders = _folders(directory, real)
-    with open_extractor(fingerprint, device=device, threads=threads) as extractor:
+    runtime = Runtime(device, threads=threads)
+    with runtime.open(FingerprintExtractor, fingerprint or DEFAULT_BUNDLE) as extractor:
         sources = labelled_sources(folders, extractor, batch, Console(stderr=True))
     labels = np.repeat(np.arange(len(sources)), [len(source.ids) for source in sources])
     points, axis_labels = points_from_fingerprints(

@@ -91,12 +91,11 @@ def build(
         capability_from_text,
         range_from_text,
     )
-    from lineup.bundles.store import BundleStore
-    from lineup.paths import home_dir
+    from lineup.runtime import Runtime
 
     if backend == CPU_BACKEND:
         _refuse_options_of_tensorrt()
-        _build_for_cpu(BundleStore(home_dir()).open(bundle), rebuild=rebuild)
+        _build_for_cpu(Runtime().bundle(bundle), rebuild=rebuild)
         return
     options = BuildOptions(
         flavour=Flavour(backend),
@@ -112,7 +111,7 @@ def build(
         version_compatible=version_compatible,
         hardware_compatible=hardware_compatible,
     )
-    _build_with_tensorrt(BundleStore(home_dir()).open(bundle), options, rebuild=rebuild)
+    _build_with_tensorrt(Runtime().bundle(bundle), options, rebuild=rebuild)
 
 
 def _refuse_options_of_tensorrt() -> None:

@@ -62,7 +62,8 @@ def caption(
     Exit code: 0 every image has a caption, 1 some could not be read, 2 wrong usage.
     """
     from lineup.finding import find_images
-    from lineup.models.captioner import CaptionOptions, open_captioner
+    from lineup.models.captioner import DEFAULT_BUNDLE, Captioner, CaptionOptions
+    from lineup.runtime import Runtime
 
     options = CaptionOptions(beams=beams, max_tokens=max_tokens, prompt=prompt)
     paths = list(find_images(images))
@@ -72,7 +73,8 @@ def caption(
             hint="Folders are searched for files with the suffix of an image format.",
         )
     failures: list[Path] = []
-    with open_captioner(captioner, device=device, threads=threads) as opened:
+    runtime = Runtime(device, threads=threads)
+    with runtime.open(Captioner, captioner or DEFAULT_BUNDLE) as opened:
         # An unfit prompt or length ends the command before an image is read.
         opened.captions([], options)
         for batch in _batches(paths, opened.images_per_run(beams), failures):

@@ -220,10 +220,9 @@ def install(directory: Path, overwrite: bool) -> None:
 
 
 def _store() -> BundleStore:
-    from lineup.bundles.store import BundleStore
-    from lineup.paths import home_dir
+    from lineup.runtime import Runtime
 
-    return BundleStore(home_dir())
+    return Runtime().store
 
 
 def _record_from_stored(entry: StoredBundle) -> dict[str, Any]:

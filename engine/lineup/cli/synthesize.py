@@ -99,7 +99,8 @@ def synthesize(
     other images are.
     """
     from lineup.imaging.decode import image_from_path
-    from lineup.models.generator import SynthesisOptions, open_generator
+    from lineup.models.generator import ImageGenerator, SynthesisOptions
+    from lineup.runtime import Runtime
 
     options = SynthesisOptions(
         steps=steps,
@@ -112,7 +113,7 @@ def synthesize(
         batch=batch,
     )
     seeds = range(seed, seed + count)
-    with open_generator(candidate, device=device, threads=threads) as generator:
+    with Runtime(device, threads=threads).open(ImageGenerator, candidate) as generator:
         if not overwrite:
             check_free(output, [image_name(generator.name, one) for one in seeds])
         images = []

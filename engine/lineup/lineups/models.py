@@ -6,18 +6,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 
-from lineup.backends.opening import options_for_device
-from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.fingerprint import FingerprintExtractor
 from lineup.lineups.store import Lineup
-from lineup.models.captioner import Captioner, open_captioner
-from lineup.models.encoder import ImageEncoder, open_encoder
-from lineup.models.generator import ImageGenerator, open_generator
-from lineup.paths import home_dir
+from lineup.models.captioner import Captioner
+from lineup.models.encoder import ImageEncoder
+from lineup.models.generator import ImageGenerator
 from lineup.resynthesis.cache import open_cache
 from lineup.resynthesis.models import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
+from lineup.runtime import Runtime
 
 
 class ResynthesisModels(ClosesOnExit):
@@ -57,8 +55,7 @@ def open_resynthesis_models(
     lineup: Lineup,
     fingerprinter: FingerprintExtractor | None,
     *,
-    device: str = "auto",
-    threads: int = 0,
+    runtime: Runtime,
     cache: bool = True,
     keep: bool = True,
 ) -> ResynthesisModels:
@@ -67,8 +64,7 @@ def open_resynthesis_models(
     Args:
         lineup: The lineup.
         fingerprinter: Owned by the caller.
-        device: See `lineup.backends.device.device_from_text`.
-        threads: Threads on the CPU; 0 takes every core.
+        runtime: Opens bundles and models.
         cache: Whether resyntheses and their features are kept on disk.
         keep: Whether models stay loaded; otherwise each is loaded when it has work, for all
             queries of a call, and released before the next one is.
@@ -79,9 +75,9 @@ def open_resynthesis_models(
     """
     with ExitStack() as stack:
         if keep:
-            models, digests, families = _kept(lineup, device, threads, stack)
+            models, digests, families = _kept(lineup, runtime, stack)
         else:
-            models, digests, families = _loading(lineup, device, threads)
+            models, digests, families = _loading(lineup, runtime)
         return ResynthesisModels(
             Resynthesizer(
                 models, fingerprinter=fingerprinter, cache=open_cache() if cache else None
@@ -96,20 +92,16 @@ Opened = tuple[ModelSource, tuple[str, ...], dict[str, str]]
 """The models, their digests, and the VAE family per candidate."""
 
 
-def _kept(lineup: Lineup, device: str, threads: int, stack: ExitStack) -> Opened:
+def _kept(lineup: Lineup, runtime: Runtime, stack: ExitStack) -> Opened:
     spec = lineup.spec
     captioner = encoder = None
     if spec.captioner is not None:
-        captioner = stack.enter_context(
-            open_captioner(lineup.bundle(spec.captioner), device=device, threads=threads)
-        )
+        captioner = stack.enter_context(runtime.open(Captioner, lineup.bundle(spec.captioner)))
     if spec.encoder is not None:
-        encoder = stack.enter_context(
-            open_encoder(lineup.bundle(spec.encoder), device=device, threads=threads)
-        )
+        encoder = stack.enter_context(runtime.open(ImageEncoder, lineup.bundle(spec.encoder)))
     generators = {
         candidate.name: stack.enter_context(
-            open_generator(lineup.bundle(candidate.bundle), device=device, threads=threads)
+            runtime.open(ImageGenerator, lineup.bundle(candidate.bundle))
         )
         for candidate in spec.candidates
         if candidate.bundle is not None
@@ -122,26 +114,24 @@ def _kept(lineup: Lineup, device: str, threads: int, stack: ExitStack) -> Opened
     )
 
 
-def _loading(lineup: Lineup, device: str, threads: int) -> Opened:
-    spec, store = lineup.spec, BundleStore(home_dir())
-    resolved, options = options_for_device(device, threads)
+def _loading(lineup: Lineup, runtime: Runtime) -> Opened:
+    spec = lineup.spec
     captioner = encoder = traits = None
     digests = []
     if spec.captioner is not None:
-        bundle = store.open(lineup.bundle(spec.captioner))
-        captioner = partial(Captioner, bundle, resolved, options)
+        bundle = runtime.bundle(lineup.bundle(spec.captioner))
+        captioner = partial(Captioner, bundle, *runtime.place)
         digests.append(bundle.digest)
     if spec.encoder is not None:
-        bundle = store.open(lineup.bundle(spec.encoder))
-        encoder = partial(ImageEncoder, bundle, resolved, options)
+        bundle = runtime.bundle(lineup.bundle(spec.encoder))
+        encoder = partial(ImageEncoder, bundle, *runtime.place)
         traits = encoder()  # loads no graph until features are asked for
         digests.append(bundle.digest)
     openers = {
         candidate.name: partial(
             ImageGenerator,
-            store.open(lineup.bundle(candidate.bundle)),
-            resolved,
-            options,
+            runtime.bundle(lineup.bundle(candidate.bundle)),
+            *runtime.place,
             keep_graphs=False,
         )
         for candidate in spec.candidates

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from lineup.bundles.bundle import read_bundle
 from lineup.bundles.manifest import BundleKind, Manifest
-from lineup.bundles.store import BundleStore
 from lineup.errors import BundleError, UsageError
 from lineup.fingerprint import DEFAULT_BUNDLE
 from lineup.gallery.gallery import SourceRole
 from lineup.gallery.opening import source_entries
 from lineup.lineups.spec import CandidateSpec, LineupSpec, settings_from_spec
 from lineup.lineups.store import Lineup
-from lineup.paths import home_dir
+from lineup.runtime import Runtime
 
 
 def record_from_lineup(lineup: Lineup) -> dict[str, Any]:
@@ -68,9 +66,9 @@ def check_bundles(spec: LineupSpec) -> None:
         BundleError: A bundle is absent or its manifest cannot be read.
         UsageError: A bundle is of another kind.
     """
-    lineup, store = Lineup(spec), BundleStore(home_dir())
+    lineup, runtime = Lineup(spec), Runtime()
     for reference, kind in _references(spec):
-        _, manifest = read_bundle(store.path(lineup.bundle(reference)))
+        manifest = runtime.unverified_bundle(lineup.bundle(reference)).manifest
         if manifest.kind is not kind:
             raise UsageError(
                 f"{reference!r} is a bundle of kind {manifest.kind.value}, expected {kind.value}.",
@@ -104,8 +102,7 @@ def _manifest(lineup: Lineup, reference: str | None) -> tuple[Manifest | None, s
     if reference is None:
         return None, None
     try:
-        path = BundleStore(home_dir()).path(lineup.bundle(reference))
-        return read_bundle(path)[1], None
+        return Runtime().unverified_bundle(lineup.bundle(reference)).manifest, None
     except BundleError as error:
         return None, error.message
 

@@ -9,20 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import options_for_device, runner_from_bundle
+from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
-from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.models.caption_search import CachedDecoder, Hypothesis, SearchOptions, search
-from lineup.paths import home_dir
 from lineup.types import RgbImage
 
 DEFAULT_BUNDLE = "pocket-captioner"
@@ -207,22 +204,3 @@ class Captioner(ClosesOnExit):
         token_ids = (*prompt_ids, *new_ids)
         text = self._tokenizer.decode(token_ids, skip_special_tokens=True)
         return Caption(" ".join(text.split()), token_ids, hypothesis.log_probability)
-
-
-def open_captioner(
-    bundle: str | Path | None = None, *, device: str = "auto", threads: int = 0
-) -> Captioner:
-    """Verify and load a captioner bundle.
-
-    Args:
-        bundle: Name in the store or path of a folder; None takes `DEFAULT_BUNDLE`.
-        device: See `lineup.backends.device.device_from_text`.
-        threads: Threads on the CPU; 0 takes every core.
-
-    Raises:
-        BundleError: The bundle is absent, altered or of another kind.
-        DeviceUnavailableError: The device was asked for and is not usable.
-    """
-    resolved, options = options_for_device(device, threads)
-    opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
-    return Captioner(opened, resolved, options)

@@ -7,7 +7,6 @@ what is in the picture (RefPrint, arXiv 2607.12052).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,14 +14,12 @@ import numpy as np
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import options_for_device, runner_from_bundle
+from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
-from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, UsageError
 from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
-from lineup.paths import home_dir
 from lineup.types import Float32Array, RgbImage
 
 DEFAULT_BUNDLE = "pocket-clip"
@@ -164,22 +161,3 @@ class ImageEncoder(ClosesOnExit):
                 "which has no direction."
             )
         return np.asarray(rows / lengths, np.float32)
-
-
-def open_encoder(
-    bundle: str | Path | None = None, *, device: str = "auto", threads: int = 0
-) -> ImageEncoder:
-    """Verify and load an encoder bundle.
-
-    Args:
-        bundle: Name in the store or path of a folder; None takes `DEFAULT_BUNDLE`.
-        device: See `lineup.backends.device.device_from_text`.
-        threads: Threads on the CPU; 0 takes every core.
-
-    Raises:
-        BundleError: The bundle is absent, altered or of another kind.
-        DeviceUnavailableError: The device was asked for and is not usable.
-    """
-    resolved, options = options_for_device(device, threads)
-    opened = BundleStore(home_dir()).open(bundle or DEFAULT_BUNDLE)
-    return ImageEncoder(opened, resolved, options)

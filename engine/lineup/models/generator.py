@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from lineup.backends.device import Device
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import options_for_device
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
-from lineup.bundles.store import BundleStore
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
 from lineup.memory import return_freed_memory
@@ -34,7 +31,6 @@ from lineup.models.denoise import (
 )
 from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup.models.text import TextEncoders, TextStates, text_digest
-from lineup.paths import home_dir
 from lineup.trace import Trace
 from lineup.types import Float32Array, RgbImage
 
@@ -297,20 +293,3 @@ class ImageGenerator(ClosesOnExit):
             return None
         image = resized(options.init_image, width, height)
         return self._autoencoder.encode(encoder_input_from_image(image))
-
-
-def open_generator(bundle: str | Path, *, device: str = "auto", threads: int = 0) -> ImageGenerator:
-    """Verify a generator's bundle and open it; its graphs are loaded when first needed.
-
-    Args:
-        bundle: Name in the store or path of a folder.
-        device: See `lineup.backends.device.device_from_text`.
-        threads: Threads on the CPU; 0 takes every core.
-
-    Raises:
-        BundleError: The bundle is absent, altered or of another kind.
-        DeviceUnavailableError: The device was asked for and is not usable.
-    """
-    resolved, options = options_for_device(device, threads)
-    opened = BundleStore(home_dir()).open(bundle)
-    return ImageGenerator(opened, resolved, options)

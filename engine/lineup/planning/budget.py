@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
-from lineup.bundles.store import BundleStore
 from lineup.errors import UsageError
 from lineup.lineups.store import Lineup
 from lineup.memory import resident_kib
-from lineup.paths import home_dir
 from lineup.planning.costs import costs_from_lineup
 from lineup.planning.plan import MemoryPlan, Order, Work, plan_from_budget
+from lineup.runtime import Runtime
 
 _UNITS = {
     "": 1, "b": 1,
@@ -91,11 +90,12 @@ def base_bytes() -> int:
 
 def _resynthesis_pixels(lineup: Lineup) -> int:
     """Return the pixels of the largest resynthesis that a candidate makes."""
-    store = BundleStore(home_dir())
+    runtime = Runtime()
     sizes = [0]
     for candidate in lineup.spec.candidates:
         if candidate.bundle is not None:
-            info = store.open(lineup.bundle(candidate.bundle)).manifest.generation
+            found = runtime.unverified_bundle(lineup.bundle(candidate.bundle))
+            info = found.manifest.generation
             assert info is not None
             sizes.append(info.native_width_px * info.native_height_px)
     return max(sizes)

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from lineup.backends.opening import uses_arena
-from lineup.bundles.bundle import Bundle, content_digest, read_bundle
+from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind, Graph, GraphCost
-from lineup.bundles.store import BundleStore
 from lineup.errors import BundleFormatError
 from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
 from lineup.models.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
-from lineup.paths import home_dir
 from lineup.resynthesis.expected import PlannedTimes
+from lineup.runtime import Runtime
 
 CAPTION_STEPS = 16
 """Tokens of a typical caption; the decoder runs once per token."""
@@ -160,8 +159,8 @@ def costs_from_lineup(lineup: Lineup) -> tuple[ModelCost, ...]:
     Raises:
         BundleError: A bundle is absent or altered, or tells no costs.
     """
-    store = BundleStore(home_dir())
-    return tuple(cost_from_bundle(store.open(reference)) for reference in _references(lineup))
+    runtime = Runtime()
+    return tuple(cost_from_bundle(runtime.bundle(one)) for one in _references(lineup))
 
 
 def _graph_cost(bundle: Bundle, role: str) -> GraphCost:
@@ -237,6 +236,4 @@ def planned_times(lineup: Lineup) -> PlannedTimes | None:
 
 def _run_ms(lineup: Lineup, reference: str) -> float:
     # Files are not verified: who opens the lineup does that, and hashing takes seconds.
-    path = BundleStore(home_dir()).path(lineup.bundle(reference))
-    root, manifest = read_bundle(path)
-    return cost_from_bundle(Bundle(root, manifest, content_digest(manifest))).run_ms
+    return cost_from_bundle(Runtime().unverified_bundle(lineup.bundle(reference))).run_ms

@@ -14,8 +14,9 @@ from lineup.backends.onnxrt import (
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleFormatError, DeviceUnavailableError
-from lineup.fingerprint import open_extractor
+from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.paths import home_dir
+from lineup.runtime import Runtime
 
 CPU = Device(DeviceKind.CPU)
 
@@ -61,7 +62,7 @@ def test_a_model_is_refused_a_device_that_is_not_there_in_words(monkeypatch, dev
     for module in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(__import__("sys").modules, module, None)
     with pytest.raises(DeviceUnavailableError, match="not usable here"):
-        open_extractor(device=device)
+        Runtime(device).open(FingerprintExtractor, DEFAULT_BUNDLE)
 
 
 def test_a_graph_that_is_not_there_is_named(bundle):

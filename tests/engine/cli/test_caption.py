@@ -2,6 +2,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from toy_engine import open_instead
 
 from lineup.cli.caption import caption
 from lineup.closing import ClosesOnExit
@@ -34,11 +35,11 @@ def toy(monkeypatch):
     """The captioner that the command gets, and what it was opened with."""
     captioner = ColourCaptioner()
 
-    def open_captioner(bundle=None, **options):
-        captioner.opened = (bundle, options)
+    def open_captioner(bundle, device, threads):
+        captioner.opened = (bundle, {"device": device, "threads": threads})
         return captioner
 
-    monkeypatch.setattr("lineup.models.captioner.open_captioner", open_captioner)
+    open_instead(monkeypatch, Captioner=open_captioner)
     return captioner
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from toy_engine import open_instead
 
-from lineup import engine as engine_module
 from lineup.cli.enroll import enroll
 from lineup.cli.gallery import gallery
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
@@ -46,11 +46,11 @@ def extractor(monkeypatch):
     opened = MeanColour()
     opened.asked = None
 
-    def open_extractor(bundle=None, *, device="auto", threads=0):
+    def open_extractor(bundle, device, threads):
         opened.asked = (bundle, device, threads)
         return opened
 
-    monkeypatch.setattr(engine_module, "open_extractor", open_extractor)
+    open_instead(monkeypatch, FingerprintExtractor=open_extractor)
     return opened
 
 

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from toy_engine import open_instead
 
 from lineup.bundles.info import GenerationInfo
 from lineup.cli.synthesize import synthesize
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
-from lineup.models import generator as module
 from lineup.trace import Trace
 
 INFO = GenerationInfo(64, 64, 2, 1.5, 4, 8, 1.0, 0.0, "toy-vae", ())
@@ -42,7 +42,7 @@ class Painter:
 @pytest.fixture
 def painter(monkeypatch):
     one = Painter()
-    monkeypatch.setattr(module, "open_generator", lambda *_, **__: one)
+    open_instead(monkeypatch, ImageGenerator=lambda *_: one)
     return one
 
 

@@ -1,4 +1,5 @@
 import pytest
+from toy_engine import open_instead
 
 from lineup.errors import BundleNotFoundError
 from lineup.lineups import models as models_module
@@ -6,6 +7,7 @@ from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
 from lineup.query import Query
 from lineup.resynthesis.options import ResynthesisOptions
+from lineup.runtime import Runtime
 
 SPEC = LineupSpec(
     "toy",
@@ -25,7 +27,7 @@ def opened(monkeypatch, toy_captioner, toy_encoder, make_toy_generator):
     models = {}
 
     def opener(make):
-        def open_model(bundle, *, device, threads):
+        def open_model(bundle, device, threads):
             assert (device, threads) == ("cpu", 1)
             models[bundle] = make(bundle)
             return models[bundle]
@@ -37,15 +39,18 @@ def opened(monkeypatch, toy_captioner, toy_encoder, make_toy_generator):
             raise BundleNotFoundError("absent")
         return make_toy_generator(str(bundle), (9, 9, 9), vae_family=f"vae of {bundle}")
 
-    monkeypatch.setattr(models_module, "open_captioner", opener(lambda _: toy_captioner))
-    monkeypatch.setattr(models_module, "open_encoder", opener(lambda _: toy_encoder))
-    monkeypatch.setattr(models_module, "open_generator", opener(generator))
+    open_instead(
+        monkeypatch,
+        Captioner=opener(lambda _: toy_captioner),
+        ImageEncoder=opener(lambda _: toy_encoder),
+        ImageGenerator=opener(generator),
+    )
     return models
 
 
 def open_models(spec, folder, **options):
     return models_module.open_resynthesis_models(
-        Lineup(spec, folder), None, device="cpu", threads=1, **options
+        Lineup(spec, folder), None, runtime=Runtime("cpu", threads=1), **options
     )
 
 

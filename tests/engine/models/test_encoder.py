@@ -19,8 +19,9 @@ from lineup.bundles.manifest import (
 from lineup.bundles.writer import BundleWriter, today
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
 from lineup.models import encoder as module
-from lineup.models.encoder import open_encoder
+from lineup.models.encoder import ImageEncoder
 from lineup.paths import shipped_dir
+from lineup.runtime import Runtime
 
 SIZE_PX = 8
 LAYERS = (1, 3, 5)
@@ -117,7 +118,7 @@ def path(tmp_path_factory):
 
 @pytest.fixture
 def encoder(path, loaded):
-    with open_encoder(path, device="cpu", threads=1) as opened:
+    with Runtime("cpu", threads=1).open(ImageEncoder, path) as opened:
         yield opened
 
 
@@ -165,7 +166,7 @@ def test_the_cut_tower_is_all_that_the_default_layer_loads(encoder, loaded, imag
 def test_a_bundle_without_a_cut_tower(tmp_path, loaded, images):
     path = write_encoder(tmp_path / "whole", towers={"image_tower": tower(LAYERS, True)})
 
-    with open_encoder(path, device="cpu") as encoder:
+    with Runtime("cpu").open(ImageEncoder, path) as encoder:
         features = encoder.features(images)
 
     assert loaded == ["image_tower"]
@@ -207,7 +208,7 @@ def test_a_tower_without_projection_has_no_final_layer(tmp_path, images):
     )
 
     with (
-        open_encoder(path, device="cpu") as encoder,
+        Runtime("cpu").open(ImageEncoder, path) as encoder,
         pytest.raises(UsageError, match=r"has the layers 1, 3, 5\."),
     ):
         encoder.features(images, "final")
@@ -224,7 +225,7 @@ def test_a_tower_of_other_layers_than_the_manifest_says(tmp_path, images):
     path = write_encoder(tmp_path / "wrong", towers={"image_tower": tower((1, 3), True)})
 
     with (
-        open_encoder(path, device="cpu") as encoder,
+        Runtime("cpu").open(ImageEncoder, path) as encoder,
         pytest.raises(BackendError, match=r"expected \[8, 3, 4\]"),
     ):
         encoder.features(images, 5)
@@ -234,11 +235,11 @@ def test_a_bundle_without_a_tower_is_refused(tmp_path):
     path = write_encoder(tmp_path / "half", towers={"image_tower_cut": tower((3,), False)})
 
     with pytest.raises(BundleFormatError, match=r"graphs\.image_tower"):
-        open_encoder(path, device="cpu")
+        Runtime("cpu").open(ImageEncoder, path)
 
 
 def test_a_closed_encoder_is_not_used(path, images):
-    encoder = open_encoder(path, device="cpu")
+    encoder = Runtime("cpu").open(ImageEncoder, path)
     encoder.close()
 
     with pytest.raises(BackendError, match="closed"):
@@ -247,9 +248,9 @@ def test_a_closed_encoder_is_not_used(path, images):
 
 def test_an_unknown_bundle_is_refused():
     with pytest.raises(BundleNotFoundError, match="nothing-of-the-kind"):
-        open_encoder("nothing-of-the-kind")
+        Runtime().open(ImageEncoder, "nothing-of-the-kind")
 
 
 def test_another_kind_of_model_is_refused():
     with pytest.raises(BundleFormatError, match="expected encoder"):
-        open_encoder(shipped_dir() / "bundles" / "whitened-spectrum", device="cpu")
+        Runtime("cpu").open(ImageEncoder, shipped_dir() / "bundles" / "whitened-spectrum")

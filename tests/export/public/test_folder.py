@@ -11,8 +11,9 @@ import torch
 from tokenizers import Tokenizer
 
 from lineup.errors import UsageError
-from lineup.models.generator import SynthesisOptions, open_generator
+from lineup.models.generator import ImageGenerator, SynthesisOptions
 from lineup.models.noise import noise_from_seed
+from lineup.runtime import Runtime
 from lineup_export.assembly import ExportOptions
 from lineup_export.public.defaults import defaults_from_folder
 from lineup_export.public.exporter import bundle_from_model
@@ -73,7 +74,7 @@ def test_a_saved_pipeline_makes_the_same_images(pipeline: Any, saved: Path, tmp_
     )
     bundle_from_model(model, tmp_path / "bundle", ExportOptions())
 
-    with open_generator(tmp_path / "bundle", device="cpu", threads=1) as generator:
+    with Runtime("cpu", threads=1).open(ImageGenerator, tmp_path / "bundle") as generator:
         width, height = generator.native_size
         found = generator.images("a red cat", [SEED], SynthesisOptions())[0]
 

@@ -14,8 +14,9 @@ from lineup.backends.onnxrt_runners import (
 )
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
 from lineup.imaging.preprocess import pixel_values_from_images
-from lineup.models.captioner import CaptionOptions, open_captioner
+from lineup.models.captioner import Captioner, CaptionOptions
 from lineup.paths import shipped_dir
+from lineup.runtime import Runtime
 
 PAD, BEGIN, END = 0, 1, 2
 MAX_TOKENS = 10
@@ -30,7 +31,7 @@ def path(tiny, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def captioner(path):
-    with open_captioner(path, device="cpu", threads=1) as opened:
+    with Runtime("cpu", threads=1).open(Captioner, path) as opened:
         yield opened
 
 
@@ -157,7 +158,7 @@ def test_no_image(captioner):
 def test_the_prompt_of_the_bundle_is_the_default(tiny, tmp_path, images):
     path = tiny.write(tmp_path / "prompted", prompt="blue cube")
 
-    with open_captioner(path, device="cpu") as captioner:
+    with Runtime("cpu").open(Captioner, path) as captioner:
         (own,) = captioner.captions(images[:1])
         (none,) = captioner.captions(images[:1], CaptionOptions(prompt=""))
 
@@ -212,14 +213,14 @@ def test_a_damaged_tokenizer(tiny, tmp_path):
     path = tiny.write(tmp_path / "damaged", tokenizer=b"{}")
 
     with pytest.raises(BundleFormatError, match=r"tokenizer\.json: not a tokenizer"):
-        open_captioner(path, device="cpu")
+        Runtime("cpu").open(Captioner, path)
 
 
 def test_an_unknown_bundle_is_refused():
     with pytest.raises(BundleNotFoundError, match="nothing-of-the-kind"):
-        open_captioner("nothing-of-the-kind")
+        Runtime().open(Captioner, "nothing-of-the-kind")
 
 
 def test_another_kind_of_model_is_refused():
     with pytest.raises(BundleFormatError, match="expected captioner"):
-        open_captioner(shipped_dir() / "bundles" / "whitened-spectrum", device="cpu")
+        Runtime("cpu").open(Captioner, shipped_dir() / "bundles" / "whitened-spectrum")

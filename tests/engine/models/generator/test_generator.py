@@ -5,10 +5,11 @@ import pytest
 
 from lineup.bundles.bundle import open_bundle
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
-from lineup.models.generator import ImageGenerator, SynthesisOptions, open_generator
+from lineup.models.generator import ImageGenerator, SynthesisOptions
 from lineup.models.noise import noise_from_seed
 from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup.paths import shipped_dir
+from lineup.runtime import Runtime
 
 
 def decoded_by_hand(generator, latents, toy):
@@ -246,7 +247,7 @@ def test_another_kind_of_model_is_refused():
 def test_opening_by_path(toy_bundle):
     bundle = toy_bundle()
 
-    with open_generator(bundle.path, device="cpu", threads=1) as generator:
+    with Runtime("cpu", threads=1).open(ImageGenerator, bundle.path) as generator:
         assert generator.name == "toy"
         assert generator.digest == bundle.digest
         assert generator.vae_family == "toy-vae"
@@ -255,4 +256,4 @@ def test_opening_by_path(toy_bundle):
 
 def test_an_unknown_name_is_refused():
     with pytest.raises(BundleNotFoundError, match="nothing-of-the-kind"):
-        open_generator("nothing-of-the-kind", device="cpu")
+        Runtime("cpu").open(ImageGenerator, "nothing-of-the-kind")

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from lineup.cli.synthesize import check_free, image_name, synthesize
 from lineup.errors import UsageError
 from lineup.files import sha256_from_file
-from lineup.models.generator import open_generator
+from lineup.models.generator import ImageGenerator
+from lineup.runtime import Runtime
 
 
 def run(bundle, folder, *arguments):
@@ -23,7 +24,7 @@ def test_files_hold_the_generators_images(toy_bundle, tmp_path):
     result = run(bundle, tmp_path / "out", "--count", "2", "--seed", "5")
 
     assert result.exit_code == 0, result.output
-    with open_generator(bundle.path, device="cpu", threads=1) as generator:
+    with Runtime("cpu", threads=1).open(ImageGenerator, bundle.path) as generator:
         images = generator.images("red circle", [5, 6])
     for seed, pixels in zip([5, 6], images, strict=True):
         stored = cv2.imread(str(tmp_path / "out" / image_name("toy", seed)))

@@ -1,0 +1,82 @@
+"""Where bundles are kept and where models run: made once for a command, an engine, a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+from lineup.backends.device import Device
+from lineup.backends.onnxrt import RuntimeOptions
+from lineup.backends.opening import options_for_device
+from lineup.bundles.bundle import Bundle, content_digest, read_bundle
+from lineup.bundles.store import BundleStore
+from lineup.paths import home_dir
+
+Model = TypeVar("Model")
+
+
+class Runtime:
+    """Opens bundles and models; a bundle is verified when it is first opened, once.
+
+    Args:
+        device: See `lineup.backends.device.device_from_text`.
+        threads: Threads on the CPU; 0 takes every core.
+
+    Attributes:
+        store: The bundles of this machine.
+    """
+
+    def __init__(self, device: str = "auto", *, threads: int = 0) -> None:
+        self.store = BundleStore(home_dir())
+        self._asked = (device, threads)
+        self._bundles: dict[Path, Bundle] = {}
+
+    @cached_property
+    def place(self) -> tuple[Device, RuntimeOptions]:
+        """The device that was asked for, and how its sessions use the machine.
+
+        Raises:
+            UsageError: The text names no device.
+            DeviceUnavailableError: The device was asked for and is not usable.
+        """
+        return options_for_device(*self._asked)
+
+    def bundle(self, reference: str | Path) -> Bundle:
+        """Return a bundle whose files were verified.
+
+        Args:
+            reference: Name in the store, or path of a folder.
+
+        Raises:
+            BundleError: It is absent or altered.
+        """
+        path = self.store.path(reference)
+        if path not in self._bundles:
+            self._bundles[path] = self.store.open(reference)
+        return self._bundles[path]
+
+    def unverified_bundle(self, reference: str | Path) -> Bundle:
+        """Return a bundle for what its manifest says: its files are not looked at.
+
+        Raises:
+            BundleError: It is absent, or its manifest cannot be read.
+        """
+        root, manifest = read_bundle(self.store.path(reference))
+        return Bundle(root, manifest, content_digest(manifest))
+
+    def open(
+        self, kind: Callable[[Bundle, Device, RuntimeOptions], Model], reference: str | Path
+    ) -> Model:
+        """Open a model where it runs.
+
+        Args:
+            kind: E.g. `lineup.models.captioner.Captioner`; the caller closes it.
+            reference: See `bundle`.
+
+        Raises:
+            BundleError: The bundle is absent, altered or of another kind.
+            UsageError: The device cannot be used.
+        """
+        return kind(self.bundle(reference), *self.place)
