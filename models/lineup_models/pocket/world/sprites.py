@@ -10,17 +10,16 @@ import cv2
 import numpy as np
 
 from lineup.types import AnyArray, Float32Array
-from lineup_models.pocket.world.frame import Grid
 from lineup_models.pocket.world.grammar import Material
-from lineup_models.pocket.world.light import Rig
-from lineup_models.pocket.world.palette import (
+from lineup_models.pocket.world.light import (
+    Rig,
     colour_from_word,
     linear_from_hsv,
     partner_from_colour,
 )
-from lineup_models.pocket.world.planes import coverage
+from lineup_models.pocket.world.planes import Grid, coverage
 from lineup_models.pocket.world.scene import Group
-from lineup_models.pocket.world.shapes.parts import Paint, Part
+from lineup_models.pocket.world.solids import Paint, Part
 
 STEEP = 0.96
 """Largest tilt of a normal at a rounded edge."""

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lineup_models.pocket.world.captions import VOCABULARY, words_from_caption
 from lineup_models.pocket.world.grammar import (
+    VOCABULARY,
     Background,
     Camera,
     Colour,
@@ -14,6 +14,7 @@ from lineup_models.pocket.world.grammar import (
     Material,
     Relation,
     Size,
+    words_from_caption,
 )
 from lineup_models.pocket.world.scene import Group, Scene, scene_from_seed
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 from click.testing import CliRunner
 
-from lineup_models.pocket.world.cli import world
+from lineup_models.pocket.world.__main__ import world
 from lineup_models.pocket.world.scene import scene_from_seed
 
 

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 
 from lineup_models.pocket.world.grammar import Camera, Kind, Relation, Size
-from lineup_models.pocket.world.layout import Placement, placements_from_scene
-from lineup_models.pocket.world.scene import Scene, scene_from_seed
+from lineup_models.pocket.world.scene import (
+    Placement,
+    Scene,
+    placements_from_scene,
+    scene_from_seed,
+)
 
 SCENES = [scene_from_seed(seed) for seed in range(300)]
 PAIRS = [scene for scene in SCENES if scene.other is not None]

@@ -18,7 +18,7 @@ from lineup_models.pocket.world.grammar import (
     Relation,
     Size,
 )
-from lineup_models.pocket.world.palette import HSV_RANGES
+from lineup_models.pocket.world.light import HSV_RANGES
 from lineup_models.pocket.world.render import body_masks_from_scene, pixels_from_scene
 from lineup_models.pocket.world.scene import Group, Scene, scene_from_seed
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from lineup.types import Float32Array
-from lineup_models.pocket.world.frame import frame_from_size, grid_at
 from lineup_models.pocket.world.grammar import Kind
-from lineup_models.pocket.world.shapes.catalogue import SHAPES
-from lineup_models.pocket.world.shapes.distances import box, circle, convex, star, stroke, union
-from lineup_models.pocket.world.shapes.parts import Paint
+from lineup_models.pocket.world.objects import SHAPES
+from lineup_models.pocket.world.planes import frame_from_size, grid_at
+from lineup_models.pocket.world.solids import Paint, box, circle, convex, star, stroke, union
 
 FRAME = frame_from_size(256)
 GRID = grid_at(FRAME, (0.5, 0.8), 0.6, 0.0, flip=False)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineup_models.pocket.world.noise import fractal_pair, ridge, sampled
+from lineup_models.pocket.world.planes import fractal_pair, ridge, sampled
 
 
 def test_the_spectrum_falls_as_asked() -> None:

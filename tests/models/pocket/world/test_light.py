@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lineup_models.pocket.world.grammar import Colour
-from lineup_models.pocket.world.palette import (
+from lineup_models.pocket.world.light import (
     colour_from_word,
     linear_from_hsv,
     linear_from_srgb,

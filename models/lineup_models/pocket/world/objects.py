@@ -1,23 +1,35 @@
-"""Things with parts: house, tree, car, boat, mushroom, fish, cup, lamp, flower, kite, bottle."""
+"""Everyday things, and which function draws which kind."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from math import cos, pi, sin
 
 import numpy as np
 
-from lineup_models.pocket.world.frame import Grid
-from lineup_models.pocket.world.shapes.distances import (
+from lineup_models.pocket.world.grammar import Kind
+from lineup_models.pocket.world.planes import Grid
+from lineup_models.pocket.world.solids import (
+    Paint,
+    Part,
+    ball,
     box,
     circle,
+    cloud,
+    cone,
     convex,
+    cube,
+    cylinder,
     ellipse,
+    heart,
     hollow,
+    moon,
+    ring,
+    star_shape,
     stroke,
     union,
 )
-from lineup_models.pocket.world.shapes.parts import Paint, Part
 
 
 def house(grid: Grid, rng: np.random.Generator) -> list[Part]:
@@ -217,3 +229,30 @@ def bottle(grid: Grid, rng: np.random.Generator) -> list[Part]:
         label = box(grid, (0, shoulder * 0.45), (half * 0.98, 0.09))
         parts.append(Part(label, Paint.CREAM, barrel=np.clip(grid.x / half, -1, 1)))
     return parts
+
+
+Shape = Callable[[Grid, np.random.Generator], list[Part]]
+"""Draws a thing on a grid; the generator gives its proportions."""
+
+SHAPES: Mapping[Kind, Shape] = {
+    Kind.BALL: ball,
+    Kind.CUBE: cube,
+    Kind.CONE: cone,
+    Kind.CYLINDER: cylinder,
+    Kind.RING: ring,
+    Kind.HOUSE: house,
+    Kind.TREE: tree,
+    Kind.CAR: car,
+    Kind.BOAT: boat,
+    Kind.MUSHROOM: mushroom,
+    Kind.STAR: star_shape,
+    Kind.FISH: fish,
+    Kind.CUP: cup,
+    Kind.LAMP: lamp,
+    Kind.FLOWER: flower,
+    Kind.KITE: kite,
+    Kind.MOON: moon,
+    Kind.CLOUD: cloud,
+    Kind.HEART: heart,
+    Kind.BOTTLE: bottle,
+}

@@ -1,19 +1,28 @@
-"""Places with walls and trunks: forest, city, wooden table, brick wall, studio."""
+"""Places with built things, and which function paints which place."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from lineup.types import Float32Array
-from lineup_models.pocket.world.backgrounds.ground import (
+from lineup_models.pocket.world.grammar import Background
+from lineup_models.pocket.world.outdoors import (
+    Setting,
     colour_near,
+    desert,
     distance_on_ground,
     ground_light,
     ground_noise,
+    meadow,
+    mountains,
+    night_sky,
+    open_sky,
     over_ground,
+    sea,
+    snow,
 )
-from lineup_models.pocket.world.backgrounds.outdoors import open_sky
-from lineup_models.pocket.world.backgrounds.sky import Setting
 from lineup_models.pocket.world.planes import colour_from_rgb, coverage, mixed
 
 
@@ -152,3 +161,22 @@ def studio(setting: Setting) -> Float32Array:
     level = fall * (0.75 + 0.3 * bend)
     level *= 1 + 0.03 * setting.coarse + 0.015 * setting.fine
     return np.asarray(paper * level * (rig.ambient + rig.sun * 0.6), np.float32)
+
+
+Painter = Callable[[Setting], Float32Array]
+"""Paints a place, float32 (3, size, size), linear RGB."""
+
+PLACES: Mapping[Background, tuple[Painter, tuple[float, float]]] = {
+    Background.MEADOW: (meadow, (0.4, 0.56)),
+    Background.DESERT: (desert, (0.4, 0.56)),
+    Background.SEA: (sea, (0.38, 0.55)),
+    Background.SNOW: (snow, (0.4, 0.56)),
+    Background.FOREST: (forest, (0.5, 0.6)),
+    Background.CITY: (city, (0.5, 0.6)),
+    Background.MOUNTAINS: (mountains, (0.48, 0.6)),
+    Background.NIGHT_SKY: (night_sky, (0.55, 0.64)),
+    Background.TABLE: (table, (0.4, 0.55)),
+    Background.WALL: (wall, (0.56, 0.64)),
+    Background.STUDIO: (studio, (0.5, 0.62)),
+}
+"""Painter and range of the horizon's v."""

@@ -1,1 +1,0 @@
-"""Silhouettes and surfaces of the things of the pocket world."""
