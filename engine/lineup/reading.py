@@ -12,23 +12,24 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+import PIL.Image
 
 from lineup.errors import ImageError, UsageError
 from lineup.files import sha256_from_bytes
 from lineup.imaging.decode import image_from_bytes
+from lineup.imaging.ifd import ORIENTATION
 from lineup.imaging.limits import DEFAULT_LIMITS, DecodeLimits
+from lineup.imaging.pillow_decoder import COLOUR_MODES, pixels_from_pillow
 from lineup.imaging.raster import Raster, rgb_from_raster
 from lineup.imaging.read import bytes_from_path
 
 if TYPE_CHECKING:
     from typing import TypeAlias
-
-    import PIL.Image
 
     from lineup.types import AnyArray, RgbImage
 
@@ -39,6 +40,7 @@ EXPECTED = (
     "(height, width), (height, width, 3) RGB or (height, width, 4) RGBA, of uint8, uint16, or "
     "floats in 0..1."
 )
+_DEEP_MODES = ("I;16", "I;16L", "I;16B", "I;16N")
 _FLOAT_TOLERANCE = 1e-6
 """How far floats may leave 0..1 by rounding."""
 
@@ -82,7 +84,7 @@ def read_image(image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS) -> Rea
     """Read and decode one image.
 
     Args:
-        image: See the module; an array is not kept, and never resized.
+        image: See the module; pixels are copied, and never resized.
         limits: Sizes that are refused before anything is decoded.
 
     Raises:
@@ -100,7 +102,7 @@ def read_image(image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS) -> Rea
         return _from_file(bytes(image), None, start, limits)
     if isinstance(image, np.ndarray):
         return _from_raster(_raster_from_array(image, limits), start)
-    if hasattr(image, "getexif") and hasattr(image, "getbands"):
+    if isinstance(image, PIL.Image.Image):
         return _from_raster(_raster_from_pil(image, limits), start)
     if hasattr(image, "read"):
         return _from_stream(image, start, limits)
@@ -153,7 +155,7 @@ def _from_raster(raster: Raster, start: float) -> ReadImage:
 
 
 def _raster_from_array(array: AnyArray, limits: DecodeLimits) -> Raster:
-    """Return an array as a decoder would have returned it."""
+    """Return an array as a decoder would have returned it, in memory of its own."""
     given = f"An array of shape {array.shape} and type {array.dtype}"
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
@@ -164,13 +166,22 @@ def _raster_from_array(array: AnyArray, limits: DecodeLimits) -> Raster:
     if array.size == 0:
         raise ImageError(f"{given} has no pixels; expected at least 1 x 1.")
     limits.check_pixels(array.shape[1], array.shape[0])
-    if array.dtype == np.uint8:
-        return Raster(np.ascontiguousarray(array), bit_depth=8)
-    if array.dtype == np.uint16:
-        return Raster(np.ascontiguousarray(array), bit_depth=16)
-    if array.dtype in (np.float16, np.float32, np.float64):
-        return Raster(_bytes_from_floats(array), bit_depth=8, notes=("floats rounded to 8 bits",))
-    raise UsageError(f"{given} is no image. {EXPECTED}", hint="Convert it: array.astype('uint8').")
+    # By kind and size, so that either byte order will do.
+    match array.dtype.kind, array.dtype.itemsize:
+        case "u", 1:
+            return Raster(np.array(array, order="C"), bit_depth=8)
+        case "u", 2:
+            return Raster(np.array(array, np.uint16, order="C"), bit_depth=16)
+        case "f", (2 | 4 | 8):
+            pixels = _bytes_from_floats(array)
+            return Raster(pixels, bit_depth=8, notes=("floats rounded to 8 bits",))
+        case "b", _:
+            hint = "Convert it: array.astype('uint8') * 255."
+        case "i" | "u", _:
+            hint = "Convert values of 0..255: array.astype('uint8')."
+        case _:
+            hint = None
+    raise UsageError(f"{given} is no image. {EXPECTED}", hint=hint)
 
 
 def _bytes_from_floats(array: AnyArray) -> AnyArray:
@@ -179,35 +190,27 @@ def _bytes_from_floats(array: AnyArray) -> AnyArray:
     if not (low >= -_FLOAT_TOLERANCE and high <= 1 + _FLOAT_TOLERANCE):
         raise ImageError(
             f"The floats of an image lie in 0..1; these go from {low:g} to {high:g}.",
-            hint="Divide by 255." if high > 1 else None,
+            hint="Divide by 255." if low >= 0 and 1 < high <= 255 else None,
         )
     scaled = np.rint(np.clip(array, 0, 1).astype(np.float64) * 255)
     return np.ascontiguousarray(scaled.astype(np.uint8))
 
 
-def _raster_from_pil(image: Any, limits: DecodeLimits) -> Raster:
+def _raster_from_pil(image: PIL.Image.Image, limits: DecodeLimits) -> Raster:
     """Return the pixels of a PIL image; its file is read now, if it was not yet."""
-    from PIL import Image  # noqa: PLC0415 - who gives one has loaded it
-
     limits.check_pixels(image.width, image.height)
+    if image.mode not in (*COLOUR_MODES, *_DEEP_MODES):
+        raise UsageError(
+            f"A PIL image of mode {image.mode} is no image that is read here.",
+            hint="Convert it first: image.convert('RGB').",
+        )
     try:
-        orientation = image.getexif().get(0x0112, 1)
-        if image.mode in ("I;16", "I;16L", "I;16B", "I;16N"):
-            pixels, bit_depth = np.asarray(image).astype(np.uint16), 16
-        elif image.mode in ("L", "RGB"):
-            pixels, bit_depth = np.asarray(image), 8
-        elif image.mode in ("1", "P", "LA", "PA", "RGBA", "RGBa", "La", "CMYK", "YCbCr"):
-            has_alpha = image.mode in ("LA", "PA", "RGBA", "RGBa", "La")
-            has_alpha = has_alpha or "transparency" in image.info
-            pixels, bit_depth = np.asarray(image.convert("RGBA" if has_alpha else "RGB")), 8
-            if image.mode == "1":
-                pixels = pixels[..., 0]
+        orientation = image.getexif().get(ORIENTATION, 1)
+        if image.mode in _DEEP_MODES:
+            raster = Raster(np.asarray(image).astype(np.uint16), bit_depth=16)
         else:
-            raise UsageError(
-                f"A PIL image of mode {image.mode} is no picture that is read here.",
-                hint="Convert it first: image.convert('RGB').",
-            )
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            pixels, notes = pixels_from_pillow(image)
+            raster = Raster(pixels, bit_depth=8, notes=notes)
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise ImageError(f"The PIL image cannot be read: {error}") from error
-    known = orientation if orientation in range(1, 9) else 1
-    return Raster(np.ascontiguousarray(pixels), bit_depth=bit_depth, orientation=known)
+    return replace(raster, orientation=orientation if orientation in range(1, 9) else 1)

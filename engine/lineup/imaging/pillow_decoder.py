@@ -41,7 +41,7 @@ _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     ImageFormat.TIFF: TiffImagePlugin.TiffImageFile,
     ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
 }
-_COLOUR_MODES = frozenset(
+COLOUR_MODES = frozenset(
     {"1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "LA", "PA", "RGBA", "RGBa"}
 )
 _GREY_MODES = frozenset({"1", "L"})
@@ -58,7 +58,7 @@ def raster_from_pillow(header: Header, limits: DecodeLimits) -> Raster:
     """
     with _opened(header.stream, header.format) as image:
         limits.check_pixels(*image.size)
-        pixels, notes = _pixels_from_image(image)
+        pixels, notes = pixels_from_pillow(image)
     return Raster(
         pixels=pixels,
         bit_depth=header.bit_depth,
@@ -82,7 +82,7 @@ def raster_from_gif(data: bytes, limits: DecodeLimits) -> Raster:
     with _opened(data, ImageFormat.GIF) as image:
         limits.check_pixels(*image.size)
         frame_count = _frame_count(image)
-        pixels, notes = _pixels_from_image(image)
+        pixels, notes = pixels_from_pillow(image)
     first = (f"first of {frame_count} frames",) if frame_count > 1 else ()
     return Raster(pixels=pixels, bit_depth=8, frame_count=frame_count, notes=first + notes)
 
@@ -110,7 +110,7 @@ def raster_from_avif(data: bytes, limits: DecodeLimits) -> Raster:
         frame_count = _frame_count(image)
         # libavif leaves the rotation and mirror boxes to the caller; Pillow states them as EXIF.
         orientation = orientation_from_exif(image.info.get("exif", b""))
-        pixels, notes = _pixels_from_image(image)
+        pixels, notes = pixels_from_pillow(image)
     return Raster(
         pixels=pixels,
         bit_depth=_avif_bit_depth(data),
@@ -170,9 +170,9 @@ def _frame_count(image: ImageFile.ImageFile) -> int:
     return frame_count
 
 
-def _pixels_from_image(image: ImageFile.ImageFile) -> tuple[AnyArray, tuple[str, ...]]:
+def pixels_from_pillow(image: Image.Image) -> tuple[AnyArray, tuple[str, ...]]:
     """Decode to grey, RGB or RGBA as `Raster` has them, with remarks."""
-    if image.mode not in _COLOUR_MODES:
+    if image.mode not in COLOUR_MODES:
         raise UnsupportedImageError(
             f"pixels of mode {image.mode} have no defined conversion to 8-bit RGB",
             hint="Save the image as 8-bit RGB.",
