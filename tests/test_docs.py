@@ -1,0 +1,72 @@
+"""What documents promise: snippets and examples run, links lead somewhere, the README is short."""
+
+import re
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lineup.paths import shipped_dir
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "examples/*.md", "benchmarks/*.md", "*/README.md")
+    for path in ROOT.glob(pattern)
+)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
+SAID = {
+    "01_attribute": "5 forms, one answer: {'unknown'}",
+    "02_enroll_and_scan": "toy-nearest -> toy-nearest",
+    "03_lineup": "cedar.png: pocket-cedar",
+    "04_rows_to_csv": "path,sha256,verdict,confidence,error",
+}
+MOST_README_LINES, MOST_TABLE_COLUMNS, MOST_EXAMPLE_LINES = 120, 160, 40
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with the files that snippets name."""
+    samples = shipped_dir() / "samples"
+    shutil.copy(samples / "nearest-0.png", tmp_path / "query.png")
+    for name in ("photos", "samples"):
+        (tmp_path / name).mkdir()
+        shutil.copy(samples / "shuffle-0.png", tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "document", [path for path in DOCUMENTS if PYTHON.search(path.read_text("utf-8"))], ids=str
+)
+def test_snippets_run(document, folder, capsys):
+    for snippet in PYTHON.findall(document.read_text("utf-8")):
+        exec(compile(snippet, str(document), "exec"), {"__name__": "__main__"})
+
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(example, folder, capsys):
+    runpy.run_path(str(example), run_name="__main__")
+
+    assert SAID[example.stem] in capsys.readouterr().out
+    assert len(example.read_text("utf-8").splitlines()) < MOST_EXAMPLE_LINES
+
+
+def test_the_readme_is_short():
+    lines = README.read_text("utf-8").splitlines()
+
+    assert len(lines) <= MOST_README_LINES
+    assert [one for one in lines if one.startswith("|") and len(one) > MOST_TABLE_COLUMNS] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_to_files(document):
+    links = LINK.findall(document.read_text("utf-8"))
+
+    assert [link for link in links if not (document.parent / link).exists()] == []
