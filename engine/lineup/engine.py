@@ -17,47 +17,32 @@ import json
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from lineup.answering import Answering, Known
 from lineup.calibration.calibration import CALIBRATION, Calibration
-from lineup.calibration.verdict import verdict_from_scores
 from lineup.closing import ClosesOnExit
-from lineup.errors import BackendError, SourceNotFoundError, UsageError
+from lineup.errors import SourceNotFoundError, UsageError
 from lineup.finding import find_images
-from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor, Signals
-from lineup.fusion import verdict_from_evidence
+from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import known_gallery, shipped_gallery, user_store
-from lineup.gallery.scoring import SourceScorer
 from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, DEFAULT_SCAN, AttributionOptions, ScanOptions
 from lineup.query import Query
 from lineup.reading import read_image
 from lineup.results import (
-    EVIDENCE_NAMES,
-    FINGERPRINT,
-    REAL,
-    RESYNTHESIS,
     RESYNTHESIS_EVIDENCE,
-    RESYNTHESIS_FINGERPRINT,
     UNKNOWN,
     Attribution,
     Classification,
-    Evidence,
-    Resynthesis,
     StageTimes,
-    Verdict,
     Verification,
 )
-from lineup.resynthesis.cascade import Cascade, CascadeOptions, Step
-from lineup.resynthesis.options import Mode, ResynthesisOptions
+from lineup.resynthesis.options import ResynthesisOptions
 from lineup.resynthesis.stored import StoredResyntheses, open_stored
 from lineup.runtime import Runtime
 
@@ -66,7 +51,6 @@ if TYPE_CHECKING:
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
     from lineup.lineups.models import ResynthesisModels
     from lineup.reading import AnyImage
-    from lineup.resynthesis.expected import PlannedTimes
     from lineup.scan.identity import Identities
     from lineup.scan.meter import ScanMeter
     from lineup.types import Float32Array, RgbImage
@@ -92,7 +76,6 @@ class Engine(ClosesOnExit):
     Attributes:
         extractor: Computes fingerprints.
         lineup: As given.
-        calibration: As given.
     """
 
     def __init__(
@@ -108,14 +91,16 @@ class Engine(ClosesOnExit):
     ) -> None:
         self.extractor = extractor
         self.lineup = lineup
-        self.calibration = calibration
-        self._read_gallery = read_gallery
-        self._open_models = open_models
+        self._known = Known(read_gallery)
+        self._answering = Answering(
+            extractor,
+            self._known,
+            lineup,
+            open_models=open_models,
+            calibration=calibration,
+            stored=stored or open_stored(),
+        )
         self._gallery_path = gallery_path
-        self._scorer: SourceScorer | None = None
-        self._gallery: Gallery | None = None
-        self._models: ResynthesisModels | None = None
-        self._stored = stored or open_stored()
         self._lock = threading.RLock()
         self._process = os.getpid()
 
@@ -126,23 +111,36 @@ class Engine(ClosesOnExit):
         Raises:
             GalleryError: It cannot be read, or was made with another fingerprint.
         """
-        return self._known()[0]
+        return self._known.gallery
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The gallery's candidates."""
-        return self._known()[1].names
+        return self._known.scorer.names
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How scores become ratios; None leaves that to the gallery."""
+        return self._answering.calibration
+
+    @calibration.setter
+    def calibration(self, calibration: Calibration | None) -> None:
+        self._answering.calibration = calibration
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """Every source that may be named: those of the lineup, then of the gallery."""
-        listed = [one.name for one in self.lineup.spec.candidates]
-        return tuple(dict.fromkeys([*listed, *self.sources]))
+        return self._answering.candidates
 
     @property
     def evidence(self) -> tuple[str, ...]:
         """What there is of `EVIDENCE_NAMES`, and is computed when nothing is asked for by name."""
-        return (FINGERPRINT, *(self._signals() if self.lineup.spec.generators else ()))
+        return self._answering.evidence
+
+    @property
+    def families(self) -> Mapping[str, str]:
+        """Name of the VAE family per candidate that can be resynthesised by; opens the models."""
+        return self._answering.families
 
     def attribute(
         self, image: AnyImage, *, options: AttributionOptions = DEFAULT_OPTIONS
@@ -217,7 +215,7 @@ class Engine(ClosesOnExit):
         """
         support = self.source(source)
         read = read_image(image)
-        scorer = self._known()[1]
+        scorer = self._known.scorer
         scores = scorer.scores(self._fingerprint(read.pixels)[None])
         column = scorer.names.index(source)
         score = float(scores[0, column])
@@ -295,7 +293,7 @@ class Engine(ClosesOnExit):
                     on_progress=on_progress,
                 )
             finally:
-                self._gallery = self._scorer = None
+                self._known.forget()
 
     def answer(self, queries: Sequence[Query], options: AttributionOptions) -> None:
         """Give each query its verdict, taking every model once for all of them.
@@ -312,18 +310,7 @@ class Engine(ClosesOnExit):
             BackendError: A model failed.
         """
         with self._working():
-            settings = self._settings(options)
-            for query in queries:
-                if self._asks_resyntheses(options) and query.sha256 is not None:
-                    query.stored = self._stored.of_query(query.sha256)
-                query.wanted = self._wanted(options, settings, query.stored)
-            self._take_fingerprints(queries)
-            self._resynthesise(queries, options.cascade, settings)
-            for query in queries:
-                start = time.perf_counter()
-                verdict = self._verdict(query, settings)
-                query.verdict = replace(verdict, notes=(*verdict.notes, *query.notes))
-                query.fuse_ms += (time.perf_counter() - start) * 1e3
+            self._answering.answer(queries, options)
 
     def source(self, name: str) -> SupportSet:
         """Return the support set of a source that a query can be attributed to.
@@ -341,46 +328,25 @@ class Engine(ClosesOnExit):
 
     def columns(self, options: AttributionOptions = DEFAULT_OPTIONS) -> tuple[str, ...]:
         """Return the columns that verdicts fill in a table of rows (`lineup.scan.encoding`)."""
-        asked = self.evidence_of(options)
-        listed = tuple(one.name for one in self.lineup.spec.candidates)
-        stored = self._stored.candidates() if self._asks_resyntheses(options) else ()
-        names = tuple(dict.fromkeys([*self.candidates, *stored]))
-        spoken_of = {FINGERPRINT: self.sources}
-        columns = [f"posterior.{name}" for name in (*names, UNKNOWN, REAL)]
-        for evidence in asked:
-            sources = spoken_of.get(evidence, tuple(dict.fromkeys([*listed, *stored])))
-            columns += [f"{evidence}.score.{name}" for name in sources]
-            columns += [f"{evidence}.llr.{name}" for name in sources]
-            if evidence == FINGERPRINT and self.extractor.tells_real:
-                columns.append(f"{REAL}.llr.{REAL}")
-        return tuple(columns)
+        return self._answering.columns(options)
 
     def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
         """Return the evidence that these options ask for, cheapest first."""
-        asked = set(options.evidence or self.evidence)
-        if self._settings(options).mode is not Mode.DEFAULT:
-            asked &= {RESYNTHESIS}
-        return tuple(name for name in EVIDENCE_NAMES if name in asked)
+        return self._answering.evidence_of(options)
 
     def evidence_options(self, settings: ResynthesisOptions) -> dict[str, Mapping[str, str | int]]:
         """Return, per evidence, what its scores depend on: a calibration holds for these only."""
-        signals = self._resynthesis().resynthesizer.evidence_options(settings)
-        return {FINGERPRINT: {}, **signals}
-
-    @property
-    def families(self) -> Mapping[str, str]:
-        """Name of the VAE family per candidate that can be resynthesised by; opens the models."""
-        return self._resynthesis().families
+        return self._answering.evidence_options(settings)
 
     def run_id(self, options: AttributionOptions = DEFAULT_OPTIONS) -> str:
         """Return 12 hex digits that change when the models, the gallery or the question do."""
-        asked = self.evidence_of(options)
+        asked = self._answering.evidence_of(options)
         content = None if self.calibration is None else CALIBRATION.to_raw(self.calibration)
         parts = [self.extractor.digest, self.gallery.digest, *asked]
         # As JSON: what is the same in every process, which a set's order is not.
         parts.append(json.dumps(content, sort_keys=True))
         if set(asked) & set(RESYNTHESIS_EVIDENCE):
-            parts += [*self._resynthesis().digests, repr(self._settings(options))]
+            parts += [*self._answering.models.digests, repr(self._answering.settings(options))]
             parts += [] if options.cascade is None else [repr(options.cascade)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:RUN_ID_DIGITS]
 
@@ -388,8 +354,7 @@ class Engine(ClosesOnExit):
         """Release the models."""
         with ExitStack() as stack:
             stack.callback(self.extractor.close)
-            if self._models is not None:
-                stack.callback(self._models.close)
+            stack.callback(self._answering.close)
 
     @contextmanager
     def _working(self) -> Iterator[None]:
@@ -404,188 +369,10 @@ class Engine(ClosesOnExit):
         with self._lock:
             yield
 
-    def _known(self) -> tuple[Gallery, SourceScorer]:
-        with self._lock:
-            if self._gallery is None or self._scorer is None:
-                self._gallery = self._read_gallery()
-                self._scorer = SourceScorer(self._gallery)
-            return self._gallery, self._scorer
-
-    def _resynthesis(self) -> ResynthesisModels:
-        """Return what resynthesises queries, opened on first use."""
-        with self._lock:
-            if self._models is None:
-                assert self._open_models is not None
-                self._models = self._open_models()
-                self._cascade = Cascade(
-                    self._models.resynthesizer.names, self._models.families, self._planned_times
-                )
-            return self._models
-
-    def _planned_times(self) -> PlannedTimes | None:
-        # Here, because it knows all kinds of models, and fingerprints alone need none.
-        from lineup.planning.costs import planned_times  # noqa: PLC0415
-
-        return planned_times(self.lineup)
-
-    def _asks_resyntheses(self, options: AttributionOptions) -> bool:
-        """Tell whether resyntheses are wanted, made here or elsewhere: never unasked."""
-        if options.evidence is not None:
-            return bool(set(options.evidence) & set(RESYNTHESIS_EVIDENCE))
-        return self._open_models is not None
-
-    def _signals(self) -> tuple[str, ...]:
-        """Return the evidence that resyntheses can give here, wherever they come from."""
-        if self._open_models is None:
-            return ()
-        return RESYNTHESIS_EVIDENCE if self.lineup.spec.encoder else (RESYNTHESIS_FINGERPRINT,)
-
-    def _settings(self, options: AttributionOptions) -> ResynthesisOptions:
-        return options.resynthesis or self.lineup.spec.resynthesis
-
     def _fingerprint(self, pixels: RgbImage) -> Float32Array:
         with self._working():
             fingerprint: Float32Array = self.extractor.fingerprints([pixels])[0]
             return fingerprint
-
-    def _wanted(
-        self,
-        options: AttributionOptions,
-        settings: ResynthesisOptions,
-        stored: Mapping[str, Sequence[Resynthesis]],
-    ) -> tuple[str, ...]:
-        """Return the evidence to compute for a query: what was asked for, or all there is."""
-        there = set(self.evidence) | set(self._signals() if stored else ())
-        if settings.mode is not Mode.DEFAULT:
-            there &= {RESYNTHESIS}
-        wanted = tuple(name for name in EVIDENCE_NAMES if name in (options.evidence or there))
-        missing = [name for name in wanted if name not in there]
-        if missing or not wanted:
-            raise self._lacks(", ".join(missing) or RESYNTHESIS, settings, there)
-        return wanted
-
-    def _lacks(
-        self, evidence: str, settings: ResynthesisOptions, there: Iterable[str]
-    ) -> UsageError:
-        return UsageError(
-            f"The lineup {self.lineup.spec.name!r} does not give the evidence {evidence} in mode "
-            f"{settings.mode.value}.",
-            hint=f"It gives: {', '.join(sorted(there))}."
-            if there
-            else "Choose a lineup with generators: `lineup lineups list` shows them.",
-        )
-
-    def _take_fingerprints(self, queries: Sequence[Query]) -> None:
-        """Compute the fingerprints that are wanted, and the evidence that they are."""
-        wanting = [
-            query for query in queries if {FINGERPRINT, RESYNTHESIS_FINGERPRINT} & set(query.wanted)
-        ]
-        if not wanting:
-            return
-        tiles = [query.cut(self.extractor) for query in wanting]
-        start = time.perf_counter()
-        signals = self.extractor.signals_from_tiles(tiles)
-        tile_ms = (time.perf_counter() - start) * 1e3 / sum(map(len, tiles))
-        self._check_signals(signals, len(wanting))
-        for row, query in enumerate(wanting):
-            query.fingerprint = signals.fingerprints[row]
-            query.inference_ms += tile_ms * len(tiles[row])
-            if FINGERPRINT not in query.wanted:
-                continue
-            query.evidence.append(self._fingerprint_evidence(query))
-            if signals.real_llrs is not None:
-                # From the same run of the model as the fingerprint, whose cost includes it.
-                llr = {REAL: float(signals.real_llrs[row])}
-                query.evidence.append(Evidence(name=REAL, scores={}, llr=llr, cost_ms=0.0))
-
-    def _fingerprint_evidence(self, query: Query) -> Evidence:
-        """Compare with the gallery, whose own images tell what a score means."""
-        assert query.fingerprint is not None
-        scorer = self._known()[1]
-        # By itself: a product of matrices may round otherwise than that of a single row.
-        scores = scorer.scores(query.fingerprint[None])
-        llrs = scorer.llrs(scores)
-        return Evidence(
-            name=FINGERPRINT,
-            scores=dict(zip(scorer.names, scores[0].tolist(), strict=True)),
-            llr=dict(zip(scorer.names, llrs[0].tolist(), strict=True)),
-            cost_ms=(query.preprocess_ms or 0.0) + query.inference_ms,
-            notes=query.tile_notes,
-        )
-
-    def _resynthesise(
-        self,
-        queries: Sequence[Query],
-        cascade: CascadeOptions | None,
-        settings: ResynthesisOptions,
-    ) -> None:
-        """Let candidates resynthesise the queries that are open; add the evidence of it."""
-        open_queries = []
-        for query in queries:
-            if not set(query.wanted) & set(RESYNTHESIS_EVIDENCE):
-                continue
-            step = self._step(query, cascade, settings)
-            query.notes += step.notes
-            query.candidates = step.candidates
-            if step.candidates:
-                open_queries.append(query)
-        if not open_queries:
-            return
-        made = self._resynthesis().resynthesizer.resyntheses(
-            open_queries, settings, signals=open_queries[0].wanted
-        )
-        for query, resyntheses in zip(open_queries, made, strict=True):
-            query.resyntheses = resyntheses
-            query.evidence += resyntheses.evidence
-            query.inference_ms += resyntheses.trace.seconds * 1e3
-            if cascade is not None:
-                self._cascade.learn(cascade, query.trace, query.candidates or (), settings.gamma)
-
-    def _step(
-        self, query: Query, cascade: CascadeOptions | None, settings: ResynthesisOptions
-    ) -> Step:
-        """Return who resynthesises a query, the makers of stored resyntheses among them."""
-        names = self._resynthesis().resynthesizer.names
-        everybody = tuple(dict.fromkeys([*names, *query.stored]))
-        if cascade is None or not query.evidence:
-            return Step(everybody)
-        return self._cascade.step(
-            self._verdict(query, settings).posterior,
-            everybody,
-            cascade,
-            spent_ms=(query.preprocess_ms or 0.0) + query.inference_ms,
-            gamma=settings.gamma,
-        )
-
-    def _verdict(self, query: Query, settings: ResynthesisOptions) -> Verdict:
-        """Fuse the evidence that a query has so far."""
-        names = tuple(dict.fromkeys([*self.candidates, *query.stored]))
-        made = query.resyntheses
-        if made is not None and settings.mode is not Mode.DEFAULT:
-            # Here, because its module knows all that compares, and fingerprints alone need none.
-            from lineup.resynthesis.resynthesizer import published_verdict  # noqa: PLC0415
-
-            return published_verdict(names, made, settings.mode)
-        if made is None and self.calibration is None:
-            return verdict_from_evidence(names, query.evidence)
-        asks = set(query.wanted) & set(RESYNTHESIS_EVIDENCE)
-        return verdict_from_scores(
-            names,
-            query.evidence,
-            calibration=self.calibration,
-            options=self.evidence_options(settings) if asks else {FINGERPRINT: {}},
-            families=self.families if asks else {},
-            caption=None if made is None else made.caption,
-        )
-
-    @staticmethod
-    def _check_signals(signals: Signals, count: int) -> None:
-        shape = signals.fingerprints.shape
-        if shape[0] != count or not np.isfinite(signals.fingerprints).all():
-            raise BackendError(
-                f"The model returned an array of shape {shape} for {count} images, expected one "
-                "row of finite numbers per image."
-            )
 
 
 def open_engine(

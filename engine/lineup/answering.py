@@ -1,0 +1,358 @@
+"""From queries to verdicts: which evidence is computed for an image, and what it adds up to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lineup.calibration.calibration import Calibration
+from lineup.calibration.verdict import verdict_from_scores
+from lineup.errors import BackendError, UsageError
+from lineup.fingerprint import FingerprintExtractor, Signals
+from lineup.fusion import verdict_from_evidence
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.scoring import SourceScorer
+from lineup.lineups.store import Lineup
+from lineup.options import DEFAULT_OPTIONS, AttributionOptions
+from lineup.query import Query
+from lineup.results import (
+    EVIDENCE_NAMES,
+    FINGERPRINT,
+    REAL,
+    RESYNTHESIS,
+    RESYNTHESIS_EVIDENCE,
+    RESYNTHESIS_FINGERPRINT,
+    UNKNOWN,
+    Evidence,
+    Resynthesis,
+    Verdict,
+)
+from lineup.resynthesis.cascade import Cascade, CascadeOptions, Step
+from lineup.resynthesis.options import Mode, ResynthesisOptions
+from lineup.resynthesis.stored import StoredResyntheses
+
+if TYPE_CHECKING:
+    from lineup.lineups.models import ResynthesisModels
+    from lineup.resynthesis.expected import PlannedTimes
+
+
+class Known:
+    """The known sources, read when they are first needed.
+
+    Args:
+        read: Returns the gallery.
+    """
+
+    def __init__(self, read: Callable[[], Gallery]) -> None:
+        self._read = read
+        self._gallery: Gallery | None = None
+        self._scorer: SourceScorer | None = None
+
+    @property
+    def gallery(self) -> Gallery:
+        """The known sources.
+
+        Raises:
+            GalleryError: They cannot be read, or were made with another fingerprint.
+        """
+        if self._gallery is None:
+            self._gallery = self._read()
+        return self._gallery
+
+    @property
+    def scorer(self) -> SourceScorer:
+        """Compares fingerprints with the candidates of the gallery."""
+        if self._scorer is None:
+            self._scorer = SourceScorer(self.gallery)
+        return self._scorer
+
+    def forget(self) -> None:
+        """Read the gallery again when it is next needed: it has changed."""
+        self._gallery = self._scorer = None
+
+
+class Answering:
+    """Computes the evidence of queries and fuses it; one thread at a time.
+
+    Args:
+        extractor: Computes fingerprints.
+        known: The known sources.
+        lineup: Candidates, defaults; one without any is the gallery alone.
+        open_models: Opens what resynthesises queries; None where nothing does.
+        calibration: How scores become ratios; None leaves that to the gallery.
+        stored: Resyntheses made elsewhere.
+
+    Attributes:
+        known: As given.
+        calibration: As given.
+    """
+
+    def __init__(
+        self,
+        extractor: FingerprintExtractor,
+        known: Known,
+        lineup: Lineup,
+        *,
+        open_models: Callable[[], ResynthesisModels] | None,
+        calibration: Calibration | None,
+        stored: StoredResyntheses,
+    ) -> None:
+        self.extractor = extractor
+        self.known = known
+        self.lineup = lineup
+        self.calibration = calibration
+        self.stored = stored
+        self._open_models = open_models
+        self._models: ResynthesisModels | None = None
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Every source that may be named: those of the lineup, then of the gallery."""
+        listed = [one.name for one in self.lineup.spec.candidates]
+        return tuple(dict.fromkeys([*listed, *self.known.scorer.names]))
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """What there is of `EVIDENCE_NAMES`, and is computed when nothing is asked for by name."""
+        return (FINGERPRINT, *(self._signals() if self.lineup.spec.generators else ()))
+
+    @property
+    def models(self) -> ResynthesisModels:
+        """What resynthesises queries, opened on first use."""
+        if self._models is None:
+            assert self._open_models is not None
+            self._models = self._open_models()
+            self._cascade = Cascade(
+                self._models.resynthesizer.names, self._models.families, self._planned_times
+            )
+        return self._models
+
+    def answer(self, queries: Sequence[Query], options: AttributionOptions) -> None:
+        """Give each query its verdict, taking every model once for all of them.
+
+        The verdicts are those that each image gets alone, but for a latency budget, which follows
+        what was measured before.
+
+        Args:
+            queries: All of them, and their resyntheses, are in memory at once.
+            options: Which evidence, and how.
+
+        Raises:
+            UsageError: The engine does not have the evidence, or the options do not fit it.
+            BackendError: A model failed.
+        """
+        settings = self.settings(options)
+        for query in queries:
+            if self._asks_resyntheses(options) and query.sha256 is not None:
+                query.stored = self.stored.of_query(query.sha256)
+            query.wanted = self._wanted(options, settings, query.stored)
+        self._take_fingerprints(queries)
+        self._resynthesise(queries, options.cascade, settings)
+        for query in queries:
+            start = time.perf_counter()
+            verdict = self._verdict(query, settings)
+            query.verdict = replace(verdict, notes=(*verdict.notes, *query.notes))
+            query.fuse_ms += (time.perf_counter() - start) * 1e3
+
+    def columns(self, options: AttributionOptions = DEFAULT_OPTIONS) -> tuple[str, ...]:
+        """Return the columns that verdicts fill in a table of rows (`lineup.scan.encoding`)."""
+        asked = self.evidence_of(options)
+        listed = tuple(one.name for one in self.lineup.spec.candidates)
+        stored = self.stored.candidates() if self._asks_resyntheses(options) else ()
+        names = tuple(dict.fromkeys([*self.candidates, *stored]))
+        spoken_of = {FINGERPRINT: self.known.scorer.names}
+        columns = [f"posterior.{name}" for name in (*names, UNKNOWN, REAL)]
+        for evidence in asked:
+            sources = spoken_of.get(evidence, tuple(dict.fromkeys([*listed, *stored])))
+            columns += [f"{evidence}.score.{name}" for name in sources]
+            columns += [f"{evidence}.llr.{name}" for name in sources]
+            if evidence == FINGERPRINT and self.extractor.tells_real:
+                columns.append(f"{REAL}.llr.{REAL}")
+        return tuple(columns)
+
+    def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
+        """Return the evidence that these options ask for, cheapest first."""
+        asked = set(options.evidence or self.evidence)
+        if self.settings(options).mode is not Mode.DEFAULT:
+            asked &= {RESYNTHESIS}
+        return tuple(name for name in EVIDENCE_NAMES if name in asked)
+
+    def evidence_options(self, settings: ResynthesisOptions) -> dict[str, Mapping[str, str | int]]:
+        """Return, per evidence, what its scores depend on: a calibration holds for these only."""
+        signals = self.models.resynthesizer.evidence_options(settings)
+        return {FINGERPRINT: {}, **signals}
+
+    @property
+    def families(self) -> Mapping[str, str]:
+        """Name of the VAE family per candidate that can be resynthesised by; opens the models."""
+        return self.models.families
+
+    def settings(self, options: AttributionOptions) -> ResynthesisOptions:
+        """Return how resyntheses are made: as asked for, or as the lineup says."""
+        return options.resynthesis or self.lineup.spec.resynthesis
+
+    def close(self) -> None:
+        """Release what resynthesises."""
+        if self._models is not None:
+            self._models.close()
+
+    def _planned_times(self) -> PlannedTimes | None:
+        # Here, because it knows all kinds of models, and fingerprints alone need none.
+        from lineup.planning.costs import planned_times  # noqa: PLC0415
+
+        return planned_times(self.lineup)
+
+    def _asks_resyntheses(self, options: AttributionOptions) -> bool:
+        """Tell whether resyntheses are wanted, made here or elsewhere: never unasked."""
+        if options.evidence is not None:
+            return bool(set(options.evidence) & set(RESYNTHESIS_EVIDENCE))
+        return self._open_models is not None
+
+    def _signals(self) -> tuple[str, ...]:
+        """Return the evidence that resyntheses can give here, wherever they come from."""
+        if self._open_models is None:
+            return ()
+        return RESYNTHESIS_EVIDENCE if self.lineup.spec.encoder else (RESYNTHESIS_FINGERPRINT,)
+
+    def _wanted(
+        self,
+        options: AttributionOptions,
+        settings: ResynthesisOptions,
+        stored: Mapping[str, Sequence[Resynthesis]],
+    ) -> tuple[str, ...]:
+        """Return the evidence to compute for a query: what was asked for, or all there is."""
+        there = set(self.evidence) | set(self._signals() if stored else ())
+        if settings.mode is not Mode.DEFAULT:
+            there &= {RESYNTHESIS}
+        wanted = tuple(name for name in EVIDENCE_NAMES if name in (options.evidence or there))
+        missing = [name for name in wanted if name not in there]
+        if missing or not wanted:
+            raise self._lacks(", ".join(missing) or RESYNTHESIS, settings, there)
+        return wanted
+
+    def _lacks(
+        self, evidence: str, settings: ResynthesisOptions, there: Iterable[str]
+    ) -> UsageError:
+        return UsageError(
+            f"The lineup {self.lineup.spec.name!r} does not give the evidence {evidence} in mode "
+            f"{settings.mode.value}.",
+            hint=f"It gives: {', '.join(sorted(there))}."
+            if there
+            else "Choose a lineup with generators: `lineup lineups list` shows them.",
+        )
+
+    def _take_fingerprints(self, queries: Sequence[Query]) -> None:
+        """Compute the fingerprints that are wanted, and the evidence that they are."""
+        wanting = [
+            query for query in queries if {FINGERPRINT, RESYNTHESIS_FINGERPRINT} & set(query.wanted)
+        ]
+        if not wanting:
+            return
+        tiles = [query.cut(self.extractor) for query in wanting]
+        start = time.perf_counter()
+        signals = self.extractor.signals_from_tiles(tiles)
+        tile_ms = (time.perf_counter() - start) * 1e3 / sum(map(len, tiles))
+        self._check_signals(signals, len(wanting))
+        for row, query in enumerate(wanting):
+            query.fingerprint = signals.fingerprints[row]
+            query.inference_ms += tile_ms * len(tiles[row])
+            if FINGERPRINT not in query.wanted:
+                continue
+            query.evidence.append(self._fingerprint_evidence(query))
+            if signals.real_llrs is not None:
+                # From the same run of the model as the fingerprint, whose cost includes it.
+                llr = {REAL: float(signals.real_llrs[row])}
+                query.evidence.append(Evidence(name=REAL, scores={}, llr=llr, cost_ms=0.0))
+
+    def _fingerprint_evidence(self, query: Query) -> Evidence:
+        """Compare with the gallery, whose own images tell what a score means."""
+        assert query.fingerprint is not None
+        scorer = self.known.scorer
+        # By itself: a product of matrices may round otherwise than that of a single row.
+        scores = scorer.scores(query.fingerprint[None])
+        llrs = scorer.llrs(scores)
+        return Evidence(
+            name=FINGERPRINT,
+            scores=dict(zip(scorer.names, scores[0].tolist(), strict=True)),
+            llr=dict(zip(scorer.names, llrs[0].tolist(), strict=True)),
+            cost_ms=(query.preprocess_ms or 0.0) + query.inference_ms,
+            notes=query.tile_notes,
+        )
+
+    def _resynthesise(
+        self,
+        queries: Sequence[Query],
+        cascade: CascadeOptions | None,
+        settings: ResynthesisOptions,
+    ) -> None:
+        """Let candidates resynthesise the queries that are open; add the evidence of it."""
+        open_queries = []
+        for query in queries:
+            if not set(query.wanted) & set(RESYNTHESIS_EVIDENCE):
+                continue
+            step = self._step(query, cascade, settings)
+            query.notes += step.notes
+            query.candidates = step.candidates
+            if step.candidates:
+                open_queries.append(query)
+        if not open_queries:
+            return
+        made = self.models.resynthesizer.resyntheses(
+            open_queries, settings, signals=open_queries[0].wanted
+        )
+        for query, resyntheses in zip(open_queries, made, strict=True):
+            query.resyntheses = resyntheses
+            query.evidence += resyntheses.evidence
+            query.inference_ms += resyntheses.trace.seconds * 1e3
+            if cascade is not None:
+                self._cascade.learn(cascade, query.trace, query.candidates or (), settings.gamma)
+
+    def _step(
+        self, query: Query, cascade: CascadeOptions | None, settings: ResynthesisOptions
+    ) -> Step:
+        """Return who resynthesises a query, the makers of stored resyntheses among them."""
+        names = self.models.resynthesizer.names
+        everybody = tuple(dict.fromkeys([*names, *query.stored]))
+        if cascade is None or not query.evidence:
+            return Step(everybody)
+        return self._cascade.step(
+            self._verdict(query, settings).posterior,
+            everybody,
+            cascade,
+            spent_ms=(query.preprocess_ms or 0.0) + query.inference_ms,
+            gamma=settings.gamma,
+        )
+
+    def _verdict(self, query: Query, settings: ResynthesisOptions) -> Verdict:
+        """Fuse the evidence that a query has so far."""
+        names = tuple(dict.fromkeys([*self.candidates, *query.stored]))
+        made = query.resyntheses
+        if made is not None and settings.mode is not Mode.DEFAULT:
+            # Here, because its module knows all that compares, and fingerprints alone need none.
+            from lineup.resynthesis.resynthesizer import published_verdict  # noqa: PLC0415
+
+            return published_verdict(names, made, settings.mode)
+        if made is None and self.calibration is None:
+            return verdict_from_evidence(names, query.evidence)
+        asks = set(query.wanted) & set(RESYNTHESIS_EVIDENCE)
+        return verdict_from_scores(
+            names,
+            query.evidence,
+            calibration=self.calibration,
+            options=self.evidence_options(settings) if asks else {FINGERPRINT: {}},
+            families=self.families if asks else {},
+            caption=None if made is None else made.caption,
+        )
+
+    @staticmethod
+    def _check_signals(signals: Signals, count: int) -> None:
+        shape = signals.fingerprints.shape
+        if shape[0] != count or not np.isfinite(signals.fingerprints).all():
+            raise BackendError(
+                f"The model returned an array of shape {shape} for {count} images, expected one "
+                "row of finite numbers per image."
+            )
