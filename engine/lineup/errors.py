@@ -15,7 +15,7 @@ LineupError
 │   ├── UnsupportedImageError   not an image, or a format without a decoder
 │   └── ImageTooLargeError      over the pixel or byte limit
 ├── BundleError                 a model bundle cannot be used
-│   ├── BundleNotFoundError
+│   ├── BundleNotFoundError     no bundle of that name or at that path (exit code 2)
 │   ├── BundleFormatError       the manifest breaks its schema or lacks a field
 │   ├── BundleVersionError      written by a newer lineup
 │   └── BundleIntegrityError    a file is missing, truncated, altered, or outside the bundle
@@ -28,6 +28,15 @@ LineupError
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return a hint that names the known name closest to a wrong one, or None if none is close."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"Did you mean {close[0]!r}?" if close else None
 
 
 class LineupError(Exception):
@@ -93,6 +102,8 @@ class BundleError(LineupError):
 
 class BundleNotFoundError(BundleError):
     """No bundle of that name or at that path."""
+
+    exit_code = 2  # as for sources and lineups: the name is wrong, not the bundle
 
 
 class BundleFormatError(BundleError):

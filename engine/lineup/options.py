@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lineup.errors import UsageError
+from lineup.errors import UsageError, did_you_mean
 from lineup.imaging.limits import DecodeLimits
 from lineup.machine import usable_cores
 from lineup.results import EVIDENCE_NAMES
@@ -42,7 +42,8 @@ class AttributionOptions:
         if unknown or self.evidence == ():
             raise UsageError(
                 f"There is no evidence {', '.join(map(repr, unknown)) or 'named'}.",
-                hint=f"Choose some of: {', '.join(EVIDENCE_NAMES)}.",
+                hint=did_you_mean("".join(unknown[:1]), EVIDENCE_NAMES)
+                or f"Choose some of: {', '.join(EVIDENCE_NAMES)}.",
             )
 
 

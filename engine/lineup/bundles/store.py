@@ -13,7 +13,6 @@ A bundle folder comes and goes by one rename, so a reader needs no lock.
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 from collections.abc import Iterator
@@ -33,7 +32,7 @@ from lineup.bundles.bundle import (
 )
 from lineup.bundles.manifest import MANIFEST_NAME, NAME_PATTERN, FileRecord, Manifest
 from lineup.bundles.writer import replace_directory
-from lineup.errors import BundleError, BundleNotFoundError, UsageError
+from lineup.errors import BundleError, BundleNotFoundError, UsageError, did_you_mean
 from lineup.files import ASIDE_NAME, link_or_copy, sha256_from_file
 from lineup.paths import shipped_dir
 
@@ -312,7 +311,8 @@ def _blob_names(bundle: Path) -> set[str]:
 
 def _not_found(name: str, existing: list[str]) -> BundleNotFoundError:
     there_are = f"there are: {', '.join(existing)}." if existing else "none is installed."
-    hint = "Install a bundle from a folder: lineup models install DIR"
-    for close in difflib.get_close_matches(name, existing, n=1):
-        hint = f"Did you mean {close!r}?"
-    return BundleNotFoundError(f"There is no bundle {name!r}; {there_are}", hint=hint)
+    return BundleNotFoundError(
+        f"There is no bundle {name!r}; {there_are}",
+        hint=did_you_mean(name, existing)
+        or "Install a bundle from a folder: lineup models install DIR",
+    )

@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from lineup._version import __version__
-from lineup.errors import LineupError
+from lineup.errors import LineupError, did_you_mean
 from lineup.extras import require_extra
 
 
@@ -89,6 +89,16 @@ class LazyGroup(click.Group):
         """Import the command's module and return the command; None when there is no such name."""
         entry = COMMANDS.get(cmd_name)
         return None if entry is None else _command_from_entry(entry)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names; a wrong name gets a suggestion."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            hint = did_you_mean(name, COMMANDS) or "`lineup --help` lists the commands."
+            ctx.fail(f"No such command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command table from `COMMANDS`, importing nothing."""

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from lineup.errors import GalleryError, SourceNotFoundError
+from lineup.errors import GalleryError, SourceNotFoundError, did_you_mean
 from lineup.results import REAL, UNKNOWN
 from lineup.types import Float32Array
 
@@ -210,7 +210,7 @@ class Gallery:
         """Return one support set.
 
         Raises:
-            SourceNotFoundError: The gallery has no such source; the hint lists those it has.
+            SourceNotFoundError: The gallery has no such source; lists those it has.
         """
         try:
             return self.sources[name]
@@ -315,8 +315,8 @@ def role_mismatch(name: str, present: SourceRole, got: SourceRole) -> GalleryErr
 
 def source_not_found(name: str, known: Mapping[str, object]) -> SourceNotFoundError:
     """Return the error for a name that is not among the `known` sources."""
-    listing = f"Known sources: {', '.join(known)}." if known else "There is none yet."
+    there_are = f"there are: {', '.join(known)}." if known else "there is none yet."
     return SourceNotFoundError(
-        f"the gallery has no source {name!r}",
-        hint=f"{listing} Add one with lineup enroll NAME PATHS...",
+        f"the gallery has no source {name!r}; {there_are}",
+        hint=did_you_mean(name, known) or "Add one with lineup enroll NAME PATHS...",
     )

@@ -5,14 +5,13 @@ Layout: `lineups/<name>/lineup.toml`, beside what it names by relative paths.
 
 from __future__ import annotations
 
-import difflib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lineup.bundles.manifest import NAME_PATTERN
-from lineup.errors import LineupFileError, LineupNotFoundError, UsageError
+from lineup.errors import LineupFileError, LineupNotFoundError, UsageError, did_you_mean
 from lineup.files import write_atomic
 from lineup.lineups.spec import (
     LINEUP_FILE,
@@ -222,10 +221,7 @@ def _lineup_from_path(path: Path) -> Lineup:
 
 
 def _not_found(name: str, existing: list[str]) -> LineupNotFoundError:
-    close = difflib.get_close_matches(name, existing, n=1)
     return LineupNotFoundError(
         f"There is no lineup {name!r}; there are: {', '.join(existing)}.",
-        hint=f"Did you mean {close[0]!r}?"
-        if close
-        else "Make one with: lineup lineups create NAME ...",
+        hint=did_you_mean(name, existing) or "Make one with: lineup lineups create NAME ...",
     )

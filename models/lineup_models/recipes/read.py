@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lineup.documents import DocumentFormat
-from lineup.errors import BundleFormatError, UsageError
+from lineup.errors import BundleFormatError, UsageError, did_you_mean
 from lineup_models.recipes.recipe import Recipe, RecipeKind
 
 FOLDER = Path(__file__).parent
@@ -49,10 +48,9 @@ def open_recipe(name: str, *, folder: Path = FOLDER) -> Recipe:
     """
     names = recipe_names(folder)
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
         raise UsageError(
             f"There is no recipe {name!r}; there are: {', '.join(names)}.",
-            hint=f"Did you mean {close[0]!r}?" if close else "`lineup models list` shows them.",
+            hint=did_you_mean(name, names) or "`lineup models list` shows them.",
         )
     path = folder / f"{name}.toml"
     raw = RECIPE.read_raw(path)

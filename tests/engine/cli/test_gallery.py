@@ -196,7 +196,7 @@ class TestShow:
 
     def test_an_absent_source_is_told(self, folder):
         run(enroll, "sd", folder)
-        with pytest.raises(SourceNotFoundError, match="Known sources: sd"):
+        with pytest.raises(SourceNotFoundError, match="there are: sd"):
             run(gallery, "show", "sdxl")
 
 
@@ -220,7 +220,7 @@ class TestRemove:
 
     def test_an_absent_source_is_told(self, folder):
         run(enroll, "sd", folder)
-        with pytest.raises(SourceNotFoundError, match="Known sources: sd"):
+        with pytest.raises(SourceNotFoundError, match="there are: sd"):
             run(gallery, "remove", "sdxl", "--yes")
 
 

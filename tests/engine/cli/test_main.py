@@ -26,10 +26,28 @@ def test_the_table_tells_the_truth_about_each_command(name):
     assert command.get_short_help_str(limit=100) == COMMANDS[name].short_help
 
 
+def commands_below(command, context):
+    yield context, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            yield from commands_below(below, click.Context(below, context, info_name=name))
+
+
+def test_help_of_every_command_is_clean_and_fits_a_screen():
+    wrong = [
+        f"{context.command_path}: {line}"
+        for context, command in commands_below(cli, click.Context(cli, info_name="lineup"))
+        for line in command.get_help(context).splitlines()
+        if "\b" in line or "\\b" in line or len(line) > 100
+    ]
+
+    assert wrong == []
+
+
 def test_help_lists_every_command():
     output = CliRunner().invoke(cli, ["--help"]).output
 
-    assert "\\b" not in output
     assert "  Try:  lineup demo\n" in output
     assert [name for name in COMMANDS if f"\n  {name} " not in output] == []
 
@@ -39,11 +57,35 @@ def test_version():
 
 
 def test_an_unknown_command_is_a_usage_error():
-    done = run("attribut")
+    done = run("qqq")
 
     assert done.returncode == 2
-    assert "attribut" in done.stderr
+    assert "No such command 'qqq'. `lineup --help` lists the commands." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["atribute", "x.png"], "attribute"),
+        (["fit-openset"], "fit-open-set"),
+        (["attribute", "IMAGE", "--evidence", "fingerprnt"], "fingerprint"),
+        (["attribute", "IMAGE", "--lineup", "pockt"], "pocket"),
+        (["attribute", "IMAGE", "--fingerprint", "whitened-spectrm"], "whitened-spectrum"),
+        (["gallery", "show", "dalle4"], "dalle3"),
+    ],
+)
+def test_a_wrong_name_is_a_usage_error_with_a_suggestion(
+    monkeypatch, capsys, red_image, arguments, meant
+):
+    arguments = [str(red_image) if one == "IMAGE" else one for one in arguments]
+    monkeypatch.setattr(sys, "argv", ["lineup", *arguments])
+
+    with pytest.raises(SystemExit) as exit_info:
+        program.main()
+
+    assert exit_info.value.code == 2
+    assert f"Did you mean {meant!r}?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

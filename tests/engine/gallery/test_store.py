@@ -150,11 +150,11 @@ class TestRemoving:
     def test_an_absent_source_is_told_together_with_the_present_ones(
         self, store, add, make_support
     ):
-        with pytest.raises(SourceNotFoundError, match="There is none yet"):
+        with pytest.raises(SourceNotFoundError, match="there is none yet"):
             store.remove("sd")
         assert not store.path.exists()
         add(store, make_support())
-        with pytest.raises(SourceNotFoundError, match="Known sources: dalle3"):
+        with pytest.raises(SourceNotFoundError, match="there are: dalle3"):
             store.remove("sd")
 
 
