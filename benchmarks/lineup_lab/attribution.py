@@ -159,6 +159,18 @@ def roles_from_sources(
     return roles
 
 
+def calibration_roles(
+    sources: Sequence[str], candidates: Sequence[str], real: Sequence[str]
+) -> dict[str, str]:
+    """Return the label per source: candidates by name, photographs, and all else unknown."""
+    return {
+        source: source
+        if source in candidates
+        else (REAL if source == REAL or source in real else UNKNOWN)
+        for source in sources
+    }
+
+
 def judged(
     rows: Sequence[RawScores],
     roles: Mapping[str, str],

@@ -1,21 +1,23 @@
 """Fitting a calibration on labelled queries.
 
-The queries are split once: one part fits ratios and weights, the other the conformal thresholds,
-which are exact only on queries that the fit has not seen. Ratios that weights are fitted on come
-from calibrations of the other folds. Rules of families, and the figures reported, rest on
-posteriors of all queries, each made by a fit that saw no query of its fold.
+One part of the queries fits ratios and weights, the other the conformal thresholds, exact only on
+queries that the fit has not seen. Ratios that weights are fitted on come from calibrations of the
+other folds; rules of families, and the figures, from posteriors by fits without the query's fold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
+from lineup._version import __version__
 from lineup.calibration.calibration import (
+    Calibration,
     CalibrationVariant,
     Combination,
     ConformalThresholds,
@@ -26,9 +28,10 @@ from lineup.calibration.calibration import (
     SetCalibration,
     Sharing,
 )
-from lineup.calibration.verdict import Ratios, fused_ratios
+from lineup.calibration.verdict import Ratios, fused_ratios, scores_from_evidence
 from lineup.errors import CalibrationError
 from lineup.types import Float64Array
+from lineup_lab.attribution import Judge
 from lineup_lab.fit_ratios import (
     fit_combinations,
     fit_evidence,
@@ -37,7 +40,16 @@ from lineup_lab.fit_ratios import (
     pair_loss,
 )
 from lineup_lab.fit_rules import families_from_names, fit_family, fit_thresholds
-from lineup_lab.table import ScoreTable, folds_from_groups
+from lineup_lab.metrics import PERCENT, expected_calibration_error, negative_log_likelihood
+from lineup_lab.scores import RawScores
+from lineup_lab.table import (
+    LabelledQuery,
+    ScoreTable,
+    folds_from_groups,
+    label_weights,
+    table_from_queries,
+    with_strangers,
+)
 
 MIN_QUERIES = 5
 """Of every candidate that is calibrated, and of what no candidate made."""
@@ -75,17 +87,62 @@ class HeldOut:
     log_posterior: Float64Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FittedVariant:
-    """A fit, and what tells how good it is.
+def calibration_from_rows(
+    rows: Sequence[RawScores],
+    roles: Mapping[str, str],
+    judge: Judge,
+    gammas: Sequence[int],
+    *,
+    lineup: str,
+    options: FitOptions,
+    groups: Mapping[str, str],
+    on_gamma: Callable[[int], None] = lambda _: None,
+) -> Calibration:
+    """Fit a calibration with one variant per number of resyntheses.
 
-    Attributes:
-        variant: The calibration.
-        held_out: Per set of evidences.
+    Args:
+        rows: Distinct images with their scores.
+        roles: Right label per source.
+        judge: Tells the evidence with fewer resyntheses, and its options.
+        gammas: Numbers of resyntheses, each at most the number that the scores come from.
+        lineup: Its name.
+        options: Of the fits.
+        groups: Group per `<source>/<file name>`, such as its prompt.
+        on_gamma: Told each number that is done.
+
+    Raises:
+        CalibrationError: There are too few images.
     """
-
-    variant: CalibrationVariant
-    held_out: Mapping[EvidenceSet, HeldOut]
+    variants: list[CalibrationVariant] = []
+    table: ScoreTable | None = None
+    for gamma in gammas:
+        queries = [
+            LabelledQuery(
+                id=row.sha256 or row.path,
+                truth=roles[row.source],
+                scores={one.name: scores_from_evidence(one) for one in judge.evidence(row, gamma)},
+                group=groups.get(row.key, ""),
+            )
+            for row in rows
+        ]
+        families = judge.families or {}
+        table = with_strangers(table_from_queries(judge.candidates, queries), families)
+        settings = judge.evidence_options(judge.at_gamma(gamma))
+        variants.append(fit_variant(table, settings, families, options))
+        on_gamma(gamma)
+    assert table is not None
+    return Calibration(
+        lineup=lineup,
+        candidates=judge.candidates,
+        level=options.level,
+        family_level=options.family_level,
+        created=datetime.now(timezone.utc).date().isoformat(),
+        version=__version__,
+        seed=options.seed,
+        folds=options.folds,
+        counts=table.counts,
+        variants=tuple(variants),
+    )
 
 
 def fit_variant(
@@ -93,14 +150,8 @@ def fit_variant(
     options: Mapping[str, Options],
     family_of: Mapping[str, str],
     fit_options: FitOptions,
-) -> FittedVariant:
-    """Fit the calibration for one choice of options.
-
-    Args:
-        table: The calibration queries.
-        options: Options per evidence.
-        family_of: Family per candidate, for those that have one.
-        fit_options: See `FitOptions`.
+) -> CalibrationVariant:
+    """Fit the calibration for one choice of options per evidence.
 
     Raises:
         CalibrationError: There are too few queries.
@@ -121,7 +172,7 @@ def fit_variant(
     # Hundreds of fits of a handful of parameters: waking threads takes longer than the sums.
     with threadpool_limits(1, user_api="blas"):
         evidence, combinations = _fit_model(fit_part, names, fit_options)
-        held_out = _held_out(table, names, fit_options)
+        held_out = held_out_posteriors(table, names, fit_options)
     conformal = _posteriors(conformal_part, evidence, combinations)
     sets = [
         SetCalibration(
@@ -139,23 +190,18 @@ def fit_variant(
                 )
                 for family, members in families_from_names(family_of).items()
             },
+            figures=held_out_figures(table, held_out[chosen]),
         )
         for chosen, combination in combinations.items()
         if chosen in held_out
     ]
-    with_options = {
-        name: replace(one, options=dict(options.get(name, {}))) for name, one in evidence.items()
-    }
-    variant = CalibrationVariant(with_options, tuple(sets))
-    return FittedVariant(variant, held_out)
+    for name, one in evidence.items():
+        evidence[name] = replace(one, options=dict(options.get(name, {})))
+    return CalibrationVariant(evidence, tuple(sets))
 
 
 def check_counts(table: ScoreTable) -> None:
-    """Refuse a table that nothing can be learnt from.
-
-    Raises:
-        CalibrationError: Names what is lacking.
-    """
+    """Refuse a table that nothing can be learnt from, by `CalibrationError`."""
     counts = table.counts
     known = [name for name in table.candidates if counts[name]]
     short = [name for name in known if counts[name] < MIN_QUERIES]
@@ -195,13 +241,50 @@ def match_counts(table: ScoreTable, name: str) -> tuple[int, int]:
     return int(matches.sum()), int((present.any(axis=1) & ~known).sum())
 
 
-def evidence_ratios(
-    table: ScoreTable, evidence: Mapping[str, EvidenceCalibration]
-) -> dict[str, Float64Array]:
-    """Return log likelihood ratios of every calibrated evidence of a table."""
+def held_out_posteriors(
+    table: ScoreTable, names: Sequence[str], options: FitOptions
+) -> dict[EvidenceSet, HeldOut]:
+    """Return posteriors of all queries, each by a fit without its fold."""
+    folds = folds_from_groups(table, options.folds, options.seed + 1)
+    found: dict[EvidenceSet, list[HeldOut]] = {}
+    for fold in range(options.folds):
+        inside = np.flatnonzero(folds == fold)
+        if not inside.size:
+            continue
+        model = _fit_model(table.rows(np.flatnonzero(folds != fold)), names, options)
+        for chosen, one in _posteriors(table.rows(inside), *model).items():
+            found.setdefault(chosen, []).append(HeldOut(inside[one.rows], one.log_posterior))
     return {
-        name: one.llrs(table.scores[name], keys_of(table, one.kind))
-        for name, one in evidence.items()
+        chosen: HeldOut(
+            rows=np.concatenate([one.rows for one in parts]),
+            log_posterior=np.concatenate([one.log_posterior for one in parts]),
+        )
+        for chosen, parts in found.items()
+    }
+
+
+def held_out_figures(table: ScoreTable, held_out: HeldOut) -> dict[str, float | None]:
+    """Return how good a calibration is on queries that it was not fitted on.
+
+    Returns:
+        `accuracy` in percent among the candidates' queries (None without any), `ece` 0..1 and `nll`
+        in nats with "none of the candidates" as one answer, and `queries`.
+    """
+    part = table.rows(held_out.rows)
+    posterior = np.exp(held_out.log_posterior)
+    candidates = len(table.candidates)
+    best = posterior[:, :candidates].argmax(axis=1)
+    known = part.truth < candidates
+    answers = np.column_stack([posterior[:, :candidates], posterior[:, candidates:].sum(axis=1)])
+    truth = np.minimum(part.truth, candidates)
+    weights = label_weights(part)
+    return {
+        "accuracy": PERCENT * float((best == part.truth)[known].mean()) if known.any() else None,
+        "ece": expected_calibration_error(
+            answers.max(axis=1), answers.argmax(axis=1) == truth, weights
+        ),
+        "nll": negative_log_likelihood(answers[np.arange(len(answers)), truth], weights),
+        "queries": float(len(part)),
     }
 
 
@@ -238,35 +321,16 @@ def _cross_fitted(
     return ratios, float(np.average(np.array(losses)[usable], weights=np.array(sizes)[usable]))
 
 
-def _held_out(
-    table: ScoreTable, names: Sequence[str], options: FitOptions
-) -> dict[EvidenceSet, HeldOut]:
-    """Return posteriors of all queries, each by a fit without its fold."""
-    folds = folds_from_groups(table, options.folds, options.seed + 1)
-    found: dict[EvidenceSet, list[HeldOut]] = {}
-    for fold in range(options.folds):
-        inside = np.flatnonzero(folds == fold)
-        if not inside.size:
-            continue
-        model = _fit_model(table.rows(np.flatnonzero(folds != fold)), names, options)
-        for chosen, one in _posteriors(table.rows(inside), *model).items():
-            found.setdefault(chosen, []).append(HeldOut(inside[one.rows], one.log_posterior))
-    return {
-        chosen: HeldOut(
-            rows=np.concatenate([one.rows for one in parts]),
-            log_posterior=np.concatenate([one.log_posterior for one in parts]),
-        )
-        for chosen, parts in found.items()
-    }
-
-
 def _posteriors(
     table: ScoreTable,
     evidence: Mapping[str, EvidenceCalibration],
     combinations: Mapping[EvidenceSet, Combination],
 ) -> dict[EvidenceSet, HeldOut]:
     """Return the posterior under every set of evidences, of the queries that have it."""
-    ratios: Ratios = evidence_ratios(table, evidence)
+    ratios: Ratios = {
+        name: one.llrs(table.scores[name], keys_of(table, one.kind))
+        for name, one in evidence.items()
+    }
     found = {}
     for chosen in combinations:
         at_hand = [table.present(name).any(axis=1) for name in chosen]

@@ -12,28 +12,30 @@ Their weights are never negative, so the ratio rises with the candidate's score.
 as much as "made by anything else", in which the other candidates, unknown generators and
 photographs weigh as their prior; the fitted log odds are therefore a log likelihood ratio.
 
-Several evidences have one weight each, and a bias, fitted per set of evidences at hand.
+Both fits are conditional logits with a ridge, which makes the loss strictly convex: a query chooses
+one of its labels with probability softmax(offsets + design @ parameters).
 
 Sums of log likelihood ratios are right only for independent evidences; what two of them share is
-counted twice. So the sum is weighted:
+counted twice. So the sum is weighted, with a bias, per set of evidences at hand:
 
     fused(c) = bias + sum over evidences e of weight(e) * llr(e, c)       for a candidate c
     fused(real) = real bias + sum over e of weight(e) * llr(e, real)      for evidence on them
     fused(unknown) = 0
 
-and the posterior is the softmax of fused + log prior. Every set of evidences has weights of its
-own, so that evidence that is missing is left out, and not taken for a ratio of 0 that the weights
-of the others allow for. Where only some candidates lack an evidence, each candidate is judged with
+and the posterior is the softmax of fused + log prior. Missing evidence is thus left out, and not
+taken for a ratio of 0. Where only some candidates lack an evidence, each candidate is judged with
 the weights of the set that it has.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import Bounds, minimize
 from scipy.special import log_softmax
 
 from lineup.calibration.calibration import (
@@ -50,7 +52,6 @@ from lineup.calibration.verdict import Ratios, fused_ratios, label_columns, set_
 from lineup.errors import CalibrationError
 from lineup.fusion import prior_from_candidates
 from lineup.types import Float64Array
-from lineup_lab.logit import Choices, Ridge, fit_choices
 from lineup_lab.table import ScoreTable, label_weights
 
 RIDGE = 0.5
@@ -67,14 +68,46 @@ BIAS_RIDGE = 1.0
 """Pull of weights to an equal share of 1 (evidences that say the same) and of biases to 0, in
 queries."""
 
+MAX_STEPS = 1000
+LOSS_TOLERANCE = 1e-15
+GRADIENT_TOLERANCE = 1e-9
+"""Tight, so that a fit does not depend on where it started from."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ridge:
+    """What the parameters are drawn to, and which may not be negative.
+
+    Attributes:
+        centre: Values where the data say nothing, shape (P,).
+        strength: How many queries of unit information each centre counts for, shape (P,), above 0.
+        nonnegative: Whether a parameter is kept at 0 or above, shape (P,), bool.
+    """
+
+    centre: Float64Array
+    strength: Float64Array
+    nonnegative: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choices:
+    """Queries, their labels, and what speaks for each label.
+
+    Attributes:
+        design: Shape (N, L, P), finite.
+        offsets: Log odds that are not fitted, shape (N, L); -inf takes a label out of a query.
+        truth: Label of each query, shape (N,), 0..L - 1.
+        weights: How much each query counts, shape (N,), 0 or above.
+    """
+
+    design: Float64Array
+    offsets: Float64Array
+    truth: npt.NDArray[np.intp]
+    weights: Float64Array
+
 
 def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCalibration:
     """Fit one evidence.
-
-    Args:
-        table: The calibration queries.
-        name: The evidence.
-        sharing: Whether candidates get a spread of their own.
 
     Raises:
         CalibrationError: No query of a candidate (or, for `REAL`, no photograph) has a score, or
@@ -105,15 +138,10 @@ def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCali
             hint="Add such images to the calibration folder.",
         )
     parameters = _fitted(values, positive, pair_weights)
-    return EvidenceCalibration(
-        kind=kind,
-        sharing=sharing,
-        shared=shared,
-        spreads=spreads,
+    return replace(
+        blank,
         coefficients=dict(zip(FEATURES[kind], parameters[1:].tolist(), strict=True)),
         intercept=float(parameters[0]),
-        limit=blank.limit,
-        counts=blank.counts,
     )
 
 
@@ -144,9 +172,7 @@ def sets_of_evidences(names: Sequence[str]) -> Iterator[EvidenceSet]:
 def fit_combinations(table: ScoreTable, ratios: Ratios) -> dict[EvidenceSet, Combination]:
     """Fit the weights of every set of evidences that occurs together.
 
-    Args:
-        table: The queries.
-        ratios: Their log likelihood ratios, made by calibrations that did not see them.
+    `ratios` come from calibrations that did not see the queries.
     """
     fitted: dict[EvidenceSet, Combination] = {}
     for chosen in sets_of_evidences(tuple(ratios)):
@@ -162,6 +188,34 @@ def log_posterior(fused: Float64Array, candidates: Sequence[str]) -> Float64Arra
     """Return log probabilities of candidates, unknown, real; shape of `fused`."""
     logs: Float64Array = log_softmax(fused + _log_prior(candidates), axis=1)
     return logs
+
+
+def fit_choices(choices: Choices, ridge: Ridge) -> Float64Array:
+    """Minimise the weighted log loss plus strength / 2 * (parameter - centre)**2.
+
+    Returns:
+        The parameters, shape (P,), float64.
+    """
+    rows = np.arange(len(choices.truth))
+    picked = choices.design[rows, choices.truth]  # (N, P)
+
+    def loss_and_gradient(parameters: Float64Array) -> tuple[float, Float64Array]:
+        logs = log_softmax(choices.offsets + choices.design @ parameters, axis=1)
+        away = parameters - ridge.centre
+        loss = ridge.strength @ np.square(away) / 2 - choices.weights @ logs[rows, choices.truth]
+        mean = np.einsum("nl,nlp->np", np.exp(logs), choices.design)
+        return float(loss), choices.weights @ (mean - picked) + ridge.strength * away
+
+    lowest = np.where(ridge.nonnegative, 0.0, -np.inf)
+    found = minimize(
+        loss_and_gradient,
+        np.maximum(ridge.centre, lowest),
+        method="L-BFGS-B",
+        jac=True,
+        bounds=Bounds(lowest, np.inf),
+        options={"ftol": LOSS_TOLERANCE, "gtol": GRADIENT_TOLERANCE, "maxiter": MAX_STEPS},
+    )
+    return np.asarray(found.x, np.float64)
 
 
 def _own_labels(table: ScoreTable, kind: EvidenceKind) -> npt.NDArray[np.intp]:
@@ -209,18 +263,10 @@ def _fitted(
     design = np.zeros((len(values), 2, size))
     design[:, 0, 0] = 1.0
     design[:, 0, 1:] = values
+    truth = np.where(positive, 0, 1).astype(np.intp)
     return fit_choices(
-        Choices(
-            design=design,
-            offsets=np.zeros((len(values), 2)),
-            truth=np.where(positive, 0, 1).astype(np.intp),
-            weights=weights,
-        ),
-        Ridge(
-            centre=np.zeros(size),
-            strength=np.full(size, RIDGE),
-            nonnegative=np.arange(size) > 0,
-        ),
+        Choices(design, np.zeros((len(values), 2)), truth, weights),
+        Ridge(np.zeros(size), np.full(size, RIDGE), nonnegative=np.arange(size) > 0),
     )
 
 

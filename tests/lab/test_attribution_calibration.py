@@ -3,9 +3,8 @@ import pytest
 
 from lineup.results import REAL, UNKNOWN, Evidence
 from lineup.resynthesis.options import ResynthesisOptions
-from lineup_lab.attribution import Judge
-from lineup_lab.attribution_calibration import calibration_from_rows, calibration_roles
-from lineup_lab.fit_calibration import FitOptions
+from lineup_lab.attribution import Judge, calibration_roles
+from lineup_lab.fit_calibration import FitOptions, calibration_from_rows
 from lineup_lab.scores import RawScores
 
 NAMES = ("a", "b")

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from lineup.results import REAL, UNKNOWN
-from lineup_lab.attribution_calibration import held_out_figures
-from lineup_lab.fit_calibration import HeldOut
+from lineup_lab.fit_calibration import HeldOut, held_out_figures
 from lineup_lab.metrics import expected_calibration_error, negative_log_likelihood
 from lineup_lab.table import LabelledQuery, table_from_queries
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from lineup_lab.logit import Choices, Ridge, fit_choices
+from lineup_lab.fit_ratios import Choices, Ridge, fit_choices
 
 
 def binary(values, matches):

@@ -29,7 +29,7 @@ def calibrated(queries):
         seed=0,
         folds=3,
         counts=table.counts,
-        variants=(fit.variant,),
+        variants=(fit,),
     )
 
 

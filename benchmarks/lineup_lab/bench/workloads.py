@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -181,6 +183,26 @@ def open_workload(
     chosen = None if evidence is None else tuple(evidence)
     options = AttributionOptions(evidence=chosen, resynthesis=settings)
     return LineupWorkload(engine, options, image)
+
+
+def tell_cold_start(began: float) -> None:
+    """Open the target that the first argument describes as JSON, run once, print what it took.
+
+    Args:
+        began: When the process ran its first line, by `time.time`.
+    """
+    imported = time.time()
+    with open_workload(**json.loads(sys.argv[1])) as workload:
+        opened = time.time()
+        workload.run(0)
+        ran = time.time()
+    told = {
+        "began": began,
+        "import_ms": (imported - began) * 1e3,
+        "open_ms": (opened - imported) * 1e3,
+        "first_run_ms": (ran - opened) * 1e3,
+    }
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 def synthetic_image(size_px: int) -> RgbImage:

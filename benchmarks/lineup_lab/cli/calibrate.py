@@ -107,12 +107,8 @@ def _fitted(
     from rich.console import Console
 
     from lineup.options import AttributionOptions
-    from lineup_lab.attribution import Judge
-    from lineup_lab.attribution_calibration import (
-        calibration_from_rows,
-        calibration_roles,
-    )
-    from lineup_lab.fit_calibration import FitOptions
+    from lineup_lab.attribution import Judge, calibration_roles
+    from lineup_lab.fit_calibration import FitOptions, calibration_from_rows
     from lineup_lab.scores import ScoreFile, prompts_from_dir
 
     gammas = _gammas(engine, asked_gammas)
