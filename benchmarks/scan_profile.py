@@ -26,12 +26,13 @@ from _record import finish
 from lineup.engine import Engine, open_engine
 from lineup.errors import LineupError, UsageError
 from lineup.finding import find_images
-from lineup.options import DEFAULT_OPTIONS, ScanOptions
+from lineup.options import DEFAULT_OPTIONS
 from lineup.reading import read_image
 from lineup.scan.encoding import JsonlEncoder
 from lineup.scan.meter import MainStage, ScanMeter, ScanSummary, table_from_summary
 from lineup.scan.output import OutputFile, OutputMode
 from lineup.scan.pipeline import scan_rows
+from lineup.stream import StreamOptions
 from lineup.types import RgbImage, RgbTiles
 
 SIZES_PX = (256, 512, 1024, 2048)
@@ -64,7 +65,7 @@ def _textured_image(size_px: int, seed: int) -> RgbImage:
 
 
 def profile_scan(
-    paths: Sequence[Path], engine: Engine, options: ScanOptions, output: Path
+    paths: Sequence[Path], engine: Engine, options: StreamOptions, output: Path
 ) -> ScanSummary:
     """Scan the images once, as `lineup scan` does, and return where the time went."""
     meter = ScanMeter(options.worker_count)
@@ -104,7 +105,7 @@ def measure(paths: Sequence[Path], arguments: argparse.Namespace) -> dict[str, A
         ceiling = model_alone(paths, engine, arguments.batch)
         results["model_alone_images_per_second"] = ceiling
         for workers in arguments.workers:
-            options = ScanOptions(group_images=arguments.batch, workers=workers)
+            options = StreamOptions(group_images=arguments.batch, workers=workers)
             summary = profile_scan(paths, engine, options, Path(scratch, "rows.jsonl"))
             results["scans"].append({"workers": workers, **dataclasses.asdict(summary)})
             print(
@@ -120,7 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=Path, nargs="+", help="folders of images to scan")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--batch", type=int, default=ScanOptions().group_images)
+    parser.add_argument("--batch", type=int, default=StreamOptions().group_images)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of the model; 0 takes every core")
     parser.add_argument("--record", action="store_true", help="write results/scan_profile.json")

@@ -25,8 +25,8 @@ import cv2
 import numpy as np
 
 from lineup.errors import UnsupportedImageError, UsageError
-from lineup.evidence.batch import TileFingerprinter
 from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup_lab.dataset import TileFingerprinter
 
 
 class AttackKind(str, Enum):

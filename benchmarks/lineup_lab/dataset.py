@@ -7,29 +7,37 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from lineup.errors import UsageError
-from lineup.evidence.batch import (
-    DEFAULT_BATCH,
-    FailedFile,
-    FingerprintedFile,
-    TileFingerprinter,
-    fingerprints_from_paths,
-)
+from lineup.errors import ImageError, UsageError
 from lineup.finding import find_images
-from lineup.types import Float32Array
+from lineup.gallery.gallery import unusable_rows
+from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, TileCutter, rows_from_paths
+from lineup.types import Float32Array, RgbTiles
 
 MIN_SOURCES = 2
 MIN_IMAGES = 2
 """Per source: one for the support, one query."""
 
+UNUSABLE = "The model gave no usable fingerprint for this image."
 LAYOUT_HINT = "Expected layout: DIR/<source>/*.png, one folder of images per source."
+
+
+_Fingerprinted = tuple[Path, Float32Array]
+
+
+class TileFingerprinter(TileCutter, Protocol):
+    """What is needed of a fingerprint extractor (`lineup.fingerprint`)."""
+
+    def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
+        """Return one L2-normalised row per image, shape (images, dimension)."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,7 @@ class LabelledSource:
     ids: tuple[str, ...]
     fingerprints: Float32Array
     paths: tuple[Path, ...] = ()
-    failures: tuple[FailedFile, ...] = ()
+    failures: tuple[StreamedImage, ...] = ()
     duplicate_count: int = 0
     ambiguous_count: int = 0
 
@@ -159,12 +167,31 @@ def source_folders_from_dir(root: Path) -> tuple[SourceFolder, ...]:
     return sources
 
 
+def fingerprints_from_paths(
+    paths: Iterable[Path],
+    extractor: TileFingerprinter,
+    *,
+    batch: int = DEFAULT_STREAM.group_images,
+) -> Iterator[tuple[StreamedImage, Float32Array | None]]:
+    """Yield the fingerprint of each image, shape (D,), in order; None with an image that failed.
+
+    Raises:
+        BackendError: The model failed.
+    """
+    reading = StreamOptions(group_images=batch)
+    for image, row in rows_from_paths(paths, extractor, extractor.fingerprints_from_tiles, reading):
+        if row is not None and unusable_rows(row[None]):
+            yield image.failed(ImageError(UNUSABLE)), None
+        else:
+            yield image, row
+
+
 def labelled_sources_from_folders(
     folders: Sequence[SourceFolder],
     extractor: TileFingerprinter,
     *,
-    batch: int = DEFAULT_BATCH,
-    on_file: Callable[[FingerprintedFile | FailedFile], None] = lambda _: None,
+    batch: int = DEFAULT_STREAM.group_images,
+    on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> tuple[LabelledSource, ...]:
     """Fingerprint every image of every source in one stream.
 
@@ -172,7 +199,7 @@ def labelled_sources_from_folders(
         folders: The sources.
         extractor: Turns images into fingerprints.
         batch: Images per call of the model.
-        on_file: Called after each file, in order; for progress.
+        on_file: Called after each image, in order; for progress.
 
     Raises:
         UsageError: A source has fewer than two usable images left.
@@ -180,16 +207,15 @@ def labelled_sources_from_folders(
     """
     owners = [folder.name for folder in folders for _ in folder.paths]
     paths = (path for folder in folders for path in folder.paths)
-    usable: dict[str, dict[str, FingerprintedFile]] = {folder.name: {} for folder in folders}
-    failures: dict[str, list[FailedFile]] = {folder.name: [] for folder in folders}
-    for name, file in zip(
-        owners, fingerprints_from_paths(paths, extractor, batch=batch), strict=True
-    ):
-        if isinstance(file, FailedFile):
-            failures[name].append(file)
+    usable: dict[str, dict[str, _Fingerprinted]] = {folder.name: {} for folder in folders}
+    failures: dict[str, list[StreamedImage]] = {folder.name: [] for folder in folders}
+    answers = fingerprints_from_paths(paths, extractor, batch=batch)
+    for name, (image, fingerprint) in zip(owners, answers, strict=True):
+        if fingerprint is None or image.sha256 is None:
+            failures[name].append(image)
         else:
-            usable[name].setdefault(file.sha256, file)
-        on_file(file)
+            usable[name].setdefault(image.sha256, (image.path, fingerprint))
+        on_file(image)
     seen_in = Counter(image_id for images in usable.values() for image_id in images)
     return tuple(
         _labelled_source(folder, usable[folder.name], failures[folder.name], seen_in)
@@ -261,8 +287,8 @@ def splits_of_sources(
 
 def _labelled_source(
     folder: SourceFolder,
-    images: dict[str, FingerprintedFile],
-    failures: Sequence[FailedFile],
+    images: dict[str, _Fingerprinted],
+    failures: Sequence[StreamedImage],
     seen_in: Counter[str],
 ) -> LabelledSource:
     ids = tuple(image_id for image_id in images if seen_in[image_id] == 1)
@@ -274,8 +300,8 @@ def _labelled_source(
     return LabelledSource(
         name=folder.name,
         ids=ids,
-        fingerprints=np.stack([images[image_id].fingerprint for image_id in ids]),
-        paths=tuple(images[image_id].path for image_id in ids),
+        fingerprints=np.stack([images[image_id][1] for image_id in ids]),
+        paths=tuple(images[image_id][0] for image_id in ids),
         failures=tuple(failures),
         duplicate_count=len(folder.paths) - len(failures) - len(images),
         ambiguous_count=len(images) - len(ids),

@@ -14,13 +14,6 @@ from sklearn.linear_model import LogisticRegression
 
 from lineup.classifier import OpenSetClassifier, Training, check_classes
 from lineup.errors import ClassifierError, UsageError
-from lineup.evidence.batch import (
-    DEFAULT_BATCH,
-    FailedFile,
-    FingerprintedFile,
-    TileFingerprinter,
-    fingerprints_from_paths,
-)
 from lineup.finding import find_images
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import (
@@ -35,7 +28,9 @@ from lineup.gallery.scoring import SourceScorer
 from lineup.gallery.store import MANIFEST
 from lineup.paths import shipped_reject_path
 from lineup.results import REAL, Evidence
+from lineup.stream import DEFAULT_STREAM, StreamedImage
 from lineup.types import Float32Array, Float64Array
+from lineup_lab.dataset import TileFingerprinter, fingerprints_from_paths
 
 KnownProbabilities = Callable[[Float32Array], Float64Array]
 """Fingerprints (N, D) to probabilities of the known classes (N, T), in the order of the fit."""
@@ -210,8 +205,8 @@ def reject_from_images(
     path: Path,
     extractor: TileFingerprinter,
     *,
-    batch: int = DEFAULT_BATCH,
-    on_file: Callable[[FingerprintedFile | FailedFile], None] = lambda _: None,
+    batch: int = DEFAULT_STREAM.group_images,
+    on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> Float32Array:
     """Return the fingerprint of every readable image below a folder, shape (R, D).
 
@@ -219,17 +214,18 @@ def reject_from_images(
         path: The folder.
         extractor: Turns images into fingerprints.
         batch: Images per call of the model.
-        on_file: Called after each file, in order.
+        on_file: Called after each image, in order.
 
     Raises:
         ClassifierError: There is no readable image.
         BackendError: The model failed.
     """
     rows = []
-    for file in fingerprints_from_paths(find_images([path]), extractor, batch=batch):
-        if isinstance(file, FingerprintedFile):
-            rows.append(file.fingerprint[None])
-        on_file(file)
+    paths = find_images([path])
+    for image, fingerprint in fingerprints_from_paths(paths, extractor, batch=batch):
+        if fingerprint is not None:
+            rows.append(fingerprint[None])
+        on_file(image)
     return _checked_reject(rows, path)
 
 

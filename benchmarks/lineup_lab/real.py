@@ -14,16 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.evidence.batch import (
-    DEFAULT_BATCH,
-    AnsweredFile,
-    FailedFile,
-    RowFunction,
-    TileCutter,
-    rows_from_paths,
-)
 from lineup.results import REAL
-from lineup.types import Float64Array
+from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, TileCutter, rows_from_paths
+from lineup.types import Float32Array, Float64Array, RgbTiles
 from lineup_lab.dataset import ProtocolOptions, SourceFolder, check_names
 from lineup_lab.metrics import (
     PERCENT,
@@ -88,7 +81,7 @@ class ScoredSources:
     """
 
     llrs: Mapping[str, Float64Array]
-    failures: tuple[FailedFile, ...] = ()
+    failures: tuple[StreamedImage, ...] = ()
     duplicates: int = 0
 
 
@@ -111,10 +104,10 @@ def generators_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[st
 def scored_sources(
     folders: Sequence[SourceFolder],
     cutter: TileCutter,
-    compute: RowFunction,
+    compute: Callable[[Sequence[RgbTiles]], Float32Array],
     *,
-    batch: int = DEFAULT_BATCH,
-    on_file: Callable[[AnsweredFile | FailedFile], None] = lambda _: None,
+    batch: int = DEFAULT_STREAM.group_images,
+    on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> ScoredSources:
     """Score every image of every source; of equal files the first counts.
 
@@ -123,7 +116,7 @@ def scored_sources(
         cutter: Cuts images into tiles, after an attack where there is one.
         compute: Tiles of images to one log likelihood ratio each.
         batch: Images per call of the model.
-        on_file: Called after each file, in order; for progress.
+        on_file: Called after each image, in order; for progress.
 
     Raises:
         UsageError: A source has no usable image.
@@ -134,16 +127,16 @@ def scored_sources(
     llrs: dict[str, list[float]] = {folder.name: [] for folder in folders}
     failures, seen = [], set()
     duplicates = 0
-    files = rows_from_paths(paths, cutter, compute, batch=batch)
-    for name, file in zip(owners, files, strict=True):
-        if isinstance(file, FailedFile):
-            failures.append(file)
-        elif file.sha256 in seen:
+    answers = rows_from_paths(paths, cutter, compute, StreamOptions(group_images=batch))
+    for name, (image, row) in zip(owners, answers, strict=True):
+        if row is None:
+            failures.append(image)
+        elif image.sha256 in seen:
             duplicates += 1
         else:
-            seen.add(file.sha256)
-            llrs[name].append(float(file.row))
-        on_file(file)
+            seen.add(image.sha256)
+            llrs[name].append(float(row))
+        on_file(image)
     for name, values in llrs.items():
         if not values:
             raise UsageError(f"No image of source {name!r} is usable.", hint="Take it out.")

@@ -15,20 +15,16 @@ from enum import Enum
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.evidence.batch import (
-    DEFAULT_BATCH,
-    FailedFile,
-    FingerprintedFile,
-    TileFingerprinter,
-    fingerprints_from_paths,
-)
+from lineup.stream import DEFAULT_STREAM, StreamedImage
 from lineup.types import Float32Array, Float64Array
 from lineup_lab.attacks import Attack, AttackedExtractor
 from lineup_lab.dataset import (
     LabelledSource,
     ProtocolOptions,
     Split,
+    TileFingerprinter,
     check_names,
+    fingerprints_from_paths,
     splits_of_sources,
 )
 from lineup_lab.metrics import (
@@ -111,7 +107,7 @@ class AttackedQueries:
 
     attack: Attack
     fingerprints: Mapping[str, Float32Array]
-    failures: tuple[FailedFile, ...] = ()
+    failures: tuple[StreamedImage, ...] = ()
 
 
 def targets_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
@@ -181,8 +177,8 @@ def attacked_queries(
     attack: Attack,
     extractor: TileFingerprinter,
     *,
-    batch: int = DEFAULT_BATCH,
-    on_file: Callable[[FingerprintedFile | FailedFile], None] = lambda _: None,
+    batch: int = DEFAULT_STREAM.group_images,
+    on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> AttackedQueries:
     """Fingerprint the queries of every source after an attack; support images are not touched.
 
@@ -192,7 +188,7 @@ def attacked_queries(
         attack: What to do to the images.
         extractor: Turns images into fingerprints.
         batch: Images per call of the model.
-        on_file: Called after each file, in order; for progress.
+        on_file: Called after each image, in order; for progress.
 
     Raises:
         UsageError: No query of a source is usable after the attack.
@@ -202,13 +198,13 @@ def attacked_queries(
     paths = (source.paths[row] for source in sources for row in splits[source.name].queries)
     rows: dict[str, list[Float32Array]] = {source.name: [] for source in sources}
     failures = []
-    files = fingerprints_from_paths(paths, AttackedExtractor(extractor, attack), batch=batch)
-    for name, file in zip(owners, files, strict=True):
-        if isinstance(file, FailedFile):
-            failures.append(file)
+    answers = fingerprints_from_paths(paths, AttackedExtractor(extractor, attack), batch=batch)
+    for name, (image, fingerprint) in zip(owners, answers, strict=True):
+        if fingerprint is None:
+            failures.append(image)
         else:
-            rows[name].append(file.fingerprint)
-        on_file(file)
+            rows[name].append(fingerprint)
+        on_file(image)
     for name, usable in rows.items():
         if not usable:
             raise UsageError(

@@ -31,7 +31,7 @@ from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import known_gallery, shipped_gallery, user_store
 from lineup.lineups.store import Lineup, open_lineup
-from lineup.options import DEFAULT_OPTIONS, DEFAULT_SCAN, AttributionOptions, ScanOptions
+from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.query import Query
 from lineup.reading import read_image
 from lineup.results import (
@@ -45,6 +45,7 @@ from lineup.results import (
 from lineup.resynthesis.options import ResynthesisOptions
 from lineup.resynthesis.stored import StoredResyntheses, open_stored
 from lineup.runtime import Runtime
+from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, rows_from_paths
 
 if TYPE_CHECKING:
     from lineup.classifier import OpenSetClassifier
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from lineup.reading import AnyImage
     from lineup.scan.identity import Identities
     from lineup.scan.meter import ScanMeter
-    from lineup.types import Float32Array, RgbImage
+    from lineup.types import Float32Array, RgbImage, RgbTiles
 
 RUN_ID_DIGITS = 12
 
@@ -179,7 +180,7 @@ class Engine(ClosesOnExit):
         images: str | Path | Iterable[str | Path],
         *,
         options: AttributionOptions = DEFAULT_OPTIONS,
-        reading: ScanOptions = DEFAULT_SCAN,
+        reading: StreamOptions = DEFAULT_STREAM,
         done: Identities | None = None,
         meter: ScanMeter | None = None,
     ) -> Iterator[Attribution]:
@@ -245,15 +246,40 @@ class Engine(ClosesOnExit):
         """
         classifier.check_fingerprint(self.extractor.digest)
         read = read_image(image)
-        names = (*classifier.classes, UNKNOWN) if classifier.has_reject else classifier.classes
-        values = classifier.probabilities(self._fingerprint(read.pixels)[None])[0].tolist()
-        found = dict(sorted(zip(names, values, strict=True), key=lambda item: -item[1]))
-        return Classification(
-            label=next(iter(found)),
-            probabilities=found,
-            sha256=read.sha256,
-            notes=(*read.notes, *self.extractor.notes(read.pixels)),
-        )
+        notes = (*read.notes, *self.extractor.notes(read.pixels))
+        return _classification(classifier, self._fingerprint(read.pixels), read.sha256, notes)
+
+    def classify_files(
+        self,
+        images: str | Path | Iterable[str | Path],
+        classifier: OpenSetClassifier,
+        *,
+        reading: StreamOptions = DEFAULT_STREAM,
+    ) -> Iterator[tuple[StreamedImage, Classification | None]]:
+        """Name the class of many images, lazily and in order; None with one that cannot be used.
+
+        Args:
+            images: Files, folders (searched through) and patterns.
+            classifier: See `classify`.
+            reading: How images are read and grouped.
+
+        Raises:
+            ClassifierError: It was fitted with another fingerprint.
+            BackendError: The model failed.
+        """
+        classifier.check_fingerprint(self.extractor.digest)
+
+        def fingerprints(tiles: Sequence[RgbTiles]) -> Float32Array:
+            with self._working():
+                return self.extractor.fingerprints_from_tiles(tiles)
+
+        files = rows_from_paths(_found(images), self.extractor, fingerprints, reading)
+        for image, fingerprint in files:
+            if fingerprint is None or image.sha256 is None:
+                yield image, None
+            else:
+                notes = (*image.notes, *image.tile_notes)
+                yield image, _classification(classifier, fingerprint, image.sha256, notes)
 
     def enroll(
         self,
@@ -434,6 +460,15 @@ def open_engine(
         calibration=calibration,
         gallery_path=gallery,
     )
+
+
+def _classification(
+    classifier: OpenSetClassifier, fingerprint: Float32Array, sha256: str, notes: tuple[str, ...]
+) -> Classification:
+    names = (*classifier.classes, UNKNOWN) if classifier.has_reject else classifier.classes
+    values = classifier.probabilities(fingerprint[None])[0].tolist()
+    found = dict(sorted(zip(names, values, strict=True), key=lambda item: -item[1]))
+    return Classification(next(iter(found)), found, sha256, notes)
 
 
 def _found(images: str | Path | Iterable[str | Path]) -> Iterator[Path]:

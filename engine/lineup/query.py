@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
     from lineup.reading import ReadImage
     from lineup.results import Resyntheses, Resynthesis
+    from lineup.stream import StreamedImage
     from lineup.types import Float32Array, RgbImage, RgbTiles
 
 
@@ -66,6 +67,13 @@ class Query:
     def from_image(cls, image: ReadImage) -> Query:
         """Return the query that a decoded image is."""
         return cls(image.pixels, sha256=image.sha256)
+
+    @classmethod
+    def from_stream(cls, image: StreamedImage) -> Query:
+        """Return the query that a file of a stream is."""
+        return cls(
+            image.pixels, sha256=image.sha256, tiles=image.tiles, tile_notes=image.tile_notes
+        )
 
     def cut(self, extractor: FingerprintExtractor) -> RgbTiles:
         """Return its tiles; cutting them is timed."""

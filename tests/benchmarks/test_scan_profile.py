@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.options import ScanOptions
 from lineup.results import Verdict
+from lineup.stream import StreamOptions
 
 
 class FakeEngine:
@@ -77,7 +77,7 @@ def test_drawn_image_looks_like_a_photograph_to_the_spectrum():
 def test_scan_is_profiled_with_rows_written(paths, tmp_path):
     from scan_profile import profile_scan
 
-    summary = profile_scan(paths, FakeEngine(), ScanOptions(workers=1), tmp_path / "rows.jsonl")
+    summary = profile_scan(paths, FakeEngine(), StreamOptions(workers=1), tmp_path / "rows.jsonl")
 
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
     assert [row["path"] for row in rows] == [str(path) for path in paths]

@@ -9,7 +9,11 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup.files import sha256_from_file
-from lineup_lab.dataset import labelled_sources_from_folders, source_folders_from_dir
+from lineup_lab.dataset import (
+    fingerprints_from_paths,
+    labelled_sources_from_folders,
+    source_folders_from_dir,
+)
 
 
 @pytest.fixture
@@ -75,6 +79,24 @@ def test_unreadable_images_are_kept_as_failures(root, extractor):
     assert [file.path.name for file in red.failures] == ["broken.png"]
     assert len(red.ids) == 4
     assert seen == ["0.png", "1.png", "2.png", "3.png"] * 2 + ["broken.png"]
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_an_answer_that_is_no_fingerprint_is_a_failure_of_that_file(root, extractor, value):
+    compute = extractor.fingerprints_from_tiles
+
+    def spoilt(tiles):
+        rows = compute(tiles)
+        rows[1] = value
+        return rows
+
+    extractor.fingerprints_from_tiles = spoilt
+    paths = [root / "red" / f"{i}.png" for i in range(3)]
+    images, rows = zip(*fingerprints_from_paths(paths, extractor), strict=True)
+
+    assert [row is None for row in rows] == [False, True, False]
+    assert images[1].error.message == "The model gave no usable fingerprint for this image."
+    assert images[1].sha256 == sha256_from_file(paths[1])
 
 
 def test_source_without_two_usable_images_is_named(root, extractor):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from lineup.errors import ClassifierError, GalleryError, UsageError
-from lineup.evidence.batch import FailedFile
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import shipped_gallery
 from lineup.gallery.store import GalleryStore
@@ -80,7 +79,7 @@ def test_images_of_a_folder_are_fingerprinted_and_broken_ones_reported(tmp_path)
 
     assert not holds_fingerprints(tmp_path)
     assert rejected.shape == (3, 3)
-    assert [file.path.name for file in seen if isinstance(file, FailedFile)] == ["broken.png"]
+    assert [image.path.name for image in seen if image.error is not None] == ["broken.png"]
 
 
 def test_nothing_to_reject_is_refused(tmp_path):

@@ -29,8 +29,8 @@ from lineup_lab.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lineup.evidence.batch import TileCutter
     from lineup.fingerprint import FingerprintExtractor
+    from lineup.stream import TileCutter
     from lineup_lab.dataset import ProtocolOptions, SourceFolder
 
 Command = TypeVar("Command", bound=Callable[..., Any])

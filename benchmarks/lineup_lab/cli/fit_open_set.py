@@ -20,9 +20,10 @@ from lineup_lab.cli.options import file_option, labelled_sources, require_eval
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lineup.evidence.batch import TileFingerprinter
     from lineup.fingerprint import FingerprintExtractor
+    from lineup.stream import StreamedImage
     from lineup.types import Float32Array
+    from lineup_lab.dataset import TileFingerprinter
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -181,7 +182,6 @@ def _reject(
     failures: list[Path],
 ) -> Float32Array | None:
     """Return the fingerprints of none of the sources, (R, D); None without any."""
-    from lineup.evidence.batch import FailedFile, FingerprintedFile
     from lineup.finding import find_images
     from lineup_lab.fit_classifier import (
         holds_fingerprints,
@@ -202,9 +202,9 @@ def _reject(
     assert extractor is not None
     with progress_of_files(messages, sum(1 for _ in find_images([path])), "reject") as advance:
 
-        def on_file(file: FingerprintedFile | FailedFile) -> None:
-            if isinstance(file, FailedFile):
-                failures.append(file.path)
-            advance(file)
+        def on_file(image: StreamedImage) -> None:
+            if image.error is not None:
+                failures.append(image.path)
+            advance(image)
 
         return reject_from_images(path, extractor, batch=batch, on_file=on_file)

@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from lineup.engine import Engine
-    from lineup.evidence.batch import TileFingerprinter
     from lineup.options import AttributionOptions
     from lineup.resynthesis.options import ResynthesisOptions
-    from lineup_lab.dataset import LabelledSource, SourceFolder
+    from lineup_lab.dataset import LabelledSource, SourceFolder, TileFingerprinter
     from lineup_lab.scores import RawScores, ScoreFile
 
 Command = TypeVar("Command", bound=Callable[..., Any])

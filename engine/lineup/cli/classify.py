@@ -51,7 +51,6 @@ def classify(
     """
     from lineup.classifier import read_classifier
     from lineup.engine import open_engine
-    from lineup.errors import ImageError
     from lineup.finding import find_images
 
     paths = list(find_images(images))
@@ -63,14 +62,12 @@ def classify(
     head = read_classifier(classifier)  # a damaged file is told before a model is loaded
     failed = 0
     with open_engine(device=device, threads=threads, fingerprint=fingerprint) as engine:
-        for path in paths:
-            try:
-                found = engine.classify(path, head)
-            except ImageError as error:
+        for image, found in engine.classify_files(paths, head):
+            if found is not None:
+                click.echo(_line(image.path, found, as_json=as_json))
+            elif image.error is not None:
                 failed += 1
-                click.echo(f"{path}: {error.message}", err=True)
-            else:
-                click.echo(_line(path, found, as_json=as_json))
+                click.echo(f"{image.path}: {image.error.message}", err=True)
     if failed:
         sys.exit(SOME_FAILED)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lineup.evidence.batch import AnsweredFile, FailedFile, FingerprintedFile
+    from lineup.stream import StreamedImage
 
-    OnFile = Callable[[FingerprintedFile | AnsweredFile | FailedFile], None]
+    OnFile = Callable[[StreamedImage], None]
 
 
 @contextmanager
@@ -25,8 +25,6 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
     """
     from rich.progress import Progress
 
-    from lineup.evidence.batch import FailedFile
-
     # Not redirected: what goes to standard output would end up on standard error with the bar.
     with Progress(
         console=messages,
@@ -36,10 +34,10 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
     ) as progress:
         task = progress.add_task(label, total=total)
 
-        def on_file(file: FingerprintedFile | AnsweredFile | FailedFile) -> None:
+        def on_file(image: StreamedImage) -> None:
             progress.advance(task)
-            if isinstance(file, FailedFile):
-                say(messages, f"{file.path}: {file.error.message}")
+            if image.error is not None:
+                say(messages, f"{image.path}: {image.error.message}")
 
         yield on_file
 

@@ -24,7 +24,8 @@ from lineup.errors import UsageError
 
 if TYPE_CHECKING:
     from lineup.lineups.store import Lineup
-    from lineup.options import AttributionOptions, ScanOptions
+    from lineup.options import AttributionOptions
+    from lineup.stream import StreamOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -63,12 +64,12 @@ class Question:
 
     lineup: Lineup
     options: AttributionOptions
-    scan: ScanOptions
+    scan: StreamOptions
     keeps_models: bool = True
 
 
 def question_from_choices(
-    choices: Mapping[str, Any], *, scan: ScanOptions | None = None, images: int | None = None
+    choices: Mapping[str, Any], *, scan: StreamOptions | None = None, images: int | None = None
 ) -> Question:
     """Read the lineup and plan the work; nothing is loaded.
 
@@ -82,9 +83,9 @@ def question_from_choices(
             on resyntheses that nobody asked for.
     """
     from lineup.lineups.store import DEFAULT_LINEUP, open_lineup
-    from lineup.options import DEFAULT_SCAN
+    from lineup.stream import DEFAULT_STREAM
 
-    scan = scan or DEFAULT_SCAN
+    scan = scan or DEFAULT_STREAM
     name, evidence = choices["lineup"], choices["evidence"]
     asks = name is not None if evidence is None else "resynthesis" in evidence
     said = [name for name in _ABOUT_RESYNTHESIS if choices.get(name) not in (None, False)]

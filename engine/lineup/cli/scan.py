@@ -19,10 +19,10 @@ from lineup.errors import UsageError
 if TYPE_CHECKING:
     from lineup.cli.question import Question
     from lineup.finding import NamedImages
-    from lineup.options import ScanOptions
     from lineup.scan.encoding import RowFormat
     from lineup.scan.meter import ScanMeter
     from lineup.scan.output import OutputMode
+    from lineup.stream import StreamOptions
 
 STDOUT = "-"
 SOME_FAILED = 1
@@ -134,14 +134,14 @@ class _Request:
         output = None if self.output == STDOUT else Path(self.output)
         return NamedImages(self.paths, self.from_file, sys.stdin.buffer, output)
 
-    def options(self) -> ScanOptions:
+    def options(self) -> StreamOptions:
         from lineup.imaging.limits import DecodeLimits
-        from lineup.options import ScanOptions
+        from lineup.stream import StreamOptions
 
         limits = (
             DecodeLimits() if self.max_pixels is None else DecodeLimits(max_pixels=self.max_pixels)
         )
-        return ScanOptions(group_images=self.batch, workers=self.workers, limits=limits)
+        return StreamOptions(group_images=self.batch, workers=self.workers, limits=limits)
 
     def row_format(self) -> RowFormat:
         from lineup.scan.encoding import RowFormat

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from lineup.errors import ImageError, UsageError
-from lineup.files import sha256_from_bytes
+from lineup.errors import UsageError
 from lineup.gallery.gallery import (
     Gallery,
     SourceRole,
@@ -17,18 +17,18 @@ from lineup.gallery.gallery import (
     unusable_rows,
 )
 from lineup.gallery.store import GalleryStore
-from lineup.imaging.decode import DecodeLimits, bytes_from_path, image_from_bytes
-from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup.look_ahead import Signal
+from lineup.stream import ImageReader, StreamedImage, StreamOptions, TileCutter
+from lineup.types import Float32Array, RgbTiles
+
+UNUSABLE = "the image has no usable fingerprint"
 
 
-class TileFingerprinter(Protocol):
+class TileFingerprinter(TileCutter, Protocol):
     """What enrolment needs of `lineup.fingerprint.FingerprintExtractor`."""
 
     name: str
     digest: str
-
-    def tiles(self, pixels: RgbImage) -> RgbTiles:
-        """Cut an image into tiles."""
 
     def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
         """Return one L2-normalised fingerprint per image, shape (N, D)."""
@@ -43,13 +43,11 @@ class EnrollOptions:
             when it is called "real".
         provenance: Where the images came from, for people.
         batch_size: Images per run of the model and per commit.
-        limits: Guards against decompression bombs.
     """
 
     role: SourceRole | None = None
     provenance: str = ""
     batch_size: int = 16
-    limits: DecodeLimits = field(default_factory=DecodeLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,23 +110,20 @@ def enroll_images(
     if base is not None and name in base.sources:
         enrolment.know(base.sources[name].ids)
     notify = on_progress or (lambda report: None)
-    for path in paths:
-        enrolment.take(path)
-        notify(enrolment.report())
+    reading = StreamOptions(group_images=checked.batch_size)
+    reader = ImageReader(extractor, reading, is_known=lambda path, sha256: enrolment.knows(sha256))
+    with closing(reader.images(paths)) as stream:
+        for item in stream:
+            if item is not Signal.STALLED:
+                enrolment.take(item if isinstance(item, StreamedImage) else None)
+                notify(enrolment.report())
     enrolment.commit()
     notify(enrolment.report())
     return enrolment.report()
 
 
-@dataclass(frozen=True, slots=True)
-class _PendingImage:
-    path: Path
-    image_id: str
-    tiles: RgbTiles
-
-
 class _Enrolment:
-    """One run: the pending batch, the ids that need no work, and the counts."""
+    """One run: the pending batch by hash, the hashes that are enrolled, and the counts."""
 
     def __init__(
         self, store: GalleryStore, name: str, extractor: TileFingerprinter, options: EnrollOptions
@@ -138,7 +133,7 @@ class _Enrolment:
         self._extractor = extractor
         self._options = options
         self._known: set[str] = set()
-        self._pending: list[_PendingImage] = []
+        self._pending: dict[str, StreamedImage] = {}
         self._failed: list[FailedImage] = []
         self._seen = self._added = self._present = 0
 
@@ -146,47 +141,48 @@ class _Enrolment:
         """Count images as present."""
         self._known.update(ids)
 
-    def take(self, path: Path) -> None:
-        """Read one file, skip it if known, else decode it; commit when the batch is full."""
+    def knows(self, sha256: str | None) -> bool:
+        """Return whether an image is enrolled already."""
+        return sha256 in self._known
+
+    def take(self, image: StreamedImage | None) -> None:
+        """Take the next image, None for one that is enrolled; commit when the batch is full."""
         self._seen += 1
-        try:
-            data = bytes_from_path(path, limits=self._options.limits)
-            image_id = sha256_from_bytes(data)
-            if image_id in self._known:
-                self._present += 1
-                return
-            pixels = image_from_bytes(data, limits=self._options.limits).pixels
-        except ImageError as error:
-            self._failed.append(FailedImage(path, error.message))
-            return
-        # Tiles, not pixels: what a batch holds stays small however large the images are.
-        self._pending.append(_PendingImage(path, image_id, self._extractor.tiles(pixels)))
-        self._known.add(image_id)
-        if len(self._pending) >= self._options.batch_size:
-            self.commit()
+        # Asked again: its copy may have been enrolled since it was read.
+        if image is None or self.knows(image.sha256) or image.sha256 in self._pending:
+            self._present += 1
+        elif image.sha256 is None or image.error is not None:
+            assert image.error is not None
+            self._failed.append(FailedImage(image.path, image.error.message))
+        else:
+            self._pending[image.sha256] = image
+            if len(self._pending) >= self._options.batch_size:
+                self.commit()
 
     def commit(self) -> None:
         """Compute the pending images' fingerprints and store them."""
         if not self._pending:
             return
-        fingerprints = self._extractor.fingerprints_from_tiles([p.tiles for p in self._pending])
-        unusable = set(unusable_rows(fingerprints))
-        rows = [row for row in range(len(self._pending)) if row not in unusable]
+        ids, images = list(self._pending), list(self._pending.values())
+        fingerprints = self._extractor.fingerprints_from_tiles(
+            [image.tiles for image in images if image.tiles is not None]
+        )
+        unusable = unusable_rows(fingerprints)
+        rows = [row for row in range(len(ids)) if row not in unusable]
         added = self._store.add(
             self._name,
             fingerprints[rows],
-            [self._pending[row].image_id for row in rows],
+            [ids[row] for row in rows],
             fingerprint_digest=self._extractor.digest,
             fingerprint_name=self._extractor.name,
             role=self._options.role,
             provenance=self._options.provenance,
         )
+        self._known.update(ids[row] for row in rows)
         self._added += added
         self._present += len(rows) - added  # another process was faster
-        for row in sorted(unusable):
-            image = self._pending[row]
-            self._known.discard(image.image_id)
-            self._failed.append(FailedImage(image.path, "the image has no usable fingerprint"))
+        for row in unusable:
+            self._failed.append(FailedImage(images[row].path, UNUSABLE))
         self._pending.clear()
 
     def report(self) -> EnrollReport:
@@ -196,7 +192,7 @@ class _Enrolment:
             added=self._added,
             present=self._present,
             failed=tuple(self._failed),
-            total=len(self._known) - len(self._pending),
+            total=len(self._known),
         )
 
 

@@ -24,13 +24,13 @@ class Identities:
         self._keys.add(_key(path, sha256 or ""))
         self._keys.add(_key(path, ""))
 
-    def holds(self, path: str, sha256: str | None) -> bool:
+    def holds(self, path: str | Path, sha256: str | None) -> bool:
         """Return whether the image has its row.
 
         A file that can be read needs a row with the same content: it is scanned again after a
         change. A file that cannot be read is done when it has any row.
         """
-        return _key(path, sha256 or "") in self._keys
+        return _key(str(path), sha256 or "") in self._keys
 
 
 def unique_paths(paths: Iterable[Path]) -> Iterator[Path]:

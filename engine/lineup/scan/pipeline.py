@@ -9,19 +9,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from lineup.errors import BackendError, BundleError, UsageError
-from lineup.options import AttributionOptions, ScanOptions
+from lineup.look_ahead import Signal
+from lineup.options import AttributionOptions
 from lineup.query import Query
-from lineup.results import EVIDENCE_NAMES, Attribution, RowError
-from lineup.scan.ahead import Signal, prepared_in_order
-from lineup.scan.budget import LookAhead
+from lineup.results import EVIDENCE_NAMES, Attribution
 from lineup.scan.identity import Identities, unique_paths
 from lineup.scan.meter import MainStage, ScanMeter
-from lineup.scan.prepare import Prepared, Preparer, TileCutter
+from lineup.stream import (
+    ImageReader,
+    StreamedImage,
+    StreamOptions,
+    TileCutter,
+    groups_from_stream,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +55,7 @@ def scan_rows(
     paths: Iterable[Path],
     engine: AnsweringEngine,
     question: AttributionOptions,
-    options: ScanOptions,
+    options: StreamOptions,
     *,
     done: Identities | None = None,
     meter: ScanMeter | None = None,
@@ -77,75 +81,35 @@ def scan_rows(
     """
     meter = meter or ScanMeter(options.worker_count)
     meter.start()
-    preparer = Preparer(
+    reader = ImageReader(
         engine.extractor,
-        options.limits,
-        run=engine.run_id(question),
-        done=done or Identities(),
-        size=options.look_ahead_bytes,
+        options,
+        is_known=(done or Identities()).holds,
         # Fingerprints need tiles alone; what else looks at a query needs all of it.
         keep_pixels=set(engine.evidence_of(question)) != {EVIDENCE_NAMES[0]},
     )
-    stream = prepared_in_order(
-        unique_paths(paths),
-        preparer.prepared_from_path,
-        workers=options.worker_count,
-        look_ahead=LookAhead(options.look_ahead_limit, options.look_ahead_bytes),
-        stall_seconds=options.stall_seconds,
-    )
-    with closing(stream):
+    run = engine.run_id(question)
+    with closing(reader.images(unique_paths(paths))) as stream:
         for group in groups_from_stream(_counted(stream, meter), options):
-            for row in rows_from_group(group, engine, question):
+            for row in rows_from_group(group, engine, question, run):
                 meter.add_row(row)
                 yield row
 
 
-def groups_from_stream(
-    stream: Iterable[Prepared | Signal], options: ScanOptions
-) -> Iterator[list[Prepared]]:
-    """Group images, in order; error rows ride along without counting.
-
-    A group ends when the next image would exceed a limit, when nothing more is known for now
-    (unless it waits), and right away when it holds error rows only.
-    """
-    group: list[Prepared] = []
-    images = tiles = size_bytes = 0
-    for item in stream:
-        if not isinstance(item, Prepared):
-            if group and item is Signal.STALLED and not options.waits_for_group:
-                yield group
-                group, images, tiles, size_bytes = [], 0, 0, 0
-            continue
-        more = 0 if item.tiles is None else len(item.tiles)
-        is_over = size_bytes + item.held_bytes > options.group_bytes or (
-            options.group_tiles is not None and tiles + more > options.group_tiles
-        )
-        if images and more and is_over:
-            yield group
-            group, images, tiles, size_bytes = [], 0, 0, 0
-        group.append(item)
-        images += more > 0
-        tiles += more
-        size_bytes += item.held_bytes
-        if images in (0, options.group_images):
-            yield group
-            group, images, tiles, size_bytes = [], 0, 0, 0
-    if group:
-        yield group
-
-
 def rows_from_group(
-    group: Sequence[Prepared], engine: AnsweringEngine, question: AttributionOptions
+    group: Sequence[StreamedImage], engine: AnsweringEngine, question: AttributionOptions, run: str
 ) -> Iterator[Attribution]:
     """Answer a group and yield its rows, in order."""
-    usable = [item for item in group if item.tiles is not None]
-    rows = iter(_rows(usable, engine, question))
-    for item in group:
-        yield item.row if item.tiles is None else next(rows)
+    rows = iter(_rows([one for one in group if one.error is None], engine, question, run))
+    for image in group:
+        yield next(rows) if image.error is None else _row(image, run)
 
 
 def _rows(
-    usable: Sequence[Prepared], engine: AnsweringEngine, question: AttributionOptions
+    usable: Sequence[StreamedImage],
+    engine: AnsweringEngine,
+    question: AttributionOptions,
+    run: str,
 ) -> list[Attribution]:
     """Answer images together; when that fails, each alone, so that only the culprit fails.
 
@@ -155,27 +119,47 @@ def _rows(
     """
     if not usable:
         return []
-    queries = [item.query() for item in usable]
+    queries = [Query.from_stream(image) for image in usable]
     try:
         engine.answer(queries, question)
     except (UsageError, BundleError):  # no image's fault
         raise
     except Exception as error:
         if len(usable) == 1:
-            logger.debug("%s failed in a model", usable[0].row.path, exc_info=True)
-            return [replace(usable[0].row, error=RowError.from_exception(error))]
+            logger.debug("%s failed in a model", usable[0].path, exc_info=True)
+            return [_row(usable[0].failed(error), run)]
         logger.debug("a group of %d failed; one by one", len(usable), exc_info=True)
-        rows = [row for item in usable for row in _rows([item], engine, question)]
+        rows = [row for image in usable for row in _rows([image], engine, question, run)]
         if all(row.error is not None for row in rows):
             raise BackendError(
                 f"A model failed on {len(usable)} images in a row: {error}",
                 hint="Rows so far are complete; mend the cause, then use --resume.",
             ) from error
         return rows
-    return [query.attribution(item.row) for item, query in zip(usable, queries, strict=True)]
+    return [
+        query.attribution(_row(image, run)) for image, query in zip(usable, queries, strict=True)
+    ]
 
 
-def _counted(stream: Iterator[Prepared | Signal], meter: ScanMeter) -> Iterator[Prepared | Signal]:
+def _row(image: StreamedImage, run: str) -> Attribution:
+    """Return what the readers know of an image."""
+    return Attribution(
+        path=str(image.path),
+        run=run,
+        sha256=image.sha256,
+        size_bytes=image.size_bytes,
+        format=image.format,
+        width_px=image.width_px,
+        height_px=image.height_px,
+        ms=image.ms,
+        notes=image.notes,
+        error=image.error,
+    )
+
+
+def _counted(
+    stream: Iterator[StreamedImage | Signal], meter: ScanMeter
+) -> Iterator[StreamedImage | Signal]:
     """Pass the stream through; count skipped images and the time spent waiting for the next."""
     while True:
         with meter.timed(MainStage.WAIT):

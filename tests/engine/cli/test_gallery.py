@@ -31,6 +31,9 @@ class MeanColour:
     def tiles(self, pixels):
         return pixels[None, :8, :8]
 
+    def notes(self, pixels):
+        return ()
+
     def fingerprints_from_tiles(self, tiles):
         if self.batch_limit == 0:
             raise KeyboardInterrupt

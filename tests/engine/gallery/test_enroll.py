@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from lineup import stream
 from lineup.errors import BackendError, GalleryError, UsageError
 from lineup.files import sha256_from_file
-from lineup.gallery import enroll as enroll_module
 from lineup.gallery.enroll import EnrollOptions, enroll_images
 from lineup.gallery.gallery import SourceRole
 
@@ -24,6 +24,9 @@ class MeanColour:
 
     def tiles(self, pixels):
         return pixels[None, :8, :8]
+
+    def notes(self, pixels):
+        return ()
 
     def fingerprints_from_tiles(self, tiles):
         self.batches.append(len(tiles))
@@ -68,10 +71,10 @@ def test_images_are_enrolled_under_the_hash_of_their_file(store, extractor, imag
 def test_a_grown_folder_costs_only_its_new_images(store, extractor, images, monkeypatch):
     enroll_images(store, "sd", images(5), extractor)
     decoded = []
-    decode = enroll_module.image_from_bytes
+    decode = stream.encoded_from_bytes
     monkeypatch.setattr(
-        enroll_module,
-        "image_from_bytes",
+        stream,
+        "encoded_from_bytes",
         lambda data, **options: decoded.append(1) or decode(data, **options),
     )
     report = enroll_images(store, "sd", images(7), extractor)

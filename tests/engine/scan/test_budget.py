@@ -2,7 +2,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from lineup.scan.budget import ByteBudget, LookAhead
+from lineup.look_ahead import ByteBudget, LookAhead
 
 
 def test_threads_never_hold_more_than_the_budget():

@@ -1,14 +1,16 @@
 """Images in groups: their limits, their order, and who fails when a model does."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lineup.errors import BackendError, UsageError
-from lineup.options import DEFAULT_OPTIONS, ScanOptions
-from lineup.results import Attribution, RowError, StageTimes
-from lineup.scan.ahead import Signal
-from lineup.scan.pipeline import groups_from_stream, rows_from_group
-from lineup.scan.prepare import Prepared
+from lineup.look_ahead import Signal
+from lineup.options import DEFAULT_OPTIONS
+from lineup.results import RowError, StageTimes
+from lineup.scan.pipeline import rows_from_group
+from lineup.stream import StreamedImage, StreamOptions, groups_from_stream
 
 BLUE, RED, GREY = (0, 0, 255), (255, 0, 0), (90, 90, 90)
 RUN = "0" * 12
@@ -16,22 +18,22 @@ RUN = "0" * 12
 
 def image(name, tiles=1, colour=RED):
     pixels = np.full((tiles, 16, 16, 3), colour, np.uint8)
-    row = Attribution(name, RUN, ms=StageTimes(read=1.0))
-    return Prepared(row, pixels, (f"note on {name}",))
+    notes = (f"note on {name}",)
+    return StreamedImage(Path(name), ms=StageTimes(read=1.0), tiles=pixels, tile_notes=notes)
 
 
 def broken(name):
-    return Prepared(Attribution(name, RUN, error=RowError("E", "bad")))
+    return StreamedImage(Path(name), error=RowError("E", "bad"))
 
 
 def grouped(items, **limits):
-    options = ScanOptions(**{"group_images": 3, "group_tiles": 10} | limits)
+    options = StreamOptions(**{"group_images": 3, "group_tiles": 10} | limits)
     groups = groups_from_stream(items, options)
-    return ["".join(item.row.path for item in group) for group in groups]
+    return ["".join(item.path.name for item in group) for group in groups]
 
 
 def answered(group, engine):
-    return list(rows_from_group(group, engine, DEFAULT_OPTIONS))
+    return list(rows_from_group(group, engine, DEFAULT_OPTIONS, RUN))
 
 
 def test_groups_are_full_and_in_order():

@@ -2,18 +2,18 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup.machine import usable_cores
-from lineup.options import ScanOptions
+from lineup.stream import StreamOptions
 
 
 def test_defaults_keep_every_worker_busy_and_fill_the_next_batch():
-    options = ScanOptions()
+    options = StreamOptions()
 
     assert options.worker_count == min(4, usable_cores())
     assert options.look_ahead_limit == options.group_images + 2 * options.worker_count
 
 
 def test_given_numbers_win():
-    options = ScanOptions(workers=7, look_ahead_images=3)
+    options = StreamOptions(workers=7, look_ahead_images=3)
 
     assert (options.worker_count, options.look_ahead_limit) == (7, 3)
 
@@ -31,4 +31,4 @@ def test_given_numbers_win():
 )
 def test_numbers_below_one_are_refused(name):
     with pytest.raises(UsageError, match=f"{name} is 0"):
-        ScanOptions(**{name: 0})
+        StreamOptions(**{name: 0})

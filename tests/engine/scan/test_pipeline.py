@@ -5,19 +5,20 @@ import pytest
 
 from lineup.finding import find_images
 from lineup.imaging.decode import DecodeLimits
-from lineup.options import DEFAULT_OPTIONS, DEFAULT_SCAN, ScanOptions
+from lineup.options import DEFAULT_OPTIONS
 from lineup.scan.identity import Identities
 from lineup.scan.meter import ScanMeter
 from lineup.scan.pipeline import scan_rows as rows_of_scan
+from lineup.stream import DEFAULT_STREAM, StreamOptions
 
 
-def scan_rows(paths, engine, options=DEFAULT_SCAN, **given):
+def scan_rows(paths, engine, options=DEFAULT_STREAM, **given):
     return rows_of_scan(paths, engine, DEFAULT_OPTIONS, options, **given)
 
 
 def test_one_row_per_file_in_order_whatever_is_wrong(mixed_folder, engine):
     paths = list(find_images([mixed_folder]))
-    rows = list(scan_rows(paths, engine, ScanOptions(group_images=3, workers=3)))
+    rows = list(scan_rows(paths, engine, StreamOptions(group_images=3, workers=3)))
 
     assert [row.path for row in rows] == [str(path) for path in paths]
     assert len(rows) == 16
@@ -34,13 +35,13 @@ def test_the_same_rows_for_any_batch_and_workers(mixed_folder, engine):
             (row.path, row.sha256, row.verdict and row.verdict.label, row.error) for row in rows
         ]
 
-    assert facts(ScanOptions(group_images=1, workers=1)) == facts(
-        ScanOptions(group_images=64, workers=8)
+    assert facts(StreamOptions(group_images=1, workers=1)) == facts(
+        StreamOptions(group_images=64, workers=8)
     )
 
 
 def test_the_model_stays_in_the_calling_thread_and_in_its_limits(mixed_folder, engine):
-    options = ScanOptions(group_images=5, group_tiles=8, workers=4)
+    options = StreamOptions(group_images=5, group_tiles=8, workers=4)
     list(scan_rows(find_images([mixed_folder]), engine, options))
 
     assert engine.extractor.main_threads == {threading.current_thread()}
@@ -69,7 +70,7 @@ def test_what_is_done_is_left_out_and_counted(mixed_folder, engine):
 
 def test_pixels_over_the_limit_are_an_error_row(tmp_path, write_image, engine):
     path = write_image(tmp_path / "x.png", size=(40, 40))
-    (row,) = scan_rows([path], engine, ScanOptions(limits=DecodeLimits(max_pixels=1599)))
+    (row,) = scan_rows([path], engine, StreamOptions(limits=DecodeLimits(max_pixels=1599)))
 
     assert row.error.type == "ImageTooLargeError"
 
@@ -82,7 +83,7 @@ def test_rows_of_a_slow_list_are_not_held_back(tmp_path, write_image, engine):
         yield path
         more.wait(30)
 
-    rows = scan_rows(slow_list(), engine, ScanOptions(group_images=64, stall_seconds=0.01))
+    rows = scan_rows(slow_list(), engine, StreamOptions(group_images=64, stall_seconds=0.01))
     assert next(rows).path == str(path)
     more.set()
     assert list(rows) == []
@@ -98,7 +99,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, write_image, e
     tiles = engine.extractor.tiles
     engine.extractor.tiles = lambda pixels: cut.append(1) or tiles(pixels)
     ahead = []
-    options = ScanOptions(group_images=2, workers=2, look_ahead_images=4)
+    options = StreamOptions(group_images=2, workers=2, look_ahead_images=4)
     for count, _ in enumerate(scan_rows(links, engine, options), start=1):
         time.sleep(0.002)
         ahead.append(len(cut) - count)
@@ -109,7 +110,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, write_image, e
 
 def test_leaving_early_ends_the_threads(mixed_folder, engine):
     before = threading.active_count()
-    rows = scan_rows(find_images([mixed_folder]), engine, ScanOptions(group_images=1, workers=3))
+    rows = scan_rows(find_images([mixed_folder]), engine, StreamOptions(group_images=1, workers=3))
     next(rows)
     rows.close()
 

@@ -9,12 +9,12 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup.finding import find_images
-from lineup.options import ScanOptions
 from lineup.scan.encoding import RowFormat, encoder_from_format
 from lineup.scan.meter import MainStage, ScanMeter
 from lineup.scan.output import OutputFile, OutputMode
+from lineup.stream import StreamOptions
 
-OPTIONS = ScanOptions(group_images=3, workers=2)
+OPTIONS = StreamOptions(group_images=3, workers=2)
 
 
 def write(paths, path, engine, *, row_format=RowFormat.JSONL, mode=OutputMode.CREATE, **given):
@@ -118,7 +118,7 @@ def test_decoding_overlaps_the_model(tmp_path, write_image, fakes, monkeypatch):
     engine = fakes["fake_engine"](delay_ms=20)
     tiles = engine.extractor.tiles
     engine.extractor.tiles = lambda pixels: time.sleep(0.02) or tiles(pixels)
-    options = ScanOptions(group_images=2, workers=1)
+    options = StreamOptions(group_images=2, workers=1)
     meter = write(paths, tmp_path / "r", engine, options=options)
 
     assert meter.summary().seconds < 0.95 * 12 * 0.04

@@ -5,36 +5,34 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineup.results import Attribution
-from lineup.scan.ahead import Signal, prepared_in_order
-from lineup.scan.budget import LookAhead
-from lineup.scan.prepare import Prepared
+from lineup.look_ahead import LookAhead, Signal, read_in_order
+from lineup.stream import StreamedImage
 
 PATHS = [Path(f"{index:03}.png") for index in range(40)]
 TILE_BYTES = 16 * 16 * 3
 
 
-def prepared(path):
-    return Prepared(Attribution(str(path), "0" * 12), np.zeros((1, 16, 16, 3), np.uint8))
+def image(path):
+    return StreamedImage(path, tiles=np.zeros((1, 16, 16, 3), np.uint8))
 
 
-def stream(paths=PATHS, prepare=prepared, workers=4, ahead=None, stall_seconds=30.0):
+def stream(paths=PATHS, read=image, workers=4, ahead=None, stall_seconds=30.0):
     ahead = ahead or LookAhead(8, 10**9)
-    return prepared_in_order(
-        paths, prepare, workers=workers, look_ahead=ahead, stall_seconds=stall_seconds
+    return read_in_order(
+        paths, read, workers=workers, look_ahead=ahead, stall_seconds=stall_seconds
     )
 
 
 def names(items):
-    return [item.row.path for item in items]
+    return [str(item.path) for item in items]
 
 
 def test_answers_come_in_the_order_of_the_paths():
     def slower_first(path):
         time.sleep(0.002 * (3 - int(path.stem) % 4))
-        return prepared(path)
+        return image(path)
 
-    assert names(stream(prepare=slower_first)) == [str(path) for path in PATHS]
+    assert names(stream(read=slower_first)) == [str(path) for path in PATHS]
 
 
 def test_readers_run_side_by_side():
@@ -42,13 +40,13 @@ def test_readers_run_side_by_side():
 
     def meet(path):
         together.wait()
-        return prepared(path)
+        return image(path)
 
-    assert len(list(stream(prepare=meet))) == len(PATHS)
+    assert len(list(stream(read=meet))) == len(PATHS)
 
 
 def test_what_is_done_is_a_signal():
-    items = list(stream(prepare=lambda path: None if path == PATHS[1] else prepared(path)))
+    items = list(stream(read=lambda path: None if path == PATHS[1] else image(path)))
 
     assert items.index(Signal.SKIPPED) == 1
     assert len(items) == len(PATHS)
@@ -60,11 +58,11 @@ def test_readers_never_run_further_ahead_than_allowed(images, size):
     ahead = LookAhead(images, size)
 
     def count(path):
-        item = prepared(path)
+        item = image(path)
         done.append(path)
         return item
 
-    for taken, _ in enumerate(stream(prepare=count, workers=2, ahead=ahead), start=1):
+    for taken, _ in enumerate(stream(read=count, workers=2, ahead=ahead), start=1):
         time.sleep(0.002)
         # What the two readers were at when the limit was reached comes on top.
         assert len(done) - taken <= 5 + 2
@@ -78,9 +76,9 @@ def test_a_late_first_image_is_not_locked_out_by_later_ones():
 
     def late(path):
         time.sleep(0.05 if path == PATHS[0] else 0)
-        return prepared(path)
+        return image(path)
 
-    assert names(stream(prepare=late, ahead=ahead)) == [str(path) for path in PATHS]
+    assert names(stream(read=late, ahead=ahead)) == [str(path) for path in PATHS]
 
 
 def test_a_slow_list_is_signalled_and_holds_back_nothing():
@@ -93,7 +91,7 @@ def test_a_slow_list_is_signalled_and_holds_back_nothing():
 
     items = stream(slow_list(), stall_seconds=0.02)
     first = next(item for item in items if item is not Signal.STALLED)  # a busy machine is slow too
-    assert first.row.path == str(PATHS[0])
+    assert str(first.path) == str(PATHS[0])
     assert next(items) is Signal.STALLED
     more.set()
     assert names(item for item in items if item is not Signal.STALLED) == [str(PATHS[1])]
@@ -105,7 +103,7 @@ def test_an_error_of_the_list_comes_after_the_images_before_it():
         raise OSError("the list went away")
 
     items = stream(failing_list())
-    assert next(items).row.path == str(PATHS[0])
+    assert str(next(items).path) == str(PATHS[0])
     with pytest.raises(OSError, match="went away"):
         next(items)
 

@@ -1,3 +1,5 @@
+"""Rows of many files: what the model says of each, in order, and who failed."""
+
 from __future__ import annotations
 
 import threading
@@ -9,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from lineup.errors import BackendError, ImageError, ImageTooLargeError
-from lineup.evidence.batch import FailedFile, FingerprintedFile, fingerprints_from_paths
+from lineup.errors import BackendError
 from lineup.files import sha256_from_file
-from lineup.imaging.decode import DecodeLimits
+from lineup.imaging.limits import DecodeLimits
+from lineup.stream import StreamOptions, rows_from_paths
 
 
 class ColourExtractor:
@@ -37,6 +39,11 @@ class ColourExtractor:
         return ("small",) if pixels.shape[0] < 8 else ()
 
 
+def rows(paths, extractor, **options):
+    compute = extractor.fingerprints_from_tiles
+    return rows_from_paths(paths, extractor, compute, StreamOptions(**options))
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> list[Path]:
     made = []
@@ -47,20 +54,20 @@ def paths(tmp_path: Path) -> list[Path]:
 
 
 def test_answers_come_in_order_with_the_hash_of_the_file(paths):
-    files = list(fingerprints_from_paths(paths, ColourExtractor(), batch=3))
+    answers = list(rows(paths, ColourExtractor(), group_images=3))
 
-    assert [file.path for file in files] == paths
-    for i, file in enumerate(files):
-        assert isinstance(file, FingerprintedFile)
-        assert file.sha256 == sha256_from_file(paths[i])
+    assert [image.path for image, _ in answers] == paths
+    for i, (image, row) in enumerate(answers):
+        assert image.sha256 == sha256_from_file(paths[i])
+        assert image.tiles is None
         colour = np.array([250 - 20 * i, 90, 10 * i], np.float32)  # RGB; OpenCV wrote BGR
-        np.testing.assert_allclose(file.fingerprint, colour / np.linalg.norm(colour), rtol=1e-6)
+        np.testing.assert_allclose(row, colour / np.linalg.norm(colour), rtol=1e-6)
 
 
 def test_model_gets_full_batches_in_the_calling_thread(paths):
     extractor = ColourExtractor()
 
-    list(fingerprints_from_paths(paths, extractor, batch=4, workers=2))
+    list(rows(paths, extractor, group_images=4, workers=2))
 
     assert extractor.batch_sizes == [4, 4, 2]
     assert extractor.model_threads == {threading.get_ident()}
@@ -72,14 +79,17 @@ def test_files_that_fail_are_answers_in_their_place(paths, tmp_path):
     paths[5].write_text("no image")
     absent = tmp_path / "absent.png"
 
-    files = list(fingerprints_from_paths([*paths, absent], ColourExtractor(), batch=4))
+    files = list(rows([*paths, absent], ColourExtractor(), group_images=4))
 
-    failed = {file.path: file for file in files if isinstance(file, FailedFile)}
-    assert set(failed) == {paths[2], paths[5], absent}
-    assert all(isinstance(file.error, ImageError) for file in failed.values())
+    failed = {image.path: image for image, row in files if row is None}
+    assert {path: image.error.type for path, image in failed.items()} == {
+        paths[2]: "UnreadableImageError",
+        paths[5]: "UnsupportedImageError",
+        absent: "UnreadableImageError",
+    }
     assert failed[absent].sha256 is None
     assert failed[paths[5]].sha256 == sha256_from_file(paths[5])
-    assert [file.path for file in files] == [*paths, absent]
+    assert [image.path for image, _ in files] == [*paths, absent]
 
 
 def test_batch_of_failures_does_not_reach_the_model(paths):
@@ -87,7 +97,7 @@ def test_batch_of_failures_does_not_reach_the_model(paths):
         path.write_bytes(b"")
     extractor = ColourExtractor()
 
-    files = list(fingerprints_from_paths(paths, extractor, batch=4))
+    files = list(rows(paths, extractor, group_images=4))
 
     assert len(files) == 10
     assert extractor.batch_sizes == []
@@ -100,48 +110,32 @@ def test_large_images_make_smaller_batches(paths):
 
     extractor = ManyTilesExtractor()
 
-    files = list(fingerprints_from_paths(paths, extractor, batch=8))
+    files = list(rows(paths, extractor, group_images=8))
 
     assert len(files) == 10
-    assert extractor.batch_sizes == [3, 3, 3, 1]  # 64 tiles are reached with the third image
-
-
-@pytest.mark.parametrize("value", [np.nan, 0.0])
-def test_answer_that_is_no_fingerprint_is_a_failure_of_that_file(paths, value):
-    class BlindExtractor(ColourExtractor):
-        def fingerprints_from_tiles(self, tiles):
-            rows = super().fingerprints_from_tiles(tiles)
-            rows[1] = value
-            return rows
-
-    files = list(fingerprints_from_paths(paths[:3], BlindExtractor()))
-
-    assert [isinstance(file, FailedFile) for file in files] == [False, True, False]
-    assert files[1].sha256 == sha256_from_file(paths[1])
+    assert extractor.batch_sizes == [2, 2, 2, 2, 2]  # three would exceed 64 tiles
 
 
 def test_limits_reach_the_decoder(paths):
-    (file,) = fingerprints_from_paths(
-        paths[:1], ColourExtractor(), limits=DecodeLimits(max_pixels=63)
-    )
+    ((image, row),) = rows(paths[:1], ColourExtractor(), limits=DecodeLimits(max_pixels=63))
 
-    assert isinstance(file, FailedFile)
-    assert isinstance(file.error, ImageTooLargeError)
+    assert row is None
+    assert image.error.type == "ImageTooLargeError"
 
 
 def test_remarks_of_the_extractor_are_kept(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, 3), 9, np.uint8))
 
-    (file,) = fingerprints_from_paths([tmp_path / "a.png"], ColourExtractor())
+    ((image, _),) = rows([tmp_path / "a.png"], ColourExtractor())
 
-    assert "small" in file.notes
+    assert image.tile_notes == ("small",)
 
 
 def test_no_paths_give_no_answers():
-    assert list(fingerprints_from_paths([], ColourExtractor())) == []
+    assert list(rows([], ColourExtractor())) == []
 
 
-def test_memory_is_bounded_by_two_batches(paths):
+def test_no_more_paths_are_taken_than_the_look_ahead_admits(paths):
     taken = 0
 
     def counted() -> Iterator[Path]:
@@ -150,12 +144,11 @@ def test_memory_is_bounded_by_two_batches(paths):
             taken += 1
             yield path
 
-    files = fingerprints_from_paths(counted(), ColourExtractor(), batch=2)
+    files = rows(counted(), ColourExtractor(), group_images=1, look_ahead_images=3)
     next(files)
 
-    assert taken == 4
+    assert taken <= 1 + 3 + 1  # the one answered, those ahead, the one that waits for room
     files.close()
-    assert taken == 4
 
 
 def test_decoding_goes_on_while_the_model_runs(paths):
@@ -174,7 +167,7 @@ def test_decoding_goes_on_while_the_model_runs(paths):
 
     decoded: list[int] = []
 
-    files = list(fingerprints_from_paths(paths, WaitingExtractor(), batch=4))
+    files = list(rows(paths, WaitingExtractor(), group_images=4))
 
     assert len(files) == 10
 
@@ -185,4 +178,4 @@ def test_failure_of_the_model_ends_the_run(paths):
             raise BackendError("out of memory")
 
     with pytest.raises(BackendError, match="out of memory"):
-        list(fingerprints_from_paths(paths, BrokenExtractor()))
+        list(rows(paths, BrokenExtractor()))

@@ -1,1 +1,0 @@
-"""Signals about where a query comes from, one module each."""
