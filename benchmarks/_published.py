@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lineup.types import Float32Array, RgbTiles
+from lineup_models.research.oneforall.backbones import ResNet
 
 TILE_PX = 256
 SPECTRUM_PX = 222
@@ -21,10 +22,6 @@ SPECTRUM_PX = 222
 
 DENOISER_LAYERS = 17
 DENOISER_CHANNELS = 64
-RESNET50_STAGES = ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2))
-"""Width, number of blocks and stride of each stage: He et al. 2016, table 1."""
-
-EXPANSION = 4
 EMBEDDING_DIMENSION = 512
 
 
@@ -41,54 +38,11 @@ def denoiser() -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(channels, 3, 3))
 
 
-class Bottleneck(nn.Module):
-    """A block of ResNet-50: 1x1, 3x3 (with the stride), 1x1, and the way around them."""
-
-    def __init__(self, channels_in: int, width: int, stride: int) -> None:
-        super().__init__()
-        channels_out = width * EXPANSION
-        self.body = nn.Sequential(
-            *_convolution(channels_in, width, 1),
-            nn.ReLU(inplace=True),
-            *_convolution(width, width, 3, stride),
-            nn.ReLU(inplace=True),
-            *_convolution(width, channels_out, 1),
-        )
-        self.shortcut = (
-            nn.Sequential(*_convolution(channels_in, channels_out, 1, stride))
-            if stride != 1 or channels_in != channels_out
-            else nn.Identity()
-        )
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (N, C, H, W) to (N, 4 * width, H / stride, W / stride)."""
-        return torch.relu_(self.body(features) + self.shortcut(features))
-
-
-def resnet50(dimension: int = EMBEDDING_DIMENSION) -> nn.Sequential:
+def resnet50(dimension: int = EMBEDDING_DIMENSION) -> ResNet:
     """Return ResNet-50 for three channels, with an embedding in place of its classes."""
-    blocks: list[nn.Module] = []
-    channels = 64
-    for width, count, stride in RESNET50_STAGES:
-        for index in range(count):
-            blocks.append(Bottleneck(channels, width, stride if index == 0 else 1))
-            channels = width * EXPANSION
-    return nn.Sequential(
-        *_convolution(3, 64, 7, stride=2),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(3, stride=2, padding=1),
-        *blocks,
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(channels, dimension),
-    )
-
-
-def _convolution(
-    channels_in: int, channels_out: int, size: int, stride: int = 1
-) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    convolution = nn.Conv2d(channels_in, channels_out, size, stride, size // 2, bias=False)
-    return convolution, nn.BatchNorm2d(channels_out)
+    network = ResNet(dimension)
+    network.stem[0] = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False)
+    return network
 
 
 class PublishedPipeline(nn.Module):

@@ -34,7 +34,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def plot(name: str, title: str) -> list[str]:
-    """Return a picture; `_plots.py` draws it."""
+    """Return a picture; `report.py` draws it."""
     return ["", f"![{title}](results/plots/{name}.png)"]
 
 

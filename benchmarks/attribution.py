@@ -84,11 +84,13 @@ def peers_of_point(
     options += ["--order", arguments.order] if arguments.order else []
     options += ["--memory-budget", arguments.memory_budget] if arguments.memory_budget else []
     ours = {
+        "program": "lineup",
         "lineup": str(write_lineup(models, candidates, folder)),
         "rows": str(folder / "ours.jsonl"),
         "options": options,
     }
     theirs = {
+        "program": "script",
         "captioner": str(models.peer(CAPTIONER)),
         "encoder": str(models.peer(ENCODER)),
         "candidates": {name: str(models.peer(bundle)) for name, bundle in candidates.items()},
@@ -98,7 +100,7 @@ def peers_of_point(
         "max_tokens": max_tokens_of(models),
         "dtype": "float32",
     }
-    peers = [Peer(OURS, "lineup_scan.py", ours), Peer(THEIRS, "torch_attribution.py", theirs)]
+    peers = [Peer(OURS, "scan.py", ours), Peer(THEIRS, "scan.py", theirs)]
     return peers[: 1 if arguments.ours_only else 2]
 
 

@@ -52,6 +52,7 @@ def scan_once(
 ) -> dict[str, float]:
     """Scan a folder in a child; return its figures."""
     request = {
+        "program": "lineup",
         "images": [str(images)],
         "lineup": lineup,
         "rows": str(folder / "rows.jsonl"),
@@ -59,7 +60,7 @@ def scan_once(
         "device": "cpu",
         "options": list(options),
     }
-    run = run_peer(Peer("lineup", "lineup_scan.py"), request)
+    run = run_peer(Peer("lineup", "scan.py"), request)
     if "error" in run:
         raise SystemExit(f"the scan failed: {run['error']}")
     return figures(run)

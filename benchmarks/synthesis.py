@@ -34,14 +34,16 @@ def peer_from_name(name: str, models: Models) -> Peer:
     """Return how a peer is run; what it loads is made if it is missing."""
     generator = GENERATORS[0]
     if name == OURS:
-        return Peer(name, "lineup_synthesis.py", {"model": str(models.bundle(generator))})
+        asked = {"program": "lineup", "model": str(models.bundle(generator))}
+        return Peer(name, "image.py", asked)
     if name == "optimum":
-        return Peer(name, "optimum_synthesis.py", {"model": str(models.optimum(generator))})
+        asked = {"program": "optimum", "model": str(models.optimum(generator))}
+        return Peer(name, "image.py", asked)
     _, number_format, *extra = name.split(" ")
     dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[number_format]
-    asked = {"model": str(models.peer(generator)), "dtype": dtype}
-    asked |= {"compile": "compiled" in extra, "channels_last": "channels-last" in extra}
-    return Peer(name, "diffusers_synthesis.py", asked)
+    layout = {"compile": "compiled" in extra, "channels_last": "channels-last" in extra}
+    asked = {"program": "diffusers", "model": str(models.peer(generator)), "dtype": dtype}
+    return Peer(name, "image.py", asked | layout)
 
 
 def image_errors(images: dict[str, Path], reference: str) -> dict[str, dict[str, float]]:

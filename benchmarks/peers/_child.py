@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -72,14 +72,3 @@ def measure_images(asked: dict[str, Any], draw: Callable[[], RgbImage]) -> None:
         seconds.append(one_s)
     np.save(asked["image"], image)
     say("measured", runs_s=seconds)
-
-
-def image_from_unit(pixels: np.ndarray[Any, Any]) -> RgbImage:
-    """Return what a pipeline gave in 0..1 as uint8."""
-    image: RgbImage = np.round(255 * np.asarray(pixels, np.float32)).astype(np.uint8)
-    return image
-
-
-def missing(names: Sequence[str]) -> str | None:
-    """Return the first of these packages that is not installed."""
-    return next((name for name in names if not versions(name)), None)

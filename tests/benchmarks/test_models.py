@@ -84,11 +84,12 @@ def test_our_peer_draws_and_tells_its_stages(tmp_path):
     from _peers import Peer, run_peer
 
     request = {
-        "model": str(POCKET), "prompt": "a red ball", "seed": 0, "size_px": 256, "repeat": 1,
+        "program": "lineup", "model": str(POCKET),
+        "prompt": "a red ball", "seed": 0, "size_px": 256, "repeat": 1,
         "device": "cpu", "threads": 1, "image": str(tmp_path / "image.npy"),
     }  # fmt: skip
 
-    told = run_peer(Peer("lineup", "lineup_synthesis.py"), request)
+    told = run_peer(Peer("lineup", "image.py"), request)
 
     assert "error" not in told
     assert {"load", "unet", "vae_decoder"} <= set(told["stages_s"])

@@ -90,7 +90,7 @@ def test_a_try_out_is_not_passed_off_as_a_measurement(found):
 
 
 def test_plots_are_drawn_of_what_is_there(found, tmp_path):
-    from _plots import draw_plots
+    from report import draw_plots
 
     made = {path.stem: path for path in draw_plots(found, tmp_path)}
 

@@ -1,13 +1,9 @@
-"""Peer: the shape of the papers' scripts, image by image, everything in PyTorch.
-
-BLIP captions the image, every candidate draws the caption once, CLIP looks at the image and at what
-was drawn, and the candidate with the most similar picture is named. All models are loaded at the
-start, as those scripts do.
-"""
+"""A scan of images by one program: `lineup scan`, or the papers' script in PyTorch."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +12,11 @@ import numpy as np
 
 
 class Script:
-    """Every model of the script, loaded.
+    """The shape of the papers' scripts, image by image, everything in PyTorch.
 
-    Args:
-        asked: The request.
-        dtype: Number format of all models.
+    BLIP captions the image, every candidate draws the caption once, CLIP looks at the image and at
+    what was drawn, and the candidate with the most similar picture is named. All models are loaded
+    at the start, as those scripts do.
     """
 
     def __init__(self, asked: dict[str, Any], dtype: Any) -> None:
@@ -90,9 +86,8 @@ class Script:
         }
 
 
-def main() -> None:
-    """Answer one request."""
-    asked = _child.request()
+def scan_by_script(asked: dict[str, Any]) -> float:
+    """Attribute every image by the script; return the seconds."""
     import torch  # noqa: PLC0415 - its time is told
 
     if asked["threads"]:
@@ -102,14 +97,35 @@ def main() -> None:
     about = _child.versions("torch", "diffusers", "transformers", "accelerate")
     _child.say("loaded", load_s=load_s, versions=about)
     latents = torch.from_numpy(np.load(asked["latents"])).to(dtype)
-
-    def attribute_all() -> list[dict[str, Any]]:
-        with torch.inference_mode():
-            return [script.attribute(path, latents) for path in asked["images"]]
-
-    rows, scan_s = _child.timed(attribute_all)
+    with torch.inference_mode():
+        rows, scan_s = _child.timed(
+            lambda: [script.attribute(path, latents) for path in asked["images"]]
+        )
     Path(asked["rows"]).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    _child.say("measured", scan_s=scan_s)
+    return scan_s
+
+
+def scan_by_lineup(asked: dict[str, Any]) -> float:
+    """Run the command `lineup scan` of a folder by a lineup; return the seconds."""
+    from lineup.cli.main import cli  # noqa: PLC0415 - its time is told
+
+    imported_s = _child.seconds_since_start()
+    _child.say("loaded", import_s=imported_s, versions=_child.versions("onnxruntime-gpu"))
+    scan = ["scan", *asked["images"], "--lineup", asked["lineup"], "--output", asked["rows"]]
+    scan += ["--overwrite", "--threads", str(asked["threads"]), "--device", asked["device"]]
+    exit_code, scan_s = _child.timed(
+        lambda: cli.main([*scan, *asked["options"]], prog_name="lineup", standalone_mode=False)
+    )
+    if exit_code:  # time that made no verdicts is none to compare
+        sys.exit(f"lineup scan ended with exit code {exit_code}")
+    return scan_s
+
+
+def main() -> None:
+    """Answer one request."""
+    asked = _child.request()
+    scan = {"lineup": scan_by_lineup, "script": scan_by_script}[asked["program"]]
+    _child.say("measured", scan_s=scan(asked))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,122 @@
+"""An image of a prompt by one program: the engine, diffusers in PyTorch, or optimum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import _child
+import numpy as np
+
+from lineup.types import RgbImage
+
+Draw = Callable[[], RgbImage]
+
+
+def engine(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
+    """Ours: a candidate's image, and with an encoder its features, as for a verdict."""
+    from lineup.models.encoder import ImageEncoder  # noqa: PLC0415 - its time is told
+    from lineup.models.generator import ImageGenerator, SynthesisOptions  # noqa: PLC0415
+    from lineup.runtime import Runtime  # noqa: PLC0415
+
+    imported_s = _child.seconds_since_start()
+    runtime = Runtime(asked["device"], threads=asked["threads"])
+    generator, open_s = _child.timed(lambda: runtime.open(ImageGenerator, asked["model"]))
+    encoder = runtime.open(ImageEncoder, asked["encoder"]) if asked.get("encoder") else None
+    options = SynthesisOptions(width_px=asked["size_px"], height_px=asked["size_px"])
+    about = _child.versions("onnxruntime-gpu")
+    _child.say("loaded", import_s=imported_s, open_s=open_s, versions=about)
+
+    def draw() -> RgbImage:
+        image = generator.images(asked["prompt"], [asked["seed"]], options)[0]
+        if encoder is not None:
+            encoder.features([image], encoder.default_layer)
+        return image
+
+    def stages() -> dict[str, Any]:
+        stages_s = {name: ms / 1e3 for name, ms in generator.trace.ms.items()}
+        return {"stages_s": stages_s, "images": 1 + asked["repeat"]}
+
+    return draw, stages
+
+
+def diffusers(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
+    """StableDiffusionPipeline in PyTorch, eager or compiled."""
+    import diffusers  # noqa: PLC0415 - its time is told
+    import torch  # noqa: PLC0415
+
+    imported_s = _child.seconds_since_start()
+    if asked["threads"]:
+        torch.set_num_threads(asked["threads"])
+    dtype = getattr(torch, asked["dtype"])
+    on_gpu = asked["device"].startswith("cuda")
+    pipeline, load_s = _child.timed(
+        lambda: diffusers.StableDiffusionPipeline.from_pretrained(
+            asked["model"], torch_dtype=dtype, local_files_only=True
+        ).to("cuda" if on_gpu else "cpu")
+    )
+    if asked.get("channels_last"):
+        pipeline.unet.to(memory_format=torch.channels_last)
+        pipeline.vae.to(memory_format=torch.channels_last)
+    if asked.get("compile"):
+        pipeline.unet = torch.compile(pipeline.unet, mode="max-autotune")
+    latents = torch.from_numpy(np.load(asked["latents"])).to(pipeline.device, dtype)
+    about = _child.versions("torch", "diffusers", "transformers", "accelerate")
+    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+
+    def device() -> dict[str, Any]:
+        return {"peak_device_mib": torch.cuda.max_memory_reserved() / 2**20} if on_gpu else {}
+
+    return drawn_by(pipeline, latents, asked), device
+
+
+def optimum(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
+    """ONNX Runtime's pipeline with default settings, of a folder that optimum exported."""
+    import torch  # noqa: PLC0415 - its time is told
+    from optimum.onnxruntime import ORTStableDiffusionPipeline  # noqa: PLC0415
+
+    imported_s = _child.seconds_since_start()
+    provider = "CUDA" if asked["device"].startswith("cuda") else "CPU"
+    pipeline, load_s = _child.timed(
+        lambda: ORTStableDiffusionPipeline.from_pretrained(
+            asked["model"], provider=f"{provider}ExecutionProvider", local_files_only=True
+        )
+    )
+    latents = torch.from_numpy(np.load(asked["latents"]))
+    about = _child.versions("optimum", "optimum-onnx", "onnxruntime-gpu", "diffusers", "torch")
+    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+    return drawn_by(pipeline, latents, asked), dict
+
+
+def drawn_by(pipeline: Any, latents: Any, asked: dict[str, Any]) -> Draw:
+    """Return what draws the prompt with a pipeline of diffusers' shape, in one step."""
+    pipeline.set_progress_bar_config(disable=True)
+
+    def draw() -> RgbImage:
+        made = pipeline(
+            asked["prompt"],
+            latents=latents,
+            num_inference_steps=1,
+            guidance_scale=0.0,
+            width=asked["size_px"],
+            height=asked["size_px"],
+            output_type="np",
+        )
+        pixels = np.asarray(made.images[0], np.float32)
+        image: RgbImage = np.round(255 * pixels).astype(np.uint8)
+        return image
+
+    return draw
+
+
+def main() -> None:
+    """Answer one request."""
+    asked = _child.request()
+    programs = {"lineup": engine, "diffusers": diffusers, "optimum": optimum}
+    draw, after = programs[asked["program"]](asked)
+    _child.measure_images(asked, draw)
+    _child.say("after", **after())
+
+
+if __name__ == "__main__":
+    main()
