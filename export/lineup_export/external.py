@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -70,6 +71,8 @@ class WeightFiles:
                 name=value.name or "",
                 base_dir=self.folder,
             )
+        for path in locations.values():
+            _own(path)
         return locations
 
     def _write(self, tensors: Iterable[onnx_ir.TensorProtocol]) -> list[str]:
@@ -97,6 +100,17 @@ class WeightFiles:
         Path(incoming).replace(self.folder / location).chmod(0o644)
         self._places |= {sha256: (location, offset) for sha256, offset in offsets.items()}
         return hashes
+
+
+def _own(path: Path) -> None:
+    """Give a file a content of its own: ONNX refuses weights that have a second name.
+
+    A bundle holds links to the files of its earlier graphs.
+    """
+    if path.stat().st_nlink > 1:
+        copied = path.with_suffix(".copy")
+        shutil.copyfile(path, copied)
+        copied.replace(path)
 
 
 def _inline_attributes(model: onnx_ir.Model) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir
 import onnxruntime
 import pytest
@@ -84,6 +85,20 @@ def test_a_graph_refers_to_what_the_one_before_it_has_written(tmp_path: Path) ->
     assert [path.stat().st_size for path in after.values()] == [4 * LENGTH, 4 * LENGTH]
     assert (computed(first, tmp_path), computed(second, tmp_path)) == (1, 3)
     assert WeightFiles(tmp_path).stream(model_from(c=constant(1))).keys() == before.keys()
+
+
+def test_a_graph_may_share_weights_that_a_bundle_holds_already(tmp_path: Path) -> None:
+    files = WeightFiles(tmp_path)
+    (held,) = files.stream(model_from(a=constant(1))).values()
+    (tmp_path / "bundle").hardlink_to(held)
+    second = model_from(a=constant(1), b=constant(2))
+
+    files.stream(second)
+
+    path = tmp_path / "second.onnx"
+    path.write_bytes(onnx_ir.to_proto(second).SerializeToString())
+    onnx.checker.check_model(str(path))
+    assert held.read_bytes() == (tmp_path / "bundle").read_bytes()
 
 
 def test_a_graph_without_large_constants_has_no_file(tmp_path: Path) -> None:
