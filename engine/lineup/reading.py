@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import PIL.Image
 
-from lineup.errors import ImageError, UsageError
+from lineup.errors import ImageError, UnreadableImageError, UsageError
 from lineup.files import sha256_from_bytes
 from lineup.imaging.decode import image_from_bytes
 from lineup.imaging.ifd import ORIENTATION
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from lineup.types import AnyArray, RgbImage
 
-    AnyImage: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO | PIL.Image.Image | AnyArray"
+    Bytes: TypeAlias = bytes | bytearray | memoryview
+    AnyImage: TypeAlias = str | os.PathLike[str] | Bytes | BinaryIO | PIL.Image.Image | AnyArray
 
 EXPECTED = (
     "Expected a path, the bytes of an image file, a binary file object, a PIL image, or an array: "
@@ -96,8 +97,13 @@ def read_image(image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS) -> Rea
     if isinstance(image, ReadImage):
         return image
     if isinstance(image, str | os.PathLike):
-        path = Path(image)
+        path = Path(os.fsdecode(image))
         return _from_file(bytes_from_path(path, limits=limits), path, start, limits)
+    if isinstance(image, memoryview) and (image.ndim != 1 or image.itemsize != 1):
+        raise UsageError(
+            f"A memoryview of shape {image.shape} is no file's bytes.",
+            hint="Give pixels as an array: numpy.asarray(view).",
+        )
     if isinstance(image, bytes | bytearray | memoryview):
         return _from_file(bytes(image), None, start, limits)
     if isinstance(image, np.ndarray):
@@ -110,13 +116,35 @@ def read_image(image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS) -> Rea
 
 
 def _from_stream(stream: BinaryIO, start: float, limits: DecodeLimits) -> ReadImage:
-    data = stream.read(limits.max_bytes + 1)
-    if not isinstance(data, bytes):
-        raise UsageError(
-            f"The file object gave {type(data).__name__}, not bytes.", hint="Open it in mode 'rb'."
-        )
     name = getattr(stream, "name", None)
-    return _from_file(data, Path(name) if isinstance(name, str) else None, start, limits)
+    path = Path(name) if isinstance(name, str) else None
+    try:
+        data = _content(stream, limits)
+    except (OSError, ValueError) as error:  # closed, not open for reading, or failing
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadableImageError(
+            f"{path or 'The file object'} cannot be read: {reason}"
+        ) from error
+    except (TypeError, AttributeError) as error:
+        raise UsageError(
+            f"An object of type {type(stream).__name__} reads no bytes: {error}", hint=EXPECTED
+        ) from error
+    return _from_file(data, path, start, limits)
+
+
+def _content(stream: BinaryIO, limits: DecodeLimits) -> bytes:
+    """Read to the end, or one byte over the limit: pipes give less at a time than is asked for."""
+    parts: list[bytes] = []
+    missing = limits.max_bytes + 1
+    while missing > 0 and (part := stream.read(missing)):
+        if not isinstance(part, bytes | bytearray):
+            raise UsageError(
+                f"The file object gave {type(part).__name__}, not bytes.",
+                hint="Open it in mode 'rb'.",
+            )
+        parts.append(bytes(part))
+        missing -= len(part)
+    return b"".join(parts)
 
 
 def _from_file(data: bytes, path: Path | None, start: float, limits: DecodeLimits) -> ReadImage:
@@ -157,6 +185,8 @@ def _from_raster(raster: Raster, start: float) -> ReadImage:
 def _raster_from_array(array: AnyArray, limits: DecodeLimits) -> Raster:
     """Return an array as a decoder would have returned it, in memory of its own."""
     given = f"An array of shape {array.shape} and type {array.dtype}"
+    if isinstance(array, np.ma.MaskedArray):
+        raise UsageError("A masked array is no image.", hint="Fill it first: array.filled(0).")
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
@@ -178,7 +208,7 @@ def _raster_from_array(array: AnyArray, limits: DecodeLimits) -> Raster:
         case "b", _:
             hint = "Convert it: array.astype('uint8') * 255."
         case "i" | "u", _:
-            hint = "Convert values of 0..255: array.astype('uint8')."
+            hint = "Convert it, if its values are 0..255: array.astype('uint8')."
         case _:
             hint = None
     raise UsageError(f"{given} is no image. {EXPECTED}", hint=hint)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -297,6 +298,64 @@ def test_other_objects_are_refused(image):
     with pytest.raises(UsageError, match=f"of type {type(image).__name__} is no image") as caught:
         read_image(image)
     assert "Expected a path" in caught.value.hint
+
+
+class Drips(io.RawIOBase):
+    """Gives few bytes at a time, as a pipe does."""
+
+    def __init__(self, data):
+        self._rest = data
+
+    def read(self, size=-1):
+        part, self._rest = self._rest[:1000], self._rest[1000:]
+        return part
+
+
+def test_a_stream_that_gives_little_at_a_time_is_read_to_its_end():
+    data = SAMPLE.read_bytes()
+
+    assert read_image(Drips(data)).sha256 == read_image(data).sha256
+
+
+class BytesPath:
+    def __fspath__(self):
+        return os.fsencode(SAMPLE)
+
+
+def test_a_path_may_be_bytes_inside():
+    assert read_image(BytesPath()).path == str(SAMPLE)
+
+
+class Failing:
+    def read(self, size):
+        raise OSError(5, "Input/output error")
+
+
+class Stubborn:
+    def read(self):
+        return b""
+
+
+def closed_file():
+    stream = io.BytesIO(b"x")
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (closed_file, UnreadableImageError),
+        (Failing, UnreadableImageError),
+        (Stubborn, UsageError),
+        (lambda: io.BytesIO, UsageError),
+        (lambda: memoryview(np.zeros((4, 4, 3), np.uint8)), UsageError),
+        (lambda: np.ma.masked_array(np.zeros((4, 4), np.uint8)), UsageError),
+    ],
+)
+def test_what_cannot_be_read_is_an_error_of_ours(make, error):
+    with pytest.raises(error):
+        read_image(make())
 
 
 def test_a_text_file_object_is_refused():
