@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from lineup.types import AnyArray, RgbImage
 
-    Bytes: TypeAlias = bytes | bytearray | memoryview
-    AnyImage: TypeAlias = str | os.PathLike[str] | Bytes | BinaryIO | PIL.Image.Image | AnyArray
+    File: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+    AnyImage: TypeAlias = "File | PIL.Image.Image | AnyArray | ReadImage"
 
 EXPECTED = (
     "Expected a path, the bytes of an image file, a binary file object, a PIL image, or an array: "
