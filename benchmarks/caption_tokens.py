@@ -20,9 +20,9 @@ import torch
 
 from _record import finish
 from lineup.bundles.bundle import Bundle, open_bundle
-from lineup.imaging.decode import image_from_path
-from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.models.captioner import Captioner, CaptionOptions
+from lineup.models.preprocess import pixel_values_from_images, preprocess_from_bundle
+from lineup.reading import read_image
 from lineup.runtime import Runtime
 from lineup.types import RgbImage
 
@@ -39,7 +39,7 @@ def images_from_arguments(paths: Sequence[Path], seed: int) -> list[RgbImage]:
     """Return images of noise, then those of the files."""
     random = np.random.default_rng(seed)
     noise = [random.integers(0, 256, (*size, 3), np.uint8) for size in NOISE_SIZES_PX]
-    return [*noise, *(image_from_path(path).pixels for path in paths)]
+    return [*noise, *(read_image(path).pixels for path in paths)]
 
 
 def captions_of_engine(

@@ -21,12 +21,11 @@ import PIL.Image
 
 from lineup.errors import ImageError, UnreadableImageError, UsageError
 from lineup.files import sha256_from_bytes
-from lineup.imaging.decode import image_from_bytes
-from lineup.imaging.ifd import ORIENTATION
-from lineup.imaging.limits import DEFAULT_LIMITS, DecodeLimits
-from lineup.imaging.pillow_decoder import COLOUR_MODES, pixels_from_pillow
+from lineup.imaging.decode import bytes_from_path, image_from_bytes
+from lineup.imaging.decoders import COLOUR_MODES, pixels_from_pillow
+from lineup.imaging.header import DEFAULT_LIMITS, DecodeLimits
 from lineup.imaging.raster import Raster, rgb_from_raster
-from lineup.imaging.read import bytes_from_path
+from lineup.imaging.tiff import ORIENTATION
 
 if TYPE_CHECKING:
     from typing import TypeAlias

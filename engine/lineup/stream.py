@@ -16,7 +16,7 @@ from typing import Protocol
 from lineup.errors import UsageError
 from lineup.files import sha256_from_bytes
 from lineup.imaging.decode import bytes_from_path, encoded_from_bytes
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits
 from lineup.look_ahead import ByteBudget, LookAhead, Signal, read_in_order
 from lineup.machine import usable_cores
 from lineup.results import RowError, StageTimes

@@ -11,7 +11,7 @@ from PIL import Image
 
 import lineup
 from lineup.errors import ImageError, ImageTooLargeError, UnreadableImageError, UsageError
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits
 from lineup.paths import shipped_dir
 from lineup.reading import read_image
 

@@ -93,7 +93,7 @@ def _batches(
     from rich.progress import Progress
 
     from lineup.errors import ImageError
-    from lineup.imaging.decode import image_from_path
+    from lineup.reading import read_image
 
     messages = Console(stderr=True)
     # Captions on the same screen show well enough how far it is.
@@ -105,7 +105,7 @@ def _batches(
     ) as progress:
         for path in progress.track(paths, description="caption"):
             try:
-                batch.append((path, image_from_path(path).pixels))
+                batch.append((path, read_image(path).pixels))
             except ImageError as error:
                 failures.append(path)
                 click.echo(f"Error: {error.message}", err=True)

@@ -135,7 +135,7 @@ class _Request:
         return NamedImages(self.paths, self.from_file, sys.stdin.buffer, output)
 
     def options(self) -> StreamOptions:
-        from lineup.imaging.limits import DecodeLimits
+        from lineup.imaging.header import DecodeLimits
         from lineup.stream import StreamOptions
 
         limits = (

@@ -98,8 +98,8 @@ def synthesize(
     identity of the bundle and the time per stage. The same seed gives the same image, whatever the
     other images are.
     """
-    from lineup.imaging.decode import image_from_path
     from lineup.models.generator import ImageGenerator, SynthesisOptions
+    from lineup.reading import read_image
     from lineup.runtime import Runtime
 
     options = SynthesisOptions(
@@ -109,7 +109,7 @@ def synthesize(
         width_px=width,
         height_px=height,
         strength=strength,
-        init_image=None if init is None else image_from_path(init).pixels,
+        init_image=None if init is None else read_image(init).pixels,
         batch=batch,
     )
     seeds = range(seed, seed + count)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import struct
 
 from lineup.errors import UnreadableImageError
-from lineup.imaging.formats import ImageFormat
-from lineup.imaging.header import Decoder, Header
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat
 
 _CORE_HEADER_BYTES = 12
 _UNCOMPRESSED = 0

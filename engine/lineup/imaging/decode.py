@@ -7,6 +7,8 @@ profiles are never applied: the fingerprint of a generator lies in the stored va
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,35 +17,96 @@ from pathlib import Path
 
 from lineup.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from lineup.imaging.bmp import header_from_bmp
-from lineup.imaging.formats import ImageFormat, format_from_bytes
-from lineup.imaging.header import Decoder, Header
-from lineup.imaging.heif_decoder import raster_from_heif, size_from_heif
-from lineup.imaging.jpeg import header_from_jpeg
-from lineup.imaging.limits import DEFAULT_LIMITS, DecodeLimits
-from lineup.imaging.opencv_decoder import raster_from_opencv
-from lineup.imaging.pillow_decoder import (
-    raster_from_avif,
-    raster_from_gif,
+from lineup.imaging.decoders import (
+    raster_from_frames,
+    raster_from_heif,
+    raster_from_opencv,
     raster_from_pillow,
-    size_from_avif,
-    size_from_gif,
+    size_from_frames,
+    size_from_heif,
 )
+from lineup.imaging.header import (
+    DEFAULT_LIMITS,
+    DecodeLimits,
+    Decoder,
+    Header,
+    ImageFormat,
+    format_from_bytes,
+)
+from lineup.imaging.jpeg import header_from_jpeg
 from lineup.imaging.png import header_from_png
 from lineup.imaging.raster import Raster, rgb_from_raster
-from lineup.imaging.read import bytes_from_path
 from lineup.imaging.tiff import header_from_tiff
 from lineup.imaging.webp import header_from_webp
 from lineup.types import RgbImage
 
-__all__ = [
-    "DecodeLimits",
-    "DecodedImage",
-    "EncodedImage",
-    "bytes_from_path",
-    "encoded_from_bytes",
-    "image_from_bytes",
-    "image_from_path",
-]
+# A FIFO would block in open() until somebody writes to it; Windows has neither flag nor FIFOs.
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+_SPECIAL_FILES = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def bytes_from_path(path: Path, *, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
+    """Read a regular file.
+
+    Args:
+        path: File to read; symbolic links are followed.
+        limits: Files over `limits.max_bytes` are refused before they are read.
+
+    Returns:
+        The content; never empty.
+
+    Raises:
+        UnreadableImageError: Missing, empty, a folder, a device, without permission, or failing.
+        ImageTooLargeError: Over `limits.max_bytes`.
+    """
+    try:
+        # Asked before opening, because opening a device can already act on it.
+        _check_regular(path, path.stat())
+        data = _content(path, limits)
+    except ImageError:
+        raise
+    except FileNotFoundError:
+        raise UnreadableImageError(f"{path} does not exist; expected an image file") from None
+    except PermissionError:
+        raise UnreadableImageError(
+            f"{path} may not be read: permission denied",
+            hint="Give the user that runs lineup read permission.",
+        ) from None
+    except (OSError, ValueError, MemoryError) as error:
+        # ValueError: a zero byte inside the path.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadableImageError(f"{path} cannot be read: {reason}") from None
+    if not data:
+        raise UnreadableImageError(f"{path} is empty (0 bytes); expected an image file")
+    return data
+
+
+def _content(path: Path, limits: DecodeLimits) -> bytes:
+    with os.fdopen(os.open(path, _OPEN_FLAGS), "rb") as stream:
+        # Asked again: the path may name something else by now.
+        status = os.fstat(stream.fileno())
+        _check_regular(path, status)
+        limits.check_bytes(status.st_size)
+        # One byte over the limit, so that a file that still grows is refused too.
+        data = stream.read(limits.max_bytes + 1)
+    limits.check_bytes(len(data))
+    return data
+
+
+def _check_regular(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    if stat.S_ISDIR(status.st_mode):
+        locked = "" if os.access(path, os.R_OK | os.X_OK) else " without read permission"
+        raise UnreadableImageError(f"{path} is a folder{locked}; expected an image file")
+    kind = _SPECIAL_FILES.get(stat.S_IFMT(status.st_mode), "a special file")
+    raise UnreadableImageError(f"{path} is {kind}; expected a regular image file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +116,11 @@ class DecodedImage:
     Attributes:
         pixels: Shape (height, width, 3), uint8, 0..255, RGB order, upright.
         format: Format of the file: "jpeg", "png", "webp", "tiff", "bmp", "gif", "avif" or "heic".
-        bit_depth: Bits per channel of the file.
-        frame_count: Frames, pages or pictures in the file; `pixels` is the first or primary one.
         notes: What was converted or ignored, e.g. "16-bit reduced to 8".
     """
 
     pixels: RgbImage
     format: str
-    bit_depth: int
-    frame_count: int
     notes: tuple[str, ...]
 
     @property
@@ -100,19 +159,9 @@ class EncodedImage:
             ImageTooLargeError: Over the limits, or over the memory of this machine.
         """
         with _decoder_errors(self.format):
-            raster = self.raster()
-            pixels, notes = rgb_from_raster(raster)
-        return DecodedImage(
-            pixels=pixels,
-            format=self.format.value,
-            bit_depth=raster.bit_depth,
-            frame_count=raster.frame_count,
-            notes=notes,
-        )
+            pixels, notes = rgb_from_raster(self.raster())
+        return DecodedImage(pixels=pixels, format=self.format.value, notes=notes)
 
-
-_LibraryDecoder = tuple[Callable[[bytes], tuple[int, int]], Callable[[bytes, DecodeLimits], Raster]]
-"""What tells width and height, and what decodes."""
 
 _HEADER_READERS: dict[ImageFormat, Callable[[bytes, DecodeLimits], Header]] = {
     ImageFormat.JPEG: header_from_jpeg,
@@ -120,13 +169,6 @@ _HEADER_READERS: dict[ImageFormat, Callable[[bytes, DecodeLimits], Header]] = {
     ImageFormat.WEBP: header_from_webp,
     ImageFormat.TIFF: header_from_tiff,
     ImageFormat.BMP: header_from_bmp,
-}
-
-# The libraries of these read the header alone first, as lineup does for the formats above.
-_LIBRARY_DECODERS: dict[ImageFormat, _LibraryDecoder] = {
-    ImageFormat.GIF: (size_from_gif, raster_from_gif),
-    ImageFormat.AVIF: (size_from_avif, raster_from_avif),
-    ImageFormat.HEIC: (size_from_heif, raster_from_heif),
 }
 
 
@@ -163,27 +205,20 @@ def encoded_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) ->
     limits.check_bytes(len(data))
     image_format = format_from_bytes(data)
     with _decoder_errors(image_format):
-        if image_format in _LIBRARY_DECODERS:
-            read_size, decode = _LIBRARY_DECODERS[image_format]
-            width_px, height_px = read_size(data)
-            limits.check_pixels(width_px, height_px)
-            return EncodedImage(image_format, width_px, height_px, partial(decode, data, limits))
-        header = _HEADER_READERS[image_format](data, limits)
-    raster = partial(_raster_from_header, header, limits)
-    return EncodedImage(image_format, header.width_px, header.height_px, raster)
-
-
-def image_from_path(path: Path, *, limits: DecodeLimits = DEFAULT_LIMITS) -> DecodedImage:
-    """Read and decode an image file; see `image_from_bytes`.
-
-    Raises:
-        ImageError: The file cannot be read or decoded; the message names the path.
-    """
-    data = bytes_from_path(path, limits=limits)
-    try:
-        return image_from_bytes(data, limits=limits)
-    except ImageError as error:
-        raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
+        raster: Callable[[], Raster]
+        if image_format in _HEADER_READERS:
+            header = _HEADER_READERS[image_format](data, limits)
+            size_px = header.width_px, header.height_px
+            raster = partial(_raster_from_header, header, limits)
+        else:  # the libraries of these read the header alone first, as lineup does for the others
+            if image_format is ImageFormat.HEIC:
+                size_px = size_from_heif(data)
+                raster = partial(raster_from_heif, data, limits)
+            else:
+                size_px = size_from_frames(data, image_format)
+                raster = partial(raster_from_frames, data, image_format, limits)
+            limits.check_pixels(*size_px)
+    return EncodedImage(image_format, *size_px, raster)
 
 
 def _raster_from_header(header: Header, limits: DecodeLimits) -> Raster:

@@ -19,11 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lineup.errors import UnreadableImageError, UnsupportedImageError
-from lineup.imaging.formats import ImageFormat
-from lineup.imaging.header import Decoder, Header, trailing_note
-from lineup.imaging.ifd import orientation_from_exif
-from lineup.imaging.limits import DecodeLimits
-from lineup.imaging.pillow_decoder import rgb_from_jpeg
+from lineup.imaging.decoders import rgb_from_jpeg
+from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, trailing_note
+from lineup.imaging.tiff import orientation_from_exif
 
 # A marker that is neither stuffing (00), fill (FF), TEM (01), nor restart (D0-D7), so that one
 # search skips the coded data of a scan.

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lineup.errors import UnreadableImageError
-from lineup.imaging.formats import ImageFormat
-from lineup.imaging.header import Header, trailing_note
-from lineup.imaging.ifd import orientation_from_exif
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits, Header, ImageFormat, trailing_note
+from lineup.imaging.tiff import orientation_from_exif
 
 _SIGNATURE_BYTES = 8
 # Everything else only tempts decoders: OpenCV 5 shows the first animation frame in place of the
@@ -83,7 +81,6 @@ def _header_from_structure(data: bytes, structure: _Structure) -> Header:
         height_px=int.from_bytes(structure.header[4:8], "big"),
         bit_depth=bit_depth,
         stream=data if has_only_pixels else b"".join(structure.pieces),
-        frame_count=structure.frame_count,
         orientation=orientation_from_exif(structure.exif),
         transparent_grey=transparent_grey,
         notes=structure.notes + trailing_note(len(data) - structure.end),

@@ -20,14 +20,12 @@ class Raster:
         pixels: Shape (height, width) for grey, (height, width, 3) for RGB or (height, width, 4) for
             RGB and straight alpha; uint8 0..255, or uint16 0..2**bit_depth - 1.
         bit_depth: Bits per channel of the file, also when `pixels` were reduced by the decoder.
-        frame_count: Frames, pages or pictures in the file.
         orientation: EXIF orientation that is still to be applied, 1..8.
         notes: Remarks for the user.
     """
 
     pixels: AnyArray
     bit_depth: int
-    frame_count: int = 1
     orientation: int = 1
     notes: tuple[str, ...] = ()
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lineup.errors import UnreadableImageError
-from lineup.imaging.formats import ImageFormat
-from lineup.imaging.header import Decoder, Header, trailing_note
-from lineup.imaging.ifd import orientation_from_exif
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, trailing_note
+from lineup.imaging.tiff import orientation_from_exif
 
 _LOSSY_START_CODE = b"\x9d\x01\x2a"
 _LOSSLESS_SIGNATURE = 0x2F
@@ -52,7 +50,6 @@ def header_from_webp(data: bytes, limits: DecodeLimits) -> Header:
         bit_depth=8,
         stream=data,
         decoder=Decoder.OPENCV if by_opencv else Decoder.PILLOW,
-        frame_count=max(1, frame_count),
         orientation=orientation_from_exif(exif),
         notes=notes + trailing_note(len(data) - end),
     )

@@ -18,8 +18,8 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
-from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.models.caption_search import CachedDecoder, Hypothesis, SearchOptions, search
+from lineup.models.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.types import RgbImage
 
 DEFAULT_BUNDLE = "pocket-captioner"

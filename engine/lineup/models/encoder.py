@@ -19,7 +19,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, UsageError
-from lineup.imaging.preprocess import pixel_values_from_images, preprocess_from_bundle
+from lineup.models.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.types import Float32Array, RgbImage
 
 DEFAULT_BUNDLE = "pocket-clip"

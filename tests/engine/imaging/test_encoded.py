@@ -8,7 +8,8 @@ import pytest
 from PIL import Image, features
 
 from lineup.errors import ImageTooLargeError, UnsupportedImageError
-from lineup.imaging.decode import DecodeLimits, encoded_from_bytes
+from lineup.imaging.decode import encoded_from_bytes
+from lineup.imaging.header import DecodeLimits
 
 FORMATS = ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"] + ["AVIF"] * features.check("avif")
 HEIC = Path(__file__).parent / "data" / "plain.heic"

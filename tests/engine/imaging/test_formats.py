@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UnreadableImageError, UnsupportedImageError
-from lineup.imaging.formats import ImageFormat, format_from_bytes
+from lineup.imaging.header import ImageFormat, format_from_bytes
 
 
 @pytest.mark.parametrize(

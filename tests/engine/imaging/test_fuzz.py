@@ -12,8 +12,7 @@ from PIL import Image
 
 from lineup.errors import ImageError
 from lineup.imaging.decode import _HEADER_READERS, image_from_bytes
-from lineup.imaging.formats import format_from_bytes
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits, format_from_bytes
 
 LIMITS = DecodeLimits(max_pixels=200_000)
 FORMATS = ("JPEG", "PROGRESSIVE", "CMYK", "PNG", "WEBP", "ANIMATED", "TIFF", "LZW", "BMP", "GIF")

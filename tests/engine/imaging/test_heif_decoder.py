@@ -9,7 +9,7 @@ import pytest
 
 from lineup.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from lineup.imaging.decode import image_from_bytes
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -23,20 +23,19 @@ def assert_close(found, expected):
 
 
 @pytest.mark.parametrize(
-    ("name", "bit_depth", "frame_count", "notes"),
+    ("name", "notes"),
     [
-        ("plain", 8, 1, ()),
-        ("two", 8, 2, ("primary of 2 pictures",)),
-        ("deep", 10, 1, ("10-bit reduced to 8",)),
-        ("exif", 8, 1, ()),  # without a rotation box, the EXIF orientation says nothing
+        ("plain", ()),
+        ("two", ("primary of 2 pictures",)),
+        ("deep", ("10-bit reduced to 8",)),
+        ("exif", ()),  # without a rotation box, the EXIF orientation says nothing
     ],
 )
-def test_pictures(data_dir, name, bit_depth, frame_count, notes):
+def test_pictures(data_dir, name, notes):
     image = image_from_bytes((data_dir / f"{name}.heic").read_bytes())
     assert image.pixels.shape == (48, 64, 3)
     assert_close(corners(image.pixels), [RED, GREEN, BLUE, WHITE])
-    assert (image.format, image.bit_depth) == ("heic", bit_depth)
-    assert (image.frame_count, image.notes) == (frame_count, notes)
+    assert (image.format, image.notes) == ("heic", notes)
 
 
 def test_the_rotation_box_is_applied_once(data_dir):

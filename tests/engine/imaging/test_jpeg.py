@@ -10,8 +10,8 @@ from PIL import Image
 
 from lineup.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from lineup.imaging.decode import image_from_bytes
+from lineup.imaging.header import DecodeLimits
 from lineup.imaging.jpeg import header_from_jpeg
-from lineup.imaging.limits import DecodeLimits
 
 KINDS = [
     {"quality": 90, "subsampling": 0},

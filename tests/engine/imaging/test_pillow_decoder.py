@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from lineup.errors import ImageTooLargeError, UnsupportedImageError
-from lineup.imaging import pillow_decoder
+from lineup.imaging import decoders
 from lineup.imaging.decode import image_from_bytes
 
 
@@ -24,7 +24,7 @@ def test_a_gif_frame_larger_than_its_screen_is_refused(photo, encode):
 
 def test_avif_without_a_decoder_is_explained(photo, encode, monkeypatch):
     data = encode(photo, "AVIF")
-    monkeypatch.setattr(pillow_decoder.features, "check", lambda _name: False)
+    monkeypatch.setattr(decoders.features, "check", lambda _name: False)
     with pytest.raises(UnsupportedImageError, match="libavif"):
         image_from_bytes(data)
 
@@ -32,7 +32,7 @@ def test_avif_without_a_decoder_is_explained(photo, encode, monkeypatch):
 @pytest.mark.parametrize(("flags", "depth"), [(0x00, 8), (0x40, 10), (0x60, 12)])
 def test_avif_bit_depth_is_that_of_the_file(flags, depth):
     box = b"\0\0\0\x0cav1C\x81\x20" + bytes([flags, 0])
-    assert pillow_decoder._avif_bit_depth(b"head" + box) == depth
+    assert decoders._avif_bit_depth(b"head" + box) == depth
 
 
 def test_warning_filters_survive_many_threads(photo, encode):

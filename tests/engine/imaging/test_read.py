@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lineup.errors import ImageTooLargeError, UnreadableImageError
-from lineup.imaging import read
-from lineup.imaging.decode import DecodeLimits, bytes_from_path
+from lineup.imaging import decode
+from lineup.imaging.decode import bytes_from_path
+from lineup.imaging.header import DecodeLimits
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="no FIFOs, sockets or devices")
 
@@ -50,7 +51,7 @@ def test_folder(tmp_path):
 
 
 def test_folder_without_permission(tmp_path, monkeypatch):
-    monkeypatch.setattr(read.os, "access", lambda *_: False)
+    monkeypatch.setattr(decode.os, "access", lambda *_: False)
     assert "is a folder without read permission" in refusal(tmp_path)
 
 
@@ -61,7 +62,7 @@ def test_no_permission(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(read.os, "open", refuse)
+    monkeypatch.setattr(decode.os, "open", refuse)
     assert "permission denied" in refusal(path)
 
 
@@ -72,20 +73,20 @@ def test_io_error(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(read.os, "open", fail)
+    monkeypatch.setattr(decode.os, "open", fail)
     assert "cannot be read: Input/output error" in refusal(path)
 
 
 def test_a_file_that_vanishes_between_the_look_and_the_read(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"content")
-    check = read._check_regular
+    check = decode._check_regular
 
     def vanish(seen, status):
         check(seen, status)
         path.unlink(missing_ok=True)
 
-    monkeypatch.setattr(read, "_check_regular", vanish)
+    monkeypatch.setattr(decode, "_check_regular", vanish)
     assert "does not exist" in refusal(path)
 
 

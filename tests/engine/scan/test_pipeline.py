@@ -4,7 +4,7 @@ import time
 import pytest
 
 from lineup.finding import find_images
-from lineup.imaging.decode import DecodeLimits
+from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS
 from lineup.scan.identity import Identities
 from lineup.scan.meter import ScanMeter

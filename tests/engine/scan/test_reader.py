@@ -3,7 +3,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from lineup.imaging.decode import DecodeLimits
+from lineup.imaging.header import DecodeLimits
 from lineup.scan.identity import Identities
 from lineup.stream import ImageReader, StreamOptions
 

@@ -13,7 +13,7 @@ import pytest
 
 from lineup.errors import BackendError
 from lineup.files import sha256_from_file
-from lineup.imaging.limits import DecodeLimits
+from lineup.imaging.header import DecodeLimits
 from lineup.stream import StreamOptions, rows_from_paths
 
 

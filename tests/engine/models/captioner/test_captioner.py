@@ -13,8 +13,8 @@ from lineup.backends.onnxrt_runners import (
     RowGatherer,
 )
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
-from lineup.imaging.preprocess import pixel_values_from_images
 from lineup.models.captioner import Captioner, CaptionOptions
+from lineup.models.preprocess import pixel_values_from_images
 from lineup.paths import shipped_dir
 from lineup.runtime import Runtime
 

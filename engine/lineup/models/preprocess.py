@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -18,24 +17,14 @@ from PIL import Image
 from lineup.errors import BundleFormatError
 from lineup.types import Float32Array, RgbImage
 
+if TYPE_CHECKING:
+    from lineup.bundles.bundle import Bundle
+
 MAX_ASPECT = 32
 """A strip longer than this many times its width is cut about its centre before a centre crop.
 
 Resized whole, an image of 1 x 30000 pixels would take gigabytes to yield the same square.
 """
-
-
-class PixelSource(Protocol):
-    """What is needed of a bundle (`lineup.bundles.bundle.Bundle`)."""
-
-    @property
-    def path(self) -> Path:
-        """The bundle's folder; named in errors."""
-        ...
-
-    def preprocess(self, key: str) -> Any:
-        """Return a field of the manifest's `preprocess`; an absent one is a BundleFormatError."""
-        ...
 
 
 class ResizeMode(str, Enum):
@@ -91,7 +80,7 @@ class ImagePreprocess:
         return np.asarray((scaled - mean) / std, np.float32)
 
 
-def preprocess_from_bundle(bundle: PixelSource) -> ImagePreprocess:
+def preprocess_from_bundle(bundle: Bundle) -> ImagePreprocess:
     """Read how a bundle wants its images.
 
     Raises:
@@ -195,13 +184,13 @@ def _resized(image: RgbImage, width_px: int, height_px: int, interpolation: str)
     return np.asarray(picture.resize((width_px, height_px), _FILTERS[interpolation]))
 
 
-def _check_field(bundle: PixelSource, key: str, allowed: Sequence[object]) -> None:
+def _check_field(bundle: Bundle, key: str, allowed: Sequence[object]) -> None:
     value = bundle.preprocess(key)
     if value not in allowed:
         raise _field_error(bundle, key, value, " or ".join(map(repr, allowed)))
 
 
-def _field_error(bundle: PixelSource, key: str, value: object, expected: str) -> BundleFormatError:
+def _field_error(bundle: Bundle, key: str, value: object, expected: str) -> BundleFormatError:
     return BundleFormatError(
         f"{bundle.path}: preprocess.{key}: {value!r}, but expected {expected} here",
         hint="This runtime cannot prepare images that way; export the bundle with another setting.",

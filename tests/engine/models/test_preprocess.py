@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from lineup.errors import BundleFormatError
-from lineup.imaging.preprocess import (
+from lineup.models.preprocess import (
     ImagePreprocess,
     ResizeMode,
     pixel_values_from_images,
