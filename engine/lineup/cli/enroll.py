@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
+from lineup.cli.options import (
+    complete_sources,
+    device_option,
+    fingerprint_option,
+    gallery_option,
+    threads_option,
+)
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +25,7 @@ DIGEST_DIGITS = 12
 
 
 @click.command(short_help="Add images of a source to the gallery.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_sources)
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--role",

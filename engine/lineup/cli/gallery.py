@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.options import gallery_option, json_option
+from lineup.cli.options import complete_sources, gallery_option, json_option
 from lineup.cli.tables import echo_json
 from lineup.errors import UsageError
 
@@ -41,7 +41,7 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
 
 
 @gallery.command(short_help="Describe one source.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_sources)
 @gallery_option
 @json_option
 def show(name: str, gallery: Path | None, as_json: bool) -> None:
@@ -70,7 +70,7 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
 
 
 @gallery.command(short_help="Remove one of your sources.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_sources)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @gallery_option
 def remove(name: str, yes: bool, gallery: Path | None) -> None:
@@ -101,7 +101,12 @@ def remove(name: str, yes: bool, gallery: Path | None) -> None:
 @gallery.command("export", short_help="Write sources to one file.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
-    "--source", "sources", multiple=True, metavar="NAME", help="Only this one; can be repeated."
+    "--source",
+    "sources",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_sources,
+    help="Only this one; can be repeated.",
 )
 @gallery_option
 def export_sources(file: Path, sources: tuple[str, ...], gallery: Path | None) -> None:

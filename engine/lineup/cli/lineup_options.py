@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lineup.cli.options import with_options
+from lineup.cli.options import complete_lineups, with_options
 
 if TYPE_CHECKING:
     from lineup.lineups.store import Lineup
@@ -26,6 +26,7 @@ def lineup_option(command: Command) -> Command:
         "--lineup",
         metavar="NAME",
         default=None,
+        shell_complete=complete_lineups,
         help="Lineup whose candidates resynthesise the image, by name or path; "
         "`lineup lineups list` shows them.  [default: the gallery alone]",
     )(command)

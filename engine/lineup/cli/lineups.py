@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import json_option
+from lineup.cli.options import complete_lineups, json_option
 from lineup.cli.tables import add_row, echo_json, plain_table, print_table, size_text
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def list_command(as_json: bool) -> None:
 
 
 @lineups.command(short_help="Describe one lineup.")
-@click.argument("lineup", metavar="NAME")
+@click.argument("lineup", metavar="NAME", shell_complete=complete_lineups)
 @json_option
 def show(lineup: str, as_json: bool) -> None:
     """Describe the lineup NAME; a folder or lineup.toml does as well.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from lineup.errors import LineupError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -16,6 +19,27 @@ def with_options(command: Command, options: Sequence[Callable[[Command], Command
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def complete_sources(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the known sources that a name being typed may become."""
+    from lineup.gallery.opening import source_entries
+
+    with suppress(LineupError):  # who completes a name is told of no problem
+        names = {entry.name for entry in source_entries()}
+        return sorted(name for name in names if name.startswith(incomplete))
+    return []
+
+
+def complete_lineups(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the lineups that a name being typed may become."""
+    from lineup.lineups.store import lineup_folders
+
+    return sorted(name for name in lineup_folders() if name.startswith(incomplete))
 
 
 def device_option(command: Command) -> Command:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from lineup.cli.options import complete_lineups
 from lineup.cli.tables import console_for_tables
 
 
 @click.command(short_help="Show what a scan needs in memory and time.")
-@click.argument("lineup", required=False)
+@click.argument("lineup", required=False, shell_complete=complete_lineups)
 @click.option("--images", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--gamma", type=click.IntRange(min=1), help="Pictures per candidate.")
 @click.option(

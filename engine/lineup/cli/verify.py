@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from lineup.cli.options import (
+    complete_sources,
     device_option,
     fingerprint_option,
     gallery_option,
@@ -20,7 +21,13 @@ from lineup.cli.options import (
 
 @click.command(short_help="Test whether one source made an image.")
 @click.argument("image", type=click.Path(path_type=Path))
-@click.option("--source", required=True, metavar="NAME", help="A source of the gallery.")
+@click.option(
+    "--source",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_sources,
+    help="A source of the gallery.",
+)
 @device_option
 @threads_option
 @fingerprint_option
