@@ -30,7 +30,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from _record import anonymous_mib
 from exporters import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
@@ -45,12 +45,18 @@ from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.memory import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
 from lineup_export.assembly import TOOLS, ExportOptions, tool_versions
-from lineup_export.component import BLIP, BLIP_TASK, FAMILIES, Component, Exporter, Family
-from lineup_export.component_export import DTYPES, SAMPLE_INTERVAL_S
+from lineup_export.component import BLIP, BLIP_TASK, FAMILIES, Component, Family
+from lineup_export.component_export import (
+    DTYPES,
+    SAMPLE_INTERVAL_S,
+    graph_of_component,
+    outputs_of_component,
+    references_of_module,
+    worst_error,
+)
 from lineup_export.external import WeightFiles
-from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
-from lineup_export.parity import max_relative_error, outputs_from_file
-from lineup_export.precision import HalfPrecision, widened_parameters
+from lineup_export.graph import InputSpec, OnnxGraph
+from lineup_export.precision import HalfPrecision
 from lineup_export.public.exporter import described
 from lineup_export.public.request import ExportRequest, model_from_request
 from lineup_models.recipes.read import open_recipe
@@ -74,48 +80,28 @@ def component_of(task: Task, *, is_tiny: bool) -> tuple[Component, dict[str, int
     return next(one for one in components if one.role == task.component), axes
 
 
-def exported(
-    way: Way,
-    role: str,
-    module: nn.Module,
-    inputs: tuple[InputSpec, ...],
-    outputs: tuple[str, ...],
-    folder: Path,
-) -> OnnxGraph:
+def exported(way: Way, component: Component, module: nn.Module, folder: Path) -> OnnxGraph:
     """Export a module as `lineup export` would."""
-    opset = ExportOptions().opset
-    if way.exporter is Exporter.TORCH:
-        return graph_from_module(
-            module,
-            inputs,
-            outputs,
-            opset=opset,
-            mixed_precision=way.is_half,
-            fuse_attention=way.is_fused,
-            files=WeightFiles(folder),
-        )
-    # Torch's way is not to hold what optimum imports.
-    from lineup_export.optimum_route import graph_from_optimum  # noqa: PLC0415
-
     # A role that lineup does not offer fails for optimum's reason, not for ours.
     with mock.patch.dict(FAMILIES, NOT_OFFERED):
-        return graph_from_optimum(
-            role,
+        return graph_of_component(
             module,
-            inputs,
-            outputs,
-            opset=opset,
-            mixed_precision=way.is_half,
-            files=WeightFiles(folder),
+            component,
+            ExportOptions().opset,
+            WeightFiles(folder),
+            way.exporter,
+            is_half=way.is_half,
+            fuse_attention=way.is_fused,
         )
 
 
 def warm_up(way: Way, folder: Path) -> None:
     """Export next to nothing, for what a process loads and compiles with its first export."""
     inputs = (InputSpec("values", torch.ones(2, 3), {0: "images"}),)
-    small = Way(way.label, way.exporter)
+    linear = nn.Linear(3, 3)
+    small = Component("text_encoder", lambda _: linear, inputs, ("sums",), ())
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        exported(small, "text_encoder", nn.Linear(3, 3), inputs, ("sums",), Path(scratch))
+        exported(Way(way.label, way.exporter), small, linear, Path(scratch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +116,7 @@ class Made:
 def made_graph(way: Way, component: Component, folder: Path) -> Made:
     """Build a module, run and export it; it is gone when this returns."""
     module = component.module(DTYPES[way.precision]).eval().requires_grad_(False)
-    with torch.no_grad(), widened_parameters(module):
-        references = [arrays_from(module(*sample)) for sample in component.samples]
+    references = references_of_module(module, component.samples)
     if way.is_half:
         # The first rung that the recipe allows; parity shows whether it holds.
         module = HalfPrecision(module, component.ladder[0])
@@ -139,7 +124,7 @@ def made_graph(way: Way, component: Component, folder: Path) -> Made:
     return_freed_memory()
     with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
         start = time.perf_counter()
-        graph = exported(way, component.role, module, component.inputs, component.outputs, folder)
+        graph = exported(way, component, module, folder)
         seconds = time.perf_counter() - start
     figures: dict[str, Any] = {"export_s": seconds, "peak_mib": anonymous_mib(memory.peak)}
     if way.is_half:
@@ -147,32 +132,13 @@ def made_graph(way: Way, component: Component, folder: Path) -> Made:
     return Made(graph, references, figures)
 
 
-def arrays_from(outputs: Tensor | tuple[Tensor, ...]) -> list[AnyArray]:
-    """Return a module's outputs as arrays."""
-    return [one.numpy() for one in (outputs if isinstance(outputs, tuple) else (outputs,))]
-
-
 def parity_figures(
     way: Way, component: Component, path: Path, references: list[list[AnyArray]]
 ) -> dict[str, Any]:
     """Compare the graph with torch in single precision, on the samples of the export."""
-    names = [item.name for item in component.inputs]
-    feeds = [
-        {name: value.numpy() for name, value in zip(names, sample, strict=True)}
-        for sample in component.samples
-    ]
-    found = outputs_from_file(path, feeds)
-    error = max(
-        max_relative_error(outputs[name], expected)
-        for outputs, sample in zip(found, references, strict=True)
-        for name, expected in zip(component.outputs, sample, strict=True)
-    )
+    error = worst_error(outputs_of_component(component, path), references)
     tolerance = dict(component.tolerances)[way.precision]
-    return {
-        "max_relative_error": error,
-        "tolerance": tolerance,
-        "passes": error <= tolerance,
-    }
+    return {"max_relative_error": error, "tolerance": tolerance, "passes": error <= tolerance}
 
 
 def native_feeds(inputs: Iterable[TensorSpec], axes: Mapping[str, int]) -> dict[str, AnyArray]:

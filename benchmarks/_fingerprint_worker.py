@@ -1,6 +1,6 @@
 """A process that holds one fingerprint pipeline: how `fingerprint.py` measures, kept to itself.
 
-    python benchmarks/_fingerprint_worker.py shipped|published --threads N [--watch-memory]
+    python benchmarks/_fingerprint_worker.py shipped|published --threads N
 
 Reads one JSON request a line ({"size_px", "images", "min_seconds"}) and answers each with one line;
 ends with its input. Neither pipeline's libraries are in the other's process.
@@ -11,10 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,61 +20,6 @@ import numpy as np
 from lineup.types import Float32Array, RgbImage, RgbTiles
 
 Pipeline = Callable[[Sequence[RgbImage]], Float32Array]
-
-STATUS = Path("/proc/self/status")
-SAMPLE_INTERVAL_S = 0.002
-
-
-class MemoryWatch:
-    """Follows this process's resident memory in a thread.
-
-    The total is the kernel's own high-water mark (`VmHWM`) and misses nothing. Its parts, anonymous
-    (`RssAnon`) and file-backed (`RssFile`, `RssShmem`), are sampled; each has its own peak, so that
-    they need not add up. `smaps_rollup` would say the same at 10 ms a look, in the way of the work.
-    """
-
-    def __init__(self) -> None:
-        self._peak_kib = {"anonymous": 0, "file_backed": 0}
-        self._samples = 0
-        self._lock = threading.Lock()
-        if self.available():
-            threading.Thread(target=self._follow, daemon=True).start()
-
-    @staticmethod
-    def available() -> bool:
-        """Return whether this system tells (Linux does)."""
-        return STATUS.exists()
-
-    def peaks(self) -> dict[str, float] | None:
-        """Return the peaks since the process began, in MiB; None where the system does not tell."""
-        if not self.available():
-            return None
-        self._sample()
-        with self._lock:
-            return {
-                "peak_rss_mib": _kib_from_proc(STATUS)["VmHWM"] / 1024,
-                **{f"peak_{part}_mib": kib / 1024 for part, kib in self._peak_kib.items()},
-                "samples": self._samples,
-            }
-
-    def _follow(self) -> None:
-        while True:
-            self._sample()
-            time.sleep(SAMPLE_INTERVAL_S)
-
-    def _sample(self) -> None:
-        now = _kib_from_proc(STATUS)
-        parts = {"anonymous": now["RssAnon"], "file_backed": now["RssFile"] + now["RssShmem"]}
-        with self._lock:
-            self._samples += 1
-            for part, kib in parts.items():
-                self._peak_kib[part] = max(self._peak_kib[part], kib)
-
-
-def _kib_from_proc(path: Path) -> dict[str, int]:
-    """Return the fields of a file under /proc that are given in kB (which are KiB)."""
-    fields = (line.split() for line in path.read_text().splitlines())
-    return {field[0].rstrip(":"): int(field[1]) for field in fields if field[-1] == "kB"}
 
 
 def noise_images(count: int, size_px: int) -> list[RgbImage]:
@@ -165,21 +108,14 @@ def main() -> None:
     parser.add_argument("pipeline", choices=sorted(OPENERS))
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--bundle")
-    parser.add_argument("--watch-memory", action="store_true")
     options = parser.parse_args()
-
-    watch = MemoryWatch() if options.watch_memory else None
     pipeline, about = OPENERS[options.pipeline](options.threads, options.bundle)
-    _say({**about, "memory": watch.peaks() if watch else None})
+    print(json.dumps(about), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         images = noise_images(request["images"], request["size_px"])
         ms = time_calls(pipeline, images, request["min_seconds"])
-        _say({"ms_per_image": ms, "memory": watch.peaks() if watch else None})
-
-
-def _say(answer: dict[str, Any]) -> None:
-    print(json.dumps(answer), flush=True)
+        print(json.dumps({"ms_per_image": ms}), flush=True)
 
 
 if __name__ == "__main__":

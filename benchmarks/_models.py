@@ -111,7 +111,7 @@ def settings_of_models(models: Models, names: list[str]) -> dict[str, str]:
     """Return what every model is, for the record: random weights, recipe, seed."""
     described = {}
     for name in names:
-        source = _manifest(models.bundle(name))["source"]
+        source = manifest_of(models.bundle(name))["source"]
         described[name] = f"{source['revision']}, {source['id']}"
     return described
 
@@ -144,7 +144,8 @@ def _run(command: list[str], target: Path) -> None:
     staged.rename(target)
 
 
-def _manifest(bundle: Path) -> dict[str, Any]:
+def manifest_of(bundle: Path) -> dict[str, Any]:
+    """Return a bundle's manifest as it is written."""
     manifest: dict[str, Any] = json.loads((bundle / "manifest.json").read_text("utf-8"))
     return manifest
 
@@ -158,7 +159,7 @@ def _source_from_bundle(bundle: Path) -> Any:
     from lineup_export.public.source import RandomSource  # noqa: PLC0415 - loads torch
     from lineup_models.recipes.read import open_recipe  # noqa: PLC0415
 
-    said = _manifest(bundle)["source"]
+    said = manifest_of(bundle)["source"]
     seed, what = RANDOM_ID.fullmatch(said["id"]), REVISION.fullmatch(said["revision"])
     if seed is None or what is None:
         raise LineupError(f"{bundle} has weights of {said['id']}, expected random ones.")

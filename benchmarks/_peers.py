@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,6 +174,35 @@ def figures(run: Mapping[str, Any]) -> dict[str, float]:
         elif _is_number(value):
             flat[key] = value
     return flat
+
+
+def scan_once(
+    images: Iterable[Path | str],
+    lineup: str,
+    rows: Path,
+    options: Iterable[str] = (),
+    *,
+    threads: int,
+    device: str = "cpu",
+) -> dict[str, float]:
+    """Run `lineup scan` in a child; return its figures.
+
+    Raises:
+        SystemExit: The scan failed, or an image did.
+    """
+    request = {
+        "program": "lineup",
+        "images": [str(path) for path in images],
+        "lineup": lineup,
+        "rows": str(rows),
+        "threads": threads,
+        "device": device,
+        "options": list(options),
+    }
+    run = run_peer(Peer("lineup", "scan.py"), request)
+    if "error" in run:
+        raise SystemExit(f"the scan failed: {run['error']}")
+    return figures(run)
 
 
 def _is_number(value: Any) -> bool:

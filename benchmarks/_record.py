@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,18 @@ def environment() -> dict[str, Any]:
     }
 
 
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """Return the parser of a program: what its docstring begins with, and --record."""
+    parser = argparse.ArgumentParser(description=(about or "").splitlines()[0])
+    parser.add_argument("--record", action="store_true", help="keep the figures in results/")
+    return parser
+
+
+def settings_of(arguments: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return the arguments that a record keeps."""
+    return {name: getattr(arguments, name) for name in names}
+
+
 def finish(benchmark: str, settings: dict[str, Any], results: Any, *, record: bool) -> None:
     """Print the JSON line that ends a benchmark, and keep it when asked to.
 
@@ -41,8 +54,7 @@ def finish(benchmark: str, settings: dict[str, Any], results: Any, *, record: bo
         "results": results,
     }
     if record:
-        path = RESULTS_DIR / f"{benchmark}.json"
-        write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+        _write(document)
     print(json.dumps(document))
 
 
@@ -69,8 +81,11 @@ def keep_result(benchmark: str, result: dict[str, Any], names: Sequence[str]) ->
 
     others = [one for one in kept_results(benchmark) if key(one) != key(result)]
     results = sorted([*others, result], key=key)
-    document = {"benchmark": benchmark, "environment": environment(), "results": results}
-    path = RESULTS_DIR / f"{benchmark}.json"
+    _write({"benchmark": benchmark, "environment": environment(), "results": results})
+
+
+def _write(document: dict[str, Any]) -> None:
+    path = RESULTS_DIR / f"{document['benchmark']}.json"
     write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
 
 

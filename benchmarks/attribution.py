@@ -23,27 +23,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from _models import (
     CAPTIONER,
     ENCODER,
     GENERATORS,
     Models,
     add_arguments,
+    manifest_of,
     models_from_arguments,
     settings_of_models,
 )
 from _peers import Peer, summary, take_turns
-from _record import finish
+from _record import finish, parser_of, settings_of
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
-from lineup.models.noise import noise_from_seed
 from lineup.resynthesis.options import ResynthesisOptions
 from scan_profile import draw_images
+from synthesis import write_latents
 
 OURS, THEIRS = "lineup scan", "PyTorch script"
 RATIO_KEYS = ("total_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
-LATENT_CHANNELS, LATENT_FACTOR = 4, 8
 IMAGE_SIDE_PX = 512
 
 
@@ -76,9 +74,6 @@ def peers_of_point(
     models: Models, candidates: dict[str, str], folder: Path, arguments: argparse.Namespace
 ) -> list[Peer]:
     """Return both programs for a number of candidates."""
-    side = arguments.size // LATENT_FACTOR
-    latents = folder / "latents.npy"
-    np.save(latents, noise_from_seed(0, (1, LATENT_CHANNELS, side, side)))
     options = ["--evidence", "fingerprint,resynthesis", "--gamma", "1", "--seed", "0"]
     options += ["--encoder-layer", arguments.layer, "--no-cache"]
     options += ["--order", arguments.order] if arguments.order else []
@@ -95,20 +90,13 @@ def peers_of_point(
         "encoder": str(models.peer(ENCODER)),
         "candidates": {name: str(models.peer(bundle)) for name, bundle in candidates.items()},
         "rows": str(folder / "theirs.jsonl"),
-        "latents": str(latents),
+        "latents": write_latents(folder, arguments.size, 0),
         "size_px": arguments.size,
-        "max_tokens": max_tokens_of(models),
+        "max_tokens": manifest_of(models.bundle(CAPTIONER))["captioner"]["max_tokens"],
         "dtype": "float32",
     }
     peers = [Peer(OURS, "scan.py", ours), Peer(THEIRS, "scan.py", theirs)]
     return peers[: 1 if arguments.ours_only else 2]
-
-
-def max_tokens_of(models: Models) -> int:
-    """Return how long a caption of the bundle can be."""
-    manifest = json.loads((models.bundle(CAPTIONER) / "manifest.json").read_text("utf-8"))
-    limit: int = manifest["captioner"]["max_tokens"]
-    return limit
 
 
 def rows_from_file(path: Path) -> list[dict[str, Any]]:
@@ -125,7 +113,7 @@ def agreement(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) 
     gaps = [
         abs(scores[name] - expected)
         for row, other in zip(ours, theirs, strict=True)
-        for scores in [similarities_of_row(row)]
+        for scores in [(row["evidence"] or {}).get("resynthesis", {"scores": {}})["scores"]]
         for name, expected in other["scores"].items()
         if name in scores
     ]
@@ -134,13 +122,6 @@ def agreement(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) 
         "same_captions_percent": 100 * same / len(ours),
         "max_similarity_gap": max(gaps) if gaps else None,
     }
-
-
-def similarities_of_row(row: dict[str, Any]) -> dict[str, float]:
-    """Return the similarity per candidate in one of our rows."""
-    found = (row["evidence"] or {}).get("resynthesis", {"scores": {}})
-    scores: dict[str, float] = found["scores"]
-    return scores
 
 
 def measure_point(models: Models, images: int, count: int, arguments: argparse.Namespace) -> Any:
@@ -199,7 +180,7 @@ def point_line(point: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure every point, print lines and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     add_arguments(parser)
     parser.add_argument(
         "--points", type=point_from_text, nargs="+", default=[(1, 1), (2, 1), (2, 2)],
@@ -213,7 +194,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ours-only", action="store_true")
     parser.add_argument("--name", default="attribution", help="of the record")
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     models = models_from_arguments(arguments)
     counts = [count for _, count in arguments.points]
@@ -224,9 +204,9 @@ def main() -> None:
         points.append(measure_point(models, images, count, arguments))
         print(point_line(points[-1]), file=sys.stderr, flush=True)
     used = [CAPTIONER, ENCODER, *sorted({name for point in points for name in point["bundles"]})]
-    keys = ("device", "threads", "rounds", "order", "memory_budget", "layer", "distinct", "tiny",
-            "as_exported")  # fmt: skip
-    settings = {key: getattr(arguments, key) for key in keys}
+    settings = settings_of(
+        arguments, "device threads rounds order memory_budget layer distinct tiny as_exported"
+    )
     results = {"points": points, "models": settings_of_models(models, used)}
     finish(arguments.name, settings, results, record=arguments.record)
 

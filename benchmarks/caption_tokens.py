@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from _record import finish
+from _record import finish, parser_of
 from lineup.bundles.bundle import Bundle, open_bundle
 from lineup.models.captioner import Captioner, CaptionOptions
 from lineup.models.preprocess import pixel_values_from_images, preprocess_from_bundle
@@ -123,14 +123,13 @@ def measure(arguments: argparse.Namespace, bundle: Bundle) -> dict[str, Any]:
 
 def main() -> None:
     """Compare, print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--torch", type=Path, required=True, help="folder of the torch weights")
     parser.add_argument("--image", type=Path, action="append", default=[], metavar="FILE")
     parser.add_argument("--max-tokens", type=int, help="default: what the bundle's cache holds")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     results = measure(arguments, open_bundle(arguments.bundle))

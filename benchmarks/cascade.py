@@ -9,14 +9,13 @@ one process, without a cache, so that all see the same machine. Ends in one JSON
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _record import finish
+from _record import finish, parser_of
 from lineup.engine import Engine, open_engine
 from lineup.options import AttributionOptions
 from lineup.results import Attribution, Verdict
@@ -93,7 +92,7 @@ def summary(found: Sequence[Answer], everything: Sequence[Answer]) -> dict[str, 
 
 def main() -> None:
     """Measure and print what came out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("lineup")
     parser.add_argument("directory", metavar="DIR", type=Path)
     parser.add_argument("--unknown", default="")
@@ -102,7 +101,6 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="images per source")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     folders = limited_folders(arguments.directory, arguments.limit)
     unknown = [name.strip() for name in arguments.unknown.split(",") if name.strip()]

@@ -10,7 +10,6 @@ tells which heavy modules the command loaded. `python -c pass` is the floor.
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import statistics
@@ -21,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _record import finish
+from _record import finish, parser_of
 from lineup.paths import shipped_dir
 
 IMAGE = "IMAGE"
@@ -90,9 +89,8 @@ def _quantiles(times_ms: list[float]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--runs", type=int, default=20, help="at least 2")
-    parser.add_argument("--record", action="store_true", help="write results/cli_start.json")
     options = parser.parse_args()
     if options.runs < 2:
         parser.error(f"--runs is {options.runs}, expected at least 2")

@@ -12,16 +12,21 @@ hashed again for every graph.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from _models import GENERATORS, add_arguments, models_from_arguments, settings_of_models
+from _models import (
+    GENERATORS,
+    add_arguments,
+    manifest_of,
+    models_from_arguments,
+    settings_of_models,
+)
 from _peers import Peer, summary, take_turns
-from _record import finish
+from _record import finish, parser_of, settings_of
 
 OURS, AS_EXPORTED = "lineup", "lineup as exported"
 DEFAULTS, OPTIMUM = "ONNX Runtime defaults", "ONNX Runtime of optimum"
@@ -36,7 +41,7 @@ RATIO_KEYS = ("run_s", "load_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
 
 def write_feeds(bundle: Path, path: Path, size_px: int) -> str:
     """Write seeded inputs of the denoiser; return the graph's file."""
-    graph = json.loads((bundle / "manifest.json").read_text("utf-8"))["graphs"]["unet"]
+    graph = manifest_of(bundle)["graphs"]["unet"]
     side = size_px // 8
     sizes = {"images": 1, "rows": side, "columns": side}
     random = np.random.default_rng(0)
@@ -84,13 +89,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print lines and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     add_arguments(parser)
     parser.add_argument("--size", type=int, default=512, help="side of the image, px")
     parser.add_argument("--peers", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="warm steps per process")
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     results = measure(arguments)
     for name, one in results["medians"].items():
@@ -98,8 +102,7 @@ def main() -> None:
             f"{name:26}{one['load_s']:7.2f} s to load{one['run_s']:8.2f} s a step"
             f"{one['peak_mib.anonymous_mib']:8.0f} MiB anonymous"
         )
-    keys = ("threads", "size", "rounds", "repeat", "tiny")
-    settings = {key: getattr(arguments, key) for key in keys}
+    settings = settings_of(arguments, "threads", "size", "rounds", "repeat", "tiny")
     finish("denoiser", settings, results, record=arguments.record)
 
 

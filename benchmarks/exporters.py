@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from _record import environment, keep_result, kept_results
+from _record import environment, keep_result, kept_results, parser_of
 from lineup.bundles.manifest import Precision
 from lineup_export.component import Exporter
 
@@ -222,7 +222,7 @@ def _cells(one: Mapping[str, Any]) -> list[str]:
 
 def main() -> None:
     """Measure what was named, one at a time, and print what came out."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("wanted", nargs="*", metavar="RECIPE[/COMPONENT]", help="default: all")
     parser.add_argument(
         "--way", action="append", choices=WAYS, help="may be repeated; default: all"
@@ -230,7 +230,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0, help="0 takes every core")
     parser.add_argument("--work", type=Path, metavar="DIR", help="folder for temporary files")
     parser.add_argument("--tiny", action="store_true", help="tiny models, to try it out")
-    parser.add_argument("--record", action="store_true")
     parser.add_argument("--table", action="store_true", help="print what is on record")
     arguments = parser.parse_args()
     if arguments.tiny and arguments.record:

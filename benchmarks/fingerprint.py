@@ -13,8 +13,8 @@ The ratio of wall times is formed within each round; its median and extremes are
 machine PyTorch's threads wait for each other after every layer, several times as long as they
 compute: there the ratio on one thread is the one to believe, and so is the ratio of time on the
 cores. The load is recorded. Peak memory comes from further processes, with most threads, that are
-watched from their start while they serve one turn (`_fingerprint_worker.py`); it counts the whole
-process with Python and its libraries.
+watched from outside while they load and serve one turn; it counts the whole process with Python and
+its libraries.
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ from typing import Any
 
 import numpy as np
 
-from _record import finish
+from _peers import ProcessWatch
+from _record import finish, parser_of, settings_of
 from lineup.machine import usable_cores
 
 WORKER = Path(__file__).parent / "_fingerprint_worker.py"
 TILE_PX = 256
 PIPELINES = ("shipped", "published")
+PEAKS = {"rss": "total_mib", "anonymous": "anonymous_mib", "file_backed": "file_backed_mib"}
+"""Words of the record for what a `ProcessWatch` follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,10 @@ class Worker:
     def __init__(self, pipeline: str, threads: int, bundle: str | None, *, watch: bool) -> None:
         command = [sys.executable, str(WORKER), pipeline, "--threads", str(threads)]
         command += ["--bundle", bundle] if bundle else []
-        command += ["--watch-memory"] if watch else []
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        self._watch = ProcessWatch(self._process.pid).__enter__() if watch else None
         self.about = self._answer()
 
     def call(self, case: Case, min_seconds: float = 0.0) -> dict[str, Any]:
@@ -81,13 +84,22 @@ class Worker:
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit("a measuring process ended early; its message is above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+        return {**json.loads(line), "memory": self._peaks()}
+
+    def _peaks(self) -> dict[str, float] | None:
+        """Return the peaks since the process began, in MiB; None where nobody tells."""
+        if self._watch is None:
+            return None
+        self._watch.look()
+        peaks = self._watch.peaks
+        return {f"peak_{key}_mib": peaks[part] for key, part in PEAKS.items()} if peaks else None
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._watch is not None:
+            self._watch.__exit__()
         self._process.communicate()
 
 
@@ -197,7 +209,7 @@ def _memory_text(peaks: dict[str, float] | None) -> str:
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; refuse what cannot be measured."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--bundle", help="name or folder; default: the shipped one")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512], metavar="PX")
     parser.add_argument(
@@ -210,7 +222,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=1, help="calls before the rounds")
     parser.add_argument("--min-seconds", type=float, default=0.5, help="per turn")
-    parser.add_argument("--record", action="store_true", help="write results/fingerprint.json")
     parser.add_argument("--json", action="store_true", help="the JSON line alone")
     options = parser.parse_args(arguments)
     least = {"batch": options.batch, "threads": min(options.threads), "rounds": options.rounds}
@@ -246,10 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     if not options.json:
         print_tables(results)
-    settings = {
-        key: getattr(options, key)
-        for key in ("threads", "rounds", "warmup", "min_seconds", "sizes", "batch")
-    }
+    settings = settings_of(options, "threads", "rounds", "warmup", "min_seconds", "sizes", "batch")
     finish("fingerprint", settings, results, record=options.record)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from _record import anonymous_mib, environment, keep_result, kept_results
+from _record import anonymous_mib, environment, keep_result, kept_results, parser_of
 from lineup.bundles.manifest import Precision
 from lineup.memory import MemoryWatch
 from lineup_export.assembly import ExportOptions
@@ -175,11 +175,10 @@ def _component_cells(item: dict[str, Any]) -> str:
 
 def main() -> None:
     """Export what was named, one at a time, and print what came out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: all")
     parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp16")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the bundles here")
-    parser.add_argument("--record", action="store_true")
     parser.add_argument("--table", action="store_true", help="print what is on record")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from _peers import Peer, figures, run_peer
-from _record import finish
+from _peers import scan_once
+from _record import finish, parser_of, settings_of
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
 from lineup.resynthesis.options import ResynthesisOptions
 from memory_flat import link_images
@@ -45,25 +45,6 @@ def pocket_of(count: int, gamma: int) -> str:
         resynthesis=ResynthesisOptions(gamma=gamma),
     )
     return toml_from_spec(spec)
-
-
-def scan_once(
-    images: Path, options: Sequence[str], lineup: str, folder: Path, threads: int
-) -> dict[str, float]:
-    """Scan a folder in a child; return its figures."""
-    request = {
-        "program": "lineup",
-        "images": [str(images)],
-        "lineup": lineup,
-        "rows": str(folder / "rows.jsonl"),
-        "threads": threads,
-        "device": "cpu",
-        "options": list(options),
-    }
-    run = run_peer(Peer("lineup", "scan.py"), request)
-    if "error" in run:
-        raise SystemExit(f"the scan failed: {run['error']}")
-    return figures(run)
 
 
 def line_through(counts: Sequence[int], seconds: Sequence[float]) -> dict[str, float]:
@@ -95,7 +76,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     by_images: dict[int, list[dict[str, float]]] = {count: [] for count in arguments.images}
     by_candidates: dict[int, list[dict[str, float]]] = {n: [] for n in arguments.candidates}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+        folder, rows = Path(name), Path(name, "rows.jsonl")
         for count in {*arguments.images, arguments.redrawn}:
             link_images(folder / f"images-{count}", count, SIZE_PX)
         for count in arguments.candidates:
@@ -104,25 +85,24 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for number in range(arguments.rounds):
             for count, runs in by_images.items():
                 images = folder / f"images-{count}"
-                runs.append(scan_once(images, (), "pocket", folder, arguments.threads))
+                runs.append(scan_once([images], "pocket", rows, threads=arguments.threads))
             for count, runs in by_candidates.items():
                 images = folder / f"images-{arguments.redrawn}"
                 lineup = str(folder / f"pocket-{count}.toml")
-                runs.append(scan_once(images, REDRAW, lineup, folder, arguments.threads))
+                runs.append(scan_once([images], lineup, rows, REDRAW, threads=arguments.threads))
             print(f"round {number + 1} of {arguments.rounds} done", file=sys.stderr, flush=True)
     return {"images": curve(by_images), "candidates": curve(by_candidates)}
 
 
 def main() -> None:
     """Measure, print lines and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[1, 10, 100, 300, 1000])
     parser.add_argument("--candidates", type=int, nargs="+", default=[2, 4, 8, 16])
     parser.add_argument("--redrawn", type=int, default=4, help="images redrawn per candidate")
     parser.add_argument("--gamma", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     results = measure(arguments)
     for name, found in results.items():
@@ -131,8 +111,10 @@ def main() -> None:
                 f"{point['count']:6} {name:11}{point['seconds']:9.2f} s"
                 f"{point['peak_anonymous_mib']:8.0f} MiB private"
             )
-    keys = ("redrawn", "gamma", "rounds", "threads")
-    settings = {"size_px": SIZE_PX, **{key: getattr(arguments, key) for key in keys}}
+    settings = {
+        "size_px": SIZE_PX,
+        **settings_of(arguments, "redrawn", "gamma", "rounds", "threads"),
+    }
     finish("growth", settings, results, record=arguments.record)
 
 

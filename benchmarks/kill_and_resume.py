@@ -7,7 +7,6 @@ Exits with 1 when a row was lost, doubled or changed.
 
 from __future__ import annotations
 
-import argparse
 import random
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _record import finish, rows_without_times
+from _record import finish, parser_of, rows_without_times
 
 
 def scan(paths: Sequence[str], output: Path, *options: str) -> list[str]:
@@ -50,11 +49,10 @@ def run_with_kills(
 
 def main() -> None:
     """Run the comparison and print what came out."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("paths", nargs="+", metavar="PATH")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         calm, killed = Path(folder, "calm.jsonl"), Path(folder, "killed.jsonl")

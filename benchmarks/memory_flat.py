@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from _peers import ProcessWatch
-from _record import finish
+from _record import finish, parser_of
 from scan_profile import draw_images
 
 SIZE_PX = 64
@@ -118,11 +118,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print a line and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--interval", type=float, default=0.25, help="seconds between samples")
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     results = measure(arguments)
     print(

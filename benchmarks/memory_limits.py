@@ -20,14 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from _models import ENCODER, GENERATORS, add_arguments, models_from_arguments, settings_of_models
 from _peers import Peer, medians, run_peer
-from _record import finish
-from lineup.models.noise import noise_from_seed
+from _record import finish, parser_of, settings_of
 from lineup.planning.budget import bytes_from_text
-from synthesis import LATENT_CHANNELS, LATENT_FACTOR, PROMPT, peer_from_name
+from synthesis import OURS, REFERENCE, peer_from_name, request_of
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 OWN_GROUP = Path("/proc/self/cgroup")
@@ -71,10 +68,8 @@ def drop_cached_files(folder: Path) -> None:
     for path in folder.rglob("*"):
         if path.is_file():
             file = os.open(path, os.O_RDONLY)
-            try:
-                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-            finally:
-                os.close(file)
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(file)
 
 
 def limiter_from_choice(parent: Path | None) -> Limiter | None:
@@ -114,9 +109,6 @@ def _can_make_groups(limiter: Limiter) -> bool:
     return "memory" in enabled and os.access(group, os.W_OK)
 
 
-OURS, REFERENCE = "lineup", "diffusers fp32"
-
-
 def run_limited(
     peer: Peer, request: dict[str, Any], limiter: Limiter | None, limit: str
 ) -> dict[str, Any]:
@@ -133,30 +125,20 @@ def measure(arguments: argparse.Namespace, limiter: Limiter | None) -> dict[str,
     """Run every peer under every limit."""
     models = models_from_arguments(arguments)
     models.optimise([GENERATORS[0], ENCODER])
-    peers = [peer_from_name(name, models) for name in arguments.peers]
-    side = arguments.size // LATENT_FACTOR
+    encoder = {"encoder": str(models.bundle(ENCODER))}
+    peers = [
+        peer_from_name(name, models, **(encoder if name == OURS else {}))
+        for name in arguments.peers
+    ]
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        latents = Path(folder, "latents.npy")
-        np.save(latents, noise_from_seed(0, (1, LATENT_CHANNELS, side, side)))
-        request = {
-            "prompt": PROMPT,
-            "seed": 0,
-            "latents": str(latents),
-            "image": str(Path(folder, "image.npy")),
-            "size_px": arguments.size,
-            "repeat": arguments.repeat,
-            "device": "cpu",
-            "threads": arguments.threads,
-        }
+        request = request_of(arguments, Path(folder), seed=0) | {"device": "cpu"}
         for limit in arguments.limits:
             for peer in peers:
                 for used in (GENERATORS[0], ENCODER):
                     drop_cached_files(models.bundle(used))
                 drop_cached_files(models.optimised)
-                extra = {"encoder": str(models.bundle(ENCODER))} if peer.name == OURS else {}
-                asked = request | extra
-                runs = [run_limited(peer, asked, limiter, limit) for _ in range(arguments.rounds)]
+                runs = [run_limited(peer, request, limiter, limit) for _ in range(arguments.rounds)]
                 found.setdefault(limit, {})[peer.name] = outcome(runs)
                 print(outcome_line(limit, peer.name, found[limit][peer.name]), file=sys.stderr)
     used = [GENERATORS[0], ENCODER]
@@ -183,7 +165,7 @@ def outcome_line(limit: str, name: str, found: dict[str, Any]) -> str:
 
 def main() -> None:
     """Measure, print lines and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     add_arguments(parser)
     parser.add_argument("--limits", nargs="+", default=["none", "4GiB", "2GiB"])
     parser.add_argument("--peers", nargs="+", default=[OURS, REFERENCE])
@@ -191,16 +173,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     limiter = limiter_from_choice(arguments.cgroup_parent)
     results = measure(arguments, limiter)
     settings = {
         "limited_by": None if limiter is None else limiter.kind,
-        **{
-            key: getattr(arguments, key)
-            for key in ("size", "threads", "rounds", "repeat", "tiny", "as_exported")
-        },
+        **settings_of(arguments, "size", "threads", "rounds", "repeat", "tiny", "as_exported"),
     }
     finish("memory_limits", settings, results, record=arguments.record)
 

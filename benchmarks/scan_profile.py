@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from _record import finish
+from _record import finish, parser_of
 from lineup.engine import Engine, open_engine
 from lineup.errors import LineupError, UsageError
 from lineup.finding import find_images
@@ -118,13 +118,12 @@ def measure(paths: Sequence[Path], arguments: argparse.Namespace) -> dict[str, A
 
 def main() -> None:
     """Parse the command line, measure, print the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=Path, nargs="+", help="folders of images to scan")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--batch", type=int, default=StreamOptions().group_images)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of the model; 0 takes every core")
-    parser.add_argument("--record", action="store_true", help="write results/scan_profile.json")
     arguments = parser.parse_args()
     try:
         if arguments.images:

@@ -19,31 +19,59 @@ import numpy as np
 
 from _models import GENERATORS, Models, add_arguments, models_from_arguments, settings_of_models
 from _peers import Peer, summary, take_turns
-from _record import finish
+from _record import finish, parser_of, settings_of
 from lineup.models.noise import noise_from_seed
 
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 OURS, REFERENCE = "lineup", "diffusers fp32"
 RATIO_KEYS = ("run_s", "ready_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
 LATENT_CHANNELS, LATENT_FACTOR = 4, 8
+"""Of SD-Turbo's autoencoder."""
+
 CPU_PEERS = (OURS, REFERENCE, "diffusers bf16", "optimum")
 GPU_PEERS = (OURS, "diffusers fp16", "diffusers fp16 compiled")
 
 
-def peer_from_name(name: str, models: Models) -> Peer:
-    """Return how a peer is run; what it loads is made if it is missing."""
+def peer_from_name(name: str, models: Models, **asked: Any) -> Peer:
+    """Return how a peer is run; what it loads is made if it is missing.
+
+    Args:
+        name: One of `CPU_PEERS` or `GPU_PEERS`.
+        models: The models of the run.
+        asked: What only this peer is asked beside the model.
+    """
     generator = GENERATORS[0]
     if name == OURS:
-        asked = {"program": "lineup", "model": str(models.bundle(generator))}
-        return Peer(name, "image.py", asked)
-    if name == "optimum":
-        asked = {"program": "optimum", "model": str(models.optimum(generator))}
-        return Peer(name, "image.py", asked)
-    _, number_format, *extra = name.split(" ")
-    dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[number_format]
-    layout = {"compile": "compiled" in extra, "channels_last": "channels-last" in extra}
-    asked = {"program": "diffusers", "model": str(models.peer(generator)), "dtype": dtype}
-    return Peer(name, "image.py", asked | layout)
+        asked |= {"program": "lineup", "model": str(models.bundle(generator))}
+    elif name == "optimum":
+        asked |= {"program": "optimum", "model": str(models.optimum(generator))}
+    else:
+        _, number_format, *extra = name.split(" ")
+        dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[number_format]
+        asked |= {"program": "diffusers", "model": str(models.peer(generator)), "dtype": dtype}
+        asked |= {"compile": "compiled" in extra, "channels_last": "channels-last" in extra}
+    return Peer(name, "image.py", asked)
+
+
+def write_latents(folder: Path, size_px: int, seed: int) -> str:
+    """Write the noise that all programs begin with; return its file."""
+    path, side = folder / "latents.npy", size_px // LATENT_FACTOR
+    np.save(path, noise_from_seed(seed, (1, LATENT_CHANNELS, side, side)))
+    return str(path)
+
+
+def request_of(arguments: argparse.Namespace, folder: Path, seed: int) -> dict[str, Any]:
+    """Return what every program is asked: one image of `PROMPT`."""
+    return {
+        "prompt": PROMPT,
+        "seed": seed,
+        "latents": write_latents(folder, arguments.size, seed),
+        "image": str(folder / "image.npy"),
+        "size_px": arguments.size,
+        "repeat": arguments.repeat,
+        "device": arguments.device,
+        "threads": arguments.threads,
+    }
 
 
 def image_errors(images: dict[str, Path], reference: str) -> dict[str, dict[str, float]]:
@@ -63,25 +91,11 @@ def measure(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     """Let the peers take turns."""
     models = models_from_arguments(arguments)
     models.optimise([GENERATORS[0]])
-    side = arguments.size // LATENT_FACTOR
-    with tempfile.TemporaryDirectory() as folder:
-        latents = Path(folder, "latents.npy")
-        np.save(latents, noise_from_seed(arguments.seed, (1, LATENT_CHANNELS, side, side)))
-        images = {name: Path(folder, f"{name.replace(' ', '-')}.npy") for name in names}
-        peers = []
-        for name in names:
-            peer = peer_from_name(name, models)
-            asked = {**peer.request, "image": str(images[name])}
-            peers.append(Peer(name, peer.program, asked))
-        request = {
-            "prompt": PROMPT,
-            "seed": arguments.seed,
-            "latents": str(latents),
-            "size_px": arguments.size,
-            "repeat": arguments.repeat,
-            "device": arguments.device,
-            "threads": arguments.threads,
-        }
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = {name: folder / f"{name.replace(' ', '-')}.npy" for name in names}
+        peers = [peer_from_name(name, models, image=str(images[name])) for name in names]
+        request = request_of(arguments, folder, arguments.seed)
         runs = take_turns(peers, request, arguments.rounds)
         reference = next((name for name in (REFERENCE, OURS) if name in names), names[0])
         errors = image_errors(images, reference)
@@ -111,21 +125,21 @@ def table_lines(results: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Measure, print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     add_arguments(parser)
     parser.add_argument("--peers", nargs="+", metavar="NAME", help="ours first; default: all")
     parser.add_argument("--size", type=int, default=512, help="side of the image, px")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="warm images per process")
-    parser.add_argument("--record", action="store_true")
     arguments = parser.parse_args()
     on_gpu = arguments.device != "cpu"
     names = arguments.peers or list(GPU_PEERS if on_gpu else CPU_PEERS)
     results = measure(arguments, names)
     print("\n".join(table_lines(results)))
-    keys = ("device", "threads", "size", "seed", "rounds", "repeat", "tiny", "as_exported")
-    settings = {key: getattr(arguments, key) for key in keys}
+    settings = settings_of(
+        arguments, "device", "threads", "size", "seed", "rounds", "repeat", "tiny", "as_exported"
+    )
     name = "synthesis" if not on_gpu else "synthesis_gpu"
     finish(name, settings, results, record=arguments.record)
 

@@ -2,13 +2,13 @@
 
     python benchmarks/trained_verification.py SET RUN/fingerprint.safetensors
 
-SET is a folder as `lineup eval verification` takes it, e.g. that of `verification_set.py`. The same
-sources, splits and scores as there, with the trained network in PyTorch instead of a bundle.
+SET is a folder as `lineup eval verification` takes it, e.g. that of `image_sets.py verification`.
+The same sources, splits and scores as there, with the trained network in PyTorch instead of a
+bundle.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from _record import finish
+from _record import finish, parser_of
 from lineup.errors import LineupError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import Float32Array, RgbImage, RgbTiles
@@ -93,14 +93,13 @@ def figures_from_result(result: VerificationResult) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the table and the JSON line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("set", type=Path, help="one folder of images per source")
     parser.add_argument("weights", type=Path, help="fingerprint.safetensors of a run")
     parser.add_argument("--real", default="photographs", help="the source that is only a negative")
     parser.add_argument("--attack", action="append", default=[], help="e.g. jpeg:90; repeatable")
     parser.add_argument("--max-tiles", type=int, default=16, help="most tiles of an image")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--record", action="store_true", help="keep the figures in results/")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:

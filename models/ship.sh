@@ -38,7 +38,7 @@ enroll sd-beta "$shared/generated/sd-beta" \
     "Stable Diffusion beta, 512 px PNG, from the public repository dcsan/imagen" "${shipped[@]}"
 enroll stylegan2-ffhq "$shared/generated/stylegan2-ffhq" \
     "StyleGAN2 FFHQ, 256 px PNG, from the public repository HorseLord9985/SADL_pj3" "${shipped[@]}"
-python "$(dirname "$0")/../benchmarks/verification_set.py" --shared "$shared" --output "$work/set"
+python "$(dirname "$0")/../benchmarks/image_sets.py" verification --shared "$shared" --output "$work/set"
 enroll real "$work/set/photographs" \
     "Photographs that the fit held out, from ImageNet samples, pets, BSDS500 and Urban100" \
     --role real "${shipped[@]}"

@@ -20,7 +20,7 @@ for bundle in "$work"/bundles/*; do
 done
 
 # Fingerprints of what each candidate drew of 64 scenes.
-[ -d "$work/enrol" ] || python benchmarks/attribution_set.py --split validation --first 0 \
+[ -d "$work/enrol" ] || python benchmarks/image_sets.py attribution --split validation --first 0 \
     --count 64 --output "$work/enrol" $candidates
 rm -rf "$work/gallery"
 for name in $candidates; do
@@ -31,7 +31,7 @@ lineup gallery export "$data/lineups/pocket/gallery.safetensors" --gallery "$wor
 
 # Other scenes to calibrate on, with photographs beside them.
 if [ ! -d "$work/calibration" ]; then
-    python benchmarks/attribution_set.py --split validation --first 1000 --count 60 \
+    python benchmarks/image_sets.py attribution --split validation --first 1000 --count 60 \
         --output "$work/calibration" $candidates
     mkdir "$work/calibration/real"
     find "$shared/photos" -type f \( -name '*.jpg' -o -name '*.png' \) | sort | awk 'NR % 30 == 1' |
@@ -41,7 +41,7 @@ lineup calibrate "$work/calibration" --lineup pocket --seed 0 --gamma 1,2,4,8 \
     --scores "$work/calibration.scores.jsonl" --output "$data/lineups/pocket/calibration.json"
 
 # Samples of the demo: one query of each candidate, one of the held-out generator, one scene.
-[ -d "$work/samples" ] || python benchmarks/attribution_set.py --split validation --first 5000 \
+[ -d "$work/samples" ] || python benchmarks/image_sets.py attribution --split validation --first 5000 \
     --count 1 --output "$work/samples" $candidates pocket-elm
 mkdir -p "$data/samples/pocket"
 for name in ash birch cedar dogwood elm; do

@@ -84,7 +84,7 @@ def add_component(
     return_freed_memory()
     graph, references = exported.graph, exported.references
     with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
-        found = _outputs(component, graph.write(files.folder))
+        found = outputs_of_component(component, graph.write(files.folder))
     return_freed_memory()
     try:
         parity = checked_parity(
@@ -135,16 +135,18 @@ def _exported(
     with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
         module = component.module(DTYPES[precision]).eval().requires_grad_(False)
         parameters = sum(parameter.numel() for parameter in module.parameters())
-        references = _references(module, component.samples)
+        references = references_of_module(module, component.samples)
         if is_half:
             module, islands = _half_module(module, component, references, tolerance, opset)
         start = time.perf_counter()
-        graph = _graph(module, component, opset, files, exporter, is_half=is_half)
+        graph = graph_of_component(
+            module, component, opset, files, exporter, is_half=is_half, fuse_attention=not is_half
+        )
         seconds = time.perf_counter() - start
     return _Exported(graph, references, parameters, islands, seconds, memory.peak)
 
 
-def _graph(
+def graph_of_component(
     module: nn.Module,
     component: Component,
     opset: int,
@@ -152,7 +154,13 @@ def _graph(
     exporter: Exporter,
     *,
     is_half: bool,
+    fuse_attention: bool,
 ) -> OnnxGraph:
+    """Export a component's module, built and in the precision wanted.
+
+    Long attention becomes ONNX Runtime's own operator where asked for: not in half precision, which
+    is for GPUs, where TensorRT lacks it. Optimum's graphs never have it.
+    """
     if exporter is Exporter.OPTIMUM:
         # Optimum takes seconds to import.
         from lineup_export.optimum_route import graph_from_optimum  # noqa: PLC0415
@@ -172,13 +180,12 @@ def _graph(
         component.outputs,
         opset=opset,
         mixed_precision=is_half,
-        # Half precision is for GPUs, where TensorRT lacks the operator.
-        fuse_attention=not is_half,
+        fuse_attention=fuse_attention,
         files=files,
     )
 
 
-def _outputs(component: Component, path: Path) -> list[list[AnyArray]]:
+def outputs_of_component(component: Component, path: Path) -> list[list[AnyArray]]:
     """Run a component's graph on its samples."""
     feeds = [
         {item.name: value.numpy() for item, value in zip(component.inputs, sample, strict=True)}
@@ -188,7 +195,9 @@ def _outputs(component: Component, path: Path) -> list[list[AnyArray]]:
     return [[outputs[key] for key in component.outputs] for outputs in ran]
 
 
-def _references(module: nn.Module, samples: Sequence[tuple[Tensor, ...]]) -> list[list[AnyArray]]:
+def references_of_module(
+    module: nn.Module, samples: Sequence[tuple[Tensor, ...]]
+) -> list[list[AnyArray]]:
     """Return the module's outputs per sample, computed in single precision."""
     with torch.no_grad(), widened_parameters(module):
         return [_arrays(module(*sample)) for sample in samples]
@@ -211,7 +220,7 @@ def _half_module(
         half = HalfPrecision(module, islands)
         with torch.no_grad(), products_as_on_a_gpu():
             found = [_arrays(half(*sample)) for sample in component.samples]
-        error = _worst(found, references)
+        error = worst_error(found, references)
         if error <= tolerance:
             return half, islands
         errors.append(f"{' and '.join(sorted(islands))} in single precision: {error:.3g}")
@@ -268,6 +277,7 @@ def _joined(outputs: list[list[AnyArray]]) -> list[AnyArray]:
     return [array for sample in outputs for array in sample]
 
 
-def _worst(found: list[list[AnyArray]], references: list[list[AnyArray]]) -> float:
+def worst_error(found: list[list[AnyArray]], references: list[list[AnyArray]]) -> float:
+    """Return the largest relative error of any output on any sample."""
     pairs = zip(_joined(found), _joined(references), strict=True)
     return max(max_relative_error(output, expected) for output, expected in pairs)

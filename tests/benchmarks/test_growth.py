@@ -88,11 +88,11 @@ def test_a_scan_in_a_child_is_measured():
 
 
 def test_a_scan_that_made_no_verdicts_is_no_measurement(tmp_path):
-    from growth import scan_once
+    from _peers import scan_once
 
     broken = tmp_path / "images"
     broken.mkdir()
     (broken / "a.png").write_bytes(b"no image")
 
     with pytest.raises(SystemExit, match="exit code 1"):
-        scan_once(broken, (), "pocket", tmp_path, 1)
+        scan_once([broken], "pocket", tmp_path / "rows", threads=1)

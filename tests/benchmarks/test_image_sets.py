@@ -23,7 +23,7 @@ def shared(tmp_path: Path) -> Path:
 
 
 def test_photographs_are_those_with_the_lowest_hash_of_their_name(shared, tmp_path):
-    from verification_set import lay_out
+    from image_sets import lay_out
 
     counts = lay_out(shared, tmp_path / "set", held_out=3)
 
@@ -39,7 +39,7 @@ def test_photographs_are_those_with_the_lowest_hash_of_their_name(shared, tmp_pa
 
 
 def test_files_are_links_where_that_is_possible_else_copies(shared, tmp_path, monkeypatch):
-    from verification_set import lay_out
+    from image_sets import lay_out
 
     original = shared / "generated" / "one" / "0.png"
     lay_out(shared, tmp_path / "linked", held_out=1)
@@ -56,7 +56,7 @@ def test_files_are_links_where_that_is_possible_else_copies(shared, tmp_path, mo
 
 
 def test_existing_output_is_left_alone(shared, tmp_path):
-    from verification_set import lay_out
+    from image_sets import lay_out
 
     (tmp_path / "set").mkdir()
 
@@ -65,7 +65,7 @@ def test_existing_output_is_left_alone(shared, tmp_path):
 
 
 def test_missing_folder_is_named(tmp_path):
-    from verification_set import lay_out
+    from image_sets import lay_out
 
     with pytest.raises(UsageError, match="generated is not a folder"):
         lay_out(tmp_path, tmp_path / "set")
