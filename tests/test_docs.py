@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lineup.cli.main import COMMANDS
 from lineup.paths import shipped_dir
 
 ROOT = Path(__file__).parents[1]
@@ -18,6 +19,8 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^ *|`)lineup ([a-z][\w-]*)", re.MULTILINE)
+NAMED = re.compile(r"`([\w/]+/[\w.]+\.(?:py|md|json|toml))`")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 SAID = {
     "01_attribute": "5 forms, one answer: {'unknown'}",
@@ -70,3 +73,19 @@ def test_links_lead_to_files(document):
     links = LINK.findall(document.read_text("utf-8"))
 
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_map_names_files_that_are_there():
+    named = NAMED.findall((ROOT / "docs" / "architecture.md").read_text("utf-8"))
+    places = (ROOT, ROOT / "engine" / "lineup")
+
+    assert len(named) > 20
+    # NAME stands for a file to come, and so does the package of origins.
+    to_come = [path for path in named if "NAME" in path or "/origin/" in path]
+    missing = [path for path in named if not any((place / path).exists() for place in places)]
+    assert sorted(missing) == sorted(to_come)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_exist(document):
+    assert set(COMMAND.findall(document.read_text("utf-8"))) <= {*COMMANDS}
