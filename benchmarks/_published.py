@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lineup.types import Float32Array, RgbTiles
-from lineup_models.research.oneforall.backbones import ResNet
+from lineup_models.research.oneforall.extractor import ResNet
 
 TILE_PX = 256
 SPECTRUM_PX = 222

@@ -38,7 +38,7 @@ from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
 from lineup.runtime import Runtime
 from lineup.types import RgbImage
-from lineup_models.fingerprint.photographs import split_photographs
+from lineup_models.photographs import split_photographs
 from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.pocket.world.splits import Split, example_from_index, seed_from_index
 

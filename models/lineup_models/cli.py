@@ -9,9 +9,8 @@ import click
 
 from lineup.extras import require_extra
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
-from lineup_models.options import hold_out_option, photos_option, seed_option
+from lineup_models.options import Progress, hold_out_option, photos_option, seed_option
 from lineup_models.pocket.cli import pocket
-from lineup_models.progress import Progress
 from lineup_models.research.oneforall.cli import fingerprint
 
 DEFAULTS = SpectrumSpec()

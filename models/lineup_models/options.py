@@ -1,10 +1,17 @@
-"""Options that the commands of training share, written once so that they read alike everywhere."""
+"""What the commands of training share: options that read alike everywhere, and progress."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Item = TypeVar("Item")
 
 photos_option = click.option(
     "--photos",
@@ -29,3 +36,18 @@ seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show
 threads_option = click.option(
     "--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all cores."
 )
+
+
+class Progress:
+    """Shows a progress bar per stage on a terminal, and nothing elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __call__(self, name: str, items: Iterable[Item]) -> Iterable[Item]:
+        """Yield `items`."""
+        if not self.console.is_terminal:
+            return items
+        from rich.progress import track  # noqa: PLC0415 - slow to import, and few look
+
+        return track(items, description=name, console=self.console)

@@ -11,7 +11,7 @@ from lineup_export.fingerprint_reference import (
     log_spectrum,
     probe_tiles,
 )
-from lineup_models.fingerprint.lattice import LatticeContrast
+from lineup_models.fingerprint.dft import LatticeContrast
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
 

@@ -21,10 +21,10 @@ from lineup_models.pocket.blocks import BlockKind, DownKind, NormKind, UpKind
 from lineup_models.pocket.captioner import Captioner, CaptionerSpec
 from lineup_models.pocket.clip import Clip, ClipSpec
 from lineup_models.pocket.generator import Generator
+from lineup_models.pocket.registry import write_model
 from lineup_models.pocket.text import LENGTH, TextEncoderSpec
 from lineup_models.pocket.unet import UNetSpec
 from lineup_models.pocket.vae import Vae, VaeSpec
-from lineup_models.pocket.weights import write_model
 
 TEXT = TextEncoderSpec(dimension=8, blocks=1, heads=2)
 CLIP = ClipSpec(size_px=32, dimension=8, blocks=2, heads=2, stem=(4, 4), middle=1, text=TEXT)

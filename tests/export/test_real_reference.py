@@ -12,10 +12,9 @@ from lineup.errors import ParityError
 from lineup_export.fingerprint import graph_from_checkpoint, parity_of_graph
 from lineup_export.fingerprint_reference import probe_tiles, real_llrs_reference
 from lineup_models.fingerprint.checkpoint import Checkpoint
-from lineup_models.fingerprint.real_head import RealWeights
+from lineup_models.fingerprint.real_head import STATISTICS, RealWeights
 from lineup_models.fingerprint.spec import ChannelMean
 from lineup_models.fingerprint.spectrum import WhitenedSpectrum
-from lineup_models.fingerprint.statistics import STATISTICS
 
 WEIGHTS = np.array([[1, 0, 0, 0, 0, 0, 0, 0], [0.25] * 4 + [0] * 4], np.float32)
 

@@ -9,29 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.files import staged_directory, write_atomic
-from lineup.types import AnyArray, Float32Array
-from lineup_models.fingerprint.real_head import RealWeights
+from lineup.types import AnyArray, Float32Array, Float64Array
+from lineup_models.fingerprint.real_head import STATISTICS, RealWeights
 from lineup_models.fingerprint.spec import (
     LATTICE_DIMENSION,
     SpectrumSpec,
     spec_from_dict,
     spec_to_dict,
 )
-from lineup_models.fingerprint.statistics import STATISTICS
 
 WEIGHTS_NAME = "whitening.safetensors"
 RECORD_NAME = "training.json"
 REAL_WEIGHTS_NAME = "real.safetensors"
 REAL_RECORD_NAME = "real.json"
 FORMAT = 2
-
-Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

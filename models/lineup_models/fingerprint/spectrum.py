@@ -11,13 +11,10 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 from lineup_models.fingerprint.checkpoint import Whitening
-from lineup_models.fingerprint.dft import HalfPlaneMagnitude
-from lineup_models.fingerprint.lattice import LatticeContrast
-from lineup_models.fingerprint.pooling import SpectrumPool
-from lineup_models.fingerprint.real_head import RealHead, RealWeights
+from lineup_models.fingerprint.dft import HalfPlaneMagnitude, LatticeContrast, SpectrumPool
+from lineup_models.fingerprint.real_head import RealHead, RealWeights, TileStatistics, check_spec
 from lineup_models.fingerprint.residual import RESIDUAL_FILTERS
 from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
-from lineup_models.fingerprint.statistics import TileStatistics, check_spec
 
 SQUASH = 4.0
 """Deviations at which a lattice contrast saturates: one strong peak must not outshout the rest."""

@@ -20,16 +20,20 @@ from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import AnyArray, Float32Array, RgbImage
 from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening
-from lineup_models.fingerprint.cohort import CohortOptions, cohort_from_bank
-from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
-from lineup_models.fingerprint.lattice import LatticeContrast
-from lineup_models.fingerprint.photographs import (
+from lineup_models.fingerprint.covariance import (
+    CohortOptions,
+    FoundAxes,
+    PrincipalAxes,
+    cohort_from_bank,
+)
+from lineup_models.fingerprint.dft import LatticeContrast
+from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.fingerprint.spectrum import PooledSpectrum
+from lineup_models.photographs import (
     HOLD_OUT_RULE,
     split_photographs,
     versions_of_photograph,
 )
-from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.fingerprint.spectrum import PooledSpectrum
 from lineup_models.simulator.bank_reader import Bank
 
 

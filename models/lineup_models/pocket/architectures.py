@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 
 from lineup_models.pocket.blocks import Activation, BlockKind, DownKind, NormKind, UpKind
 from lineup_models.pocket.text import TextEncoderSpec
-from lineup_models.pocket.translation import TranslatorSpec
-from lineup_models.pocket.unet import UNetSpec
+from lineup_models.pocket.unet import TranslatorSpec, UNetSpec
 from lineup_models.pocket.vae import VaeSpec
 
 SIZE_PX = 256

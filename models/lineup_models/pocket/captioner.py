@@ -8,8 +8,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from lineup_models.pocket.attention import Attention, Mlp, TransformerBlock
-from lineup_models.pocket.blocks import Activation, BlockKind, NormKind, ResidualBlock
+from lineup_models.pocket.blocks import (
+    Activation,
+    Attention,
+    BlockKind,
+    Mlp,
+    NormKind,
+    ResidualBlock,
+    TransformerBlock,
+)
 from lineup_models.pocket.text import LENGTH
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from lineup_models.options import run_folder_option, seed_option
-from lineup_models.progress import Progress
+from lineup_models.options import Progress, run_folder_option, seed_option
 
 PRESETS = ("cpu", "gpu")
 STAGES = ("world", "tokenizer", "vaes", "clip", "captioner", "teacher", "pairs", "students")
@@ -49,11 +48,11 @@ def pocket(
 
     from rich.console import Console
 
+    from lineup_models.pictures import write_loss_plot
     from lineup_models.pocket.presets import PRESETS as KNOWN
     from lineup_models.pocket.stages import RunOptions
     from lineup_models.pocket.training import train_pocket
-    from lineup_models.research.oneforall.device import deterministic, device_named
-    from lineup_models.research.oneforall.plot import write_loss_plot
+    from lineup_models.training import deterministic, device_named
 
     options = RunOptions(
         preset=KNOWN[preset],

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from lineup_models.pocket.attention import TransformerBlock
+from lineup_models.pocket.blocks import TransformerBlock
 from lineup_models.pocket.text import PAD, TextEncoder, TextEncoderSpec
 from lineup_models.simulator.losses import local_fourier_bank
 

@@ -21,7 +21,7 @@ from lineup.errors import UsageError
 from lineup.files import write_atomic
 from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.world import pixels_from_scene, scene_from_seed
-from lineup_models.research.oneforall.loop import Watch
+from lineup_models.training import Watch
 
 UINT8 = npt.NDArray[np.uint8]
 

@@ -17,12 +17,10 @@ from lineup.errors import UsageError
 from lineup.files import write_atomic
 from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.data import UINT8, drawn_caption, pixels_from_images, scene_captions
-from lineup_models.pocket.diffusion import SamplingOptions, latents_from_noise
-from lineup_models.pocket.generator import Generator
-from lineup_models.pocket.precision import mixed_precision
+from lineup_models.pocket.generator import Generator, SamplingOptions, latents_from_noise
 from lineup_models.pocket.text import LENGTH, tokens_from_texts
 from lineup_models.pocket.vae import Vae
-from lineup_models.research.oneforall.loop import Watch
+from lineup_models.training import Watch, mixed_precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ from lineup_models.pocket.captioner import CaptionerSpec
 from lineup_models.pocket.captioner_training import CaptionerOptions
 from lineup_models.pocket.clip import ClipSpec
 from lineup_models.pocket.clip_training import ClipOptions
-from lineup_models.pocket.diffusion import SamplingOptions
+from lineup_models.pocket.generator import SamplingOptions
 from lineup_models.pocket.pairs import PairsOptions
 from lineup_models.pocket.student_training import StudentOptions
 from lineup_models.pocket.teacher_training import TeacherOptions
 from lineup_models.pocket.vae import VaeSpec
 from lineup_models.pocket.vae_training import VaeOptions
-from lineup_models.research.oneforall.loop import LoopOptions
+from lineup_models.training import LoopOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ import torch
 
 from lineup.files import write_atomic
 from lineup_models.pocket.captioner import Captioner
-from lineup_models.pocket.captioner_training import CaptionerTask, greedy_captions
-from lineup_models.pocket.captions_scored import shares_right
+from lineup_models.pocket.captioner_training import CaptionerTask, greedy_captions, shares_right
 from lineup_models.pocket.clip import Clip
 from lineup_models.pocket.clip_training import ClipTask, retrieval_accuracy
 from lineup_models.pocket.data import (
@@ -34,16 +33,22 @@ from lineup_models.pocket.registry import (
     load_vae,
     weights_path,
     words,
+    write_model,
 )
-from lineup_models.pocket.seeding import initialised, seed_of
-from lineup_models.pocket.sheets import write_sheet
+from lineup_models.pocket.student_training import write_sheet
 from lineup_models.pocket.text import tokenizer_from_vocabulary
 from lineup_models.pocket.vae import Vae
 from lineup_models.pocket.vae_training import VaeTask, note_latent_statistics
-from lineup_models.pocket.weights import write_model
 from lineup_models.pocket.world import VOCABULARY
-from lineup_models.research.oneforall.loop import Task, Watch, run_task
-from lineup_models.research.oneforall.state import check_made, claimed_record
+from lineup_models.training import (
+    Task,
+    Watch,
+    check_made,
+    claimed_record,
+    initialised,
+    run_task,
+    seed_of,
+)
 
 SHOWN = 8
 """Pictures in a row of a sheet."""

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from lineup_models.pocket.averaging import average_of, follow
-from lineup_models.pocket.data import images_from_pixels
+from lineup.files import write_atomic
+from lineup_models.pocket.data import UINT8, images_from_pixels, pixels_from_images
 from lineup_models.pocket.generator import Generator
 from lineup_models.pocket.pairs import Pairs
-from lineup_models.pocket.precision import mixed_precision
 from lineup_models.pocket.teacher_training import thing_weights
-from lineup_models.pocket.translation import TranslatedUNet
+from lineup_models.pocket.unet import TranslatedUNet
 from lineup_models.pocket.vae import Vae
 from lineup_models.pocket.vae_training import gradient_error
-from lineup_models.research.oneforall.loop import LoopOptions, Task
 from lineup_models.simulator.losses import LocalSpectrumDistance
+from lineup_models.training import LoopOptions, Task, average_of, follow, mixed_precision
 
 TRAIN_TIMESTEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012
@@ -226,3 +228,35 @@ class StudentTask(Task):
         pixel = (images - wanted).abs().mean() + 0.5 * gradient_error(images, wanted)
         shift = tuple(int(place) for place in random.integers(0, 4, 2))
         return pixel, self.spectrum(images, wanted, (shift[0], shift[1]))
+
+
+ONCE_AT_MOST = 8
+
+
+def write_sheet(path: Path, rows: Sequence[UINT8]) -> None:
+    """Write rows of pictures, each uint8 (N, H, W, 3), as one PNG."""
+    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
+    _, coded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    write_atomic(path, coded.tobytes())
+
+
+@torch.no_grad()
+def pictures_of_generator(
+    generator: Generator, vae: Vae, noise: torch.Tensor, tokens: torch.Tensor
+) -> UINT8:
+    """Return what a generator draws in one step, uint8 (N, 256, 256, 3).
+
+    Args:
+        generator: In evaluation mode, on the CPU.
+        vae: Its autoencoder.
+        noise: float32 (N, C, rows, columns), unit normal.
+        tokens: int64 (N, length).
+    """
+    share = (1.0 - signal_shares()[FIRST_TIMESTEP]).sqrt()
+    found = []
+    for start in range(0, len(noise), ONCE_AT_MOST):
+        some = slice(start, start + ONCE_AT_MOST)
+        timestep = torch.full((len(noise[some]),), float(FIRST_TIMESTEP))
+        latents = generator(share * noise[some], timestep, tokens[some])
+        found.append(pixels_from_images(vae.images_from_latents(latents)))
+    return np.concatenate(found)

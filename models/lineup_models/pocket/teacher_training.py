@@ -10,14 +10,11 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from lineup_models.pocket.averaging import average_of, follow
 from lineup_models.pocket.data import UINT8, drawn_caption, images_from_pixels
-from lineup_models.pocket.diffusion import TIMESTEP_MAX, velocity_target
-from lineup_models.pocket.generator import Generator
-from lineup_models.pocket.precision import mixed_precision
+from lineup_models.pocket.generator import TIMESTEP_MAX, Generator, velocity_target
 from lineup_models.pocket.text import tokens_from_texts
 from lineup_models.pocket.vae import Vae
-from lineup_models.research.oneforall.loop import LoopOptions, Task
+from lineup_models.training import LoopOptions, Task, average_of, follow, mixed_precision
 
 ENCODED_AT_ONCE = 16
 

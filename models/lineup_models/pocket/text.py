@@ -14,7 +14,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 
-from lineup_models.pocket.attention import TransformerBlock
+from lineup_models.pocket.blocks import TransformerBlock
 
 PAD, BOS, EOS, UNKNOWN = 0, 1, 2, 3
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")

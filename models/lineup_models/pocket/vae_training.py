@@ -10,10 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from lineup_models.pocket.data import UINT8, images_from_pixels, random_crops
-from lineup_models.pocket.precision import mixed_precision
 from lineup_models.pocket.vae import Vae
-from lineup_models.research.oneforall.loop import LoopOptions, Task
 from lineup_models.simulator.losses import LocalSpectrumDistance
+from lineup_models.training import LoopOptions, Task, mixed_precision
 
 STATISTICS_PICTURES = 128
 

@@ -28,17 +28,15 @@ from lineup.errors import UsageError
 from lineup.files import sha256_from_file, staged_directory, write_atomic
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.types import AnyArray, RgbTiles
-from lineup_models.fingerprint.photographs import HOLD_OUT_RULE, split_photographs
-from lineup_models.simulator.crops import random_crop
+from lineup_models.photographs import HOLD_OUT_RULE, random_crop, split_photographs
+from lineup_models.simulator.architecture import SPACES
 from lineup_models.simulator.features import (
     FeatureFunction,
     features_of_images,
     write_arrays,
 )
 from lineup_models.simulator.identity import SimulatedModel, identity_from_seed, psnr_db
-from lineup_models.simulator.network import Simulator
-from lineup_models.simulator.space import SPACES
-from lineup_models.simulator.weights import read_simulator
+from lineup_models.simulator.network import Simulator, read_simulator
 
 BANK_NAME = "bank.json"
 FORMAT = 1

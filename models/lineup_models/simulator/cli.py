@@ -1,4 +1,4 @@
-"""Commands of the simulator: train it, look at its reconstructions, fill a bank with them."""
+"""`python -m lineup_models.simulator`: long runs of the simulator, each resumable."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from pathlib import Path
 import click
 
 from lineup.errors import UsageError
-from lineup_models.options import hold_out_option, photos_option, seed_option, threads_option
-from lineup_models.progress import Progress
-from lineup_models.simulator.space import SPACES
+from lineup_models.options import (
+    Progress,
+    hold_out_option,
+    photos_option,
+    seed_option,
+    threads_option,
+)
+from lineup_models.simulator.architecture import SPACES
 
 weights_option = click.option(
     "--weights",
@@ -124,8 +129,8 @@ def sheet(
     threads: int | None,
 ) -> None:
     """Draw generators and show what they make of a few photographs."""
+    from lineup_models.pictures import contact_sheet, write_png
     from lineup_models.simulator.bank import BankFiller, BankOptions
-    from lineup_models.simulator.sheet import contact_sheet, write_png
 
     _use_threads(threads)
     options = BankOptions(
@@ -203,8 +208,8 @@ def bank(
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder.")
 def pictures(bank: Path, models: int, output: Path) -> None:
     """Write one picture of each of some generators of a bank, spread evenly over it."""
+    from lineup_models.pictures import write_png
     from lineup_models.simulator.bank_reader import one_image_per_generator
-    from lineup_models.simulator.sheet import write_png
 
     output.mkdir(parents=True, exist_ok=True)
     written = 0

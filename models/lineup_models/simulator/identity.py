@@ -10,17 +10,20 @@ import torch
 
 from lineup.errors import UsageError
 from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup_models.photographs import images_from_pixels
 from lineup_models.simulator.architecture import (
     Architecture,
+    SearchSpace,
     architecture_from_id,
     architecture_from_seed,
 )
-from lineup_models.simulator.crops import images_from_pixels
-from lineup_models.simulator.network import Simulator
-from lineup_models.simulator.noise import noise_of_image, noise_strength_from_seed
-from lineup_models.simulator.norm_statistics import FixedStatistics, RecordedStatistics
-from lineup_models.simulator.space import SearchSpace
-from lineup_models.simulator.weights import perturbed_simulator
+from lineup_models.simulator.cells import FixedStatistics, RecordedStatistics
+from lineup_models.simulator.network import (
+    Simulator,
+    noise_of_image,
+    noise_strength_from_seed,
+    perturbed_simulator,
+)
 
 
 @dataclass(frozen=True, slots=True)

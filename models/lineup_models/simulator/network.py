@@ -1,19 +1,63 @@
-"""The simulator: a fixed encoder and a decoder that takes a different path at every call."""
+"""The simulator of generators: encoder, super-network of decoders, and the file that holds it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from lineup_models.simulator.architecture import Architecture
-from lineup_models.simulator.cells import StyledNorm, VariStruct
-from lineup_models.simulator.noise import FeatureNoise
-from lineup_models.simulator.norm_statistics import BatchStatistics
-from lineup_models.simulator.space import LEVELS, Norm, SearchSpace
-from lineup_models.simulator.upsampling import VariUp
+from lineup.types import RgbImage
+from lineup_models.simulator.architecture import LEVELS, SPACES, Architecture, Norm, SearchSpace
+from lineup_models.simulator.cells import BatchStatistics, StyledNorm, VariStruct, VariUp
+from lineup_models.weights_file import WeightsFormat
+
+STRENGTH_RANGE = (0.05, 1.0)
+"""Of the generators that have noise, in units of the normalised features at half resolution."""
+
+NOISELESS = 0.25
+"""Share of generators without any."""
+
+
+class FeatureNoise:
+    """Gaussian noise of one image's decoding.
+
+    Args:
+        strength: Standard deviation at half resolution; halved with every coarser level, where it
+            would move content rather than texture.
+        seed: Of the noise.
+    """
+
+    def __init__(self, strength: float, seed: int) -> None:
+        self.strength = strength
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def added_to(self, features: Tensor, level: int) -> Tensor:
+        """Return `features` of `level`, 1 to 3, with noise."""
+        noise = torch.randn(features.shape, generator=self.generator).to(features.device)
+        return torch.add(features, noise, alpha=self.strength / 2 ** (level - 1))
+
+
+def noise_strength_from_seed(seed: int) -> float:
+    """Draw the noise of a generator: none, or log-uniform over `STRENGTH_RANGE`."""
+    random = np.random.default_rng([seed, 3])
+    if random.random() < NOISELESS:
+        return 0.0
+    low, high = np.log(STRENGTH_RANGE)
+    return float(np.exp(random.uniform(low, high)))
+
+
+def noise_of_image(pixels: RgbImage, strength: float, seed: int) -> FeatureNoise:
+    """Return the noise that a generator adds to an image: fixed by its seed and the pixels."""
+    digest = hashlib.sha256(seed.to_bytes(8, "little") + np.ascontiguousarray(pixels).tobytes())
+    return FeatureNoise(strength, int.from_bytes(digest.digest()[:7], "little"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +219,78 @@ def _keep_variance(simulator: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+FORMAT = WeightsFormat(
+    key="simulator",
+    content="trained simulator",
+    making="python -m lineup_models.simulator train --photos DIR --output DIR",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedSimulator:
+    """A simulator and how it came about.
+
+    Attributes:
+        simulator: In evaluation mode.
+        record: Data, options, seed, tools, final losses (plain JSON values).
+    """
+
+    simulator: Simulator
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_simulator(trained: TrainedSimulator, path: Path) -> None:
+    """Write the weights (fp32) with search space, sizes and record, whole or not at all."""
+    simulator = trained.simulator
+    header = {
+        "space": simulator.space.name,
+        "spec": asdict(simulator.spec),
+        "record": dict(trained.record),
+    }
+    tensors = {name: value.contiguous() for name, value in simulator.state_dict().items()}
+    FORMAT.write(path, header, tensors)
+
+
+def read_simulator(path: Path) -> TrainedSimulator:
+    """Read what `write_simulator` wrote.
+
+    Raises:
+        BundleNotFoundError: There is no such file.
+        BundleFormatError: It holds something else.
+    """
+    with FORMAT.reading(path) as (header, tensors):
+        spec = SimulatorSpec(**{name: _as_tuple(value) for name, value in header["spec"].items()})
+        # The weights it starts with are drawn; the caller's random state is not ours to move.
+        with torch.random.fork_rng(devices=[]):
+            simulator = Simulator(SPACES[header["space"]], spec)
+        simulator.load_state_dict(tensors)
+        return TrainedSimulator(simulator.eval().requires_grad_(False), header["record"])
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def perturbed_simulator(simulator: Simulator, seed: int, strength: float) -> Simulator:
+    """Return a frozen copy whose decoder weights are moved at random.
+
+    Two trainings of one generator share the architecture and differ in the weights, and so do
+    their fingerprints. Noise in proportion to each tensor's own spread gives such siblings at no
+    cost; the encoder stays, since it is no part of a generator.
+
+    Args:
+        simulator: Not changed.
+        seed: Of the noise; the same on every platform that draws torch's CPU normals alike.
+        strength: Standard deviation of the noise over that of the tensor.
+    """
+    copy = deepcopy(simulator)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in copy.named_parameters():
+            if name.startswith("encoder.") or parameter.ndim < 2:
+                continue
+            noise = torch.randn(parameter.shape, generator=generator)
+            parameter.add_(noise, alpha=strength * parameter.std(correction=0).item())
+    return copy.eval().requires_grad_(False)

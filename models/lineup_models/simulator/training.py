@@ -20,13 +20,18 @@ from torch import Tensor
 from lineup._version import __version__
 from lineup.errors import BundleFormatError, UsageError
 from lineup.files import write_atomic
-from lineup_models.fingerprint.photographs import HOLD_OUT_RULE, split_photographs
-from lineup_models.simulator.architecture import architecture_from_seed
-from lineup_models.simulator.crops import SIDE_MULTIPLE_PX, crops_from_paths, images_from_pixels
+from lineup_models.photographs import (
+    HOLD_OUT_RULE,
+    SIDE_MULTIPLE_PX,
+    crops_from_paths,
+    images_from_pixels,
+    split_photographs,
+)
+from lineup_models.simulator.architecture import SPACES, architecture_from_seed
 from lineup_models.simulator.losses import ReconstructionLoss
-from lineup_models.simulator.network import Simulator, SimulatorSpec
-from lineup_models.simulator.space import SPACES
-from lineup_models.simulator.weights import (
+from lineup_models.simulator.network import (
+    Simulator,
+    SimulatorSpec,
     TrainedSimulator,
     perturbed_simulator,
     read_simulator,

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_models.fingerprint.cohort import CohortOptions, cohort_from_bank
-from lineup_models.fingerprint.covariance import PrincipalAxes, WeightedRows
+from lineup_models.fingerprint.covariance import (
+    CohortOptions,
+    PrincipalAxes,
+    WeightedRows,
+    cohort_from_bank,
+)
 from lineup_models.simulator.bank_reader import Bank
 
 DIMENSION = 6

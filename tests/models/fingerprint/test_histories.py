@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from lineup_models.fingerprint import histories
+from lineup_models.fingerprint import real_training
 
 SIZE = 32
 
@@ -16,8 +16,8 @@ def photograph(seed, height=80, width=100):
 
 def test_five_tiles_of_each_photograph_the_same_every_time():
     photographs = [photograph(0), photograph(1)]
-    first = list(histories.photograph_tiles(photographs, SIZE, np.random.default_rng(3)))
-    again = list(histories.photograph_tiles(photographs, SIZE, np.random.default_rng(3)))
+    first = list(real_training.photograph_tiles(photographs, SIZE, np.random.default_rng(3)))
+    again = list(real_training.photograph_tiles(photographs, SIZE, np.random.default_rng(3)))
 
     assert [tile.shape for tile in first] == [(SIZE, SIZE, 3)] * 10
     assert all(tile.dtype == np.uint8 for tile in first)
@@ -26,7 +26,7 @@ def test_five_tiles_of_each_photograph_the_same_every_time():
 
 def test_reconstructions_come_as_they_are_and_sometimes_changed():
     images = [photograph(seed, SIZE, SIZE) for seed in range(40)]
-    tiles = list(histories.reconstruction_tiles(images, np.random.default_rng(0)))
+    tiles = list(real_training.reconstruction_tiles(images, np.random.default_rng(0)))
     same = sum(any(tile is image for image in images) for tile in tiles)
 
     assert same == 40
@@ -35,13 +35,13 @@ def test_reconstructions_come_as_they_are_and_sometimes_changed():
 
 
 def test_a_small_image_is_continued_before_it_is_cropped():
-    assert histories.crop(photograph(0, 20, 50), SIZE, np.random.default_rng(0)).shape[:2] == (
+    assert real_training.crop(photograph(0, 20, 50), SIZE, np.random.default_rng(0)).shape[:2] == (
         SIZE,
         SIZE,
     )
 
 
-@pytest.mark.parametrize("change", histories._CHANGES)
+@pytest.mark.parametrize("change", real_training._CHANGES)
 def test_every_change_changes(change):
     pixels = photograph(0)
     changed = change(pixels, np.random.default_rng(0))
@@ -52,7 +52,7 @@ def test_every_change_changes(change):
 
 def test_compression_changes_values_not_size():
     pixels = photograph(0)
-    found = histories.compressed(pixels, np.random.default_rng(0))
+    found = real_training.compressed(pixels, np.random.default_rng(0))
 
     assert found.shape == pixels.shape
     assert 0 < np.abs(found.astype(int) - pixels).mean() < 20

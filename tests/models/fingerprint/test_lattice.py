@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lineup_models.fingerprint.lattice import POINTS, LatticeContrast
+from lineup_models.fingerprint.dft import POINTS, LatticeContrast
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
 

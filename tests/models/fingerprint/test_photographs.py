@@ -7,7 +7,7 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup.files import sha256_from_bytes
-from lineup_models.fingerprint.photographs import split_photographs, versions_of_photograph
+from lineup_models.photographs import split_photographs, versions_of_photograph
 
 
 def folder_of(path: Path, count: int) -> Path:

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lineup_models.fingerprint.dft import row_frequencies
-from lineup_models.fingerprint.pooling import SpectrumPool, area_matrix
+from lineup_models.fingerprint.dft import SpectrumPool, area_matrix, row_frequencies
 
 
 @pytest.mark.parametrize(("size", "cells"), [(256, 96), (129, 48), (10, 10), (7, 1), (9, 2)])

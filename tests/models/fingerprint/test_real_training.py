@@ -14,13 +14,13 @@ from lineup_models.fingerprint.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from lineup_models.fingerprint.real_head import STATISTICS
 from lineup_models.fingerprint.real_training import (
     RealOptions,
     fit_real_head,
     real_weights_from_statistics,
 )
 from lineup_models.fingerprint.spec import LATTICE_DIMENSION, ChannelMean, SpectrumSpec
-from lineup_models.fingerprint.statistics import STATISTICS
 
 SPEC = SpectrumSpec(tile_size_px=32, pool_height=8, pool_width=4, axes=2)
 

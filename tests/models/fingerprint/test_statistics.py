@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lineup.errors import UsageError
+from lineup_models.fingerprint.real_head import TileStatistics, check_spec
 from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
-from lineup_models.fingerprint.statistics import TileStatistics, check_spec
 
 SIZE = 32
 

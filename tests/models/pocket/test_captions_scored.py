@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lineup_models.pocket.captions_scored import named_in, shares_right
+from lineup_models.pocket.captioner_training import named_in, shares_right
 from lineup_models.pocket.data import scene_captions
 
 TRUTH = "two small red dotted cups left of a large blue shiny car on a meadow at noon, close up"

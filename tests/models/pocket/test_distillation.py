@@ -6,21 +6,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lineup_models.pocket.averaging import average_of, follow
-from lineup_models.pocket.diffusion import (
+from lineup_models.pocket.generator import (
     TIMESTEP_MAX,
+    Generator,
     SamplingOptions,
     latents_from_noise,
     signal_and_noise,
+    take_over,
     velocity_target,
 )
-from lineup_models.pocket.generator import Generator, take_over
 from lineup_models.pocket.presets import Preset
 from lineup_models.pocket.student_training import FIRST_TIMESTEP, NoiseMap, signal_shares
 from lineup_models.pocket.teacher_training import thing_weights
-from lineup_models.pocket.translation import TranslatedUNet
-from lineup_models.pocket.unet import UNet
+from lineup_models.pocket.unet import TranslatedUNet, UNet
 from lineup_models.pocket.vae import Vae
+from lineup_models.training import average_of, follow
 
 
 class _Oracle(nn.Module):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lineup_models.pocket.attention import Attention
 from lineup_models.pocket.blocks import (
     Activation,
+    Attention,
     BlockKind,
     DownKind,
     Downsample,
@@ -16,9 +16,8 @@ from lineup_models.pocket.blocks import (
     Upsample,
 )
 from lineup_models.pocket.clip import SPECTRAL_BANDS, ClipSpec, Patches
-from lineup_models.pocket.clip_training import band_energies, partner_loss
+from lineup_models.pocket.clip_training import band_energies, partner_loss, styled
 from lineup_models.pocket.data import images_from_pixels, pixels_from_images, resized, varied
-from lineup_models.pocket.styles import styled
 from lineup_models.pocket.vae_training import colour_error, gradient_error
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from lineup.errors import UsageError
 from lineup_models.cli import train
+from lineup_models.pictures import losses_of_run
 from lineup_models.pocket import presets
 from lineup_models.pocket.data import read_world, scene_captions
 from lineup_models.pocket.presets import Preset
@@ -25,8 +26,7 @@ from lineup_models.pocket.registry import (
 )
 from lineup_models.pocket.stages import RunOptions
 from lineup_models.pocket.training import train_pocket
-from lineup_models.research.oneforall.loop import Item
-from lineup_models.research.oneforall.plot import losses_of_run
+from lineup_models.training import Item
 
 MODELS = ("vae-coarse", "vae-fine", "clip", "captioner", "teacher", "sibling", "other")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from lineup_models.simulator.architecture import EXTENDED
 from lineup_models.simulator.network import Simulator, SimulatorSpec
-from lineup_models.simulator.space import EXTENDED
 
 TOY_SPEC = SimulatorSpec(widths=(8, 8, 16, 16), latent_channels=(6, 6, 6), style=8)
 

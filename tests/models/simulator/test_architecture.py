@@ -6,20 +6,18 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup_models.simulator.architecture import (
-    Cell,
-    Level,
-    architecture_from_id,
-    architecture_from_seed,
-)
-from lineup_models.simulator.space import (
     EXTENDED,
     PUBLISHED,
     SPACES,
     Activation,
+    Cell,
+    Level,
     Norm,
     Operation,
     SearchSpace,
     Upsampler,
+    architecture_from_id,
+    architecture_from_seed,
 )
 
 KNOWN_DRAWS = {

@@ -20,8 +20,7 @@ from lineup_models.simulator.bank_reader import (
 )
 from lineup_models.simulator.features import spectrum_features
 from lineup_models.simulator.identity import SimulatedModel, identity_from_id
-from lineup_models.simulator.network import Simulator
-from lineup_models.simulator.weights import TrainedSimulator, write_simulator
+from lineup_models.simulator.network import Simulator, TrainedSimulator, write_simulator
 
 OPTIONS = BankOptions(
     models=5,

@@ -11,8 +11,7 @@ from click.testing import CliRunner
 from lineup.errors import UsageError
 from lineup_models.simulator.bank_reader import read_bank
 from lineup_models.simulator.cli import simulator
-from lineup_models.simulator.network import Simulator
-from lineup_models.simulator.weights import TrainedSimulator, write_simulator
+from lineup_models.simulator.network import Simulator, TrainedSimulator, write_simulator
 
 
 def _large_photos(folder: Path) -> Path:

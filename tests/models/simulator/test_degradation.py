@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineup_models.simulator.degradation import (
+from lineup_models.simulator.features import (
     Degradation,
     degradation_from_seed,
     degraded_image,

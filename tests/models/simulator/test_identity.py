@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup_models.simulator.architecture import EXTENDED
 from lineup_models.simulator.identity import (
     SimulatedModel,
     identity_from_id,
@@ -11,7 +12,6 @@ from lineup_models.simulator.identity import (
     psnr_db,
 )
 from lineup_models.simulator.network import Simulator
-from lineup_models.simulator.space import EXTENDED
 
 RANDOM = np.random.default_rng(0)
 PIXELS = RANDOM.integers(0, 255, (6, 64, 64, 3), dtype=np.uint8)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
-from lineup_models.simulator.mokconv import MoKConv
+from lineup_models.simulator.cells import MoKConv
 
 
 def test_is_the_weighted_sum_of_its_kernels() -> None:

@@ -3,10 +3,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lineup_models.simulator.architecture import architecture_from_id, architecture_from_seed
+from lineup_models.simulator.architecture import (
+    EXTENDED,
+    PUBLISHED,
+    SPACES,
+    architecture_from_id,
+    architecture_from_seed,
+)
+from lineup_models.simulator.cells import FixedStatistics, RecordedStatistics
 from lineup_models.simulator.network import Simulator, SimulatorSpec
-from lineup_models.simulator.norm_statistics import FixedStatistics, RecordedStatistics
-from lineup_models.simulator.space import EXTENDED, PUBLISHED, SPACES
 
 
 @pytest.mark.parametrize("seed", range(40))

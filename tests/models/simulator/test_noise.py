@@ -5,11 +5,11 @@ import torch
 
 from lineup_models.simulator.architecture import architecture_from_id
 from lineup_models.simulator.identity import SimulatedModel, identity_from_id
-from lineup_models.simulator.network import Simulator
-from lineup_models.simulator.noise import (
+from lineup_models.simulator.network import (
     NOISELESS,
     STRENGTH_RANGE,
     FeatureNoise,
+    Simulator,
     noise_of_image,
     noise_strength_from_seed,
 )

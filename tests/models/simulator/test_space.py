@@ -5,11 +5,13 @@ from itertools import permutations, product
 
 import pytest
 
-from lineup_models.simulator.architecture import Architecture, Cell, Level
-from lineup_models.simulator.space import (
+from lineup_models.simulator.architecture import (
     EXTENDED,
     PUBLISHED,
     Activation,
+    Architecture,
+    Cell,
+    Level,
     Norm,
     Operation,
     SearchSpace,

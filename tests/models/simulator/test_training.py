@@ -10,7 +10,7 @@ import torch
 
 from lineup.errors import BundleFormatError, UsageError
 from lineup_models.simulator import training
-from lineup_models.simulator.network import SimulatorSpec
+from lineup_models.simulator.network import SimulatorSpec, read_simulator
 from lineup_models.simulator.training import (
     CHECKPOINT_NAME,
     LOSSES_NAME,
@@ -19,7 +19,6 @@ from lineup_models.simulator.training import (
     learning_rate_at,
     train_simulator,
 )
-from lineup_models.simulator.weights import read_simulator
 
 OPTIONS = TrainingOptions(
     steps=6, hold_out=2, crop_px=32, images_per_step=4, warmup_steps=2, checkpoint_steps=2

@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
-from lineup_models.simulator.space import Upsampler
-from lineup_models.simulator.upsampling import (
+from lineup_models.simulator.architecture import Upsampler
+from lineup_models.simulator.cells import (
     FIXED_UPSAMPLERS,
     VariUp,
     binomial_taps,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from lineup.errors import BundleFormatError, BundleNotFoundError
-from lineup_models.simulator.network import Simulator
-from lineup_models.simulator.weights import (
+from lineup_models.simulator.network import (
+    Simulator,
     TrainedSimulator,
     perturbed_simulator,
     read_simulator,

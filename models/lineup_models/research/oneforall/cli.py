@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.errors import UsageError
-from lineup_models.options import photos_option, run_folder_option, seed_option, threads_option
-from lineup_models.progress import Progress
+from lineup_models.options import (
+    Progress,
+    photos_option,
+    run_folder_option,
+    seed_option,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from lineup_models.research.oneforall.presets import Stage
@@ -59,10 +64,10 @@ def fingerprint(
 
     chosen = None if stages is None else _stages_from_text(stages)
 
-    from lineup_models.research.oneforall.device import deterministic, device_named
-    from lineup_models.research.oneforall.plot import write_loss_plot
+    from lineup_models.pictures import write_loss_plot
     from lineup_models.research.oneforall.presets import PRESETS as KNOWN
     from lineup_models.research.oneforall.training import RunOptions, train_fingerprint
+    from lineup_models.training import deterministic, device_named
 
     options = RunOptions(
         preset=KNOWN[preset],

@@ -10,18 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lineup_models.research.oneforall.contrastive import NegativeMemory, contrastive_loss
+from lineup_models.research.oneforall.batches import BatchShape, Source
 from lineup_models.research.oneforall.extractor import Extractor, WhitenedExtractor
-from lineup_models.research.oneforall.heads import (
+from lineup_models.research.oneforall.losses import (
+    NegativeMemory,
     PairHead,
     RealHead,
+    contrastive_loss,
     mined_pairs,
     pair_loss,
     real_loss,
 )
-from lineup_models.research.oneforall.loop import LoopOptions, Task
-from lineup_models.research.oneforall.sampling import BatchShape
-from lineup_models.research.oneforall.source import Source
+from lineup_models.training import LoopOptions, Task
 
 HARD_SHARE = 0.5
 

@@ -6,20 +6,19 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.research.oneforall.batches import BatchShape, OnlineOptions
 from lineup_models.research.oneforall.denoiser import (
     PUBLISHED_DENOISER,
     SMALL_DENOISER,
+    DenoiserOptions,
     DenoiserSpec,
+    ResidualSource,
 )
-from lineup_models.research.oneforall.denoiser_training import DenoiserOptions
 from lineup_models.research.oneforall.extractor import LEAN, RESNET50, ExtractorKind, ExtractorSpec
 from lineup_models.research.oneforall.extractor_training import ExtractorOptions, HeadsOptions
-from lineup_models.research.oneforall.front_end import ResidualSource
-from lineup_models.research.oneforall.loop import LoopOptions
-from lineup_models.research.oneforall.online import OnlineOptions
-from lineup_models.research.oneforall.sampling import BatchShape
 from lineup_models.simulator.bank import BankOptions
 from lineup_models.simulator.training import TrainingOptions
+from lineup_models.training import LoopOptions
 
 
 class Stage(str, Enum):

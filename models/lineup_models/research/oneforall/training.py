@@ -15,37 +15,41 @@ import torch
 from lineup.errors import UsageError
 from lineup.files import sha256_from_bytes
 from lineup_models.fingerprint.covariance import FoundAxes
-from lineup_models.fingerprint.photographs import HOLD_OUT_RULE, split_photographs
-from lineup_models.research.oneforall.denoiser import Denoiser, denoiser_from_spec
-from lineup_models.research.oneforall.denoiser_training import DenoiserTask
+from lineup_models.photographs import HOLD_OUT_RULE, split_photographs
+from lineup_models.research.oneforall.batches import BankSource, OnlineSource, Source
+from lineup_models.research.oneforall.denoiser import (
+    Denoiser,
+    DenoiserTask,
+    ResidualSource,
+    denoiser_from_spec,
+    spectrum_module,
+    whitening_of_photographs,
+)
 from lineup_models.research.oneforall.extractor import extractor_from_spec
 from lineup_models.research.oneforall.extractor_training import (
     ExtractorTask,
     Fingerprinter,
     HeadsTask,
 )
-from lineup_models.research.oneforall.front_end import (
-    ResidualSource,
-    spectrum_module,
-    whitening_of_photographs,
-)
-from lineup_models.research.oneforall.loop import Item, LoopOptions, Task, Watch, run_task
-from lineup_models.research.oneforall.online import OnlineSource
 from lineup_models.research.oneforall.presets import Making, Preset, Stage
-from lineup_models.research.oneforall.source import BankSource, Source
-from lineup_models.research.oneforall.state import (
-    check_made,
-    claimed_record,
-    read_tensors,
-    write_record,
-    write_tensors,
-)
 from lineup_models.research.oneforall.weights import TrainedFingerprint, write_fingerprint
 from lineup_models.simulator.bank import fill_bank
 from lineup_models.simulator.bank_reader import add_features, read_bank
 from lineup_models.simulator.features import FeatureFunction, features_from_spectrum
+from lineup_models.simulator.network import read_simulator
 from lineup_models.simulator.training import WEIGHTS_NAME, TrainingOptions, train_simulator
-from lineup_models.simulator.weights import read_simulator
+from lineup_models.training import (
+    Item,
+    LoopOptions,
+    Task,
+    Watch,
+    check_made,
+    claimed_record,
+    read_tensors,
+    run_task,
+    write_record,
+    write_tensors,
+)
 
 FINGERPRINT_NAME = "fingerprint.safetensors"
 FEATURES = "spectrum"

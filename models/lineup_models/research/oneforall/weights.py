@@ -12,7 +12,12 @@ from torch import nn
 
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec, spec_from_dict, spec_to_dict
-from lineup_models.research.oneforall.denoiser import Denoiser, DenoiserSpec, denoiser_from_spec
+from lineup_models.research.oneforall.denoiser import (
+    Denoiser,
+    DenoiserSpec,
+    denoiser_from_spec,
+    spectrum_module,
+)
 from lineup_models.research.oneforall.extractor import (
     ExtractorKind,
     ExtractorSpec,
@@ -20,7 +25,6 @@ from lineup_models.research.oneforall.extractor import (
     extractor_from_spec,
 )
 from lineup_models.research.oneforall.extractor_training import Fingerprinter
-from lineup_models.research.oneforall.front_end import spectrum_module
 from lineup_models.weights_file import WeightsFormat
 
 FORMAT = WeightsFormat(

@@ -10,19 +10,17 @@ import torch
 
 from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.research.oneforall.denoiser import DenoiserSpec
-from lineup_models.research.oneforall.denoiser_training import DenoiserOptions
+from lineup_models.research.oneforall.batches import BatchShape, OnlineOptions
+from lineup_models.research.oneforall.denoiser import DenoiserOptions, DenoiserSpec
 from lineup_models.research.oneforall.extractor import ExtractorSpec
 from lineup_models.research.oneforall.extractor_training import ExtractorOptions, HeadsOptions
-from lineup_models.research.oneforall.loop import LoopOptions
-from lineup_models.research.oneforall.online import OnlineOptions
 from lineup_models.research.oneforall.presets import Preset
-from lineup_models.research.oneforall.sampling import BatchShape
 from lineup_models.simulator import training as simulator_training
 from lineup_models.simulator.bank import BankOptions
 from lineup_models.simulator.bank_reader import Bank
 from lineup_models.simulator.network import SimulatorSpec
 from lineup_models.simulator.training import TrainingOptions
+from lineup_models.training import LoopOptions
 
 SPECTRUM = SpectrumSpec(tile_size_px=32, pool_height=8, pool_width=6, axes=4)
 SHAPE = BatchShape(models=3, images_per_model=2, photographs=2, single_share=0.5)

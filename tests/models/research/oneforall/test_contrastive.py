@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from lineup_models.research.oneforall.contrastive import NegativeMemory, contrastive_loss
+from lineup_models.research.oneforall.losses import NegativeMemory, contrastive_loss
 
 Array = npt.NDArray[np.float64]
 

@@ -8,11 +8,12 @@ import torch
 from lineup_models.research.oneforall.denoiser import (
     PUBLISHED_DENOISER,
     Denoiser,
+    DenoiserOptions,
     DenoiserSpec,
+    DenoiserTask,
     denoiser_from_spec,
 )
-from lineup_models.research.oneforall.denoiser_training import DenoiserOptions, DenoiserTask
-from lineup_models.research.oneforall.loop import LoopOptions, run_task
+from lineup_models.training import LoopOptions, run_task
 
 CPU = torch.device("cpu")
 

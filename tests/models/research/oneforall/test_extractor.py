@@ -6,17 +6,20 @@ import torch
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.research.oneforall.backbones import ResNet
-from lineup_models.research.oneforall.denoiser import DenoiserSpec, denoiser_from_spec
+from lineup_models.research.oneforall.denoiser import (
+    DenoiserSpec,
+    denoiser_from_spec,
+    spectrum_module,
+)
 from lineup_models.research.oneforall.extractor import (
     LEAN,
     ExtractorKind,
     ExtractorSpec,
     FingerprintNetwork,
+    ResNet,
     WhitenedExtractor,
     extractor_from_spec,
 )
-from lineup_models.research.oneforall.front_end import spectrum_module
 from lineup_models.research.oneforall.presets import CPU, GPU
 
 SPECTRUM = SpectrumSpec(tile_size_px=32, pool_height=8, pool_width=6, axes=4)

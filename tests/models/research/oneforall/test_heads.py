@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from lineup_models.research.oneforall.heads import (
+from lineup_models.research.oneforall.losses import (
     PairHead,
     RealHead,
     mined_pairs,

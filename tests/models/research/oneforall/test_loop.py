@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lineup.errors import BundleFormatError, UsageError
-from lineup_models.research.oneforall.loop import LoopOptions, Task, learning_rate_at, run_task
+from lineup_models.training import LoopOptions, Task, learning_rate_at, run_task
 
 OPTIONS = LoopOptions(steps=6, learning_rate=0.1, warmup_steps=2, checkpoint_steps=2)
 

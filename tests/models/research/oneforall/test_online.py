@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.research.oneforall.front_end import spectrum_module
-from lineup_models.research.oneforall.online import OnlineOptions, OnlineSource
-from lineup_models.research.oneforall.sampling import BatchShape
+from lineup_models.research.oneforall.batches import BatchShape, OnlineOptions, OnlineSource
+from lineup_models.research.oneforall.denoiser import spectrum_module
+from lineup_models.simulator.architecture import EXTENDED
 from lineup_models.simulator.features import features_from_spectrum
 from lineup_models.simulator.network import Simulator, SimulatorSpec
-from lineup_models.simulator.space import EXTENDED
 
 SPECTRUM = SpectrumSpec(tile_size_px=32, pool_height=8, pool_width=6, axes=4)
 SHAPE = BatchShape(models=3, images_per_model=2, photographs=2, single_share=0.5)

@@ -7,8 +7,12 @@ import pytest
 import torch
 
 from lineup.errors import UsageError
-from lineup_models.research.oneforall.sampling import BatchShape, SetSampling, draw_from_seed
-from lineup_models.research.oneforall.source import BankSource
+from lineup_models.research.oneforall.batches import (
+    BankSource,
+    BatchShape,
+    SetSampling,
+    draw_from_seed,
+)
 from lineup_models.simulator.bank_reader import Bank
 
 SHAPE = BatchShape(models=4, images_per_model=3, photographs=2, single_share=0.5)

@@ -11,20 +11,18 @@ from click.testing import CliRunner
 
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup_models.cli import train
+from lineup_models.pictures import losses_of_run, write_loss_plot
 from lineup_models.research.oneforall import presets
-from lineup_models.research.oneforall.device import deterministic, device_named
+from lineup_models.research.oneforall.denoiser import ResidualSource
 from lineup_models.research.oneforall.extractor import ExtractorKind, ExtractorSpec
-from lineup_models.research.oneforall.front_end import ResidualSource
-from lineup_models.research.oneforall.loop import Item
-from lineup_models.research.oneforall.plot import losses_of_run, write_loss_plot
 from lineup_models.research.oneforall.presets import CPU, GPU, Making, Preset, Stage
-from lineup_models.research.oneforall.state import RECORD_NAME
 from lineup_models.research.oneforall.training import (
     FINGERPRINT_NAME,
     RunOptions,
     train_fingerprint,
 )
 from lineup_models.research.oneforall.weights import read_fingerprint
+from lineup_models.training import RECORD_NAME, Item, deterministic, device_named
 
 pytestmark = pytest.mark.usefixtures("toy_simulators")
 

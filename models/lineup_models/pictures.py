@@ -1,4 +1,4 @@
-"""A plot of a run's losses, for a person to look at."""
+"""What people look at after a training: a plot of the losses, sheets of pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from lineup.files import write_atomic
+from lineup.types import RgbImage, RgbTiles
 
 PLOT_NAME = "losses.png"
 SMOOTHED_STEPS = 20
@@ -64,3 +66,22 @@ def _smoothed(values: Sequence[float]) -> list[float]:
     kernel = np.full(window, 1.0 / window)
     smoothed: list[float] = np.convolve(values, kernel, mode="valid").tolist()
     return smoothed
+
+
+GAP_PX = 4
+
+
+def contact_sheet(rows: Sequence[RgbTiles]) -> RgbImage:
+    """Lay images out, one row per entry of `rows`, uint8 (N, H, W, 3) each, on a white ground."""
+    gap = ((GAP_PX, 0), (GAP_PX, 0), (0, 0))
+    lines = [
+        np.concatenate([np.pad(image, gap, constant_values=255) for image in row], axis=1)
+        for row in rows
+    ]
+    return np.concatenate(lines)
+
+
+def write_png(path: Path, pixels: RgbImage) -> None:
+    """Write `pixels` as PNG."""
+    _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    write_atomic(path, encoded.tobytes())

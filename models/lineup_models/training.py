@@ -1,22 +1,110 @@
-"""The steps of a training stage: learning rate, losses, checkpoints to go on from."""
+"""What every training shares: where it computes, its random state, its steps, its folder.
+
+Same seed, device and library versions give the same bits, interrupted or not.
+"""
 
 from __future__ import annotations
 
 import io
 import json
 import math
+import os
+import platform
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from zipfile import is_zipfile
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lineup._version import __version__
 from lineup.errors import BundleFormatError, UsageError
 from lineup.files import write_atomic
+
+
+def device_named(name: str) -> str:
+    """Return `name` when torch can compute there.
+
+    Raises:
+        UsageError: It is no device, or none that is active here.
+    """
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"torch cannot compute on {name!r}: {reason}",
+            hint="Choose --device cpu, or install a torch build for this machine's GPU.",
+        ) from error
+    return name
+
+
+@contextmanager
+def deterministic(*, threads: int | None = None) -> Iterator[None]:
+    """Let torch choose algorithms that give the same bits again, for the length of the block.
+
+    Args:
+        threads: CPU threads; None leaves torch's number.
+    """
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    # cuBLAS reads it when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+def mixed_precision(device: torch.device, *, bfloat16: bool) -> torch.autocast:
+    """Return a context in which convolutions and products are computed in bfloat16, if asked."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+
+
+Made = TypeVar("Made")
+
+
+def seed_of(seed: int, name: str) -> int:
+    """Return a seed for one part of a run, 0..2^32 - 1."""
+    return zlib.crc32(f"{name}:{seed}".encode())
+
+
+def initialised(make: Callable[[], Made], seed: int, name: str) -> Made:
+    """Return what `make` draws; the caller's random state is not ours to move."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, name))
+        return make()
+
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def average_of(model: Model) -> Model:
+    """Return a frozen copy that `follow` keeps behind the model."""
+    copy = deepcopy(model)
+    copy.eval().requires_grad_(False)
+    return copy
+
+
+@torch.no_grad()
+def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the model; in the first steps by more, as it starts from chance."""
+    kept = min(decay, (1 + step) / (10 + step))
+    for old, new in zip(average.parameters(), model.parameters(), strict=True):
+        old.lerp_(new, 1.0 - kept)
+    for kept_buffer, buffer in zip(average.buffers(), model.buffers(), strict=True):
+        kept_buffer.copy_(buffer)
+
 
 GRADIENT_NORM_MAX = 1.0
 
@@ -168,3 +256,73 @@ def _restored(
     optimiser.load_state_dict(state["optimiser"])
     task.losses = list(state["losses"])
     return int(state["steps_done"])
+
+
+RECORD_NAME = "training.json"
+
+
+def claimed_record(output: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of the folder's run; begin one where there is none.
+
+    Args:
+        output: Folder of the run.
+        settings: Plain JSON values that make two runs the same.
+
+    Raises:
+        UsageError: The folder holds a run of other settings.
+    """
+    settings = json.loads(json.dumps(settings))
+    path = output / RECORD_NAME
+    if path.exists():
+        stored: dict[str, Any] = json.loads(path.read_text())
+        if {name: stored.get(name) for name in settings} != settings:
+            raise UsageError(
+                f"{output} holds a training of other options or photographs.",
+                hint="Give the same ones to go on with it, or another --output.",
+            )
+        return stored
+    tools = {
+        "lineup": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
+    record = {**settings, "tools": tools, "seconds": {}, "losses_last_50_steps": {}}
+    write_record(output, record)
+    return record
+
+
+def write_record(output: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a run."""
+    write_atomic(output / RECORD_NAME, json.dumps(record, indent=1).encode())
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
+    """Write tensors by name, whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(dict(tensors), buffer)
+    write_atomic(path, buffer.getvalue())
+
+
+def read_tensors(path: Path, stage: str) -> dict[str, Any]:
+    """Read what a stage wrote.
+
+    Raises:
+        UsageError: The stage has not been gone through.
+    """
+    check_made(path, stage)
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    return state
+
+
+def check_made(path: Path, stage: str) -> None:
+    """Raise when a file that a stage makes is not there.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if not path.is_file():
+        raise UsageError(
+            f"{path} is not there; stage {stage} makes it.",
+            hint=f"Go through stage {stage} first, or leave --stages out to go through all.",
+        )
