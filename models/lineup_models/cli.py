@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import click
@@ -129,8 +128,7 @@ def whitening(
     refuse_existing(output)
     console = Console(stderr=True)
     bank = None if cohort is None else read_bank(cohort, "spectrum")
-    watch = partial(Progress(console), "photographs")
-    fit = fit_whitening(photos, spec, options, bank=bank, watch=watch)
+    fit = fit_whitening(photos, spec, options, bank=bank, watch=Progress(console))
     write_checkpoint(fit.checkpoint, output)
     for skipped in fit.skipped:
         console.print(f"skipped {skipped.path}: {skipped.reason}", markup=False, highlight=False)
@@ -168,7 +166,7 @@ def real(*, checkpoint: Path, photos: Path, bank: Path, hold_out: int, seed: int
     from lineup_models.fingerprint.real_training import RealOptions, fit_real_head
 
     options = RealOptions(hold_out=hold_out, seed=seed)
-    watch = partial(Progress(Console(stderr=True)), "tiles")
+    watch = Progress(Console(stderr=True))
     head, record = fit_real_head(
         photos, bank, read_checkpoint(checkpoint).spec, options, watch=watch
     )

@@ -18,6 +18,8 @@ from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.types import RgbImage, RgbTiles
 
 HOLD_OUT_RULE = "lowest sha256 of the file name"
+JPEG_QUALITIES = (60, 97)
+"""Lowest and highest quality of re-compressed copies, both included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def split_photographs(folder: Path, hold_out: int) -> PhotographSplit:
 
 
 def versions_of_photograph(
-    pixels: RgbImage, name: str, *, jpeg_copies: int, quality: Sequence[int], seed: int
+    pixels: RgbImage, name: str, *, jpeg_copies: int, seed: int
 ) -> Iterator[RgbImage]:
     """Yield the photograph, then copies of it as JPEG compression leaves them.
 
@@ -64,22 +66,21 @@ def versions_of_photograph(
         pixels: The photograph.
         name: Its file name; with `seed` it fixes the qualities, whatever else is fitted on.
         jpeg_copies: How many copies.
-        quality: Lowest and highest JPEG quality, both included; drawn uniformly.
         seed: Of the qualities.
     """
     yield pixels
     key = hashlib.sha256(name.encode()).digest()[:8]
     random = np.random.default_rng([seed, int.from_bytes(key, "little")])
-    for drawn in random.integers(quality[0], quality[1], size=jpeg_copies, endpoint=True):
-        yield _through_jpeg(pixels, int(drawn))
+    for drawn in random.integers(*JPEG_QUALITIES, size=jpeg_copies, endpoint=True):
+        yield recoded(pixels, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, int(drawn)])
 
 
-def _through_jpeg(pixels: RgbImage, quality: int) -> RgbImage:
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+def recoded(pixels: RgbImage, suffix: str, parameters: Sequence[int]) -> RgbImage:
+    """Return uint8 (H, W, 3) as a codec of OpenCV, ".jpg" or ".webp", leaves it."""
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
     decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     assert decoded is not None
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 SIDE_MULTIPLE_PX = 8

@@ -21,11 +21,9 @@ SMOOTHED_STEPS = 20
 def losses_of_run(output: Path) -> dict[str, dict[str, list[float]]]:
     """Return the losses of every stage that a run's folder has: stage, name, one per step."""
     found: dict[str, dict[str, list[float]]] = {}
-    for path in sorted(output.glob("*.losses.json")) + sorted(output.glob("*/losses.json")):
-        stage = path.parent.name if path.name == "losses.json" else path.name.split(".")[0]
+    for path in sorted(output.glob("*.losses.json")) + sorted(output.glob("*/*.losses.json")):
         rows = json.loads(path.read_text())
-        names = [name for name in rows[0] if name != "step"]
-        found[stage] = {name: [row[name] for row in rows] for name in names}
+        found[path.name.split(".")[0]] = {name: [row[name] for row in rows] for name in rows[0]}
     return found
 
 
@@ -71,14 +69,14 @@ def _smoothed(values: Sequence[float]) -> list[float]:
 GAP_PX = 4
 
 
-def contact_sheet(rows: Sequence[RgbTiles]) -> RgbImage:
-    """Lay images out, one row per entry of `rows`, uint8 (N, H, W, 3) each, on a white ground."""
+def write_sheet(path: Path, rows: Sequence[RgbTiles]) -> None:
+    """Write rows of images, each uint8 (N, H, W, 3), on a white ground as one PNG."""
     gap = ((GAP_PX, 0), (GAP_PX, 0), (0, 0))
     lines = [
         np.concatenate([np.pad(image, gap, constant_values=255) for image in row], axis=1)
         for row in rows
     ]
-    return np.concatenate(lines)
+    write_png(path, np.concatenate(lines))
 
 
 def write_png(path: Path, pixels: RgbImage) -> None:

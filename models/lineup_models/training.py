@@ -12,7 +12,7 @@ import os
 import platform
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from zipfile import is_zipfile
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -47,23 +48,28 @@ def device_named(name: str) -> str:
 
 
 @contextmanager
-def deterministic(*, threads: int | None = None) -> Iterator[None]:
-    """Let torch choose algorithms that give the same bits again, for the length of the block.
-
-    Args:
-        threads: CPU threads; None leaves torch's number.
-    """
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    # cuBLAS reads it when its first handle is made.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+def computing(*, threads: int | None = None) -> Iterator[None]:
+    """Keep torch to `threads` CPU threads for the length of the block; None leaves its number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def deterministic(*, threads: int | None = None) -> Iterator[None]:
+    """`computing`, with algorithms that give the same bits again."""
+    before = torch.are_deterministic_algorithms_enabled()
+    # cuBLAS reads it when its first handle is made.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        with computing(threads=threads):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def mixed_precision(device: torch.device, *, bfloat16: bool) -> torch.autocast:
@@ -114,8 +120,14 @@ Item = TypeVar("Item")
 class Watch(Protocol):
     """Wraps the steps of a stage while they are gone through, e.g. with a progress bar."""
 
-    def __call__(self, name: str, items: Sequence[Item]) -> Iterable[Item]:
+    def __call__(self, name: str, items: Iterable[Item]) -> Iterable[Item]:
         """Yield `items`; `name` is that of the stage."""
+
+
+def plainly(name: str, items: Iterable[Item]) -> Iterable[Item]:
+    """Go through `items` without showing anything: the `Watch` where none is given."""
+    del name
+    return items
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +183,7 @@ def learning_rate_at(step: int, options: LoopOptions) -> float:
     return options.learning_rate * warm * (0.01 + 0.99 * cosine)
 
 
-def run_task(task: Task, options: LoopOptions, output: Path, *, watch: Watch | None = None) -> None:
+def run_task(task: Task, options: LoopOptions, output: Path, *, watch: Watch = plainly) -> None:
     """Go through all steps; go on where an interrupted run stopped.
 
     An interrupted and resumed run gives the weights of an uninterrupted one on the same device
@@ -181,7 +193,7 @@ def run_task(task: Task, options: LoopOptions, output: Path, *, watch: Watch | N
         task: What to train; its modules are changed.
         options: Steps and learning rate.
         output: Folder for `NAME.checkpoint.pt` and `NAME.losses.json`.
-        watch: Wraps the steps; None goes through them plainly.
+        watch: Wraps the steps.
 
     Raises:
         BundleFormatError: The checkpoint in the folder is none.
@@ -193,7 +205,7 @@ def run_task(task: Task, options: LoopOptions, output: Path, *, watch: Watch | N
     settings = {"loop": asdict(options), **task.settings}
     first = _restored(task, optimiser, checkpoint, settings) if checkpoint.exists() else 0
     steps = range(first, options.steps)
-    for step in watch(task.name, steps) if watch else steps:
+    for step in watch(task.name, steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, options)
         loss, parts = task.loss(step)
@@ -281,15 +293,20 @@ def claimed_record(output: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
                 hint="Give the same ones to go on with it, or another --output.",
             )
         return stored
-    tools = {
+    record = {**settings, "tools": tool_versions(), "seconds": {}, "losses_last_50_steps": {}}
+    write_record(output, record)
+    return record
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of what the numbers of a training depend on."""
+    return {
         "lineup": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
+        "opencv": cv2.__version__,
     }
-    record = {**settings, "tools": tools, "seconds": {}, "losses_last_50_steps": {}}
-    write_record(output, record)
-    return record
 
 
 def write_record(output: Path, record: Mapping[str, Any]) -> None:

@@ -30,10 +30,10 @@ from lineup_models.fingerprint.real_head import (
 )
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.photographs import HOLD_OUT_RULE, split_photographs
+from lineup_models.photographs import HOLD_OUT_RULE, JPEG_QUALITIES, recoded, split_photographs
 from lineup_models.simulator.bank_reader import bank_images
+from lineup_models.training import Watch, plainly
 
-QUALITIES = (60, 97)
 HALVED_CHROMA_SHARE = 0.7
 MOSAIC_SHARE = 0.6
 """Of the photographs shrunk to half; the others are continued by reflection, as tiles are."""
@@ -99,12 +99,12 @@ def crop(pixels: RgbImage, size_px: int, random: np.random.Generator) -> RgbImag
 
 def compressed(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
     """Return the image as JPEG leaves it, mostly with halved chroma."""
-    quality = int(random.integers(*QUALITIES, endpoint=True))
+    quality = int(random.integers(*JPEG_QUALITIES, endpoint=True))
     halved = random.random() < HALVED_CHROMA_SHARE
     sampling = (
         cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     )
-    return _recoded(
+    return recoded(
         pixels,
         ".jpg",
         [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling],
@@ -161,7 +161,7 @@ def _noisy(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
 
 
 def _webp(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    return _recoded(pixels, ".webp", [cv2.IMWRITE_WEBP_QUALITY, int(random.integers(70, 96))])
+    return recoded(pixels, ".webp", [cv2.IMWRITE_WEBP_QUALITY, int(random.integers(70, 96))])
 
 
 _CHANGES: tuple[Callable[[RgbImage, np.random.Generator], RgbImage], ...] = (
@@ -172,17 +172,6 @@ _CHANGES: tuple[Callable[[RgbImage, np.random.Generator], RgbImage], ...] = (
     _webp,
 )
 """In the order of `CHANGE_SHARES`."""
-
-
-def _recoded(pixels: RgbImage, suffix: str, parameters: list[int]) -> RgbImage:
-    _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-Watch = Callable[[Iterable[RgbImage]], Iterable[RgbImage]]
-"""Wraps the tiles while they are gone through, e.g. with a progress bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,23 +199,23 @@ def fit_real_head(
     spec: SpectrumSpec,
     options: RealOptions,
     *,
-    watch: Watch = lambda tiles: tiles,
+    watch: Watch = plainly,
 ) -> tuple[RealWeights, dict[str, Any]]:
     """Fit the head; the same files, settings and library versions give the same numbers.
 
     Args:
         photos: Folder of photographs, searched recursively; each at least a tile a side.
-        bank: Bank of reconstructions that kept its images.
+        bank: Bank of reconstructions.
         spec: Constants of the spectrum.
         options: How.
-        watch: Wraps the tiles as they are gone through.
+        watch: Wraps the tiles.
 
     Returns:
         The head, and its record (plain JSON values).
 
     Raises:
-        UsageError: The spectrum gives no residual per channel, the bank kept no images, or there
-            are too few photographs.
+        UsageError: The spectrum gives no residual per channel, there is no bank, or there are
+            too few photographs.
         ImageError: A photograph cannot be decoded.
     """
     started = time.perf_counter()
@@ -234,9 +223,11 @@ def fit_real_head(
     split = split_photographs(photos, options.hold_out)
     photographs = (image_from_bytes(bytes_from_path(path)).pixels for path in split.fit)
     random = np.random.default_rng([options.seed, 0])
-    real = _statistics(watch(photograph_tiles(photographs, spec.tile_size_px, random)), spec)
+    real = _statistics(
+        watch("tiles", photograph_tiles(photographs, spec.tile_size_px, random)), spec
+    )
     random = np.random.default_rng([options.seed, 1])
-    generated = _statistics(watch(reconstruction_tiles(bank_images(bank), random)), spec)
+    generated = _statistics(watch("tiles", reconstruction_tiles(bank_images(bank), random)), spec)
     weights = real_weights_from_statistics(real, generated, options)
     record = {
         "photographs": len(split.fit),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-from lineup._version import __version__
 from lineup.errors import ImageError, UsageError
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.tiles import TileSpec, tiles_from_image
@@ -35,6 +31,7 @@ from lineup_models.photographs import (
     versions_of_photograph,
 )
 from lineup_models.simulator.bank_reader import Bank
+from lineup_models.training import Watch, computing, plainly, tool_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +43,12 @@ class FitOptions:
         tiles_per_photo: Tiles of a photograph, spread over it, whose log-spectra are averaged to
             one sample.
         jpeg_copies: Samples from re-compressed copies, per photograph.
-        jpeg_quality_min: Lowest quality of the copies.
-        jpeg_quality_max: Highest quality of the copies.
         seed: Of the qualities.
     """
 
     hold_out: int = 150
     tiles_per_photo: int = 1
     jpeg_copies: int = 0
-    jpeg_quality_min: int = 60
-    jpeg_quality_max: int = 97
     seed: int = 0
 
 
@@ -85,18 +78,13 @@ class Fit:
     skipped: tuple[SkippedPhotograph, ...]
 
 
-Watch = Callable[[tuple[Path, ...]], Iterable[Path]]
-"""Wraps the photographs while they are gone through, e.g. with a progress bar."""
-
-
 def fit_whitening(
     folder: Path,
     spec: SpectrumSpec,
     options: FitOptions,
     *,
     bank: Bank | None = None,
-    cohort: CohortOptions | None = None,
-    watch: Watch | None = None,
+    watch: Watch = plainly,
 ) -> Fit:
     """Fit mean and principal axes on the photographs of a folder.
 
@@ -108,8 +96,7 @@ def fit_whitening(
         options: How photographs become samples.
         bank: Spectra of reconstructions that shape the axes as well; None fits on photographs
             alone.
-        cohort: How the bank enters; None takes the defaults.
-        watch: Wraps the photographs as they are gone through; None goes through them plainly.
+        watch: Wraps the photographs.
 
     Raises:
         UsageError: There are fewer than two photographs that can be used.
@@ -118,8 +105,11 @@ def fit_whitening(
     split = split_photographs(folder, options.hold_out)
     principal = PrincipalAxes(spec.dimension)
     contrasts: list[Float32Array] = []
-    with _one_thread():
-        photographs = watch(split.fit) if watch else split.fit
+    # One thread: sums come in the same order on every machine. It is faster as well where other
+    # work keeps the cores busy: threads that wait for each other after each of many small
+    # operations wait for the scheduler.
+    with computing(threads=1):
+        photographs = watch("photographs", split.fit)
         skipped = _gather(photographs, _Sampler(spec, options), principal, contrasts)
         used = len(split.fit) - len(skipped)
         if used < 2:
@@ -130,7 +120,7 @@ def fit_whitening(
             )
         found = principal.found(axes=spec.axes, floor=spec.floor)
         if bank is not None:
-            cohort = cohort or CohortOptions()
+            cohort = CohortOptions()
             rows = cohort_from_bank(bank, found.mean, cohort)
             mixed = principal.mixed(
                 list(rows.values()), own_weight=cohort.photographs, axes=spec.axes
@@ -138,7 +128,7 @@ def fit_whitening(
             found = replace(mixed, floor=found.floor)
         whitening = _whitening(found, np.stack(contrasts))
     record = {
-        **_cohort_record(bank, cohort),
+        **_cohort_record(bank),
         **_data_record(options, used, len(skipped), len(split.held_out), principal.count),
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -159,21 +149,6 @@ def _whitening(found: FoundAxes, contrasts: Float32Array) -> Whitening:
 
 def _or_one(values: AnyArray) -> AnyArray:
     return np.where(values > 0, values, 1.0)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: sums come in the same order on every machine.
-
-    It is faster as well where other work keeps the cores busy, because threads that wait for each
-    other after each of many small operations wait for the scheduler.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _gather(
@@ -215,7 +190,6 @@ class _Sampler:
             pixels,
             name,
             jpeg_copies=options.jpeg_copies,
-            quality=(options.jpeg_quality_min, options.jpeg_quality_max),
             seed=options.seed,
         )
         return [self._sample(version) for version in versions]
@@ -229,14 +203,16 @@ class _Sampler:
         return spectrum.numpy(), contrast.numpy()
 
 
-def _cohort_record(bank: Bank | None, cohort: CohortOptions | None) -> dict[str, Any]:
-    if bank is None or cohort is None:
+def _cohort_record(bank: Bank | None) -> dict[str, Any]:
+    if bank is None:
         return {}
     counts = {
         "simulated_generators": len(bank.model_ids),
         "reconstructions": int((~bank.is_photograph).sum()),
     }
-    return {"cohort": {**counts, "options": asdict(cohort), "bank": bank.header["options"]}}
+    return {
+        "cohort": {**counts, "options": asdict(CohortOptions()), "bank": bank.header["options"]}
+    }
 
 
 def _data_record(
@@ -249,11 +225,5 @@ def _data_record(
         "hold_out_rule": HOLD_OUT_RULE,
         "samples": samples,
         "options": asdict(options),
-        "tools": {
-            "lineup": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "torch": torch.__version__,
-        },
+        "tools": tool_versions(),
     }

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from lineup.files import write_atomic
+from lineup_models.pictures import write_sheet
 from lineup_models.pocket.captioner import Captioner
 from lineup_models.pocket.captioner_training import CaptionerTask, greedy_captions, shares_right
 from lineup_models.pocket.clip import Clip
@@ -35,7 +36,6 @@ from lineup_models.pocket.registry import (
     words,
     write_model,
 )
-from lineup_models.pocket.student_training import write_sheet
 from lineup_models.pocket.text import tokenizer_from_vocabulary
 from lineup_models.pocket.vae import Vae
 from lineup_models.pocket.vae_training import VaeTask, note_latent_statistics

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from lineup.files import write_atomic
 from lineup_models.pocket.data import UINT8, images_from_pixels, pixels_from_images
 from lineup_models.pocket.generator import Generator
 from lineup_models.pocket.pairs import Pairs
@@ -231,13 +227,6 @@ class StudentTask(Task):
 
 
 ONCE_AT_MOST = 8
-
-
-def write_sheet(path: Path, rows: Sequence[UINT8]) -> None:
-    """Write rows of pictures, each uint8 (N, H, W, 3), as one PNG."""
-    sheet = np.concatenate([np.concatenate(list(row), axis=1) for row in rows])
-    _, coded = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    write_atomic(path, coded.tobytes())
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lineup.errors import UsageError
 from lineup.files import write_atomic
+from lineup_models.pictures import write_sheet
 from lineup_models.pocket.data import PROMPTS_FIRST, SEEDS_PER_RUN
 from lineup_models.pocket.generator import Generator, take_over
 from lineup_models.pocket.pairs import Painter, fill_pairs, read_pairs
@@ -29,12 +30,11 @@ from lineup_models.pocket.student_training import (
     NoiseMap,
     StudentTask,
     pictures_of_generator,
-    write_sheet,
 )
 from lineup_models.pocket.teacher_training import TeacherTask, latents_of_pictures
 from lineup_models.pocket.text import tokens_from_texts
 from lineup_models.pocket.unet import TranslatedUNet
-from lineup_models.training import Item, Watch, check_made, read_tensors, write_tensors
+from lineup_models.training import Watch, check_made, plainly, read_tensors, write_tensors
 
 
 class Distillation(Stages):
@@ -172,18 +172,12 @@ STAGES = ("world", "tokenizer", "vaes", "clip", "captioner", "teacher", "pairs",
 Step = tuple[str, Callable[[], Mapping[str, Any]]]
 
 
-def _plainly(name: str, items: Sequence[Item]) -> Iterable[Item]:
-    """Go through `items` without showing anything."""
-    del name
-    return items
-
-
 def train_pocket(
     options: RunOptions,
     output: Path,
     *,
     only: Sequence[str] = (),
-    watch: Watch = _plainly,
+    watch: Watch = plainly,
 ) -> dict[str, dict[str, Any]]:
     """Train the models of the pocket lineup; go on with an interrupted run.
 

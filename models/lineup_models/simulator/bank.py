@@ -5,7 +5,7 @@ Layout of the folder::
     bank.json                options, weight sets, names of the photographs
     models-00000/            one shard; photographs as they are lie in photographs-00000/ ...
         shard.json           ids of its generators
-        images.npy           uint8 (N, size, size, 3), if images are kept
+        images.npy           uint8 (N, size, size, 3)
         samples.npz          per image: model, photograph, crop, shared, psnr_db
         features-NAME.npz    per image: clean, degraded, degradations (see `features`)
 
@@ -17,7 +17,7 @@ on where it stopped.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from lineup_models.simulator.features import (
 )
 from lineup_models.simulator.identity import SimulatedModel, identity_from_seed, psnr_db
 from lineup_models.simulator.network import Simulator, read_simulator
+from lineup_models.training import Watch, plainly
 
 BANK_NAME = "bank.json"
 FORMAT = 1
@@ -47,8 +48,6 @@ PHOTOGRAPH = -1
 
 Shard = tuple[str, int]
 """Kind, "models" or "photographs", and number."""
-
-Watch = Callable[[Sequence[Shard]], Iterable[Shard]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,6 @@ class BankOptions:
         photographs: Photographs kept as such, evenly spread over the names; None for all.
         photograph_crops: Crops of each that are kept.
         degraded_versions: Degraded versions of each image among the features.
-        keep_images: Keep the pixels, so that other features can be had later.
     """
 
     seed: int = 0
@@ -85,7 +83,6 @@ class BankOptions:
     photographs: int | None = None
     photograph_crops: int = 2
     degraded_versions: int = 1
-    keep_images: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +105,7 @@ def fill_bank(
     options: BankOptions,
     features: Mapping[str, FeatureFunction],
     *,
-    watch: Watch | None = None,
+    watch: Watch = plainly,
 ) -> None:
     """Fill a bank, shard by shard; go on with an interrupted one.
 
@@ -118,7 +115,7 @@ def fill_bank(
         output: Folder of the bank.
         options: What goes in.
         features: By name, what to compute of every image.
-        watch: Wraps the shards as they are gone through; None goes through them plainly.
+        watch: Wraps the shards.
 
     Raises:
         UsageError: The folder holds a bank of other options, photographs or weights.
@@ -126,7 +123,7 @@ def fill_bank(
     bank = BankFiller(photos, weights, options, features)
     _claim(output, bank.header())
     shards = [shard for shard in bank.shards() if not (output / folder_name(shard)).exists()]
-    for shard in watch(shards) if watch else shards:
+    for shard in watch("bank", shards):
         bank.write_shard(shard, output)
 
 
@@ -209,8 +206,7 @@ class BankFiller:
         with staged_directory(output / folder_name(shard)) as folder:
             write_atomic(folder / "shard.json", json.dumps({"models": ids}, indent=1).encode())
             write_arrays(folder / "samples.npz", samples.table)
-            if options.keep_images:
-                np.save(folder / "images.npy", samples.images)
+            np.save(folder / "images.npy", samples.images)
             for name, function in self.features.items():
                 arrays = features_of_images(
                     samples.images, options.seed, stream, options.degraded_versions, function

@@ -84,33 +84,26 @@ def read_bank(folder: Path, features: str) -> Bank:
     return Bank(header=header, model_ids=ids, **arrays)
 
 
-def add_features(
-    folder: Path, name: str, features: FeatureFunction, *, versions: int | None = None
-) -> Iterable[Path]:
+def add_features(folder: Path, name: str, features: FeatureFunction) -> Iterable[Path]:
     """Compute features called `name` for all shards that lack them; yield each shard done.
 
     Args:
-        folder: A bank that kept its images.
+        folder: A bank.
         name: What to call the features.
         features: Applied to the images and to their degraded versions.
-        versions: Degraded versions of each image; None is the bank's own number.
 
     Raises:
-        UsageError: There is no bank, or it did not keep its images.
+        UsageError: There is no bank, or its images are gone.
     """
     options = _header(folder)["options"]
     for shard in _shards(folder):
-        target, images = shard / f"features-{name}.npz", shard / "images.npy"
+        target = shard / f"features-{name}.npz"
         if target.exists():
             continue
-        if not images.exists():
-            raise UsageError(
-                f"{shard} did not keep its images.", hint="Fill a bank that keeps its images."
-            )
         kind, number = shard.name.rsplit("-", 1)
         stream = 2 * int(number) + (kind == "models")
-        count = options["degraded_versions"] if versions is None else versions
-        arrays = features_of_images(np.load(images), options["seed"], stream, count, features)
+        count = options["degraded_versions"]
+        arrays = features_of_images(_images(shard), options["seed"], stream, count, features)
         write_arrays(target, arrays)
         yield shard
 
@@ -119,7 +112,7 @@ def bank_images(folder: Path) -> Iterator[RgbImage]:
     """Yield the reconstructions of a bank, (size, size, 3), generator by generator.
 
     Raises:
-        UsageError: There is no bank, or it did not keep its images.
+        UsageError: There is no bank, or its images are gone.
     """
     for shard in _shards_of_models(folder):
         yield from _images(shard)
@@ -131,7 +124,7 @@ def one_image_per_generator(folder: Path, count: int) -> Iterator[tuple[int, Rgb
     The image is of a photograph that no other generator got.
 
     Raises:
-        UsageError: There is no bank, it did not keep its images, or has fewer generators.
+        UsageError: There is no bank, or it has fewer generators.
     """
     tables = [(shard, read_arrays(shard / "samples.npz")) for shard in _shards_of_models(folder)]
     numbers = np.unique(np.concatenate([np.zeros(0, int), *(one["model"] for _, one in tables)]))
@@ -156,9 +149,7 @@ def _shards_of_models(folder: Path) -> list[Path]:
 def _images(shard: Path) -> RgbTiles:
     path = shard / "images.npy"
     if not path.exists():
-        raise UsageError(
-            f"{shard} did not keep its images.", hint="Fill a bank that keeps its images."
-        )
+        raise UsageError(f"{shard} has no images.", hint="Fill the bank again.")
     images: RgbTiles = np.load(path)
     return images
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import click
@@ -94,8 +93,7 @@ def train(
         initial=None if initial is None else str(initial),
         perturbation=perturbation,
     )
-    watch = partial(Progress(Console(stderr=True)), "steps")
-    trained = train_simulator(photos, options, output, watch=watch)
+    trained = train_simulator(photos, options, output, watch=Progress(Console(stderr=True)))
     psnr_db = trained.record["psnr_db_last_200_steps"]
     click.echo(f"{output}: {steps} steps, {psnr_db} dB on the last 200 batches")
 
@@ -129,7 +127,7 @@ def sheet(
     threads: int | None,
 ) -> None:
     """Draw generators and show what they make of a few photographs."""
-    from lineup_models.pictures import contact_sheet, write_png
+    from lineup_models.pictures import write_sheet
     from lineup_models.simulator.bank import BankFiller, BankOptions
 
     _use_threads(threads)
@@ -143,7 +141,7 @@ def sheet(
         rows.append(samples.images)
         psnr_db = " ".join(f"{value:.1f}" for value in samples.table["psnr_db"])
         click.echo(f"{identity}: {psnr_db} dB")
-    write_png(output, contact_sheet(rows))
+    write_sheet(output, rows)
 
 
 @simulator.command()
@@ -192,7 +190,7 @@ def bank(
         degraded_versions=versions,
     )
     features = {"spectrum": spectrum_features(SpectrumSpec())}
-    watch = partial(Progress(Console(stderr=True)), "shards")
+    watch = Progress(Console(stderr=True))
     fill_bank(photos, _named(weights), output, options, features, watch=watch)
     click.echo(f"{output}: {models} generators")
 
@@ -202,7 +200,7 @@ def bank(
     "--bank",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Bank that kept its images.",
+    help="Bank of reconstructions.",
 )
 @click.option("--models", type=click.IntRange(min=1), default=100, show_default=True)
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder.")

@@ -17,6 +17,7 @@ from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import AnyArray, Float32Array, RgbImage, RgbTiles
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
+from lineup_models.photographs import recoded
 
 KINDS = ("jpeg", "webp", "resize", "blur", "crop")
 KIND_WEIGHTS = (0.45, 0.12, 0.18, 0.10, 0.15)
@@ -71,9 +72,9 @@ def degraded_image(pixels: RgbImage, degradation: Degradation) -> RgbImage:
     if degradation.blur_px > 0.0:
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), degradation.blur_px), np.uint8)
     if degradation.webp_quality:
-        pixels = _recoded(pixels, ".webp", [cv2.IMWRITE_WEBP_QUALITY, degradation.webp_quality])
+        pixels = recoded(pixels, ".webp", [cv2.IMWRITE_WEBP_QUALITY, degradation.webp_quality])
     if degradation.jpeg_quality:
-        pixels = _recoded(pixels, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, degradation.jpeg_quality])
+        pixels = recoded(pixels, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, degradation.jpeg_quality])
     return pixels
 
 
@@ -88,13 +89,6 @@ def _resized(pixels: RgbImage, factor: float) -> RgbImage:
     # Area averaging when shrinking, as most software does; cubic when enlarging.
     method = cv2.INTER_AREA if factor < 1.0 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
-
-
-def _recoded(pixels: RgbImage, suffix: str, parameters: list[int]) -> RgbImage:
-    _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 FeatureFunction = Callable[[Sequence[RgbImage]], Float32Array]

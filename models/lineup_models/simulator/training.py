@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
 import math
-import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lineup._version import __version__
-from lineup.errors import BundleFormatError, UsageError
-from lineup.files import write_atomic
+from lineup.errors import UsageError
 from lineup_models.photographs import (
     HOLD_OUT_RULE,
     SIDE_MULTIPLE_PX,
@@ -37,14 +31,9 @@ from lineup_models.simulator.network import (
     read_simulator,
     write_simulator,
 )
+from lineup_models.training import LoopOptions, Task, Watch, plainly, run_task, tool_versions
 
 WEIGHTS_NAME = "simulator.safetensors"
-CHECKPOINT_NAME = "checkpoint.pt"
-LOSSES_NAME = "losses.json"
-GRADIENT_NORM_MAX = 1.0
-
-Watch = Callable[[Sequence[int]], Iterable[int]]
-"""Wraps the steps while they are gone through, e.g. with a progress bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,63 +73,38 @@ class TrainingOptions:
     checkpoint_steps: int = 250
 
 
-@dataclass(frozen=True, slots=True)
-class StepLosses:
-    """The losses of one step; arguments of `ReconstructionLoss`.
-
-    Attributes:
-        step: Counted from 0.
-        total: What was minimised.
-        squared_error: Of images scaled to -1..1.
-        perceptual: Not weighted.
-    """
-
-    step: int
-    total: float
-    squared_error: float
-    perceptual: float
-
-    @property
-    def psnr_db(self) -> float:
-        """Peak signal-to-noise ratio of the step's reconstructions, in dB."""
-        return -10.0 * math.log10(max(self.squared_error / 4.0, 1e-12))
-
-
 def train_simulator(
-    photos: Path, options: TrainingOptions, output: Path, *, watch: Watch | None = None
+    photos: Path, options: TrainingOptions, output: Path, *, watch: Watch = plainly
 ) -> TrainedSimulator:
     """Train on the photographs of a folder; go on where an interrupted run stopped.
-
-    Everything a step draws comes from the seed and the step's number, so that an interrupted and
-    resumed run gives the very weights of an uninterrupted one (same device and library versions).
 
     Args:
         photos: Searched recursively for photographs.
         options: How to train.
         output: Folder for checkpoint, losses and, at the end, the weights.
-        watch: Wraps the steps as they are gone through; None goes through them plainly.
+        watch: Wraps the steps.
 
     Raises:
         UsageError: Options that do not fit together, or a folder with another run's checkpoint.
     """
     _check(options)
     split = split_photographs(photos, options.hold_out)
-    run = SimulatorRun(split.fit, options)
-    checkpoint = output / CHECKPOINT_NAME
-    first = run.restore(checkpoint) if checkpoint.exists() else 0
-    started = time.perf_counter()
-    steps = range(first, options.steps)
-    for step in watch(steps) if watch else steps:
-        run.step(step)
-        if (step + 1) % options.checkpoint_steps == 0 or step + 1 == options.steps:
-            run.save(output, step + 1)
-    trained = TrainedSimulator(
-        run.simulator.eval().requires_grad_(False),
-        {
-            **_record(options, len(split.fit), len(split.held_out), run.losses),
-            "seconds_since_resumed": round(time.perf_counter() - started, 1),
-        },
+    simulator = _initial_simulator(options)
+    task = SimulatorTask(output.resolve().name, simulator, split.fit, options)
+    loop = LoopOptions(
+        options.steps,
+        options.learning_rate,
+        options.warmup_steps,
+        weight_decay=0.0,
+        checkpoint_steps=options.checkpoint_steps,
     )
+    started = time.perf_counter()
+    run_task(task, loop, output, watch=watch)
+    record = {
+        **_record(options, len(split.fit), len(split.held_out), task.losses),
+        "seconds_since_resumed": round(time.perf_counter() - started, 1),
+    }
+    trained = TrainedSimulator(simulator.eval().requires_grad_(False), record)
     write_simulator(trained, output / WEIGHTS_NAME)
     return trained
 
@@ -163,82 +127,34 @@ def _check(options: TrainingOptions) -> None:
         )
 
 
-class SimulatorRun:
-    """The state of a training: weights, optimiser, losses so far."""
+class SimulatorTask(Task):
+    """Trains a simulator: every step shares its images among a few architectures."""
 
-    def __init__(self, paths: Sequence[Path], options: TrainingOptions) -> None:
-        self.paths = paths
-        self.options = options
+    def __init__(
+        self, name: str, simulator: Simulator, paths: Sequence[Path], options: TrainingOptions
+    ) -> None:
+        simulator.train().requires_grad_(True)
+        super().__init__(name, simulator, {"simulator": asdict(options)})
+        self.simulator, self.paths, self.options = simulator, paths, options
         self.space = SPACES[options.space]
-        self.losses: list[StepLosses] = []
-        self.loss = ReconstructionLoss(options.perceptual_weight, lpips=options.lpips)
-        self.simulator = _initial_simulator(options).train().requires_grad_(True)
-        self.optimiser = torch.optim.Adam(self.simulator.parameters(), lr=options.learning_rate)
+        self.compare = ReconstructionLoss(options.perceptual_weight, lpips=options.lpips)
 
-    def step(self, step: int) -> None:
-        """Update the weights once."""
+    def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
+        """Return the mean loss of the architectures of `step`."""
         options = self.options
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate_at(step, options)
         random = np.random.default_rng([options.seed, step])
         crops = crops_from_paths(self.paths, options.crop_px, options.images_per_step, random)
-        images = images_from_pixels(crops)
-        self.optimiser.zero_grad(set_to_none=True)
-        parts = torch.zeros(3)
-        for index, batch in enumerate(images.chunk(options.architectures_per_step)):
-            parts += self._backward(batch, [options.seed, step, index], random)
-        torch.nn.utils.clip_grad_norm_(self.simulator.parameters(), GRADIENT_NORM_MAX)
-        self.optimiser.step()
-        total, squared_error, perceptual = (parts / options.architectures_per_step).tolist()
-        self.losses.append(StepLosses(step, total, squared_error, perceptual))
-
-    def _backward(self, batch: Tensor, seed: list[int], random: np.random.Generator) -> Tensor:
-        architecture = architecture_from_seed(seed, self.space)
-        shift = (int(random.integers(4)), int(random.integers(4)))
-        parts = self.loss(self.simulator(batch, architecture), batch, shift)
-        (parts.total / self.options.architectures_per_step).backward()
-        return torch.stack([parts.total, parts.squared_error, parts.perceptual]).detach()
-
-    def save(self, output: Path, steps_done: int) -> None:
-        """Write the checkpoint and, for people, the losses."""
-        buffer = io.BytesIO()
-        torch.save(
-            {
-                "options": asdict(self.options),
-                "steps_done": steps_done,
-                "weights": self.simulator.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "losses": [list(asdict(losses).values()) for losses in self.losses],
-            },
-            buffer,
-        )
-        write_atomic(output / CHECKPOINT_NAME, buffer.getvalue())
-        rows = [asdict(losses) for losses in self.losses]
-        write_atomic(output / LOSSES_NAME, json.dumps(rows).encode())
-
-    def restore(self, checkpoint: Path) -> int:
-        """Return how many steps the checkpoint has behind it, and take over its state.
-
-        Raises:
-            BundleFormatError: The file is no checkpoint.
-            UsageError: The checkpoint is of a run with other options.
-        """
-        # Saved by torch as a zip archive; on anything else its reader fails in many ways.
-        if not is_zipfile(checkpoint):
-            raise BundleFormatError(
-                f"{checkpoint} is not the checkpoint of a training.",
-                hint="Remove it to train from the start.",
-            )
-        state = torch.load(checkpoint, weights_only=True)
-        if state["options"] != asdict(self.options):
-            raise UsageError(
-                f"{checkpoint} belongs to a training with other options.",
-                hint="Give the same options to go on with it, or another output folder.",
-            )
-        self.simulator.load_state_dict(state["weights"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.losses = [StepLosses(int(row[0]), *row[1:]) for row in state["losses"]]
-        return int(state["steps_done"])
+        parts = []
+        for index, batch in enumerate(
+            images_from_pixels(crops).chunk(options.architectures_per_step)
+        ):
+            architecture = architecture_from_seed([options.seed, step, index], self.space)
+            shift = (int(random.integers(4)), int(random.integers(4)))
+            found = self.compare(self.simulator(batch, architecture), batch, shift)
+            parts.append(torch.stack([found.total, found.squared_error, found.perceptual]))
+        total, squared_error, perceptual = torch.stack(parts).mean(dim=0)
+        figures = {"squared_error": squared_error.item(), "perceptual": perceptual.item()}
+        return total, figures
 
 
 def _initial_simulator(options: TrainingOptions) -> Simulator:
@@ -250,28 +166,18 @@ def _initial_simulator(options: TrainingOptions) -> Simulator:
         return Simulator(SPACES[options.space], SimulatorSpec())
 
 
-def learning_rate_at(step: int, options: TrainingOptions) -> float:
-    """Return the learning rate of a step: linear warm-up, then a cosine down to 1 %."""
-    warm = min(1.0, (step + 1) / max(options.warmup_steps, 1))
-    cosine = 0.5 * (1.0 + math.cos(math.pi * step / options.steps))
-    return options.learning_rate * warm * (0.01 + 0.99 * cosine)
-
-
 def _record(
-    options: TrainingOptions, fit: int, held_out: int, losses: Sequence[StepLosses]
+    options: TrainingOptions, fit: int, held_out: int, losses: Sequence[dict[str, float]]
 ) -> dict[str, Any]:
-    last = losses[-min(len(losses), 200) :]
+    last = losses[-200:]
+    # Images are scaled to -1..1 in the loss: a peak of 2, whose square is 4.
+    psnr_db = [-10.0 * math.log10(max(one["squared_error"] / 4.0, 1e-12)) for one in last]
     return {
         "options": asdict(options),
         "photographs": fit,
         "photographs_held_out": held_out,
         "hold_out_rule": HOLD_OUT_RULE,
-        "psnr_db_last_200_steps": round(float(np.mean([row.psnr_db for row in last])), 2),
-        "loss_last_200_steps": round(float(np.mean([row.total for row in last])), 5),
-        "tools": {
-            "lineup": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
+        "psnr_db_last_200_steps": round(float(np.mean(psnr_db)), 2),
+        "loss_last_200_steps": round(float(np.mean([one["total"] for one in last])), 5),
+        "tools": tool_versions(),
     }

@@ -47,7 +47,7 @@ def test_copies_depend_on_name_and_seed_only() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
 
     def copies(name: str, seed: int) -> list[np.ndarray]:
-        given = versions_of_photograph(pixels, name, jpeg_copies=3, quality=(60, 97), seed=seed)
+        given = versions_of_photograph(pixels, name, jpeg_copies=3, seed=seed)
         return list(given)
 
     original, *compressed = copies("a.jpg", 0)

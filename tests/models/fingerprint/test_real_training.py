@@ -74,7 +74,7 @@ def test_classes_that_differ_are_told_apart_and_constants_ignored():
 def test_a_bank_without_images_is_refused(photos, bank):
     (bank / "models-00000" / "images.npy").unlink()
 
-    with pytest.raises(UsageError, match="did not keep its images"):
+    with pytest.raises(UsageError, match="has no images"):
         fit_real_head(photos, bank, SPEC, RealOptions(hold_out=2))
 
 

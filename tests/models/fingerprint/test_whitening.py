@@ -16,7 +16,7 @@ SPEC = SpectrumSpec(tile_size_px=16, pool_height=6, pool_width=4, axes=0)
 def test_held_out_photographs_are_never_read(photographs: Path) -> None:
     read: list[Path] = []
 
-    def watch(paths: tuple[Path, ...]) -> Iterable[Path]:
+    def watch(_name: str, paths: tuple[Path, ...]) -> Iterable[Path]:
         read.extend(paths)
         return paths
 

@@ -92,7 +92,7 @@ def test_goes_on_where_it_stopped(
 ) -> None:
     other = tmp_path / "parts"
 
-    def first_two(shards: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
+    def first_two(_name: str, shards: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
         return shards[:2]
 
     fill_bank(photos, weights, other, OPTIONS, {"colour": mean_colour}, watch=first_two)

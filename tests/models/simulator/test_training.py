@@ -12,13 +12,11 @@ from lineup.errors import BundleFormatError, UsageError
 from lineup_models.simulator import training
 from lineup_models.simulator.network import SimulatorSpec, read_simulator
 from lineup_models.simulator.training import (
-    CHECKPOINT_NAME,
-    LOSSES_NAME,
     WEIGHTS_NAME,
     TrainingOptions,
-    learning_rate_at,
     train_simulator,
 )
+from lineup_models.training import losses_path
 
 OPTIONS = TrainingOptions(
     steps=6, hold_out=2, crop_px=32, images_per_step=4, warmup_steps=2, checkpoint_steps=2
@@ -38,7 +36,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_loss_falls(photos: Path, tmp_path: Path) -> None:
     options = replace(OPTIONS, steps=30, checkpoint_steps=30)
     train_simulator(photos, options, tmp_path)
-    losses = [row["total"] for row in json.loads((tmp_path / LOSSES_NAME).read_text())]
+    losses = [row["total"] for row in json.loads(losses_path(tmp_path, tmp_path.name).read_text())]
     assert len(losses) == 30
     assert np.mean(losses[-6:]) < 0.7 * np.mean(losses[:6])
 
@@ -46,14 +44,14 @@ def test_loss_falls(photos: Path, tmp_path: Path) -> None:
 def test_a_resumed_run_equals_an_uninterrupted_one(photos: Path, tmp_path: Path) -> None:
     train_simulator(photos, OPTIONS, tmp_path / "whole")
 
-    def stop_after_three(steps: range) -> range:
+    def stop_after_three(_name: str, steps: range) -> range:
         return steps[:3]
 
     train_simulator(photos, OPTIONS, tmp_path / "parts", watch=stop_after_three)
     # Step 3 came after the last checkpoint and is done again.
     resumed: list[int] = []
 
-    def note(steps: range) -> range:
+    def note(_name: str, steps: range) -> range:
         resumed.extend(steps)
         return steps
 
@@ -61,7 +59,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(photos: Path, tmp_path: Path)
     assert resumed == [2, 3, 4, 5]
     whole, parts = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    losses = [(tmp_path / name / LOSSES_NAME).read_text() for name in ("whole", "parts")]
+    losses = [losses_path(tmp_path / name, name).read_text() for name in ("whole", "parts")]
     assert losses[0] == losses[1]
 
 
@@ -102,13 +100,13 @@ def test_record_tells_how_the_weights_came_about(photos: Path, tmp_path: Path) -
 
 def test_a_checkpoint_of_other_options_is_refused(photos: Path, tmp_path: Path) -> None:
     train_simulator(photos, OPTIONS, tmp_path)
-    assert (tmp_path / CHECKPOINT_NAME).exists()
-    with pytest.raises(UsageError, match="other options"):
+    assert (tmp_path / f"{tmp_path.name}.checkpoint.pt").exists()
+    with pytest.raises(UsageError, match="other settings"):
         train_simulator(photos, replace(OPTIONS, seed=1), tmp_path)
 
 
 def test_a_file_that_is_no_checkpoint(photos: Path, tmp_path: Path) -> None:
-    (tmp_path / CHECKPOINT_NAME).write_bytes(b"something else")
+    (tmp_path / f"{tmp_path.name}.checkpoint.pt").write_bytes(b"something else")
     with pytest.raises(BundleFormatError, match="not the checkpoint"):
         train_simulator(photos, OPTIONS, tmp_path)
 
@@ -127,12 +125,3 @@ def test_options_that_cannot_work(
 ) -> None:
     with pytest.raises(UsageError, match=message):
         train_simulator(photos, replace(OPTIONS, **change), tmp_path)
-
-
-def test_learning_rate_warms_up_then_falls_to_one_per_cent() -> None:
-    options = replace(OPTIONS, steps=1000, warmup_steps=10, learning_rate=1.0)
-    rates = [learning_rate_at(step, options) for step in range(1000)]
-    assert rates[0] == pytest.approx(0.1)
-    assert max(rates) == pytest.approx(1.0, abs=1e-3)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(0.01, abs=1e-3)

@@ -6,29 +6,11 @@ from math import ceil, sqrt
 from pathlib import Path
 
 import click
-import cv2
 import numpy as np
 
-from lineup.files import write_atomic
-from lineup.types import RgbImage
+from lineup_models.pictures import write_sheet
 from lineup_models.pocket.world.render import pixels_from_scene
 from lineup_models.pocket.world.scene import scene_from_seed
-
-PAPER = 255
-GAP_PX = 4
-
-
-def sheet_from_seeds(seeds: range, size_px: int = 256) -> RgbImage:
-    """Draw one picture for each seed, row by row on white; uint8 RGB."""
-    columns = ceil(sqrt(len(seeds)))
-    rows = ceil(len(seeds) / columns)
-    cell = size_px + GAP_PX
-    sheet = np.full((rows * cell + GAP_PX, columns * cell + GAP_PX, 3), PAPER, np.uint8)
-    for index, seed in enumerate(seeds):
-        top, left = (GAP_PX + cell * place for place in divmod(index, columns))
-        pixels = pixels_from_scene(scene_from_seed(seed), seed, size_px)
-        sheet[top : top + size_px, left : left + size_px] = pixels
-    return sheet
 
 
 @click.group()
@@ -54,8 +36,12 @@ def world() -> None:
 def sheet(output: Path, count: int, seed: int, size: int) -> None:
     """Write a contact sheet; the captions go to stdout, one a line, row by row."""
     seeds = range(seed, seed + count)
-    pixels = sheet_from_seeds(seeds, size)
-    write_atomic(output, cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
+    pixels = [pixels_from_scene(scene_from_seed(seed), seed, size) for seed in seeds]
+    columns = ceil(sqrt(count))
+    # The last row is filled up with white, so that all are of one length.
+    pixels += [np.full_like(pixels[0], 255)] * (-count % columns)
+    rows = [np.stack(pixels[at : at + columns]) for at in range(0, len(pixels), columns)]
+    write_sheet(output, rows)
     for number in seeds:
         click.echo(f"{number}: {scene_from_seed(number).captions()[0]}")
 

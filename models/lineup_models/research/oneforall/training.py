@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +38,12 @@ from lineup_models.simulator.features import FeatureFunction, features_from_spec
 from lineup_models.simulator.network import read_simulator
 from lineup_models.simulator.training import WEIGHTS_NAME, TrainingOptions, train_simulator
 from lineup_models.training import (
-    Item,
     LoopOptions,
     Task,
     Watch,
     check_made,
     claimed_record,
+    plainly,
     read_tensors,
     run_task,
     write_record,
@@ -76,19 +75,13 @@ class RunOptions:
     simulators: tuple[Path, ...] = ()
 
 
-def _plainly(name: str, items: Sequence[Item]) -> Iterable[Item]:
-    """Go through `items` without showing anything."""
-    del name
-    return items
-
-
 def train_fingerprint(
     photos: Path,
     options: RunOptions,
     output: Path,
     *,
     stages: Sequence[Stage] | None = None,
-    watch: Watch = _plainly,
+    watch: Watch = plainly,
 ) -> dict[str, Any]:
     """Train a fingerprint on the photographs of a folder; go on with an interrupted run.
 
@@ -199,8 +192,7 @@ class FingerprintRun:
 
     def _train_simulator(self, options: TrainingOptions, folder: Path) -> None:
         if not (folder / WEIGHTS_NAME).exists():
-            watch = partial(self.watch, folder.name)
-            train_simulator(self.photos, options, folder, watch=watch)
+            train_simulator(self.photos, options, folder, watch=self.watch)
 
     def _train_extractor(self) -> None:
         model = self._new_model()
@@ -315,9 +307,7 @@ class FingerprintRun:
         """Return the source of a bank that is filled as far as it is not."""
         preset, folder = self.preset, self.output / "bank"
         options = replace(preset.bank, seed=self.options.seed, hold_out=preset.hold_out)
-        fill_bank(
-            self.photos, self._simulators(), folder, options, {}, watch=partial(self.watch, "bank")
-        )
+        fill_bank(self.photos, self._simulators(), folder, options, {}, watch=self.watch)
         for _ in add_features(folder, FEATURES, self._features()):
             pass
         return BankSource(read_bank(folder, FEATURES), degraded_share=preset.degraded_share)

@@ -17,7 +17,7 @@ def test_a_sheet_shows_the_pictures_and_prints_the_captions(tmp_path: Path) -> N
     )
 
     assert result.exit_code == 0
-    assert cv2.imread(str(output)).shape == (2 * 68 + 4, 3 * 68 + 4, 3)
+    assert cv2.imread(str(output)).shape == (2 * 68, 3 * 68, 3)
     assert result.stdout.splitlines()[0] == f"3: {scene_from_seed(3).captions()[0]}"
     assert len(result.stdout.splitlines()) == 5
 
