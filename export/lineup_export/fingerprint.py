@@ -30,7 +30,7 @@ from lineup_export.fingerprint_reference import (
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.parity import checked_parity, outputs_from_graph
 from lineup_models.fingerprint.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint
-from lineup_models.fingerprint.spec import spec_to_dict
+from lineup_models.fingerprint.spec import spectrum_to_dict
 from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 
 METHOD = "whitened-residual-spectrum"
@@ -177,6 +177,6 @@ def _description(checkpoint: Checkpoint, sha256: str, options: FingerprintExport
             value_range=(0, 255),
         ),
         fingerprint=FingerprintInfo(
-            dimension=spec.fingerprint_dimension, method=METHOD, details=spec_to_dict(spec)
+            dimension=spec.fingerprint_dimension, method=METHOD, details=spectrum_to_dict(spec)
         ),
     )

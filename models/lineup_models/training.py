@@ -85,10 +85,17 @@ def seed_of(seed: int, name: str) -> int:
     return zlib.crc32(f"{name}:{seed}".encode())
 
 
-def initialised(make: Callable[[], Made], seed: int, name: str) -> Made:
-    """Return what `make` draws; the caller's random state is not ours to move."""
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Let torch draw from `seed` in the block; the caller's random state is not ours to move."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_of(seed, name))
+        torch.manual_seed(seed)
+        yield
+
+
+def initialised(make: Callable[[], Made], seed: int, name: str) -> Made:
+    """Return what `make` draws from `seed_of` both."""
+    with seeded(seed_of(seed, name)):
         return make()
 
 

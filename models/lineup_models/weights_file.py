@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from lineup.errors import BundleFormatError, BundleNotFoundError
 from lineup.files import write_atomic
+
+Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +72,24 @@ class WeightsFormat:
                 f"{path} does not hold the weights of a {self.content} ({error}).",
                 hint=f"Expected a file made with: {self.making}",
             ) from error
+
+
+def spec_from_dict(kind: type[Spec], raw: Mapping[str, Any]) -> Spec:
+    """Return a dataclass of numbers, tuples, enums and dataclasses from what JSON made of it.
+
+    Raises:
+        KeyError, TypeError, ValueError: It is not what `asdict` gave.
+    """
+    hints = get_type_hints(kind)
+    return kind(**{name: _value(hints[name], value) for name, value in raw.items()})
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return hint(value)
+    if isinstance(value, dict):
+        options = [option for option in getattr(hint, "__args__", (hint,)) if is_dataclass(option)]
+        return spec_from_dict(options[0], value)  # type: ignore[arg-type]
+    return value

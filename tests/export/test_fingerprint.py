@@ -21,7 +21,7 @@ from lineup_export.fingerprint import (
 )
 from lineup_export.graph import OnnxGraph
 from lineup_models.fingerprint.checkpoint import Checkpoint, write_checkpoint
-from lineup_models.fingerprint.spec import SpectrumSpec, spec_to_dict
+from lineup_models.fingerprint.spec import SpectrumSpec, spectrum_to_dict
 from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 
 
@@ -56,7 +56,7 @@ def test_the_manifest_says_what_the_runtime_needs(
     assert bundle.preprocess("max_tiles") == 4
     assert manifest.fingerprint is not None
     assert manifest.fingerprint.dimension == small_spec.fingerprint_dimension
-    assert manifest.fingerprint.details == spec_to_dict(small_spec)
+    assert manifest.fingerprint.details == spectrum_to_dict(small_spec)
     assert graph.inputs == (
         TensorSpec("tiles", "uint8", ("tiles", 32, 32, 3)),
         TensorSpec("tile_weights", "float32", ("images", "tiles")),

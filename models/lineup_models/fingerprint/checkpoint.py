@@ -19,8 +19,8 @@ from lineup_models.fingerprint.real_head import STATISTICS, RealWeights
 from lineup_models.fingerprint.spec import (
     LATTICE_DIMENSION,
     SpectrumSpec,
-    spec_from_dict,
-    spec_to_dict,
+    spectrum_from_dict,
+    spectrum_to_dict,
 )
 
 WEIGHTS_NAME = "whitening.safetensors"
@@ -85,7 +85,7 @@ def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
         "lattice_mean": whitening.lattice_mean,
         "lattice_deviation": whitening.lattice_deviation,
     }
-    record = {"format": FORMAT, "spec": spec_to_dict(checkpoint.spec), **checkpoint.record}
+    record = {"format": FORMAT, "spec": spectrum_to_dict(checkpoint.spec), **checkpoint.record}
     refuse_existing(target)
     with staged_directory(target) as staging:
         (staging / WEIGHTS_NAME).write_bytes(save(tensors))
@@ -125,7 +125,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         tensors = load((folder / WEIGHTS_NAME).read_bytes())
         if record.pop("format") != FORMAT:
             raise BundleFormatError(f"{folder / RECORD_NAME} was written by another version.")
-        spec = spec_from_dict(record.pop("spec"))
+        spec = spectrum_from_dict(record.pop("spec"))
         whitening = Whitening(
             mean=tensors["mean"],
             axes=tensors["axes"],

@@ -100,7 +100,7 @@ class SpectrumSpec:
         return self.dimension + LATTICE_DIMENSION
 
 
-def spec_to_dict(spec: SpectrumSpec) -> dict[str, Any]:
+def spectrum_to_dict(spec: SpectrumSpec) -> dict[str, Any]:
     """Return the spec as plain JSON values."""
     return {
         **asdict(spec),
@@ -109,8 +109,8 @@ def spec_to_dict(spec: SpectrumSpec) -> dict[str, Any]:
     }
 
 
-def spec_from_dict(raw: Mapping[str, Any]) -> SpectrumSpec:
-    """Return the spec that `spec_to_dict` wrote.
+def spectrum_from_dict(raw: Mapping[str, Any]) -> SpectrumSpec:
+    """Return the spec that `spectrum_to_dict` wrote.
 
     Raises:
         BundleFormatError: A field is missing, unknown or of an impossible value.

@@ -21,7 +21,7 @@ from lineup.errors import UsageError
 from lineup.files import write_atomic
 from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.world import pixels_from_scene, scene_from_seed
-from lineup_models.training import Watch
+from lineup_models.training import Watch, plainly
 
 UINT8 = npt.NDArray[np.uint8]
 
@@ -56,7 +56,7 @@ def scene_captions(seed: int) -> tuple[str, ...]:
 
 
 def fill_world(
-    folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch | None = None
+    folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch = plainly
 ) -> None:
     """Render pictures into `folder`; go on where an interrupted rendering stopped.
 
@@ -75,7 +75,7 @@ def fill_world(
     starts = range(done, pictures, SHARD)
     # A forked process would inherit locked libraries; the spawned ones draw the same pixels.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for start in watch(folder.name, starts) if watch else starts:
+        for start in watch(folder.name, starts):
             stop = min(start + SHARD, pictures)
             seeds = range(first_seed + start, first_seed + stop)
             for number, picture in zip(range(start, stop), pool.map(_rendered, seeds), strict=True):

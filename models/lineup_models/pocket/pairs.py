@@ -20,7 +20,7 @@ from lineup_models.pocket.data import UINT8, drawn_caption, pixels_from_images, 
 from lineup_models.pocket.generator import Generator, SamplingOptions, latents_from_noise
 from lineup_models.pocket.text import LENGTH, tokens_from_texts
 from lineup_models.pocket.vae import Vae
-from lineup_models.training import Watch, mixed_precision
+from lineup_models.training import Watch, mixed_precision, plainly
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def fill_pairs(
     *,
     seed: int,
     prompts_first: int,
-    watch: Watch | None = None,
+    watch: Watch = plainly,
 ) -> None:
     """Let the teacher draw pictures into `folder`; go on where it was interrupted.
 
@@ -143,7 +143,7 @@ def fill_pairs(
         for name, shape in shapes.items()
     }
     starts = range(done, options.pairs, options.at_once)
-    for start in watch("pairs", starts) if watch else starts:
+    for start in watch("pairs", starts):
         stop = min(start + options.at_once, options.pairs)
         random = np.random.default_rng([seed, start])
         noise = random.standard_normal((stop - start, *painter.noise_shape), np.float32)

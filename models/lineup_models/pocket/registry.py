@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
-from enum import Enum
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -25,11 +24,9 @@ from lineup_models.pocket.text import SPECIAL_TOKENS, tokenizer_from_vocabulary
 from lineup_models.pocket.vae import Vae, VaeSpec
 from lineup_models.pocket.world import VOCABULARY
 from lineup_models.training import initialised
-from lineup_models.weights_file import WeightsFormat
+from lineup_models.weights_file import WeightsFormat, spec_from_dict
 
 FORMAT = WeightsFormat("pocket", "pocket model", "lineup train pocket --output DIR")
-
-Spec = TypeVar("Spec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +63,6 @@ class StoredModel:
                 hint="Train the model again: lineup train pocket",
             ) from error
         module.eval().requires_grad_(False)
-
-
-def spec_from_dict(kind: type[Spec], raw: Mapping[str, Any]) -> Spec:
-    """Return a dataclass of numbers, tuples, enums and dataclasses from what JSON made of it.
-
-    Raises:
-        KeyError, TypeError, ValueError: It is not what `asdict` gave.
-    """
-    hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], value) for name, value in raw.items()})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
-    if isinstance(value, dict):
-        options = [option for option in getattr(hint, "__args__", (hint,)) if is_dataclass(option)]
-        return spec_from_dict(options[0], value)  # type: ignore[arg-type]
-    return value
 
 
 def write_model(

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from lineup.types import RgbImage
 from lineup_models.simulator.architecture import LEVELS, SPACES, Architecture, Norm, SearchSpace
 from lineup_models.simulator.cells import BatchStatistics, StyledNorm, VariStruct, VariUp
-from lineup_models.weights_file import WeightsFormat
+from lineup_models.training import seeded
+from lineup_models.weights_file import WeightsFormat, spec_from_dict
 
 STRENGTH_RANGE = (0.05, 1.0)
 """Of the generators that have noise, in units of the normalised features at half resolution."""
@@ -261,16 +262,11 @@ def read_simulator(path: Path) -> TrainedSimulator:
         BundleFormatError: It holds something else.
     """
     with FORMAT.reading(path) as (header, tensors):
-        spec = SimulatorSpec(**{name: _as_tuple(value) for name, value in header["spec"].items()})
-        # The weights it starts with are drawn; the caller's random state is not ours to move.
-        with torch.random.fork_rng(devices=[]):
+        spec = spec_from_dict(SimulatorSpec, header["spec"])
+        with seeded(0):
             simulator = Simulator(SPACES[header["space"]], spec)
         simulator.load_state_dict(tensors)
         return TrainedSimulator(simulator.eval().requires_grad_(False), header["record"])
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def perturbed_simulator(simulator: Simulator, seed: int, strength: float) -> Simulator:

@@ -31,7 +31,15 @@ from lineup_models.simulator.network import (
     read_simulator,
     write_simulator,
 )
-from lineup_models.training import LoopOptions, Task, Watch, plainly, run_task, tool_versions
+from lineup_models.training import (
+    LoopOptions,
+    Task,
+    Watch,
+    plainly,
+    run_task,
+    seeded,
+    tool_versions,
+)
 
 WEIGHTS_NAME = "simulator.safetensors"
 
@@ -161,8 +169,7 @@ def _initial_simulator(options: TrainingOptions) -> Simulator:
     if options.initial is not None:
         initial = read_simulator(Path(options.initial)).simulator
         return perturbed_simulator(initial, options.seed, options.perturbation)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
+    with seeded(options.seed):
         return Simulator(SPACES[options.space], SimulatorSpec())
 
 

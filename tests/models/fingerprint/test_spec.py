@@ -9,8 +9,8 @@ from lineup_models.fingerprint.spec import (
     ChannelMean,
     ResidualFilter,
     SpectrumSpec,
-    spec_from_dict,
-    spec_to_dict,
+    spectrum_from_dict,
+    spectrum_to_dict,
 )
 
 
@@ -19,7 +19,7 @@ def test_a_spec_survives_json() -> None:
         residual=ResidualFilter.BILATERAL, channel_mean=ChannelMean.SPECTRA, axes=64, floor=2.5
     )
 
-    assert spec_from_dict(json.loads(json.dumps(spec_to_dict(spec)))) == spec
+    assert spectrum_from_dict(json.loads(json.dumps(spectrum_to_dict(spec)))) == spec
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_an_impossible_setting_is_named(field: str, value: float) -> None:
 )
 def test_settings_of_another_version_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(BundleFormatError, match=message):
-        spec_from_dict({**spec_to_dict(SpectrumSpec()), **change})
+        spectrum_from_dict({**spectrum_to_dict(SpectrumSpec()), **change})
 
 
 def test_a_missing_setting_is_named() -> None:
-    raw = spec_to_dict(SpectrumSpec())
+    raw = spectrum_to_dict(SpectrumSpec())
     del raw["floor"]
 
     with pytest.raises(BundleFormatError, match="floor"):
-        spec_from_dict(raw)
+        spectrum_from_dict(raw)

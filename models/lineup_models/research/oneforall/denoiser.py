@@ -20,7 +20,7 @@ from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
 from lineup_models.photographs import crops_from_paths, random_crop
 from lineup_models.simulator.features import FeatureFunction
-from lineup_models.training import LoopOptions, Task
+from lineup_models.training import LoopOptions, Task, seeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,7 @@ class Denoiser(nn.Module):
 
 def denoiser_from_spec(spec: DenoiserSpec, *, seed: int) -> Denoiser:
     """Return a denoiser with weights drawn from `seed`; torch's own random state stays."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Denoiser(spec)
 
 

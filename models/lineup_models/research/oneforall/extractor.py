@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lineup.errors import UsageError
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.training import seeded
 
 EXPANSION = 4
 """Output channels of a bottleneck over its inner ones."""
@@ -245,8 +246,7 @@ def extractor_from_spec(
         whitening: Needed by the whitened kind.
         seed: Of the weights; torch's own random state stays as it is.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if spec.kind is ExtractorKind.RESNET50:
             return ResNetExtractor(spec, spectrum)
         assert whitening is not None

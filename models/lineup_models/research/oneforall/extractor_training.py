@@ -21,7 +21,7 @@ from lineup_models.research.oneforall.losses import (
     pair_loss,
     real_loss,
 )
-from lineup_models.training import LoopOptions, Task
+from lineup_models.training import LoopOptions, Task, seeded
 
 HARD_SHARE = 0.5
 
@@ -76,8 +76,7 @@ class Fingerprinter(nn.Module):
     def __init__(self, extractor: Extractor, *, seed: int) -> None:
         super().__init__()
         self.extractor = extractor
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.pair_head = PairHead(extractor.dimension)
             self.real_head = RealHead(extractor.dimension)
 

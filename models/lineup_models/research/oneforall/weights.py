@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from lineup_models.fingerprint.covariance import FoundAxes
-from lineup_models.fingerprint.spec import SpectrumSpec, spec_from_dict, spec_to_dict
+from lineup_models.fingerprint.spec import SpectrumSpec, spectrum_from_dict, spectrum_to_dict
 from lineup_models.research.oneforall.denoiser import (
     Denoiser,
     DenoiserSpec,
@@ -19,13 +19,12 @@ from lineup_models.research.oneforall.denoiser import (
     spectrum_module,
 )
 from lineup_models.research.oneforall.extractor import (
-    ExtractorKind,
     ExtractorSpec,
     FingerprintNetwork,
     extractor_from_spec,
 )
 from lineup_models.research.oneforall.extractor_training import Fingerprinter
-from lineup_models.weights_file import WeightsFormat
+from lineup_models.weights_file import WeightsFormat, spec_from_dict
 
 FORMAT = WeightsFormat(
     key="fingerprint",
@@ -61,7 +60,7 @@ class TrainedFingerprint:
 def write_fingerprint(trained: TrainedFingerprint, path: Path) -> None:
     """Write weights (fp32), sizes and record, whole or not at all."""
     header = {
-        "spectrum": spec_to_dict(trained.spectrum),
+        "spectrum": spectrum_to_dict(trained.spectrum),
         "extractor": {**asdict(trained.extractor), "kind": trained.extractor.kind.value},
         "denoiser": None if trained.denoiser is None else asdict(trained.denoiser.spec),
         "record": dict(trained.record),
@@ -85,18 +84,15 @@ def read_fingerprint(path: Path) -> TrainedFingerprint:
 
 
 def _built(header: Mapping[str, Any], tensors: Mapping[str, Any]) -> TrainedFingerprint:
-    spectrum = spec_from_dict(header["spectrum"])
-    raw = header["extractor"]
-    spec = ExtractorSpec(
-        **{**raw, "kind": ExtractorKind(raw["kind"]), "blocks": tuple(raw["blocks"])}
-    )
+    spectrum = spectrum_from_dict(header["spectrum"])
+    spec = spec_from_dict(ExtractorSpec, header["extractor"])
     axes = tensors.get("model.extractor.whitened.axes")
     blank = None if axes is None else _blank_whitening(*axes.shape)
     model = Fingerprinter(extractor_from_spec(spec, spectrum, blank, seed=0), seed=0)
     modules = nn.ModuleDict({"model": model})
     denoiser = None
     if header["denoiser"] is not None:
-        denoiser = denoiser_from_spec(DenoiserSpec(**header["denoiser"]), seed=0)
+        denoiser = denoiser_from_spec(spec_from_dict(DenoiserSpec, header["denoiser"]), seed=0)
         modules["denoiser"] = denoiser
     modules.load_state_dict(dict(tensors))
     modules.eval().requires_grad_(False)
