@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from lineup_models.pocket.registry import (
 )
 from lineup_models.pocket.stages import RunOptions
 from lineup_models.pocket.training import train_pocket
-from lineup_models.training import Item
+from lineup_models.training import Item, deterministic
 
 MODELS = ("vae-coarse", "vae-fine", "clip", "captioner", "teacher", "sibling", "other")
 
@@ -42,6 +42,13 @@ class _Interrupt:
             if name == self.step and number == self.after:
                 raise KeyboardInterrupt
             yield item
+
+
+@pytest.fixture(scope="module", autouse=True)
+def same_bits() -> Iterator[None]:
+    # As the command does; and one thread, since on a busy machine sums are shared out otherwise.
+    with deterministic(threads=1):
+        yield
 
 
 @pytest.fixture(scope="module")
