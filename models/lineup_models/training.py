@@ -340,11 +340,7 @@ def read_tensors(path: Path, stage: str) -> dict[str, Any]:
 
 
 def check_made(path: Path, stage: str) -> None:
-    """Raise when a file that a stage makes is not there.
-
-    Raises:
-        UsageError: It is not.
-    """
+    """Raise UsageError when a file that a stage makes is not there."""
     if not path.is_file():
         raise UsageError(
             f"{path} is not there; stage {stage} makes it.",
