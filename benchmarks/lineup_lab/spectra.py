@@ -8,24 +8,22 @@ precision for the eye: no pooling, no whitening.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from lineup.errors import ImageError, UsageError
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
+from lineup.errors import UsageError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import Float64Array, RgbTiles
+from lineup.stream import StreamedImage, rows_from_paths
+from lineup.types import Float64Array, RgbImage, RgbTiles
 from lineup_lab.dataset import SourceFolder
 
 TILE = TileSpec(size_px=256, max_tiles=4)
 WINDOW_PX = 5
 NOISE_SIGMA = 10.0
 """Standard deviation of noise, in grey levels of 0..255, beyond which a residual is damped."""
-WORKERS = 4
 
 
 def residual_from_grey(grey: Float64Array) -> Float64Array:
@@ -64,14 +62,14 @@ def mean_spectra(
     folders: Sequence[SourceFolder],
     *,
     limit: int | None = None,
-    on_file: Callable[[Path, ImageError | None], None] = lambda path, error: None,
+    on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> dict[str, Float64Array]:
     """Return the mean spectrum of every source.
 
     Args:
         folders: The sources.
         limit: Most images per source, spread evenly over its sorted files; None takes all.
-        on_file: Called after each file, with its error if it cannot be used.
+        on_file: Called after each file, in order.
 
     Returns:
         Shape (256, 256), float64, per source.
@@ -83,12 +81,12 @@ def mean_spectra(
     for folder in folders:
         total = np.zeros((TILE.size_px, TILE.size_px))
         used = 0
-        for path, spectrum in _spectra(_spread(folder.paths, limit)):
-            failed = spectrum if isinstance(spectrum, ImageError) else None
-            if not isinstance(spectrum, ImageError):
+        paths = _spread(folder.paths, limit)
+        for image, spectrum in rows_from_paths(paths, _Cutter(), _spectra_from_tiles):
+            if spectrum is not None:
                 total += spectrum
                 used += 1
-            on_file(path, failed)
+            on_file(image)
         if not used:
             raise UsageError(
                 f"Source {folder.name!r} has no readable image out of {len(folder.paths)}.",
@@ -111,20 +109,18 @@ def relative_spectra(
     return {name: one - level for name, one in spectra.items() if name not in reference}
 
 
-def _spectra(paths: Sequence[Path]) -> Iterator[tuple[Path, Float64Array | ImageError]]:
-    """Yield each file's spectrum or error, in order; a bounded number is at work at once."""
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="lineup-spectra") as pool:
-        for start in range(0, len(paths), 4 * WORKERS):
-            block = paths[start : start + 4 * WORKERS]
-            yield from zip(block, pool.map(_spectrum_from_path, block), strict=True)
+class _Cutter:
+    """Cuts images as the figure shows them, whatever the fingerprint takes."""
+
+    def tiles(self, pixels: RgbImage) -> RgbTiles:
+        return tiles_from_image(pixels, TILE)
+
+    def notes(self, pixels: RgbImage) -> tuple[str, ...]:
+        return ()
 
 
-def _spectrum_from_path(path: Path) -> Float64Array | ImageError:
-    try:
-        pixels = image_from_bytes(bytes_from_path(path)).pixels
-    except ImageError as error:
-        return error
-    return spectrum_from_tiles(tiles_from_image(pixels, TILE))
+def _spectra_from_tiles(images: Sequence[RgbTiles]) -> Float64Array:
+    return np.stack([spectrum_from_tiles(tiles) for tiles in images])
 
 
 def _spread(paths: Sequence[Path], limit: int | None) -> Sequence[Path]:

@@ -20,7 +20,7 @@ from lineup.imaging.header import DecodeLimits
 from lineup.look_ahead import ByteBudget, LookAhead, Signal, read_in_order
 from lineup.machine import usable_cores
 from lineup.results import RowError, StageTimes
-from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup.types import AnyArray, RgbImage, RgbTiles
 
 BYTES_PER_PIXEL = 6
 """While decoding: what the decoder returns, and its copy as upright 8-bit RGB."""
@@ -288,9 +288,9 @@ def groups_from_stream(
 def rows_from_paths(
     paths: Iterable[Path],
     cutter: TileCutter,
-    compute: Callable[[Sequence[RgbTiles]], Float32Array],
+    compute: Callable[[Sequence[RgbTiles]], AnyArray],
     options: StreamOptions = DEFAULT_STREAM,
-) -> Iterator[tuple[StreamedImage, Float32Array | None]]:
+) -> Iterator[tuple[StreamedImage, AnyArray | None]]:
     """Yield what the model says of each image, in order; None with an image that failed.
 
     Args:

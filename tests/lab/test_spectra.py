@@ -75,7 +75,7 @@ def folder(tmp_path: Path) -> SourceFolder:
 def test_mean_is_over_images_in_their_order(folder):
     seen = []
 
-    spectra = mean_spectra([folder], on_file=lambda path, error: seen.append((path, error)))
+    spectra = mean_spectra([folder], on_file=lambda image: seen.append((image.path, image.error)))
 
     assert seen == [(path, None) for path in folder.paths]
     tiles = [cv2.cvtColor(cv2.imread(str(p)), cv2.COLOR_BGR2RGB)[None] for p in folder.paths]
@@ -85,7 +85,7 @@ def test_mean_is_over_images_in_their_order(folder):
 def test_limit_spreads_over_the_folder(folder):
     seen = []
 
-    mean_spectra([folder], limit=2, on_file=lambda path, error: seen.append(path.name))
+    mean_spectra([folder], limit=2, on_file=lambda image: seen.append(image.path.name))
 
     assert seen == ["0.png", "3.png"]
 
@@ -94,7 +94,7 @@ def test_unreadable_image_is_told_and_left_out(folder):
     folder.paths[1].write_bytes(b"")
     errors = []
 
-    spectra = mean_spectra([folder], on_file=lambda path, error: errors.append(error is None))
+    spectra = mean_spectra([folder], on_file=lambda image: errors.append(image.error is None))
 
     assert errors == [True, False, True, True, True, True]
     assert np.isfinite(spectra["a"]).all()

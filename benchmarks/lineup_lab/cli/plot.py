@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
-from lineup.cli.progress import say
+from lineup.cli.progress import progress_of_files
 from lineup.errors import UsageError
 from lineup_lab.cli.options import (
     directory_argument,
@@ -20,7 +20,7 @@ from lineup_lab.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from lineup.errors import ImageError
+    from lineup.stream import StreamedImage
     from lineup_lab.dataset import SourceFolder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -63,7 +63,6 @@ def spectra(
     read.
     """
     from rich.console import Console
-    from rich.progress import Progress
 
     from lineup_lab.figures import write_spectra
     from lineup_lab.spectra import mean_spectra, relative_spectra
@@ -77,15 +76,13 @@ def spectra(
         )
     messages = Console(stderr=True)
     failures: list[Path] = []
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
-        total = sum(min(limit or len(folder.paths), len(folder.paths)) for folder in folders)
-        task = progress.add_task("spectra", total=total)
+    total = sum(min(limit or len(folder.paths), len(folder.paths)) for folder in folders)
+    with progress_of_files(messages, total, "spectra") as advance:
 
-        def on_file(path: Path, error: ImageError | None) -> None:
-            progress.advance(task)
-            if error is not None:
-                failures.append(path)
-                say(messages, f"{path}: {error.message}")
+        def on_file(image: StreamedImage) -> None:
+            if image.error is not None:
+                failures.append(image.path)
+            advance(image)
 
         found = mean_spectra(folders, limit=limit, on_file=on_file)
     shown = relative_spectra(found, real) if real else found

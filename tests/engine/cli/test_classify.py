@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from toy_engine import ColourExtractor
 
 from lineup.classifier import OpenSetClassifier, Training, write_classifier
 from lineup.cli.classify import classify
@@ -57,6 +58,22 @@ def test_every_image_gets_its_class_or_unknown(images, write_head):
 
 
 @pytest.mark.usefixtures("opened")
+def test_images_go_through_the_model_in_groups(images, write_head, monkeypatch):
+    groups, compute = [], ColourExtractor.fingerprints_from_tiles
+
+    def counted(self, tiles):
+        groups.append(len(tiles))
+        return compute(self, tiles)
+
+    monkeypatch.setattr(ColourExtractor, "fingerprints_from_tiles", counted)
+    for number in range(7):
+        cv2.imwrite(str(images / f"{number}.png"), np.full((40, 40, 3), number, np.uint8))
+
+    assert len(classified(images, "--classifier", write_head()).stdout.splitlines()) == 10
+    assert groups == [8, 2]
+
+
+@pytest.mark.usefixtures("opened")
 def test_json_holds_the_probability_of_every_class(images, write_head):
     result = classified(images / "red.png", "--classifier", write_head(), "--json")
 
@@ -83,7 +100,8 @@ def test_a_broken_image_is_named_and_the_others_go_on(images, write_head):
     result = classified(images, "--classifier", write_head())
 
     assert result.exit_code == 1
-    assert "broken.png" in result.stderr
+    broken = images / "broken.png"
+    assert result.stderr.startswith(f"{broken}: the file holds text ('text'); expected JPEG")
     assert "broken.png" not in result.stdout
     assert len(result.stdout.splitlines()) == 3
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import cv2
 import numpy as np
@@ -80,6 +81,31 @@ def test_a_grown_folder_costs_only_its_new_images(store, extractor, images, monk
     report = enroll_images(store, "sd", images(7), extractor)
     assert (report.added, report.present, report.total) == (2, 5, 7)
     assert len(decoded) == 2
+
+
+def test_images_are_decoded_beside_the_model(store, extractor, images):
+    threads = set()
+
+    def tiles(pixels):
+        threads.add(threading.get_ident())
+        return pixels[None, :8, :8]
+
+    extractor.tiles = tiles
+    enroll_images(store, "sd", images(5), extractor)
+
+    assert threading.get_ident() not in threads
+
+
+def test_a_copy_of_an_image_without_a_fingerprint_has_none_either(store, extractor, tmp_path):
+    paths = [tmp_path / f"black-{number}.png" for number in range(3)]
+    for path in paths:
+        cv2.imwrite(str(path), np.zeros((16, 16, 3), np.uint8))
+
+    options = EnrollOptions(batch_size=1)
+    report = enroll_images(store, "sd", paths, extractor, options=options)
+
+    assert [failure.path for failure in report.failed] == paths
+    assert (report.added, report.present, report.total) == (0, 0, 0)
 
 
 def test_copies_of_one_image_count_once(store, extractor, images, tmp_path):
