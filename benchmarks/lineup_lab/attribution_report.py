@@ -1,171 +1,131 @@
-"""What an evaluation of attribution reports beside its figures: ablations, families, sets, cost."""
+"""What an evaluation of attribution reports: one JSON document, and tables and a figure made of it.
+
+Keys of the document are an interface and stay as they are. Values are percentages but for `ece`
+(0..1) and `nll` (nats); what has no meaning or was not measured is None. `evidence` holds each
+evidence alone, `without` all but one of them, `sets` every set.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from lineup.results import REAL, UNKNOWN
+from rich.table import Table
+
+from lineup._version import __version__
+from lineup.errors import UsageError
+from lineup.results import FINGERPRINT, REAL, UNKNOWN
 from lineup.trace import ENCODE, GENERATE, PIXELS
 from lineup_lab.attribution import (
-    AttributionFigures,
     Judge,
     Judged,
     figures_from_judged,
+    figures_of_source,
     intervals_from_judged,
     judged,
 )
+from lineup_lab.figures import SweepLine, write_sweep
 from lineup_lab.metrics import PERCENT
-from lineup_lab.scores import (
-    FINGERPRINTS_OF_PICTURES,
-    RawScores,
-    StageRecord,
-    timed_rows,
-)
+from lineup_lab.report import HEADS, cell, figure_table, intervals_caption
+from lineup_lab.scores import FINGERPRINTS_OF_PICTURES, RawScores, StageRecord, timed_rows
+
+Document = dict[str, Any]
 
 NO_STAGE = StageRecord(ms=0.0, calls=0)
+NOT_MEASURED = "not measured"
 ALL = " + "
 """Joins the names of evidences to the name of their set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """What the verdicts said, in percent; None where nothing was asked of it.
-
-    Attributes:
-        named: Candidates' queries whose verdict names the right one, or a family with it.
-        family: Candidates' queries that were answered with a family.
-        family_right: Those of them whose candidate belongs to the family.
-        rejected: Other queries that were attributed to no candidate.
-        coverage: Queries whose true label is in the conformal set.
-        set_size: Mean size of the conformal set, in labels.
-    """
-
-    named: float | None
-    family: float | None
-    family_right: float | None
-    rejected: float | None
-    coverage: float | None
-    set_size: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Means over the images that no cache helped with and no model was loaded for.
-
-    Attributes:
-        images: How many those are.
-        seconds: Per image, decoding left out; None without any.
-        stage_seconds: Per stage.
-        calls: Calls of models per stage and image.
-        graph_runs: Runs per graph of the generators and image.
-    """
-
-    images: int
-    seconds: float | None
-    stage_seconds: Mapping[str, float]
-    calls: Mapping[str, float]
-    graph_runs: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Report:
-    """An evaluation by one procedure.
-
-    Attributes:
-        judged: The verdicts by all evidence.
-        figures: Theirs.
-        intervals: 95 % bootstrap interval of each figure that there is.
-        sets: Figures per set of evidences, smaller sets first; names joined by " + ".
-        reported: What the verdicts said.
-        confusion: Queries of each source per label.
-        cost: What a verdict costs.
-    """
-
-    judged: Judged
-    figures: AttributionFigures
-    intervals: Mapping[str, tuple[float, float]]
-    sets: Mapping[str, AttributionFigures]
-    reported: Reported
-    confusion: Mapping[str, Mapping[str, int]]
-    cost: Cost
-
-
-@dataclass(frozen=True, slots=True)
-class SweepPoint:
-    """One number of resyntheses.
-
-    Attributes:
-        gamma: Resyntheses per candidate.
-        sets: Figures per set of evidences.
-        fused: Name of the set of all evidences.
-        seconds: Per image: measured with the most resyntheses, what grows with their number taken
-            in proportion; None when nothing was measured.
-    """
-
-    gamma: int
-    sets: Mapping[str, AttributionFigures]
-    fused: str
-    seconds: float | None
-
-
-def report_from_rows(
+def document_from_rows(
     rows: Sequence[RawScores],
     roles: Mapping[str, str],
     judge: Judge,
     *,
     resamples: int,
     seed: int,
-) -> Report:
-    """Evaluate one procedure.
-
-    Args:
-        rows: Distinct images with their scores.
-        roles: Right label per source.
-        judge: Makes verdicts of scores.
-        resamples: Bootstrap resamples.
-        seed: Of the bootstrap.
-    """
+) -> Document:
+    """Evaluate one procedure on distinct images; `roles` is the right label per source."""
     everything = judged(rows, roles, judge)
-    figures = figures_from_judged(everything)
-    return Report(
-        judged=everything,
-        figures=figures,
-        intervals=intervals_from_judged(everything, resamples=resamples, seed=seed),
-        sets=_sets(rows, roles, judge, None, figures),
-        reported=reported_from_judged(everything),
-        confusion=confusion_from_judged(everything),
-        cost=cost_from_rows(rows),
-    )
+    intervals = intervals_from_judged(everything, resamples=resamples, seed=seed)
+    sets = _sets(rows, roles, judge)
+    names = [name for name in sets if ALL not in name]
+    return {
+        **asdict(figures_from_judged(everything)),
+        **{f"{key}_ci": list(interval) for key, interval in intervals.items()},
+        "per_source": {
+            source: {
+                "role": roles[source],
+                **asdict(figures_of_source(everything, source)),
+                "n": len(verdicts),
+            }
+            for source, verdicts in everything.verdicts.items()
+        },
+        "confusion": confusion_from_judged(everything),
+        "seconds_per_image": seconds_at_gamma(rows),
+        "evidence": {name: sets[name] for name in names},
+        "without": {
+            name: sets[ALL.join(one for one in names if one != name)]
+            for name in names
+            if len(names) > 1
+        },
+        "sets": sets,
+        "reported": reported_from_judged(everything),
+        "cost": cost_from_rows(rows),
+        "n": sum(map(len, everything.verdicts.values())),
+        "unit": "percent",
+    }
 
 
 def sweep_from_rows(
-    rows: Sequence[RawScores],
-    roles: Mapping[str, str],
-    judge: Judge,
-    gammas: Sequence[int],
-) -> tuple[SweepPoint, ...]:
-    """Evaluate with the first few of the resyntheses, for each number of them."""
+    rows: Sequence[RawScores], roles: Mapping[str, str], judge: Judge, gammas: Sequence[int]
+) -> list[Document]:
+    """Evaluate with the first few of the resyntheses, for each number of them.
+
+    Seconds are measured with the most resyntheses; what grows with their number is taken in
+    proportion. Under `evidence` is every set of evidences, the set of all as the last.
+    """
     points = []
     for gamma in gammas:
-        fused = figures_from_judged(judged(rows, roles, judge, gamma=gamma))
-        sets = _sets(rows, roles, judge, gamma, fused)
+        sets = _sets(rows, roles, judge, gamma)
         seconds = seconds_at_gamma(rows, gamma / judge.settings.gamma)
-        points.append(SweepPoint(gamma, sets, list(sets)[-1], seconds))
-    return tuple(points)
+        fused = list(sets.values())[-1]
+        points.append({"gamma": gamma, "seconds_per_image": seconds, **fused, "evidence": sets})
+    return points
 
 
-def evidence_names(rows: Sequence[RawScores]) -> tuple[str, ...]:
-    """Return the evidences that any row has, in the order of their cost."""
-    return tuple(dict.fromkeys(one.name for row in rows for one in row.evidence))
+def whole_document(
+    modes: Mapping[str, Document], sweep: Sequence[Document], **details: Any
+) -> Document:
+    """Return the first mode's figures on top, all of them under `modes`, and what they share."""
+    first = next(iter(modes))
+    return {
+        **modes[first],
+        "mode": first,
+        "modes": dict(modes),
+        "sweep": list(sweep),
+        "protocol": "attribution",
+        **details,
+        "peak_memory_mib": peak_memory_mib(),
+        "lineup_version": __version__,
+    }
 
 
-def reported_from_judged(answers: Judged) -> Reported:
-    """Return what the verdicts said."""
+def reported_from_judged(answers: Judged) -> dict[str, float | None]:
+    """Return what the verdicts said, in percent; None where nothing was asked of it.
+
+    Returns:
+        `named`: candidates' queries whose verdict names the right one, or a family with it;
+        `family`: those that were answered with a family; `family_right`: of these, those whose
+        candidate belongs to it; `rejected`: other queries that were attributed to no candidate;
+        `coverage`: queries whose true label is in the conformal set; `set_size`: its mean size.
+    """
     named, family, family_right, rejected, covered, sizes = ([] for _ in range(6))
     for source, verdicts in answers.verdicts.items():
         truth = answers.roles[source]
@@ -180,14 +140,14 @@ def reported_from_judged(answers: Judged) -> Reported:
             family.append(bool(one.family))
             if one.family:
                 family_right.append(truth in one.family)
-    return Reported(
-        named=_percentage(named),
-        family=_percentage(family),
-        family_right=_percentage(family_right),
-        rejected=_percentage(rejected),
-        coverage=_percentage(covered),
-        set_size=fmean(sizes) if sizes else None,
-    )
+    return {
+        "named": _percentage(named),
+        "family": _percentage(family),
+        "family_right": _percentage(family_right),
+        "rejected": _percentage(rejected),
+        "coverage": _percentage(covered),
+        "set_size": fmean(sizes) if sizes else None,
+    }
 
 
 def confusion_from_judged(answers: Judged) -> dict[str, dict[str, int]]:
@@ -199,25 +159,28 @@ def confusion_from_judged(answers: Judged) -> dict[str, dict[str, int]]:
     }
 
 
-def cost_from_rows(rows: Sequence[RawScores]) -> Cost:
-    """Return what a verdict costs when nothing is in a cache."""
+def cost_from_rows(rows: Sequence[RawScores]) -> Document:
+    """Return means over the images that no cache helped with and no model was loaded for.
+
+    Returns:
+        `images`: how many; `stages`: seconds, share and calls of models per stage; `graph_runs`:
+        runs per graph of the generators.
+    """
     fresh = timed_rows(rows)
-    names = dict.fromkeys(name for row in fresh for name in row.stages)
-    stages = {name: [row.stages.get(name, NO_STAGE) for row in fresh] for name in names}
+    total = fmean(row.seconds for row in fresh) if fresh else 0.0
+    stages = {}
+    for name in dict.fromkeys(name for row in fresh for name in row.stages):
+        found = [row.stages.get(name, NO_STAGE) for row in fresh]
+        seconds = fmean(one.ms for one in found) / 1e3
+        share, calls = seconds / total if total else None, fmean(one.calls for one in found)
+        stages[name] = {"seconds": seconds, "share": share, "calls": calls}
     graphs = sorted({name for row in fresh for name in row.graph_runs})
-    return Cost(
-        images=len(fresh),
-        seconds=fmean(row.seconds for row in fresh) if fresh else None,
-        stage_seconds={
-            name: fmean(one.ms for one in found) / 1e3 for name, found in stages.items()
-        },
-        calls={name: fmean(one.calls for one in found) for name, found in stages.items()},
-        graph_runs={name: fmean(row.graph_runs.get(name, 0) for row in fresh) for name in graphs},
-    )
+    runs = {name: fmean(row.graph_runs.get(name, 0) for row in fresh) for name in graphs}
+    return {"images": len(fresh), "stages": stages, "graph_runs": runs}
 
 
-def seconds_at_gamma(rows: Sequence[RawScores], share: float) -> float | None:
-    """Return the seconds per image with a share of the resyntheses.
+def seconds_at_gamma(rows: Sequence[RawScores], share: float = 1.0) -> float | None:
+    """Return the seconds per image with a share of the resyntheses; None when none was timed.
 
     Text is encoded once per candidate and the query is embedded once, so the stages of pictures
     grow in proportion to the pictures, and the text encoder does not grow at all.
@@ -238,19 +201,127 @@ def peak_memory_mib() -> float | None:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def tables_from_document(document: Document, titles: Mapping[str, str]) -> list[Table]:
+    """Return the tables that a person looks at; `titles` names the evidence per mode."""
+    modes, names = document["modes"], HEADS.values()
+    tables = [
+        _table_of_sources(one, f"Attribution by {titles.get(mode, mode)}: figures in %")
+        for mode, one in modes.items()
+    ]
+    if len(document["sets"]) > 1:
+        title = "By evidence; figures in %, calibration error 0..1"
+        tables.append(figure_table(title, ("evidence", *names, "ECE")))
+        for name, one in document["sets"].items():
+            tables[-1].add_row(name, *_cells(one), cell(one["ece"], 3))
+    if len(modes) > 1:
+        heads = ("mode", *names, "ECE", "seconds/image")
+        tables.append(figure_table("By procedure; figures in %", heads))
+        for name, one in modes.items():
+            seconds = _measured(one["seconds_per_image"], 2)
+            tables[-1].add_row(name, *_cells(one), cell(one["ece"], 3), seconds)
+    if document["sweep"]:
+        tables.append(_table_of_sweep(document["sweep"]))
+    if document["cost"]["images"]:
+        tables.append(_table_of_cost(document))
+    return tables
+
+
+def plot_sweep(path: Path, sweep: Sequence[Document], *, candidates: int) -> None:
+    """Draw accuracy against time for the numbers of resyntheses.
+
+    Raises:
+        UsageError: The time is not known, or the file cannot be written.
+    """
+    seconds = [one["seconds_per_image"] for one in sweep]
+    if not sweep or None in seconds:
+        raise UsageError(
+            "There is no time to draw: every image came from a cache, or the default mode was not "
+            "asked for.",
+            hint="Use --no-cache, and a new file for --scores.",
+        )
+    *sets, fused = sweep[0]["evidence"]
+    labels = {name: f"{name} alone" for name in sets if ALL not in name}
+    lines = [
+        SweepLine(
+            label=label,
+            seconds=seconds,
+            accuracy=[one["evidence"][name]["accuracy"] or 0.0 for one in sweep],
+            marks=[f"gamma {one['gamma']}" for one in sweep],
+            is_level=name == FINGERPRINT and name != fused,
+        )
+        for name, label in {**labels, fused: "all evidence"}.items()
+    ]
+    write_sweep(path, lines, chance=100 / candidates)
+
+
+def _table_of_sources(document: Document, title: str) -> Table:
+    table = figure_table(
+        title,
+        ("source", *HEADS.values(), "verdicts", "queries"),
+        left=["verdicts"],
+        caption=_caption(document),
+        footers=("all", *_cells(document), "", str(document["n"])),
+    )
+    for source, one in document["per_source"].items():
+        label = f"{source} ({one['role']})" if one["role"] in (UNKNOWN, REAL) else source
+        ranked = sorted(document["confusion"][source].items(), key=lambda item: -item[1])
+        said = ", ".join(f"{name} {count}" for name, count in ranked if count)
+        table.add_row(label, *_cells(one), said, str(one["n"]))
+    return table
+
+
+def _table_of_sweep(points: Sequence[Document]) -> Table:
+    alone = [name for name in points[0]["evidence"] if ALL not in name]
+    heads = ("gamma", "accuracy", "OSCR", "ECE", *(f"{name} alone" for name in alone))
+    table = figure_table("By resyntheses per candidate; figures in %", (*heads, "seconds/image"))
+    for one in points:
+        cells = [cell(one["accuracy"]), cell(one["oscr"]), cell(one["ece"], 3)]
+        cells += [cell(one["evidence"][name]["accuracy"]) for name in alone]
+        table.add_row(str(one["gamma"]), *cells, _measured(one["seconds_per_image"], 2))
+    return table
+
+
+def _table_of_cost(document: Document) -> Table:
+    cost, seconds = document["cost"], document["seconds_per_image"]
+    table = figure_table(
+        f"Cost of a verdict, mean over {cost['images']} image(s) that no cache helped with",
+        ("stage", "ms", "share", "calls"),
+        footers=("all", _measured(seconds and 1e3 * seconds, 0), "", ""),
+    )
+    for name, one in cost["stages"].items():
+        share = f"{100 * (one['share'] or 0.0):.1f} %"
+        table.add_row(name, f"{1e3 * one['seconds']:.0f}", share, f"{one['calls']:.1f}")
+    return table
+
+
+def _caption(document: Document) -> str:
+    said, (low, high) = document["reported"], document["ece_ci"]
+    parts = [
+        f"{intervals_caption(document)}.",
+        f"Calibration error {document['ece']:.3f} ({low:.3f} to {high:.3f}).",
+    ]
+    if said["named"] is not None:
+        parts.append(f"Verdicts name the candidate or its family: {said['named']:.1f} %.")
+        right = said["family_right"]
+        right = "" if right is None else f" (right: {right:.1f} %)"
+        parts.append(f"Answered with a family: {said['family']:.1f} %{right}.")
+    if said["rejected"] is not None:
+        parts.append(f"Others attributed to no candidate: {said['rejected']:.1f} %.")
+    if said["coverage"] is not None:
+        parts.append(f"Conformal sets hold the truth: {said['coverage']:.1f} %,")
+        parts.append(f"mean size {said['set_size']:.2f}.")
+    return " ".join(parts)
+
+
 def _sets(
-    rows: Sequence[RawScores],
-    roles: Mapping[str, str],
-    judge: Judge,
-    gamma: int | None,
-    fused: AttributionFigures,
-) -> dict[str, AttributionFigures]:
-    """Return the figures of every set of evidences; those of all together are known."""
-    names = evidence_names(rows)
+    rows: Sequence[RawScores], roles: Mapping[str, str], judge: Judge, gamma: int | None = None
+) -> dict[str, Document]:
+    """Return the figures of every set of evidences that any row has, smaller sets first."""
+    names = tuple(dict.fromkeys(one.name for row in rows for one in row.evidence))
     return {
-        ALL.join(chosen): fused
-        if size == len(names)
-        else figures_from_judged(judged(rows, roles, judge, names=chosen, gamma=gamma))
+        ALL.join(chosen): asdict(
+            figures_from_judged(judged(rows, roles, judge, names=chosen, gamma=gamma))
+        )
         for size in range(1, len(names) + 1)
         for chosen in combinations(names, size)
     }
@@ -258,11 +329,8 @@ def _sets(
 
 def _picture_seconds(row: RawScores) -> float:
     """Return the time that was spent on resyntheses, in seconds."""
-    total_ms = sum(
-        row.stages[name].ms
-        for name in (GENERATE, PIXELS, FINGERPRINTS_OF_PICTURES)
-        if name in row.stages
-    )
+    stages = (GENERATE, PIXELS, FINGERPRINTS_OF_PICTURES)
+    total_ms = sum(row.stages[name].ms for name in stages if name in row.stages)
     encoder = row.stages.get(ENCODE)
     if encoder is not None and encoder.items:
         total_ms += encoder.ms * (encoder.items - 1) / encoder.items  # one of them is the query
@@ -271,3 +339,11 @@ def _picture_seconds(row: RawScores) -> float:
 
 def _percentage(values: Sequence[bool]) -> float | None:
     return PERCENT * fmean(values) if values else None
+
+
+def _cells(figures: Document) -> tuple[str, ...]:
+    return tuple(cell(figures[name]) for name in HEADS)
+
+
+def _measured(value: float | None, digits: int) -> str:
+    return NOT_MEASURED if value is None else f"{value:.{digits}f}"

@@ -26,15 +26,27 @@ HEADS = {"accuracy": "accuracy", "top3": "top 3", "auroc_unknown": "AUROC", "osc
 
 
 def figure_table(
-    title: str, heads: Sequence[str], *, left: Sequence[str] = (), **style: Any
+    title: str,
+    heads: Sequence[str],
+    *,
+    left: Sequence[str] = (),
+    footers: Sequence[str] = (),
+    caption: str | None = None,
 ) -> Table:
     """Return an empty table: the first column and those of `left` are names, the others figures."""
-    table = Table(title=title, title_justify="left", caption_justify="left", **style)
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        show_footer=bool(footers),
+    )
     for index, head in enumerate(heads):
+        footer = footers[index] if footers else ""
         if index == 0 or head in left:
-            table.add_column(head, overflow="fold")
+            table.add_column(head, footer, overflow="fold")
         else:
-            table.add_column(head, justify="right")
+            table.add_column(head, footer, justify="right")
     return table
 
 
@@ -43,15 +55,16 @@ def cell(value: float | None, digits: int = 1) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def interval_text(interval: tuple[float, float]) -> str:
+def interval_text(interval: Sequence[float]) -> str:
     """Return "low to high"."""
     return f"{interval[0]:.1f} to {interval[1]:.1f}"
 
 
-def intervals_caption(intervals: Mapping[str, tuple[float, float]]) -> str:
+def intervals_caption(document: Mapping[str, Any]) -> str:
     """Return the intervals of the figures that there are, in the order of the columns."""
-    found = [f"{head} {interval_text(intervals[k])}" for k, head in HEADS.items() if k in intervals]
-    return "95 % intervals: " + ", ".join(found)
+    found = {head: document.get(f"{key}_ci") for key, head in HEADS.items()}
+    said = [f"{head} {interval_text(ci)}" for head, ci in found.items() if ci is not None]
+    return "95 % intervals: " + ", ".join(said)
 
 
 def document_from_verification(
@@ -93,11 +106,8 @@ def table_from_verification(result: VerificationResult) -> Table:
         left=["against"],
         caption=f"95 % interval of the mean over {result.query_count} queries: "
         f"{interval_text(result.auc_ci)}",
-        show_footer=True,
+        footers=("mean", cell(result.auc_mean), *[""] * 4, str(result.query_count)),
     )
-    footers = {"source": "mean", "AUC": cell(result.auc_mean), "queries": str(result.query_count)}
-    for column in table.columns:
-        column.footer = footers.get(str(column.header), "")
     for name, split in result.splits.items():
         target = result.targets.get(name)
         queries = str(len(split.queries))
@@ -167,12 +177,14 @@ def table_from_classification(result: ClassificationResult, real: Sequence[str])
         title,
         ("source", *(HEADS[key] for key in keys), "most often taken for", "queries"),
         left=["most often taken for"],
-        caption=intervals_caption(result.intervals),
-        show_footer=True,
+        caption=intervals_caption(_classification_figures(result)),
+        footers=(
+            "mean" if result.rounds else "all",
+            *_cells(result.figures, keys),
+            "",
+            str(result.query_count),
+        ),
     )
-    total = ("mean" if result.rounds else "all", *_cells(result.figures, keys), "")
-    for column, footer in zip(table.columns, (*total, str(result.query_count)), strict=True):
-        column.footer = footer
     for name, part in result.per_source.items():
         own_class = (REAL if name in real else name) if part.known else None
         # When left out in turn, the answers of its own round.

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
     from lineup.engine import Engine
     from lineup_lab.attribution import Judge
-    from lineup_lab.attribution_output import Outcome
-    from lineup_lab.attribution_report import Report, SweepPoint
     from lineup_lab.dataset import SourceFolder
     from lineup_lab.scores import RawScores, ScoreFile
 
@@ -90,11 +88,7 @@ def attribution(directory: Path, **settings: Any) -> None:
     from rich.console import Console
 
     from lineup.calibration.calibration import CALIBRATION
-    from lineup_lab.attribution_output import (
-        document_from_outcome,
-        plot_outcome,
-        tables_from_outcome,
-    )
+    from lineup_lab.attribution_report import plot_sweep, tables_from_document
 
     gammas = asked_gammas(settings)
     if settings["plot_path"] is not None and (gammas is None or len(gammas) < 2):
@@ -107,22 +101,13 @@ def attribution(directory: Path, **settings: Any) -> None:
     with open_for(settings, calibrated=other is None) as engine:
         if other is not None:
             engine.calibration = CALIBRATION.read(other)
-        outcome = _evaluated(directory, engine, names, gammas, settings, messages)
-        lineup, calibration = engine.lineup.spec.name, engine.calibration is not None
-    document = document_from_outcome(
-        outcome,
-        lineup=lineup,
-        calibrated=calibration,
-        directory=directory.name,
-        seed=settings["seed"],
-        bootstrap=settings["bootstrap"],
-        known_prompts=settings["known_prompts"],
-    )
-    deliver(document, tables_from_outcome(outcome, {DEFAULT_MODE: "all evidence"}), settings)
+        document = _evaluated(directory, engine, names, gammas, settings, messages)
+        candidates = len(engine.candidates)
+    deliver(document, tables_from_document(document, {DEFAULT_MODE: "all evidence"}), settings)
     if settings["plot_path"] is not None:
-        plot_outcome(settings["plot_path"], outcome)
+        plot_sweep(settings["plot_path"], document["sweep"], candidates=candidates)
         say(messages, f"{settings['plot_path']}: accuracy against time")
-    if outcome.failed:
+    if document["failed"]:
         sys.exit(1)
 
 
@@ -133,11 +118,14 @@ def _evaluated(
     gammas: tuple[int, ...] | None,
     settings: dict[str, Any],
     messages: Console,
-) -> Outcome:
-    """Score every image by every procedure, and evaluate."""
+) -> dict[str, Any]:
+    """Score every image by every procedure, and return the document."""
     from lineup_lab.attribution import roles_from_sources
-    from lineup_lab.attribution_output import Outcome
-    from lineup_lab.attribution_report import report_from_rows, sweep_from_rows
+    from lineup_lab.attribution_report import (
+        document_from_rows,
+        sweep_from_rows,
+        whole_document,
+    )
     from lineup_lab.scores import ScoreFile, prompts_from_dir
 
     folders = limited_folders(directory, settings["limit"])
@@ -147,20 +135,31 @@ def _evaluated(
     prompts = prompts_from_dir(directory) if settings["known_prompts"] else {}
     store = ScoreFile(_scores_path(settings))
     most = engine.lineup.spec.resynthesis.gamma if gammas is None else max(gammas)
-    reports: dict[str, Report] = {}
-    sweep: Sequence[SweepPoint] = ()
+    modes: dict[str, dict[str, Any]] = {}
+    sweep: list[dict[str, Any]] = []
     failed = 0
     for mode in dict.fromkeys(settings["modes"]):
         judge = _judge(engine, mode, most)
         rows, unreadable = _rows(folders, engine, names, judge, store, prompts, messages)
         failed = max(failed, unreadable)
         _check_known(rows, roles, engine.candidates)
-        reports[mode] = report_from_rows(
+        modes[mode] = document_from_rows(
             rows, roles, judge, resamples=settings["bootstrap"], seed=settings["seed"]
         )
         if mode == DEFAULT_MODE and gammas is not None and len(gammas) > 1:
             sweep = sweep_from_rows(rows, roles, judge, gammas)
-    return Outcome(reports, sweep, most, failed)
+    return whole_document(
+        modes,
+        sweep,
+        lineup=engine.lineup.spec.name,
+        calibrated=engine.calibration is not None,
+        directory=directory.name,
+        seed=settings["seed"],
+        bootstrap=settings["bootstrap"],
+        known_prompts=settings["known_prompts"],
+        gamma=most,
+        failed=failed,
+    )
 
 
 def _judge(engine: Engine, mode: str, gamma: int) -> Judge:
