@@ -33,11 +33,7 @@ Gather: TypeAlias = Callable[[ort.OrtValue, Rows], ort.OrtValue]
 
 
 class OnnxRuntimeRunner(Runner):
-    """A graph in an ONNX Runtime session.
-
-    Args:
-        session: Of the graph; dropped by `close`.
-    """
+    """A graph in an ONNX Runtime session, which `close` drops."""
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._opened: ort.InferenceSession | None = session
@@ -99,13 +95,7 @@ class DeviceMemory:
 
 
 class OrtDeviceArray(DeviceArray):
-    """An output that ONNX Runtime left on the device.
-
-    Args:
-        value: The output.
-        dtype: Of its elements.
-        memory: Where it lies.
-    """
+    """An output that ONNX Runtime left on the device."""
 
     def __init__(self, value: ort.OrtValue, dtype: np.dtype[Any], memory: DeviceMemory) -> None:
         self.value = value

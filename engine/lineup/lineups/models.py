@@ -26,11 +26,6 @@ class ResynthesisModels(ClosesOnExit):
         families: Name of the VAE family per candidate that can resynthesise.
         digests: Identities of all models.
         owned: Closes the models.
-
-    Attributes:
-        resynthesizer: As given.
-        families: As given.
-        digests: As given.
     """
 
     def __init__(

@@ -78,13 +78,7 @@ def bundle_with_costs(bundle: Bundle, *, threads: int = 0) -> Bundle:
 
 
 def native_feeds(manifest: Manifest, role: str, items: int) -> dict[str, AnyArray]:
-    """Return inputs of a graph as a verdict feeds them, for so many images or sequences.
-
-    Args:
-        manifest: Of the bundle.
-        role: The graph.
-        items: Length of the axes that count images, prompts, sequences or tiles.
-    """
+    """Return inputs of a graph for `items` images, prompts, sequences or tiles of a verdict."""
     random = np.random.default_rng(0)
     sizes = _native_sizes(manifest)
     feeds: dict[str, AnyArray] = {}

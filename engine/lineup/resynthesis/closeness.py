@@ -93,12 +93,7 @@ def ssim(first: RgbImage, second: RgbImage) -> float:
 
 
 def aggregated(closeness: AnyArray, aggregate: Aggregate) -> float:
-    """Return one score from the closenesses to several images.
-
-    Args:
-        closeness: Shape (N,), N at least 1.
-        aggregate: The rule.
-    """
+    """Return one score from the closenesses to several images, shape (N,), N at least 1."""
     return float(np.mean(closeness) if aggregate is Aggregate.MEAN else np.max(closeness))
 
 

@@ -43,12 +43,7 @@ class ExpectedTimes:
         self._looks = _Mean()
 
     def expected_ms(self, candidates: Sequence[str], gamma: int) -> float | None:
-        """Return the expected time of one query; None as long as nothing is known.
-
-        Args:
-            candidates: Who resynthesises it.
-            gamma: Resyntheses per candidate.
-        """
+        """Return the expected time of one query; None as long as nothing is known."""
         planned = self._planned or PlannedTimes()
         if self._planned is None and not self._resyntheses.weight:
             return None
@@ -61,13 +56,7 @@ class ExpectedTimes:
         )
 
     def learn(self, spent: Trace, candidates: Sequence[str], gamma: int) -> None:
-        """Take account of a resynthesis that was made; cached resyntheses are no measure.
-
-        Args:
-            spent: Its cost.
-            candidates: Who resynthesised.
-            gamma: Resyntheses per candidate.
-        """
+        """Take account of a resynthesis that was made; cached resyntheses are no measure."""
         caption, made = spent.stage(CAPTION), spent.stage(GENERATE)
         if caption.items:
             self._caption.add(caption.seconds * 1e3, caption.items)

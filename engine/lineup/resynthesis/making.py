@@ -42,11 +42,6 @@ class ResynthesisMaker:
         All captions are encoded before the first is denoised, and all are denoised before the first
         is decoded, so that a generator needs one of its graphs at a time. A caption that comes
         twice is resynthesised once.
-
-        Args:
-            candidate: Its name.
-            generator: Its model.
-            queries: With their captions.
         """
         jobs: dict[str, _Job] = {}
         for query in queries:

@@ -85,12 +85,7 @@ def api_from_module(flavour: Flavour, module: ModuleType | Any) -> Api:
 
 
 def collecting_logger(trt: Any, errors: list[str]) -> Any:
-    """Return a TensorRT logger that appends every error to a list.
-
-    Args:
-        trt: The TensorRT module.
-        errors: Grows while the logger is used.
-    """
+    """Return a TensorRT logger that appends every error to the list `errors`."""
 
     class Collector(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:

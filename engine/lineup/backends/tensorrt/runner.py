@@ -29,12 +29,7 @@ class _Buffer:
 
 
 class TensorRtRunner(Runner):
-    """An engine on a GPU.
-
-    Attributes:
-        inputs: As the manifest describes the graph.
-        outputs: As the manifest describes the graph.
-    """
+    """An engine on a GPU; its inputs and outputs are as the manifest describes the graph."""
 
     def __init__(
         self,
