@@ -13,7 +13,6 @@ and the evidence of resynthesis, whose models are opened when they are first nee
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import threading
@@ -367,10 +366,8 @@ class Engine(ClosesOnExit):
     def run_id(self, options: AttributionOptions = DEFAULT_OPTIONS) -> str:
         """Return 12 hex digits that change when the models, the gallery or the question do."""
         asked = self._answering.evidence_of(options)
-        content = None if self.calibration is None else CALIBRATION.to_raw(self.calibration)
         parts = [self.extractor.digest, self.gallery.digest, *asked]
-        # As JSON: what is the same in every process, which a set's order is not.
-        parts.append(json.dumps(content, sort_keys=True))
+        parts.append("null" if self.calibration is None else self.calibration.text)
         if set(asked) & set(RESYNTHESIS_EVIDENCE):
             parts += [*self._answering.models.digests, repr(self._answering.settings(options))]
             parts += [] if options.cascade is None else [repr(options.cascade)]

@@ -13,10 +13,12 @@ Their weights are never negative, so the ratio rises with the candidate's score.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -253,7 +255,7 @@ class CalibrationVariant:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Calibration:
     """How a lineup's raw scores become probabilities.
 
@@ -280,6 +282,11 @@ class Calibration:
     folds: Annotated[int, Meta(ge=2)]
     counts: Mapping[str, Count]
     variants: Annotated[tuple[CalibrationVariant, ...], Meta(min_length=1)]
+
+    @cached_property
+    def text(self) -> str:
+        """Its content as JSON: the same in every process, which the order of a set is not."""
+        return json.dumps(CALIBRATION.to_raw(self), sort_keys=True)
 
     def variant(self, options: Mapping[str, Options]) -> CalibrationVariant | None:
         """Return the variant that fits most of the evidences in use; None when none fits any.
