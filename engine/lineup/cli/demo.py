@@ -76,10 +76,10 @@ def _attribute(output: Path) -> None:
         for path in paths:
             count = len(engine.lineup.spec.generators)
             status.update(f"resynthesising {path.name} with {count} models")
-            rows.append(engine.attribute(path))
+            image = read_image(path)
+            rows.append(engine.attribute(image))
             if path.stem.startswith(PICTURED):
-                pixels = read_image(path).pixels
-                write_picture(output / "picture.png", pixels, rows[-1], title=path.name)
+                write_picture(output / "picture.png", image.pixels, rows[-1], title=path.name)
     _print_rows("attributed by all evidence", rows)
     click.echo(f"picture: {output / 'picture.png'}")
 

@@ -16,7 +16,7 @@ from lineup.errors import BackendError, BundleError, UsageError
 from lineup.look_ahead import Signal
 from lineup.options import AttributionOptions
 from lineup.query import Query
-from lineup.results import EVIDENCE_NAMES, Attribution
+from lineup.results import FINGERPRINT, Attribution
 from lineup.scan.identity import Identities, unique_paths
 from lineup.scan.meter import MainStage, ScanMeter
 from lineup.stream import (
@@ -86,7 +86,7 @@ def scan_rows(
         options,
         is_known=(done or Identities()).holds,
         # Fingerprints need tiles alone; what else looks at a query needs all of it.
-        keep_pixels=set(engine.evidence_of(question)) != {EVIDENCE_NAMES[0]},
+        keep_pixels=set(engine.evidence_of(question)) != {FINGERPRINT},
     )
     run = engine.run_id(question)
     with closing(reader.images(unique_paths(paths))) as stream:
