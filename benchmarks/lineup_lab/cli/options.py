@@ -185,7 +185,7 @@ def labelled_sources(
 def labelled_options(command: Command) -> Command:
     """Add what both commands take: the lineup, its parts, the images and where scores are kept."""
     options: tuple[Callable[[Command], Command], ...] = (
-        lineup_option,
+        lineup_option("pocket"),
         click.option(
             "--real",
             multiple=True,

@@ -20,16 +20,20 @@ RESYNTHESIS_CHOICES = ("gamma", "seed", "encoder_layer", "distance", "aggregate"
 """What `resynthesis_options` adds; None where the user said nothing."""
 
 
-def lineup_option(command: Command) -> Command:
-    """Add `--lineup`; the command receives `lineup: str | None`."""
+def lineup_option(default: str) -> Callable[[Command], Command]:
+    """Return what adds `--lineup`; the command receives `lineup: str | None`.
+
+    Args:
+        default: What its help says of a command that names none.
+    """
     return click.option(
         "--lineup",
         metavar="NAME",
         default=None,
         shell_complete=complete_lineups,
         help="Lineup whose candidates resynthesise the image, by name or path; "
-        "`lineup lineups list` shows them.  [default: the gallery alone]",
-    )(command)
+        f"`lineup lineups list` shows them.  [default: {default}]",
+    )
 
 
 def evidence_option(command: Command) -> Command:

@@ -41,7 +41,7 @@ READING_SHARE = 16
 def question_options(command: Command) -> Command:
     """Add the options of `QUESTION_CHOICES`."""
     options = (
-        lineup_option,
+        lineup_option("the gallery alone"),
         evidence_option,
         resynthesis_options,
         cascade_options,
