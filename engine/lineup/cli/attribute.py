@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.options import (
     device_option,
     fingerprint_option,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lineup.engine import Engine
     from lineup.options import AttributionOptions
     from lineup.results import Attribution
+    from lineup.types import RgbImage
 
 
 @click.command(short_help="Tell which known source made an image.")
@@ -60,9 +62,8 @@ def attribute(
     """
     from lineup.cli.question import question_from_choices
     from lineup.engine import open_engine
-    from lineup.finding import find_images
 
-    paths = list(find_images(images))
+    paths = images_from_arguments(images)
     if picture is not None and len(paths) > 1:
         raise click.UsageError("--picture takes one image at a time.")
     question = question_from_choices(choices, images=len(paths))
@@ -77,26 +78,29 @@ def attribute(
         keep_models=question.keeps_models,
     ) as engine:
         for path in paths:
-            row = _row(path, engine, question.options)
+            row, pixels = _attributed(path, engine, question.options)
             failed += row.verdict is None
             _show(row, as_json=as_json, explain=explain)
-            if picture is not None and row.verdict is not None:
-                _write_picture(picture, path, row)
+            if picture is not None and pixels is not None:
+                _write_picture(picture, pixels, row, title=path.name)
     if failed:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(SOME_FAILED)
 
 
-def _row(path: Path, engine: Engine, options: AttributionOptions) -> Attribution:
-    """Attribute one file; an image that cannot be used becomes a row with an error."""
+def _attributed(
+    path: Path, engine: Engine, options: AttributionOptions
+) -> tuple[Attribution, RgbImage | None]:
+    """Attribute one file; for an image that cannot be used, a row with an error and no pixels."""
     from lineup.errors import ImageError
+    from lineup.reading import read_image
     from lineup.results import Attribution, RowError
 
     try:
-        return engine.attribute(path, options=options)
+        image = read_image(path)
+        return engine.attribute(image, options=options), image.pixels
     except ImageError as error:
-        return Attribution(
-            path=str(path), run=engine.run_id(options), error=RowError.from_exception(error)
-        )
+        run, failure = engine.run_id(options), RowError.from_exception(error)
+        return Attribution(path=str(path), run=run, error=failure), None
 
 
 def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
@@ -105,16 +109,14 @@ def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
     if as_json:
         click.echo(json.dumps(row.to_dict()))
     if row.error is not None:
-        message, path = row.error.message, row.path or ""
-        click.echo(f"Error: {message if path in message else f'{path}: {message}'}", err=True)
+        click.echo(f"Error: {failure_line(row.path or '', row.error.message)}", err=True)
     elif not as_json:
         print_attribution(row, explain=explain)
 
 
-def _write_picture(target: Path, query: Path, row: Attribution) -> None:
+def _write_picture(target: Path, query: RgbImage, row: Attribution, *, title: str) -> None:
     """Write the picture, or say why there is none."""
     from lineup.picture import write_picture
-    from lineup.reading import read_image
 
     if row.resyntheses is None:
         click.echo(
@@ -123,5 +125,5 @@ def _write_picture(target: Path, query: Path, row: Attribution) -> None:
             err=True,
         )
         return
-    write_picture(target, read_image(query).pixels, row, title=query.name)
+    write_picture(target, query, row, title=title)
     click.echo(f"picture: {target}", err=True)

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lineup.cli.files import SOME_FAILED, images_from_arguments
 from lineup.cli.options import device_option, threads_option
-from lineup.errors import UsageError
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Caption
     from lineup.types import RgbImage
-
-SOME_FAILED = 1
 
 
 @click.command(short_help="Describe images in words.")
@@ -61,17 +59,11 @@ def caption(
 
     Exit code: 0 every image has a caption, 1 some could not be read, 2 wrong usage.
     """
-    from lineup.finding import find_images
     from lineup.models.captioner import DEFAULT_BUNDLE, Captioner, CaptionOptions
     from lineup.runtime import Runtime
 
     options = CaptionOptions(beams=beams, max_tokens=max_tokens, prompt=prompt)
-    paths = list(find_images(images))
-    if not paths:
-        raise UsageError(
-            f"No images in {', '.join(images)}.",
-            hint="Folders are searched for files with the suffix of an image format.",
-        )
+    paths = images_from_arguments(images)
     failures: list[Path] = []
     runtime = Runtime(device, threads=threads)
     with runtime.open(Captioner, captioner or DEFAULT_BUNDLE) as opened:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.options import device_option, fingerprint_option, json_option, threads_option
-from lineup.errors import UsageError
 
 if TYPE_CHECKING:
     from lineup.results import Classification
-
-SOME_FAILED = 1
 
 
 @click.command(short_help="Name the class of images by a fitted classifier.")
@@ -51,14 +49,8 @@ def classify(
     """
     from lineup.classifier import read_classifier
     from lineup.engine import open_engine
-    from lineup.finding import find_images
 
-    paths = list(find_images(images))
-    if not paths:
-        raise UsageError(
-            f"No images in {', '.join(images)}.",
-            hint="Folders are searched for files with the suffix of an image format.",
-        )
+    paths = images_from_arguments(images)
     head = read_classifier(classifier)  # a damaged file is told before a model is loaded
     failed = 0
     with open_engine(device=device, threads=threads, fingerprint=fingerprint) as engine:
@@ -67,7 +59,7 @@ def classify(
                 click.echo(_line(image.path, found, as_json=as_json))
             elif image.error is not None:
                 failed += 1
-                click.echo(f"{image.path}: {image.error.message}", err=True)
+                click.echo(failure_line(image.path, image.error.message), err=True)
     if failed:
         sys.exit(SOME_FAILED)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lineup.cli.files import SOME_FAILED, failure_line
 from lineup.cli.options import (
     complete_sources,
     device_option,
@@ -91,14 +92,13 @@ def enroll(
     ) as engine:
         report = _enroll_images(engine, name, images, options)
     for failure in report.failed:
-        path, message = str(failure.path), failure.message
-        click.echo(message if message.startswith(path) else f"{path}: {message}", err=True)
+        click.echo(failure_line(failure.path, failure.message), err=True)
     click.echo(
         f"enrolled {report.added} new, {report.present} already there, "
         f"{len(report.failed)} failed; {name} now has {report.total} images"
     )
     if report.failed:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(SOME_FAILED)
 
 
 def _found(paths: tuple[Path, ...]) -> list[Path]:
@@ -124,14 +124,14 @@ def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
     sha256 = query if is_digest else sha256_from_bytes(bytes_from_path(Path(query)))
     report = open_stored().add(sha256, name, _found(paths))
     for path, message in report.failed:
-        click.echo(message if message.startswith(str(path)) else f"{path}: {message}", err=True)
+        click.echo(failure_line(path, message), err=True)
     click.echo(
         f"stored {report.added} new resyntheses by {name}, {report.present} already there, "
         f"{len(report.failed)} failed; "
         f"they count when the image {sha256[:DIGEST_DIGITS]} is attributed"
     )
     if report.failed:
-        raise click.exceptions.Exit(1)
+        raise click.exceptions.Exit(SOME_FAILED)
 
 
 def _enroll_images(

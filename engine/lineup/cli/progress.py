@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lineup.cli.files import failure_line
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -37,7 +39,7 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
         def on_file(image: StreamedImage) -> None:
             progress.advance(task)
             if image.error is not None:
-                say(messages, f"{image.path}: {image.error.message}")
+                say(messages, failure_line(image.path, image.error.message))
 
         yield on_file
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.files import SOME_FAILED
 from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
 from lineup.cli.question import QUESTION_CHOICES, question_options
 from lineup.errors import UsageError
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from lineup.stream import StreamOptions
 
 STDOUT = "-"
-SOME_FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 READER_GONE = 141  # 128 + SIGPIPE
 

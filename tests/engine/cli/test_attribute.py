@@ -69,6 +69,15 @@ def test_json_of_a_failure_is_an_error_row(tmp_path):
     assert result.exit_code == 1
 
 
+def test_a_folder_without_images_is_no_success(tmp_path):
+    (tmp_path / "notes.txt").write_bytes(b"text")
+
+    result = run(tmp_path)
+
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.message == f"No images in {tmp_path}."
+
+
 def test_one_bad_image_does_not_stop_the_others(tmp_path, red_image):
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"text")
