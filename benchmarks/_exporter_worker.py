@@ -44,7 +44,7 @@ from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.memory import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
-from lineup_export.assembly import TOOLS, ExportOptions, tool_versions
+from lineup_export.assembly import ExportOptions
 from lineup_export.component import BLIP, BLIP_TASK, FAMILIES, Component, Family
 from lineup_export.component_export import (
     DTYPES,
@@ -59,6 +59,7 @@ from lineup_export.graph import InputSpec, OnnxGraph
 from lineup_export.precision import HalfPrecision
 from lineup_export.public.exporter import described
 from lineup_export.public.request import ExportRequest, model_from_request
+from lineup_export.versions import TOOLS, tool_versions
 from lineup_models.recipes.read import open_recipe
 
 RUNS = 3

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import importlib.metadata
 import logging
-import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lineup._version import __version__
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BatchRange, Manifest, Precision
 from lineup.bundles.writer import BundleWriter
@@ -24,9 +21,6 @@ from lineup_export.component_export import add_component
 from lineup_export.external import WeightFiles
 
 logger = logging.getLogger(__name__)
-
-TOOLS = ("diffusers", "numpy", "onnx", "onnxruntime", "onnxscript", "torch", "transformers")
-_DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 
 Watch = Callable[[str, int, int], None]
 """Called with a component's role, its number and the number of all before it is exported."""
@@ -124,18 +118,6 @@ def measured_bundle(bundle: Bundle) -> Bundle:
     if bundle.manifest.precision is not Precision.FP32 or not MemoryWatch.available():
         return bundle
     return bundle_with_costs(bundle)
-
-
-def tool_versions(names: Iterable[str] = TOOLS) -> dict[str, str]:
-    """Return the version per tool that takes part in an export; absent ones are left out."""
-    found = {"lineup": __version__, "python": platform.python_version()}
-    for name in names:
-        for distribution in _DISTRIBUTIONS.get(name, (name,)):
-            try:
-                found[name] = importlib.metadata.version(distribution)
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return found
 
 
 def _write_error(target: Path, error: OSError) -> UsageError:

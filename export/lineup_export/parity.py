@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
@@ -21,7 +22,9 @@ from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
 from lineup.memory import SOME, keep_freed_memory
 from lineup.types import AnyArray
-from lineup_export.graph import OnnxGraph
+
+if TYPE_CHECKING:
+    from lineup_export.graph import OnnxGraph
 
 METRIC = "max_relative_error"
 LARGE_BYTES = 256 * 2**20

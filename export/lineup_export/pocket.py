@@ -24,10 +24,10 @@ from lineup_export.assembly import (
     ExportedBundle,
     ExportOptions,
     Watch,
-    tool_versions,
     write_bundle,
 )
 from lineup_export.component import Component
+from lineup_export.versions import tool_versions
 from lineup_models.pocket import registry
 from lineup_models.pocket.text import BOS, EOS, LENGTH, PAD
 

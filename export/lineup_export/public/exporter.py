@@ -21,7 +21,6 @@ from lineup_export.assembly import (
     ExportedBundle,
     ExportOptions,
     Watch,
-    tool_versions,
     write_bundle,
 )
 from lineup_export.component import Component
@@ -31,6 +30,7 @@ from lineup_export.public import parts
 from lineup_export.public.defaults import defaults_from_folder
 from lineup_export.public.folder import WHOLE, FolderSource
 from lineup_export.public.source import ModelSource
+from lineup_export.versions import tool_versions
 from lineup_models.recipes.recipe import (
     CaptionerDefaults,
     PreprocessDefaults,

@@ -1,0 +1,1 @@
+"""Image encoders that others have made into ONNX already: fetched, checked, made into bundles."""

@@ -1,0 +1,263 @@
+"""An ONNX image tower to a bundle: the CLS token of every block, and a second graph cut early."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir
+from onnx import TensorProto, helper, numpy_helper
+
+from lineup.bundles.bundle import Bundle
+from lineup.bundles.info import EncoderInfo
+from lineup.bundles.manifest import (
+    BatchRange,
+    BundleKind,
+    Manifest,
+    Origin,
+    Precision,
+    Source,
+    TensorSpec,
+)
+from lineup.bundles.writer import BundleWriter, today
+from lineup.errors import BundleFormatError
+from lineup.memory import MemoryWatch
+from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER
+from lineup.planning.measuring import bundle_with_costs
+from lineup.types import AnyArray, Float32Array
+from lineup_export.external import WeightFiles
+from lineup_export.parity import checked_parity, outputs_from_file
+from lineup_export.ready.description import ReadyModel, TowerLayer
+from lineup_export.versions import tool_versions
+
+CLS, EMBEDDING, INPUT = "cls", "embedding", "pixel_values"
+SAMPLES = 4
+TOLERANCE = 1e-4
+"""Of the cut graph against the whole one: the same operations, perhaps fused otherwise."""
+
+
+def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
+    """Make a bundle of a tower.
+
+    Args:
+        model: How the graph is read.
+        path: The ONNX file, checked already.
+        target: Folder that becomes the bundle.
+
+    Raises:
+        BundleFormatError: The graph lacks a tensor that the description names.
+        ParityError: A graph does not give what the file gives.
+        UsageError: The target exists.
+    """
+    try:
+        whole = onnx.load(path)
+    except Exception as error:  # protobuf's own errors, which have no common base
+        raise BundleFormatError(f"{path} is no ONNX file: {error}") from error
+    tower = model.tower
+    feeds = _samples(model)
+    references = _references(whole, model, feeds)
+    dimension = references[0][tower.layers[0].tensor].shape[-1]
+    embedding = None if tower.embedding is None else references[0][tower.embedding].shape[-1]
+    about = Manifest(
+        kind=BundleKind.ENCODER,
+        name=model.name,
+        licence=model.licence,
+        source=Source(Origin.HUB, model.upstream, f"sha256:{model.sha256}"),
+        tools=tool_versions(("numpy", "onnx", "onnxruntime")),
+        precision=Precision.FP32,
+        graphs={},
+        preprocess=model.preprocess,
+        created=today(),
+        encoder=EncoderInfo(
+            layers=tuple(layer.block for layer in tower.layers),
+            default_layer=tower.default_layer,
+            dimension=dimension,
+            embedding_dimension=embedding,
+        ),
+        batch=BatchRange(1, tower.batch),
+    )
+    middle = [layer for layer in tower.layers if layer.block == tower.default_layer]
+    graphs = {WHOLE_TOWER: (tower.layers, tower.embedding), CUT_TOWER: (middle, None)}
+    with TemporaryDirectory(prefix="lineup-tower-") as scratch, BundleWriter(target, about) as out:
+        files = WeightFiles(Path(scratch))
+        for role, (layers, named) in graphs.items():
+            graph = _tower(whole, model, layers, named, dimension, embedding)
+            _add_graph(out, role, graph, files, feeds, _expected(references, layers, named))
+        bundle = out.finish()
+    return bundle_with_costs(bundle) if MemoryWatch.available() else bundle
+
+
+def _samples(model: ReadyModel) -> list[dict[str, AnyArray]]:
+    """Return drawn inputs of the graph: ramps of light and some noise."""
+    draw = np.random.default_rng(0)
+    shape = (1, *model.input_shape)
+    ramp = np.linspace(-1.5, 1.5, shape[2])[:, None] * np.linspace(-1, 1, shape[3])
+    levels = [ramp * draw.normal(size=(1, 3, 1, 1)) for _ in range(SAMPLES)]
+    return [{INPUT: np.float32(level + draw.normal(0, 0.3, shape))} for level in levels]
+
+
+def _references(
+    whole: onnx.ModelProto, model: ReadyModel, feeds: Sequence[Mapping[str, AnyArray]]
+) -> list[dict[str, AnyArray]]:
+    """Run the file as it is, with the described tensors as further outputs."""
+    tower = model.tower
+    named = [layer.tensor for layer in tower.layers]
+    named += [] if tower.embedding is None else [tower.embedding]
+    known = {name for node in whole.graph.node for name in node.output}
+    missing = [name for name in named if name not in known]
+    inputs = [value.name for value in whole.graph.input]
+    if missing or tower.input not in inputs:
+        wrong = missing[0] if missing else tower.input
+        raise BundleFormatError(
+            f"The graph has no tensor {wrong!r}, which the description of {model.name} names.",
+            hint="A viewer such as Netron shows the names of a graph's tensors.",
+        )
+    probe = onnx.ModelProto()
+    probe.CopyFrom(whole)
+    del probe.graph.output[:]
+    probe.graph.output.extend(_value(name) for name in named)
+    with TemporaryDirectory(prefix="lineup-tower-") as folder:
+        path = Path(folder) / "whole.onnx"
+        path.write_bytes(probe.SerializeToString())
+        return outputs_from_file(path, [{tower.input: feed[INPUT]} for feed in feeds])
+
+
+def _expected(
+    references: Sequence[Mapping[str, AnyArray]],
+    layers: Sequence[TowerLayer],
+    embedding: str | None,
+) -> list[dict[str, AnyArray]]:
+    expected = []
+    for outputs in references:
+        tokens = [_token(outputs[layer.tensor]) for layer in layers]
+        row = {CLS: np.stack(tokens, axis=1)}
+        expected.append(row if embedding is None else {**row, EMBEDDING: outputs[embedding]})
+    return expected
+
+
+def _token(states: AnyArray) -> Float32Array:
+    return np.asarray(states[:, 0] if states.ndim == 3 else states, np.float32)
+
+
+def _tower(
+    whole: onnx.ModelProto,
+    model: ReadyModel,
+    layers: Sequence[TowerLayer],
+    embedding: str | None,
+    dimension: int,
+    embedding_dimension: int | None,
+) -> onnx.ModelProto:
+    """Return the graph from the pixel values to the CLS tokens of some blocks, and no further."""
+    tower = model.tower
+    ranks = _ranks(whole, [layer.tensor for layer in layers])
+    graph = onnx.ModelProto()
+    graph.CopyFrom(whole)
+    nodes = [helper.make_node("Identity", [INPUT], [tower.input])] if tower.input != INPUT else []
+    constants = [
+        numpy_helper.from_array(np.array(0, np.int64), "lineup_first"),
+        numpy_helper.from_array(np.array([1], np.int64), "lineup_axis"),
+    ]
+    rows = []
+    for layer in layers:
+        token = f"lineup_token_{layer.block}"
+        if ranks[layer.tensor] == 3:
+            nodes.append(
+                helper.make_node("Gather", [layer.tensor, "lineup_first"], [token], axis=1)
+            )
+        else:
+            nodes.append(helper.make_node("Identity", [layer.tensor], [token]))
+        rows.append(f"{token}_row")
+        nodes.append(helper.make_node("Unsqueeze", [token, "lineup_axis"], [rows[-1]]))
+    nodes.append(helper.make_node("Concat", rows, [CLS], axis=1))
+    outputs = [_value(CLS, ("images", len(layers), dimension))]
+    if embedding is not None:
+        nodes.append(helper.make_node("Identity", [embedding], [EMBEDDING]))
+        outputs.append(_value(EMBEDDING, ("images", embedding_dimension)))
+    graph.graph.node.extend(nodes)
+    graph.graph.initializer.extend(constants)
+    for values, fresh in (
+        (graph.graph.input, [_value(INPUT, ("images", *model.input_shape))]),
+        (graph.graph.output, outputs),
+    ):
+        del values[:]
+        values.extend(fresh)
+    _keep_what_is_used(graph.graph)
+    return graph
+
+
+def _ranks(whole: onnx.ModelProto, names: Sequence[str]) -> dict[str, int]:
+    inferred = onnx.shape_inference.infer_shapes(whole)
+    values = [*inferred.graph.value_info, *inferred.graph.output]
+    found = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
+    return {name: found.get(name, 3) for name in names}
+
+
+def _keep_what_is_used(graph: onnx.GraphProto) -> None:
+    """Drop nodes and constants that no output needs; nodes stay in an order that can be run."""
+    wanted = {value.name for value in graph.output}
+    kept = []
+    for node in _in_order(graph.node, {value.name for value in graph.input})[::-1]:
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append(node)
+    constants = [one for one in graph.initializer if one.name in wanted]
+    for holder, fresh in ((graph.node, kept[::-1]), (graph.initializer, constants)):
+        del holder[:]
+        holder.extend(fresh)
+    del graph.value_info[:]
+
+
+def _in_order(nodes: Sequence[onnx.NodeProto], ready: set[str]) -> list[onnx.NodeProto]:
+    """Return nodes with an added one that feeds the rest put first."""
+    feeding = [node for node in nodes if set(node.input) <= ready and node.op_type == "Identity"]
+    return [*feeding, *(node for node in nodes if node not in feeding)]
+
+
+def _add_graph(
+    out: BundleWriter,
+    role: str,
+    graph: onnx.ModelProto,
+    files: WeightFiles,
+    feeds: Sequence[Mapping[str, AnyArray]],
+    expected: Sequence[Mapping[str, AnyArray]],
+) -> None:
+    intermediate = onnx_ir.from_proto(graph)
+    weights = files.stream(intermediate)
+    model = onnx_ir.to_proto(intermediate)
+    content = model.SerializeToString(deterministic=True)
+    path = files.folder / f"{role}.onnx"
+    path.write_bytes(content)
+    found = outputs_from_file(path, feeds)
+    names = list(expected[0])
+    parity = checked_parity(
+        role,
+        [outputs[name] for outputs in found for name in names],
+        [outputs[name] for outputs in expected for name in names],
+        reference="the file as it was published",
+        tolerance=TOLERANCE,
+        samples=len(feeds),
+    )
+    out.add_graph(
+        role,
+        content,
+        inputs=[_spec(value) for value in graph.graph.input],
+        outputs=[_spec(value) for value in graph.graph.output],
+        opset=next(one.version for one in graph.opset_import if one.domain in {"", "ai.onnx"}),
+        parity=parity,
+        weights=weights,
+    )
+
+
+def _value(name: str, shape: Sequence[Any] | None = None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+def _spec(value: onnx.ValueInfoProto) -> TensorSpec:
+    axes = value.type.tensor_type.shape.dim
+    return TensorSpec(
+        value.name, "float32", tuple(axis.dim_param or int(axis.dim_value) for axis in axes)
+    )
