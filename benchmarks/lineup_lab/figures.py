@@ -89,7 +89,7 @@ def write_spectra(
     figure.suptitle("Mean residual spectra", fontsize=12)
     figure.supxlabel("cycles per pixel", fontsize=9)
     figure.supylabel("cycles per pixel", fontsize=9)
-    _write(path, figure)
+    write_figure(path, figure)
 
 
 def points_from_fingerprints(
@@ -176,7 +176,7 @@ def write_map(
     axis.grid(color="#e6e6e6", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
-    _write(path, figure)
+    write_figure(path, figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ def write_sweep(path: Path, lines: Sequence[SweepLine], *, chance: float) -> Non
     axis.grid(color="#e6e6e6", linewidth=0.6)
     axis.set_axisbelow(True)
     axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _write(path, figure)
+    write_figure(path, figure)
 
 
 def _look(index: int | None) -> dict[str, Any]:
@@ -275,7 +275,12 @@ def _figure(width_inches: float, height_inches: float) -> Figure:
     return Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
 
 
-def _write(path: Path, figure: Figure) -> None:
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write a figure as a PNG, always the same bytes for the same figure.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     try:

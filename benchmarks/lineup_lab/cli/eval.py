@@ -14,6 +14,7 @@ from lineup.cli.options import with_options
 from lineup.cli.progress import progress_of_files
 from lineup.errors import UsageError
 from lineup_lab.cli.eval_attribution import attribution
+from lineup_lab.cli.eval_wild import wild
 from lineup_lab.cli.fit_open_set import NOTHING, reject_fingerprints, reject_option
 from lineup_lab.cli.options import (
     attack_option,
@@ -45,6 +46,7 @@ def evaluate() -> None:
 
 
 evaluate.add_command(attribution)
+evaluate.add_command(wild)
 
 
 @evaluate.command(short_help="AUC of each source against every other source.")

@@ -1,0 +1,166 @@
+"""`lineup eval wild`: what is said of images that nobody kept clean, by unknown makers too."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lineup.cli.options import device_option, fingerprint_option, threads_option, with_options
+from lineup.cli.progress import say
+from lineup_lab.cli.options import bootstrap_option, deliver, directory_argument, figures_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lineup.engine import Engine
+    from lineup.fingerprint import FingerprintExtractor
+    from lineup.gallery.gallery import Gallery
+    from lineup_lab.wild import WildSplit
+
+
+@click.command("wild", short_help="Verdicts on handled images, unknown generators and photographs.")
+@directory_argument
+@click.option(
+    "--real",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="A folder of photographs, never enrolled; can be repeated.",
+)
+@click.option(
+    "--enroll",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="Most images of a source to enrol; never more than half of them.",
+)
+@click.option(
+    "--recompressed",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folders of further images, whose makers are unknown whatever is enrolled; --real names "
+    "those of photographs here too.",
+)
+@click.option(
+    "--seed", default=0, show_default=True, help="Draws who is enrolled, and the channels."
+)
+@click.option(
+    "--picture",
+    metavar="PNG",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the verdicts as bars.",
+)
+def wild(directory: Path, recompressed: Path | None, picture: Path | None, **settings: Any) -> None:
+    """Measure verdicts as they come in the wild: rates in percent.
+
+    DIR holds one folder of images per source. Half of each is enrolled, the rest are queries, each
+    through one channel: none, JPEG, WebP, resize, social network, crop, blur or screenshot. Each
+    source in turn is left out of the gallery: its images are then those of an unknown generator.
+    Exit code 1 when an image could not be read.
+    """
+    from lineup_lab.dataset import source_folders_from_dir
+    from lineup_lab.wild import (
+        WildOptions,
+        answers_of_queries,
+        result_from_answers,
+        split_from_folders,
+    )
+    from lineup_lab.wild_report import document_from_result, tables_from_result, write_picture
+
+    options = WildOptions(
+        real=tuple(dict.fromkeys(settings["real"])),
+        enroll=settings["enroll"],
+        seed=settings["seed"],
+        resamples=settings["bootstrap"],
+    )
+    folders = source_folders_from_dir(directory)
+    further = () if recompressed is None else source_folders_from_dir(recompressed)
+    split = split_from_folders(folders, options, further)
+    messages, started = _console(), time.perf_counter()
+    failed: list[Path] = []
+
+    def on_failure(path: Path, message: str) -> None:
+        failed.append(path)
+        say(messages, f"{path}: {message}")
+
+    with _extractor(settings) as extractor:
+        gallery = _enrolled(split, extractor, messages)
+        total = sum(map(len, split.queries.values()))
+        with _progress(messages, total, "queries") as advance:
+            answers = answers_of_queries(
+                split,
+                gallery,
+                lambda one: _engine(extractor, one),
+                options,
+                on_image=advance,
+                on_failure=on_failure,
+            )
+    result = result_from_answers(answers, len(split.support), options)
+    seconds = time.perf_counter() - started
+    document = document_from_result(result, options, failed=len(failed), seconds=seconds)
+    if picture is not None:
+        write_picture(picture, result)
+    deliver(document, tables_from_result(result), settings)
+    if failed:
+        sys.exit(1)
+
+
+wild = with_options(
+    wild, (bootstrap_option, figures_options(), fingerprint_option, device_option, threads_option)
+)
+
+
+def _enrolled(split: WildSplit, extractor: FingerprintExtractor, messages: Console) -> Gallery:
+    """Enrol every source's support in a gallery of its own, as a user would."""
+    from tempfile import TemporaryDirectory
+
+    from lineup.gallery.enroll import enroll_images
+    from lineup.gallery.opening import user_store
+
+    total = sum(map(len, split.support.values()))
+    with TemporaryDirectory(prefix="lineup-wild-") as folder:
+        store = user_store(Path(folder))
+        with _progress(messages, total, "enrolling") as advance:
+            for name, paths in split.support.items():
+                report = enroll_images(store, name, paths, extractor)
+                for failure in report.failed:
+                    say(messages, f"{failure.path}: {failure.message}")
+                for _ in paths:
+                    advance()
+        return store.read()
+
+
+@contextmanager
+def _progress(messages: Console, total: int, label: str) -> Iterator[Callable[[], None]]:
+    from rich.progress import Progress
+
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda: progress.advance(task)
+
+
+def _engine(extractor: FingerprintExtractor, gallery: Gallery) -> Engine:
+    from lineup.engine import Engine
+    from lineup.lineups.store import open_lineup
+
+    return Engine(extractor, lambda: gallery, open_lineup(None))
+
+
+def _extractor(settings: dict[str, Any]) -> FingerprintExtractor:
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+    from lineup.runtime import Runtime
+
+    runtime = Runtime(settings["device"], threads=settings["threads"])
+    return runtime.open(FingerprintExtractor, settings["fingerprint"] or DEFAULT_BUNDLE)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)

@@ -1,0 +1,364 @@
+"""The protocol "wild": what is said of images that nobody kept clean, by sources nobody enrolled.
+
+Half of each source's images is enrolled; the others, and photographs, go through a channel each
+(`lineup_lab.wild_channels`) and are attributed. Each source in turn is left out of the gallery, and
+its images are then those of an unknown generator. So each query of a source is answered once by a
+gallery without it, and by as many galleries with it as there are other sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lineup.engine import Engine
+from lineup.errors import ImageError, UsageError
+from lineup.gallery.gallery import Gallery
+from lineup.options import DEFAULT_OPTIONS
+from lineup.query import Query
+from lineup.reading import read_image
+from lineup.results import REAL, UNKNOWN, Verdict
+from lineup.types import Float64Array
+from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names
+from lineup_lab.metrics import auc, expected_calibration_error, oscr
+from lineup_lab.wild_channels import channel_from_name
+
+GENERATED = "generated"
+UNDETERMINED = "undetermined"
+
+OUTCOMES = ("right", "family", "wrong", GENERATED, UNDETERMINED, REAL)
+"""What an answer can be. `REAL` says that a photograph was claimed, which no picture can prove."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one gallery said of one image.
+
+    Attributes:
+        truth: The image's source.
+        is_photograph: Whether that is a camera.
+        is_enrolled: Whether the gallery has the source.
+        channel: Kind of the channel that the image went through.
+        outcome: One of `OUTCOMES`.
+        claimed: Probability of the likeliest source, 0..1.
+        claim_is_right: Whether that source made the image.
+        scores: Per source of the gallery, the sum of the log likelihood ratios of all evidence.
+    """
+
+    truth: str
+    is_photograph: bool
+    is_enrolled: bool
+    channel: str
+    outcome: str
+    claimed: float
+    claim_is_right: bool
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class WildOptions:
+    """How the protocol is run.
+
+    Attributes:
+        real: Names of folders of photographs, never enrolled.
+        enroll: Most images of a source that are enrolled; never more than half of them.
+        seed: Draws who is enrolled, and the channels.
+        resamples: Of the bootstrap.
+    """
+
+    real: tuple[str, ...]
+    enroll: int = 50
+    seed: int = 0
+    resamples: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class WildSplit:
+    """Who is enrolled, and who asks.
+
+    Attributes:
+        support: Images to enrol, per source.
+        queries: The others, per source, photographs among them.
+        photographs: Keys of `queries` that are photographs.
+    """
+
+    support: Mapping[str, tuple[Path, ...]]
+    queries: Mapping[str, tuple[Path, ...]]
+    photographs: frozenset[str]
+
+
+def split_from_folders(
+    folders: Sequence[SourceFolder], options: WildOptions, further: Sequence[SourceFolder] = ()
+) -> WildSplit:
+    """Draw who is enrolled.
+
+    Args:
+        folders: Sources and photographs.
+        options: Which of them are photographs, how many images are enrolled.
+        further: Folders that only ask; one may bear the name of a source and is another all the
+            same.
+
+    Raises:
+        UsageError: A name in `real` is no folder, or fewer than two sources are left.
+    """
+    names = [folder.name for folder in folders]
+    check_names("--real", options.real, [*names, *(folder.name for folder in further)])
+    if len(set(names) - set(options.real)) < MIN_SOURCES:
+        raise UsageError(
+            f"The protocol needs at least {MIN_SOURCES} sources besides photographs.",
+            hint="Each source in turn is left out of the gallery.",
+        )
+    support, queries = {}, {}
+    for folder in further:
+        queries[f"{folder.name} (further)"] = folder.paths
+    for folder in folders:
+        paths = sorted(folder.paths)
+        if folder.name in options.real:
+            queries[folder.name] = tuple(paths)
+            continue
+        paths.sort(key=lambda path: _draw(f"{options.seed}:{path.parent.name}/{path.name}"))
+        count = min(options.enroll, len(paths) // 2)
+        support[folder.name], queries[folder.name] = tuple(paths[:count]), tuple(paths[count:])
+    camera = (*options.real, *(f"{name} (further)" for name in options.real))
+    return WildSplit(support, queries, frozenset(camera) & frozenset(queries))
+
+
+def _draw(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def answers_of_queries(
+    split: WildSplit,
+    gallery: Gallery,
+    engine_of: Callable[[Gallery], Engine],
+    options: WildOptions,
+    *,
+    on_image: Callable[[], None] = lambda: None,
+    on_failure: Callable[[Path, str], None] = lambda *_: None,
+) -> list[Answer]:
+    """Ask every gallery about every query.
+
+    Args:
+        split: Who asks.
+        gallery: All sources, enrolled.
+        engine_of: Opens the engine of a gallery.
+        options: The seed of the channels.
+        on_image: Called after each query.
+        on_failure: Told of each file that could not be read.
+    """
+    engines = {name: engine_of(without_source(gallery, name)) for name in split.support}
+    answers: list[Answer] = []
+    for source, path in _flat(split.queries):
+        channel = channel_from_name(f"{source}/{path.name}", options.seed)
+        try:
+            pixels = channel(read_image(path).pixels)
+        except ImageError as error:
+            on_failure(path, error.message)
+            continue
+        for left_out, engine in engines.items():
+            query = Query(pixels)
+            engine.answer([query], DEFAULT_OPTIONS)
+            assert query.verdict is not None
+            is_enrolled = source in split.support and source != left_out
+            answers.append(
+                answer_from_verdict(
+                    query.verdict,
+                    truth=source,
+                    is_photograph=source in split.photographs,
+                    is_enrolled=is_enrolled,
+                    channel=channel.kind,
+                )
+            )
+        on_image()
+    return answers
+
+
+def answer_from_verdict(
+    verdict: Verdict, *, truth: str, is_photograph: bool, is_enrolled: bool, channel: str
+) -> Answer:
+    """Return what a verdict comes to, knowing who made the image."""
+    candidates = [name for name in verdict.posterior if name not in {UNKNOWN, REAL}]
+    scores = {name: sum(one.llr.get(name, 0.0) for one in verdict.evidence) for name in candidates}
+    likeliest = max(candidates, key=verdict.posterior.__getitem__)
+    if verdict.label in candidates:
+        outcome = "wrong"
+        if is_enrolled and truth == verdict.label and not verdict.family:
+            outcome = "right"
+        elif is_enrolled and truth in verdict.family:
+            outcome = "family"
+    else:
+        outcome = {UNKNOWN: UNDETERMINED}.get(verdict.label, verdict.label)
+    return Answer(
+        truth=truth,
+        is_photograph=is_photograph,
+        is_enrolled=is_enrolled,
+        channel=channel,
+        outcome=outcome,
+        claimed=verdict.posterior[likeliest],
+        claim_is_right=is_enrolled and likeliest == truth,
+        scores=scores,
+    )
+
+
+def without_source(gallery: Gallery, name: str) -> Gallery:
+    """Return a gallery that does not know a source."""
+    rest = {key: support for key, support in gallery.sources.items() if key != name}
+    return Gallery(gallery.fingerprint_digest, rest, gallery.fingerprint_name)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Shares of outcomes among some answers, in percent.
+
+    Attributes:
+        n: Number of different images.
+        percent: Share per outcome.
+        interval: 95 % bootstrap interval over images, per outcome.
+    """
+
+    n: int
+    percent: Mapping[str, float]
+    interval: Mapping[str, tuple[float, float]]
+
+
+def rates_from_answers(
+    answers: Sequence[Answer], images: Sequence[int], *, resamples: int, seed: int
+) -> Rates:
+    """Count outcomes; an image that several galleries answered counts once.
+
+    Args:
+        answers: Of one group.
+        images: Number of the image that each is about.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    if not answers:
+        return Rates(0, dict.fromkeys(OUTCOMES, 0.0), dict.fromkeys(OUTCOMES, (0.0, 0.0)))
+    _, places = np.unique(images, return_inverse=True)
+    count = int(places.max()) + 1
+    table = np.zeros((count, len(OUTCOMES)))
+    for place, answer in zip(places, answers, strict=True):
+        table[place, OUTCOMES.index(answer.outcome)] += 1
+    table /= table.sum(1, keepdims=True)
+    draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    means = 100 * table[draws].mean(1)
+    low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    return Rates(
+        n=count,
+        percent=dict(zip(OUTCOMES, (100 * table.mean(0)).tolist(), strict=True)),
+        interval=dict(zip(OUTCOMES, zip(low.tolist(), high.tolist(), strict=True), strict=True)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WildResult:
+    """Every figure of the protocol; rates in percent.
+
+    Attributes:
+        enrolled: Of images whose source the gallery has.
+        unknown: Of images whose source it has not.
+        photographs: Of photographs.
+        channels: The three of them per channel.
+        auc: Mean one-against-one AUC over sources and channels, photographs among the others.
+        top1: Share of enrolled queries whose own source has the highest score.
+        oscr: Area under the open-set classification rate.
+        ece: Expected calibration error of the likeliest source's probability, 0..1.
+    """
+
+    enrolled: Rates
+    unknown: Rates
+    photographs: Rates
+    channels: Mapping[str, tuple[Rates, Rates, Rates]]
+    auc: float
+    top1: float
+    oscr: float
+    ece: float
+
+
+def result_from_answers(
+    answers: Sequence[Answer], galleries: int, options: WildOptions
+) -> WildResult:
+    """Return the figures.
+
+    Args:
+        answers: What `answers_of_queries` returned: per image, one of each gallery.
+        galleries: How many galleries answered each image.
+        options: Bootstrap.
+    """
+    images = np.arange(len(answers)) // galleries
+    groups = _groups(answers)
+
+    def three(where: npt.NDArray[np.bool_]) -> tuple[Rates, Rates, Rates]:
+        found = []
+        for group in groups:
+            rows = np.flatnonzero(group & where)
+            chosen = [answers[row] for row in rows.tolist()]
+            found.append(
+                rates_from_answers(
+                    chosen,
+                    images[rows].tolist(),
+                    resamples=options.resamples,
+                    seed=options.seed,
+                )
+            )
+        return found[0], found[1], found[2]
+
+    kinds = np.array([answer.channel for answer in answers])
+    enrolled, unknown, photographs = three(np.ones(len(answers), bool))
+    confidence = [answer.claimed for answer in answers]
+    right = [answer.claim_is_right for answer in answers]
+    top1, is_open = _ranks(answers, groups)
+    return WildResult(
+        enrolled=enrolled,
+        unknown=unknown,
+        photographs=photographs,
+        channels={kind: three(kinds == kind) for kind in sorted(set(kinds.tolist()))},
+        auc=100 * _mean_auc(answers),
+        top1=100 * top1,
+        oscr=100 * is_open,
+        ece=expected_calibration_error(confidence, right),
+    )
+
+
+def _groups(answers: Sequence[Answer]) -> tuple[npt.NDArray[np.bool_], ...]:
+    enrolled = np.array([answer.is_enrolled for answer in answers])
+    camera = np.array([answer.is_photograph for answer in answers])
+    return enrolled, ~enrolled & ~camera, camera
+
+
+def _ranks(
+    answers: Sequence[Answer], groups: Sequence[npt.NDArray[np.bool_]]
+) -> tuple[float, float]:
+    """Return the share of enrolled queries whose own source leads, and the OSCR."""
+    best = np.array([max(answer.scores.values()) for answer in answers])
+    leads = np.array([answer.scores.get(answer.truth, -np.inf) for answer in answers]) >= best
+    enrolled, unknown, _ = groups
+    return float(leads[enrolled].mean()), oscr(best[enrolled], leads[enrolled], best[unknown])
+
+
+def _mean_auc(answers: Sequence[Answer]) -> float:
+    """Return the mean, over sources and other makers, of the AUC of the source's score."""
+    by_truth: dict[str, list[Answer]] = {}
+    for answer in answers:
+        by_truth.setdefault(answer.truth, []).append(answer)
+    values = []
+    for name in sorted({key for answer in answers for key in answer.scores}):
+        scores = {truth: _scores(own, name) for truth, own in by_truth.items()}
+        own = scores.pop(name)
+        values += [auc(own, other) for other in scores.values() if len(own) and len(other)]
+    return float(np.mean(values))
+
+
+def _scores(answers: Sequence[Answer], name: str) -> Float64Array:
+    return np.array([answer.scores[name] for answer in answers if name in answer.scores])
+
+
+def _flat(queries: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
+    for source, paths in queries.items():
+        for path in paths:
+            yield source, path

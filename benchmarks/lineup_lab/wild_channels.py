@@ -1,0 +1,119 @@
+"""What images of the protocol "wild" went through: one channel each, drawn by the file's name.
+
+A fifth of them nothing; the others, evenly: JPEG, WebP, a resize, what social networks do, a crop,
+a blur or a screenshot. Strengths are continuous, so that no image meets a channel of any bank
+exactly; the same name and seed always give the same channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lineup.types import RgbImage
+from lineup_lab.attacks import Attack, AttackKind
+
+UNTOUCHED = "none"
+UNTOUCHED_SHARE = 0.2
+LEAST_SIDE_PX = 8
+SOCIAL_SIDES_PX = (1080, 2048)
+
+_INTERPOLATIONS = (cv2.INTER_CUBIC, cv2.INTER_LANCZOS4, cv2.INTER_AREA)
+
+
+@dataclass(frozen=True, slots=True)
+class WildChannel:
+    """A drawn channel.
+
+    Attributes:
+        kind: `UNTOUCHED` or one of `KINDS`; figures are broken down by it.
+        seed: Of its strength.
+    """
+
+    kind: str
+    seed: int
+
+    def __call__(self, pixels: RgbImage) -> RgbImage:
+        """Return what comes out.
+
+        Args:
+            pixels: Shape (height, width, 3), uint8 RGB; stays as it is.
+
+        Raises:
+            UnsupportedImageError: The image is too large for a format.
+        """
+        if self.kind == UNTOUCHED:
+            return pixels
+        return _OPERATIONS[self.kind](pixels, np.random.default_rng(self.seed))
+
+
+def channel_from_name(name: str, seed: int) -> WildChannel:
+    """Draw the channel of a file.
+
+    Args:
+        name: Source and name of the file: not its path, which differs between machines.
+        seed: Another one draws other channels.
+    """
+    digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    draw = np.random.default_rng(int.from_bytes(digest[:8], "big"))
+    kind = UNTOUCHED if draw.random() < UNTOUCHED_SHARE else str(draw.choice(KINDS))
+    return WildChannel(kind, int(draw.integers(2**32)))
+
+
+def _jpeg(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
+    return Attack(AttackKind.JPEG, int(draw.integers(50, 96)))(pixels)
+
+
+def _webp(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
+    return Attack(AttackKind.WEBP, int(draw.integers(60, 91)))(pixels)
+
+
+def _resize(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
+    return _scaled(pixels, float(draw.uniform(0.4, 2.0)), draw)
+
+
+def _social(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
+    """Shrink the longest side to what a network allows, and compress."""
+    factor = min(1.0, int(draw.choice(SOCIAL_SIDES_PX)) / max(pixels.shape[:2]))
+    shrunk = _scaled(pixels, factor, draw) if factor < 1 else pixels
+    return Attack(AttackKind.JPEG, int(draw.integers(70, 88)))(shrunk)
+
+
+def _crop(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
+    share = draw.uniform(0.6, 0.95)
+    height, width = (int(side * share) for side in pixels.shape[:2])
+    top = int(draw.integers(pixels.shape[0] - height + 1))
+    left = int(draw.integers(pixels.shape[1] - width + 1))
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def _blur(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
+    return Attack(AttackKind.BLUR, float(draw.uniform(0.5, 1.5)))(pixels)
+
+
+def _screenshot(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
+    """Show it at some size and keep the pixels: a screenshot is stored without loss."""
+    return _scaled(pixels, float(draw.uniform(0.4, 1.2)), draw)
+
+
+def _scaled(pixels: RgbImage, factor: float, draw: np.random.Generator) -> RgbImage:
+    size = [max(LEAST_SIDE_PX, round(side * factor)) for side in pixels.shape[1::-1]]
+    interpolation = int(draw.choice(_INTERPOLATIONS))
+    return np.asarray(cv2.resize(pixels, size, interpolation=interpolation), np.uint8)
+
+
+_OPERATIONS: dict[str, Callable[[RgbImage, np.random.Generator], RgbImage]] = {
+    "jpeg": _jpeg,
+    "webp": _webp,
+    "resize": _resize,
+    "social": _social,
+    "crop": _crop,
+    "blur": _blur,
+    "screenshot": _screenshot,
+}
+KINDS = tuple(_OPERATIONS)
+"""What may happen to an image, besides nothing."""

@@ -1,0 +1,189 @@
+"""The protocol "wild": channels, what answers come to, rates, and the command on drawn images."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from lineup.errors import UsageError
+from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup_lab.cli.eval import evaluate
+from lineup_lab.dataset import SourceFolder
+from lineup_lab.wild import (
+    Answer,
+    WildOptions,
+    answer_from_verdict,
+    rates_from_answers,
+    result_from_answers,
+    split_from_folders,
+)
+from lineup_lab.wild_channels import KINDS, UNTOUCHED, WildChannel, channel_from_name
+from lineup_models.samples import SOURCES, draw_image
+
+
+def verdict(label, *, a=0.1, b=0.1, family=()):
+    posterior = {"a": a, "b": b, UNKNOWN: (1 - a - b) / 2, REAL: (1 - a - b) / 2}
+    evidence = (
+        Evidence("fingerprint", {}, {"a": 2.0, "b": -1.0}, 1.0),
+        Evidence("other", {}, {"a": 0.5}, 1.0),
+    )
+    return Verdict(label=label, posterior=posterior, evidence=evidence, family=family)
+
+
+def answer(label, *, truth="a", is_enrolled=True, **kwargs):
+    return answer_from_verdict(
+        verdict(label, **kwargs),
+        truth=truth,
+        is_photograph=False,
+        is_enrolled=is_enrolled,
+        channel="jpeg",
+    )
+
+
+def test_channels_are_drawn_by_name_and_seed_alone():
+    assert channel_from_name("x/1.png", 0) == channel_from_name("x/1.png", 0)
+    drawn = [channel_from_name(f"x/{number}.png", 0) for number in range(2000)]
+    assert drawn != [channel_from_name(f"x/{number}.png", 1) for number in range(2000)]
+    shares = {kind: sum(one.kind == kind for one in drawn) / 2000 for kind in (UNTOUCHED, *KINDS)}
+    assert shares[UNTOUCHED] == pytest.approx(0.2, abs=0.03)
+    for kind in KINDS:
+        assert shares[kind] == pytest.approx(0.8 / 7, abs=0.03)
+
+
+@pytest.mark.parametrize("kind", [UNTOUCHED, *KINDS])
+def test_every_channel_gives_an_image_and_leaves_the_original_alone(kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
+    before = pixels.copy()
+    for seed in range(8):
+        came = WildChannel(kind, seed)(pixels)
+        assert came.dtype == np.uint8
+        assert came.ndim == 3
+        assert min(came.shape[:2]) >= 8
+        assert np.array_equal(pixels, before)
+        assert (kind == UNTOUCHED) == np.array_equal(came, pixels)
+    assert WildChannel(kind, 3)(pixels).tobytes() == WildChannel(kind, 3)(pixels).tobytes()
+
+
+def test_social_networks_shrink_only_what_is_too_large():
+    large = np.zeros((600, 4096, 3), np.uint8)
+    assert {max(WildChannel("social", seed)(large).shape) for seed in range(20)} == {1080, 2048}
+    small = np.zeros((300, 400, 3), np.uint8)
+    assert WildChannel("social", 0)(small).shape == small.shape
+
+
+def test_an_answer_is_right_only_where_the_gallery_has_the_maker():
+    assert answer("a").outcome == "right"
+    assert answer("b").outcome == "wrong"
+    assert answer("b", family=("b", "a")).outcome == "family"
+    assert answer("a", family=("a", "b")).outcome == "family"
+    assert answer("a", is_enrolled=False).outcome == "wrong"
+    assert answer(UNKNOWN).outcome == "undetermined"
+    assert answer(REAL).outcome == REAL
+
+
+def test_scores_add_up_and_the_claim_is_that_of_the_likeliest_source():
+    found = answer(UNKNOWN, a=0.2, b=0.3)
+    assert found.scores == {"a": 2.5, "b": -1.0}
+    assert found.claimed == 0.3
+    assert not found.claim_is_right
+    assert answer("a", a=0.6).claim_is_right
+
+
+def test_an_image_that_several_galleries_answered_counts_once():
+    answers = [answer("a"), answer("b"), answer("a"), answer("a")]
+    rates = rates_from_answers(answers, [0, 0, 1, 1], resamples=200, seed=0)
+    assert rates.n == 2
+    assert rates.percent["right"] == 75
+    assert rates.percent["wrong"] == 25
+    low, high = rates.interval["right"]
+    assert (low, high) == (50, 100)
+
+
+def test_figures_of_answers_that_are_known():
+    def one(truth, outcome, scores, *, enrolled=True, camera=False, claimed=0.5, right=False):
+        return Answer(truth, camera, enrolled, "none", outcome, claimed, right, scores)
+
+    answers = [
+        one("a", "right", {"a": 2.0, "b": 0.0}, claimed=1.0, right=True),
+        one("b", "wrong", {"a": 1.0, "b": 0.5}, claimed=0.0),
+        one("c", "undetermined", {"a": 0.2, "b": 0.1}, enrolled=False, claimed=0.0),
+        one("p", "generated", {"a": 0.1, "b": 0.3}, enrolled=False, camera=True, claimed=0.0),
+    ]
+    result = result_from_answers(answers, 1, WildOptions(real=("p",), resamples=100))
+    assert result.enrolled.percent["right"] == 50
+    assert result.unknown.percent["undetermined"] == 100
+    assert result.photographs.percent["generated"] == 100
+    assert result.top1 == 50
+    # a above all three others; b above c and p, and above a, whose score for b is 0.
+    assert result.auc == 100
+    assert result.oscr == 50
+    assert result.ece == 0
+
+
+def test_at_most_half_of_a_source_is_enrolled_and_photographs_never_are(tmp_path):
+    folders = [
+        SourceFolder(name, tuple(tmp_path / name / f"{number}.png" for number in range(count)))
+        for name, count in (("a", 9), ("b", 40), ("photos", 5))
+    ]
+    further = [SourceFolder("a", (tmp_path / "more" / "a" / "0.png",))]
+    split = split_from_folders(folders, WildOptions(real=("photos",), enroll=10), further)
+    assert {name: len(paths) for name, paths in split.support.items()} == {"a": 4, "b": 10}
+    assert {name: len(paths) for name, paths in split.queries.items()} == {
+        "a": 5,
+        "b": 30,
+        "photos": 5,
+        "a (further)": 1,
+    }
+    assert split.photographs == {"photos"}
+    for name, paths in split.support.items():
+        assert not set(paths) & set(split.queries[name])
+    other = split_from_folders(folders, WildOptions(real=("photos",), enroll=10, seed=1))
+    assert other.support["b"] != split.support["b"]
+
+
+@pytest.mark.parametrize(
+    ("real", "message"),
+    [(("cameras",), "--real 'cameras' is not among"), (("b", "photos"), "at least 2 sources")],
+)
+def test_what_cannot_be_run_is_refused_before_any_work(real, message):
+    folders = [SourceFolder(name, (Path("1"), Path("2"))) for name in ("a", "b", "photos")]
+    with pytest.raises(UsageError, match=message):
+        split_from_folders(folders, WildOptions(real=real))
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """Two drawn sources, and a third one that plays the photographs."""
+    root = tmp_path_factory.mktemp("wild")
+    for source, name in zip(SOURCES, ("sketch", "brush", "photos"), strict=False):
+        (root / name).mkdir()
+        for seed in range(6):
+            image = draw_image(source, seed)[..., ::-1]
+            cv2.imwrite(str(root / name / f"{seed}.png"), image)
+    return root
+
+
+def test_the_command_says_what_every_gallery_said(labelled, tmp_path):
+    output, picture = tmp_path / "wild.json", tmp_path / "wild.png"
+    (labelled / "sketch" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    options = ["--real", "photos", "--bootstrap", "100", "--device", "cpu"]
+    where = ["-o", str(output), "--picture", str(picture), "--json"]
+    result = CliRunner().invoke(evaluate, ["wild", str(labelled), *options, *where])
+    (labelled / "sketch" / "broken.png").unlink()
+    assert result.exit_code in {0, 1}, result.output  # 1 where the broken file is a query
+    document = json.loads(output.read_text())
+    assert document == json.loads(result.stdout)
+    assert document["protocol"] == "wild"
+    assert document["photographs"]["n"] == 6
+    assert document["unknown"]["n"] == document["enrolled"]["n"] >= 6
+    for group, outcomes in (
+        ("enrolled", ("right", "family", "wrong", "generated", "undetermined", REAL)),
+        ("unknown", ("named", "generated", "undetermined", REAL)),
+        ("photographs", ("named", "generated", "undetermined", REAL)),
+    ):
+        assert sum(document[group][one] for one in outcomes) == pytest.approx(100)
+    assert {"auc_mean", "top1", "oscr", "ece", "seconds", "channels"} <= set(document)
+    assert picture.read_bytes().startswith(b"\x89PNG")
