@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lineup.cli.options import device_option, threads_option
+from lineup.cli.options import device_option, json_option, threads_option
 from lineup.cli.tables import console_for_tables
 
 
@@ -69,7 +69,7 @@ def bench() -> None:
 @click.option("--evidence", help="Of a lineup: comma-separated names.  [default: all]")
 @click.option("--gamma", type=click.IntRange(min=1), help="Of a lineup: pictures per candidate.")
 @click.option("--no-cold-start", is_flag=True, help="Do not measure the start of a new process.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@json_option
 @click.option(
     "--output",
     "-o",

@@ -15,6 +15,7 @@ from lineup.cli.options import (
     device_option,
     fingerprint_option,
     gallery_option,
+    json_option,
     threads_option,
     with_options,
 )
@@ -76,10 +77,7 @@ def figures_options(note: str = "") -> Callable[[Command], Command]:
     """
 
     def decorate(command: Command) -> Command:
-        as_json = click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON document instead of tables."
-        )
-        return as_json(file_option(f"Write the JSON document to this file{note}.")(command))
+        return json_option(file_option(f"Write the JSON document to this file{note}.")(command))
 
     return decorate
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from lineup.cli.options import complete_bundles
 from lineup.cli.tables import size_text
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ CPU_BACKEND = "onnxruntime"
 
 
 @click.command(short_help="Compile a bundle for this CPU, or with TensorRT.")
-@click.argument("bundle")
+@click.argument("bundle", shell_complete=complete_bundles)
 @click.option(
     "--backend",
     type=click.Choice(["tensorrt", "tensorrt-rtx", CPU_BACKEND]),
