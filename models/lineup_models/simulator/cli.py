@@ -134,12 +134,12 @@ def sheet(
     options = BankOptions(
         seed=seed, own_images=1, shared_images=shared_images, strength=strength, hold_out=hold_out
     )
-    filler = BankFiller(photos, _named(weights), options, {})
+    filler = BankFiller(photos, _named(weights), options)
     rows = [filler.originals(0)[1]]
     for index in range(models):
         samples, identity = filler.model(index)
-        rows.append(samples.images)
-        psnr_db = " ".join(f"{value:.1f}" for value in samples.table["psnr_db"])
+        rows.append(samples["images"])
+        psnr_db = " ".join(f"{value:.1f}" for value in samples["psnr_db"])
         click.echo(f"{identity}: {psnr_db} dB")
     write_sheet(output, rows)
 
@@ -175,8 +175,10 @@ def bank(
     from rich.console import Console
 
     from lineup_models.fingerprint.spec import SpectrumSpec
+    from lineup_models.fingerprint.spectrum import PooledSpectrum
     from lineup_models.simulator.bank import BankOptions, fill_bank
-    from lineup_models.simulator.features import spectrum_features
+    from lineup_models.simulator.bank_reader import add_features
+    from lineup_models.simulator.features import features_from_spectrum
 
     _use_threads(threads)
     options = BankOptions(
@@ -189,9 +191,10 @@ def bank(
         hold_out=hold_out,
         degraded_versions=versions,
     )
-    features = {"spectrum": spectrum_features(SpectrumSpec())}
     watch = Progress(Console(stderr=True))
-    fill_bank(photos, _named(weights), output, options, features, watch=watch)
+    fill_bank(photos, _named(weights), output, options, watch=watch)
+    features = features_from_spectrum(PooledSpectrum(SpectrumSpec()).eval())
+    add_features(output, "spectrum", features, watch=watch)
     click.echo(f"{output}: {models} generators")
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lineup.types import RgbImage
 from lineup_models.simulator.architecture import LEVELS, SPACES, Architecture, Norm, SearchSpace
-from lineup_models.simulator.cells import BatchStatistics, StyledNorm, VariStruct, VariUp
+from lineup_models.simulator.cells import Statistics, StyledNorm, VariStruct, VariUp
 from lineup_models.training import seeded
 from lineup_models.weights_file import WeightsFormat, spec_from_dict
 
@@ -172,7 +172,7 @@ class Simulator(nn.Module):
         self,
         images: Tensor,
         architecture: Architecture,
-        statistics: BatchStatistics | None = None,
+        statistics: Statistics | None = None,
         noise: FeatureNoise | None = None,
     ) -> Tensor:
         """Return the reconstructions.
@@ -180,10 +180,11 @@ class Simulator(nn.Module):
         Args:
             images: The batch; all go through the same architecture.
             architecture: The path to take; must belong to the simulator's search space.
-            statistics: Where batch norms take theirs from; None is the batch itself.
+            statistics: Moments that batch norms take; those that are not there are of the batch
+                and are put there. None is the batch itself.
             noise: Added to the features before each upsampling; None adds nothing.
         """
-        statistics = statistics or BatchStatistics()
+        statistics = {} if statistics is None else statistics
         level = architecture.start_scale
         latent = self.encoder(images * 2.0 - 1.0, level)
         deviation, mean = torch.std_mean(latent, dim=(2, 3), correction=0)

@@ -13,12 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
-from lineup_models.fingerprint.dft import HalfPlaneMagnitude, SpectrumPool
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.photographs import crops_from_paths, random_crop
+from lineup_models.photographs import crop_from_path, crops_from_paths
 from lineup_models.simulator.features import FeatureFunction
 from lineup_models.training import LoopOptions, Task, seeded
 
@@ -85,29 +83,22 @@ def denoiser_from_spec(spec: DenoiserSpec, *, seed: int) -> Denoiser:
         return Denoiser(spec)
 
 
-class DenoisedSpectrum(nn.Module):
-    """Tiles to log-spectra of the denoiser's residual; stands where `PooledSpectrum` does.
+class DenoisedSpectrum(PooledSpectrum):
+    """The log-spectra of the denoiser's residual; the spec's residual filter plays no part.
 
     log(1 + |F|) of the mean residual over the channels, F orthonormal and the residual in grey
     levels, on the half plane, pooled to `pool_height` x `pool_width` cells of `spec` (256 x 129
-    for tiles of 256 px pools nothing). The spec's residual filter plays no part.
-
-    Input uint8 (tiles, size, size, 3), RGB, 0..255. Output float32 (tiles, dimension), >= 0.
+    for tiles of 256 px pools nothing).
     """
 
     def __init__(self, denoiser: Denoiser, spec: SpectrumSpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.denoiser = denoiser
-        self.magnitude = HalfPlaneMagnitude(spec.tile_size_px)
-        self.pool = SpectrumPool(spec.tile_size_px, spec.pool_height, spec.pool_width)
 
-    def forward(self, tiles: Tensor) -> Tensor:
-        """Return the log-spectrum of each tile."""
+    def levels(self, tiles: Tensor) -> Tensor:
+        """Return each tile's full log-spectrum."""
         images = tiles.to(torch.float32).permute(0, 3, 1, 2)
-        residual = self.denoiser(images).mean(dim=1)
-        pooled: Tensor = self.pool(torch.log1p(self.magnitude(residual)))
-        return pooled.reshape(-1, self.spec.dimension)
+        return torch.log1p(self.magnitude(self.denoiser(images).mean(dim=1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +196,7 @@ class ResidualSource(str, Enum):
     """The trained denoiser."""
 
 
-def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> nn.Module:
+def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> PooledSpectrum:
     """Return the module from tiles to rows of log-spectra; frozen, in evaluation mode."""
     module = PooledSpectrum(spec) if denoiser is None else DenoisedSpectrum(denoiser, spec)
     return module.eval().requires_grad_(False)
@@ -224,7 +215,6 @@ def whitening_of_photographs(
     """
     principal = PrincipalAxes(spec.dimension)
     for index, path in enumerate(paths):
-        pixels = image_from_bytes(bytes_from_path(path)).pixels
         random = np.random.default_rng([seed, index])
-        principal.add(features([random_crop(pixels, spec.tile_size_px, random)])[0])
+        principal.add(features([crop_from_path(path, spec.tile_size_px, random)])[0])
     return principal.found(axes=spec.axes, floor=spec.floor)

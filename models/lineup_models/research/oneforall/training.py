@@ -274,7 +274,7 @@ class FingerprintRun:
 
     def _features(self) -> FeatureFunction:
         spectrum = spectrum_module(self.preset.spectrum, self._denoiser())
-        return features_from_spectrum(spectrum, self.preset.spectrum, device=str(self.device))
+        return features_from_spectrum(spectrum, device=self.device)
 
     def _simulators(self) -> dict[str, Path]:
         """Return the weights of the simulators by name.
@@ -307,9 +307,8 @@ class FingerprintRun:
         """Return the source of a bank that is filled as far as it is not."""
         preset, folder = self.preset, self.output / "bank"
         options = replace(preset.bank, seed=self.options.seed, hold_out=preset.hold_out)
-        fill_bank(self.photos, self._simulators(), folder, options, {}, watch=self.watch)
-        for _ in add_features(folder, FEATURES, self._features()):
-            pass
+        fill_bank(self.photos, self._simulators(), folder, options, watch=self.watch)
+        add_features(folder, FEATURES, self._features(), watch=self.watch)
         return BankSource(read_bank(folder, FEATURES), degraded_share=preset.degraded_share)
 
     def _note_losses(self, task: Task) -> None:
