@@ -158,8 +158,8 @@ class SimulatorTask(Task):
         ):
             architecture = architecture_from_seed([options.seed, step, index], self.space)
             shift = (int(random.integers(4)), int(random.integers(4)))
-            found = self.compare(self.simulator(batch, architecture), batch, shift)
-            parts.append(torch.stack([found.total, found.squared_error, found.perceptual]))
+            reconstruction = self.simulator(batch, architecture)
+            parts.append(torch.stack(self.compare(reconstruction, batch, shift)))
         total, squared_error, perceptual = torch.stack(parts).mean(dim=0)
         figures = {"squared_error": squared_error.item(), "perceptual": perceptual.item()}
         return total, figures
