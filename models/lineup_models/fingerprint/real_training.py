@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import AnyArray, Float32Array, RgbImage
 from lineup_models.fingerprint.dft import LatticeContrast
@@ -30,7 +29,13 @@ from lineup_models.fingerprint.real_head import (
 )
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.photographs import HOLD_OUT_RULE, JPEG_QUALITIES, recoded, split_photographs
+from lineup_models.photographs import (
+    HOLD_OUT_RULE,
+    JPEG_QUALITIES,
+    pixels_from_path,
+    recoded,
+    split_photographs,
+)
 from lineup_models.simulator.bank_reader import bank_images
 from lineup_models.training import Watch, plainly
 
@@ -221,7 +226,7 @@ def fit_real_head(
     started = time.perf_counter()
     check_spec(spec)
     split = split_photographs(photos, options.hold_out)
-    photographs = (image_from_bytes(bytes_from_path(path)).pixels for path in split.fit)
+    photographs = map(pixels_from_path, split.fit)
     random = np.random.default_rng([options.seed, 0])
     real = _statistics(
         watch("tiles", photograph_tiles(photographs, spec.tile_size_px, random)), spec

@@ -175,8 +175,7 @@ class Whitened(nn.Module):
 
     def __init__(self, whitening: FoundAxes) -> None:
         super().__init__()
-        gains = 1.0 - np.sqrt(whitening.floor / (whitening.variances + whitening.floor))
-        axes = whitening.axes.astype(np.float64) * np.sqrt(gains)[:, None]
+        axes = whitening.damped_axes()
         self.register_buffer("mean", torch.from_numpy(whitening.mean.astype(np.float32)))
         self.register_buffer("axes", torch.from_numpy(axes.astype(np.float32)))
         self.register_buffer("unit", torch.tensor(float(whitening.floor) ** -0.5))
