@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lineup.types import RgbTiles
 from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
@@ -123,16 +123,7 @@ class DenoiserOptions:
 
 
 class DenoiserTask(Task):
-    """Trains a denoiser.
-
-    Args:
-        denoiser: Changed in place.
-        paths: Photographs.
-        options: How.
-        seed: Of crops and noise.
-        device: Where to compute.
-        settings: As for `Task`.
-    """
+    """Trains a denoiser in place; `seed` is that of crops and noise."""
 
     def __init__(
         self,
@@ -142,10 +133,10 @@ class DenoiserTask(Task):
         *,
         seed: int,
         device: torch.device,
-        settings: Mapping[str, Any],
     ) -> None:
         denoiser.to(device).train().requires_grad_(True)
-        super().__init__("denoiser", denoiser, {**settings, "denoiser": asdict(options)})
+        settings = {"sizes": asdict(denoiser.spec), "denoiser": asdict(options)}
+        super().__init__("denoiser", denoiser, settings)
         self.denoiser, self.paths, self.options = denoiser, paths, options
         self.seed, self.device = seed, device
 
@@ -171,19 +162,20 @@ class DenoiserTask(Task):
 
 def training_crops(
     paths: Sequence[Path], options: DenoiserOptions, random: np.random.Generator
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
+) -> RgbTiles:
     """Return crops, uint8 (N, crop_px, crop_px, 3), several of each photograph.
 
     Decoding a photograph costs more than a step on a small crop, so a larger crop is drawn once
     and cut at random places.
     """
-    size = options.crop_px
-    larger = crops_from_paths(paths, 2 * size, options.photographs_per_step, random)
-    crops = []
-    for crop in larger:
-        for top, left in random.integers(0, size, (options.crops_per_photograph, 2), endpoint=True):
-            crops.append(crop[top : top + size, left : left + size])
-    return np.stack(crops)
+    size, count = options.crop_px, options.crops_per_photograph
+    return np.stack(
+        [
+            crop[top : top + size, left : left + size]
+            for crop in crops_from_paths(paths, 2 * size, options.photographs_per_step, random)
+            for top, left in random.integers(0, size, (count, 2), endpoint=True)
+        ]
+    )
 
 
 class ResidualSource(str, Enum):

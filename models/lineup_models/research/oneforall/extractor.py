@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lineup.errors import UsageError
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.fingerprint.spectrum import PooledSpectrum
 from lineup_models.training import seeded
 
 EXPANSION = 4
@@ -186,27 +187,34 @@ class Whitened(nn.Module):
         return (deviation - F.linear(deviation, self.axes) @ self.axes) * self.unit
 
 
-class WhitenedExtractor(nn.Module):
+class Extractor(nn.Module):
+    """Rows of log-spectra, float32 (N, rows), to embeddings of length 1, float32 (N, dimension)."""
+
+    def __init__(self, spec: ExtractorSpec, spectrum: SpectrumSpec, dimension: int) -> None:
+        super().__init__()
+        self.spec, self.spectrum, self.dimension = spec, spectrum, dimension
+        self.shape = (1, spectrum.pool_height, spectrum.pool_width)
+
+
+class WhitenedExtractor(Extractor):
     """normalise(z + g(z)): z the whitened spectrum, g a network that starts at zero.
 
     Before training this is the closed-form fingerprint itself.
     """
 
     def __init__(self, spec: ExtractorSpec, spectrum: SpectrumSpec, whitening: FoundAxes) -> None:
-        super().__init__()
+        super().__init__(spec, spectrum, spectrum.dimension)
         if spectrum.pool_height % 2 or spectrum.pool_width % 2:
             raise UsageError(
                 f"The extractor halves its maps; {spectrum.pool_height} x {spectrum.pool_width} "
                 "cells cannot be halved.",
                 hint="Choose an even pool_height and pool_width.",
             )
-        self.shape = (1, spectrum.pool_height, spectrum.pool_width)
-        self.dimension = spectrum.dimension
         self.whitened = Whitened(whitening)
         self.network = MapNetwork(spec.width, sum(spec.blocks))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return embeddings of length 1, float32 (N, dimension)."""
+        """Return the embeddings."""
         whitened, correction = self.parts(rows)
         return F.normalize(whitened + correction, dim=1)
 
@@ -217,34 +225,22 @@ class WhitenedExtractor(nn.Module):
         return whitened, correction.reshape(-1, self.dimension)
 
 
-class ResNetExtractor(nn.Module):
+class ResNetExtractor(Extractor):
     """ResNet on the raw log-spectrum, then unit length."""
 
     def __init__(self, spec: ExtractorSpec, spectrum: SpectrumSpec) -> None:
-        super().__init__()
-        self.shape = (1, spectrum.pool_height, spectrum.pool_width)
-        self.dimension = spec.embedding
+        super().__init__(spec, spectrum, spec.embedding)
         self.network = ResNet(spec.embedding, spec.blocks, spec.width)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return embeddings of length 1, float32 (N, dimension)."""
+        """Return the embeddings."""
         return F.normalize(self.network(rows.reshape(-1, *self.shape)), dim=1)
-
-
-Extractor = WhitenedExtractor | ResNetExtractor
 
 
 def extractor_from_spec(
     spec: ExtractorSpec, spectrum: SpectrumSpec, whitening: FoundAxes | None, *, seed: int
 ) -> Extractor:
-    """Return an extractor with weights drawn from `seed`.
-
-    Args:
-        spec: Which network and sizes.
-        spectrum: The rows it will get.
-        whitening: Needed by the whitened kind.
-        seed: Of the weights; torch's own random state stays as it is.
-    """
+    """Return an extractor with weights drawn from `seed`; the whitened kind needs a whitening."""
     with seeded(seed):
         if spec.kind is ExtractorKind.RESNET50:
             return ResNetExtractor(spec, spectrum)
@@ -258,13 +254,9 @@ class FingerprintNetwork(nn.Module):
     Inputs: `tiles` uint8 (tiles, size, size, 3), RGB, and `tile_weights` float32 (images, tiles),
     whose row i holds 1/T_i at image i's tiles and 0 elsewhere.
     Output: float32 (images, dimension), rows of length 1.
-
-    Args:
-        spectrum: Tiles to rows of log-spectra.
-        extractor: Rows to embeddings.
     """
 
-    def __init__(self, spectrum: nn.Module, extractor: Extractor) -> None:
+    def __init__(self, spectrum: PooledSpectrum, extractor: Extractor) -> None:
         super().__init__()
         self.spectrum = spectrum
         self.extractor = extractor
