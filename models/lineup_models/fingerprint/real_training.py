@@ -58,12 +58,8 @@ def photograph_tiles(
 ) -> Iterator[RgbImage]:
     """Yield five tiles of each photograph, (size, size, 3).
 
-    As it is; compressed; without its history (half its size); that, compressed; changed.
-
-    Args:
-        photographs: Each at least `size_px` a side.
-        size_px: Side of the tiles.
-        random: Draws everything.
+    As it is; compressed; without its history (half its size); that, compressed; changed. Each
+    photograph has at least `size_px` a side.
     """
     halves: deque[RgbImage] = deque(maxlen=MOSAIC_PHOTOGRAPHS)
     for photograph in photographs:
@@ -80,9 +76,7 @@ def reconstruction_tiles(
 ) -> Iterator[RgbImage]:
     """Yield one or two tiles of each reconstruction: as it is, and changed or compressed.
 
-    Args:
-        images: Square, of the tiles' size.
-        random: Draws everything.
+    Reconstructions are square, of the tiles' size.
     """
     for image in images:
         yield image
@@ -254,7 +248,7 @@ def real_weights_from_statistics(
     Args:
         real: Statistics of photographs' tiles, (n, statistics).
         generated: Statistics of reconstructions' tiles, (m, statistics).
-        options: How.
+        options: Ridge and what is assumed.
     """
     rows = np.concatenate([real, generated]).astype(np.float64)
     mean, deviation = rows.mean(axis=0), rows.std(axis=0)

@@ -172,11 +172,15 @@ def architecture_from_id(text: str) -> Architecture:
     try:
         start, *levels = text.split("-")
         architecture = Architecture(int(start), tuple(map(_level_from_text, levels)))
-    except (KeyError, ValueError) as error:
-        raise _bad_id(text) from error
-    climbed = sum(level.doublings for level in architecture.levels)
-    if climbed != architecture.start_scale or not 1 <= climbed <= LEVELS:
-        raise _bad_id(text)
+        climbed = sum(level.doublings for level in architecture.levels)
+        if climbed != architecture.start_scale or not 1 <= climbed <= LEVELS:
+            raise ValueError(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is not the id of a decoder architecture.",
+            hint="An id reads like 2-ne2.cangb-ps2.ancsi.naclg: start scale, then upsampler, "
+            "factor and cells of each level, the factors multiplying to 2^scale.",
+        ) from error
     return architecture
 
 
@@ -193,14 +197,6 @@ def _cell_from_text(text: str) -> Cell:
     if len({first, second, third}) != len(Operation):
         raise ValueError(text)
     return Cell((first, second, third), Activation(text[3]), Norm(text[4]))
-
-
-def _bad_id(text: str) -> UsageError:
-    return UsageError(
-        f"{text!r} is not the id of a decoder architecture.",
-        hint="An id reads like 2-ne2.cangb-ps2.ancsi.naclg: start scale, then upsampler, factor "
-        "and cells of each level, the factors multiplying to 2^scale.",
-    )
 
 
 class _Draw:

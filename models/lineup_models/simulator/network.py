@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -78,10 +78,11 @@ class SimulatorSpec:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around a SiLU, added to the input."""
+    """Two convolutions, each after an activation, added to the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, activation: Callable[[Tensor], Tensor] = F.silu) -> None:
         super().__init__()
+        self.activation = activation
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         # Starts as the identity.
@@ -89,7 +90,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
-        added: Tensor = self.second(F.silu(self.first(F.silu(features))))
+        added: Tensor = self.second(self.activation(self.first(self.activation(features))))
         return features + added
 
 

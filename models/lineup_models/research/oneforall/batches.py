@@ -184,16 +184,7 @@ class OnlineOptions:
 
 
 class OnlineSource:
-    """Runs photographs through simulated generators as they are asked for.
-
-    Args:
-        simulators: Trained simulators by name.
-        paths: Photographs.
-        features: Images to rows.
-        options: What batches are made of.
-        seed: Of the generators.
-        device: Where the simulators run.
-    """
+    """Runs photographs through simulated generators, drawn by `seed`, as they are asked for."""
 
     def __init__(
         self,

@@ -197,14 +197,7 @@ def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> PooledSpec
 def whitening_of_photographs(
     paths: Iterable[Path], spec: SpectrumSpec, features: FeatureFunction, *, seed: int
 ) -> FoundAxes:
-    """Fit mean and principal axes on a random crop of each photograph.
-
-    Args:
-        paths: Photographs, none of them held out.
-        spec: Constants of the spectrum.
-        features: Images to rows.
-        seed: Of the crops.
-    """
+    """Fit mean and principal axes on a random crop of each photograph, none of them held out."""
     principal = PrincipalAxes(spec.dimension)
     for index, path in enumerate(paths):
         random = np.random.default_rng([seed, index])

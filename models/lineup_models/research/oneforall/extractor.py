@@ -14,6 +14,7 @@ from lineup.errors import UsageError
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
+from lineup_models.simulator.network import ResidualBlock
 from lineup_models.training import seeded
 
 EXPANSION = 4
@@ -83,22 +84,6 @@ class ResNet(nn.Module):
         return embedding
 
 
-class PlainBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut, without norms; starts as the identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(_bias(self.second))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return features of the same shape."""
-        added: Tensor = self.second(F.relu(self.first(F.relu(features))))
-        return features + added
-
-
 class MapNetwork(nn.Module):
     """Whitened spectrum map to a correction of it, zero at the start of the training.
 
@@ -106,30 +91,23 @@ class MapNetwork(nn.Module):
     in the batch, and the strength of its spectrum stays visible.
 
     Input and output float32 (N, 1, height, width), height and width even.
-
-    Args:
-        width: Channels.
-        blocks: Residual blocks.
     """
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(2, width, 4, stride=2, padding=1)
-        self.blocks = nn.Sequential(*(PlainBlock(width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(width, F.relu) for _ in range(blocks)))
         self.head = nn.Conv2d(width, 4, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(_bias(self.head))
+        for name, parameter in self.named_parameters():
+            if name.endswith(("second.bias", "head.bias")):
+                nn.init.zeros_(parameter)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the correction."""
         # Peaks and dips of the spectrum tell of different things; both at hand from the start.
         features = self.stem(torch.cat([maps, maps.abs()], dim=1))
         return F.pixel_shuffle(self.head(F.relu(self.blocks(features))), 2)
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias
 
 
 class ExtractorKind(str, Enum):

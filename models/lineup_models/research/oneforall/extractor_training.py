@@ -52,12 +52,7 @@ class ExtractorOptions:
 
 @dataclass(frozen=True, slots=True)
 class HeadsOptions:
-    """How the heads are trained on an extractor that stays.
-
-    Attributes:
-        loop: Steps and learning rate.
-        batch: Numbers of a batch.
-    """
+    """How the heads are trained on an extractor that stays."""
 
     loop: LoopOptions = field(default_factory=lambda: LoopOptions(400, 1e-3))
     batch: BatchShape = field(default_factory=lambda: BatchShape(photographs=48))
@@ -189,14 +184,9 @@ class HeadsTask(_BatchTask):
 def head_losses(
     model: Fingerprinter, embeddings: Tensor, labels: Tensor, generated: Tensor, seed: list[int]
 ) -> dict[str, Tensor]:
-    """Return the losses of both heads, called "pair" and "real".
+    """Return the losses of both heads, called "pair" and "real"; `seed` mines the pairs.
 
-    Args:
-        model: Has the heads.
-        embeddings: (N, dimension).
-        labels: int64 (N,).
-        generated: bool (N,).
-        seed: Of the pairs that are mined.
+    Embeddings are (N, dimension), labels int64 (N,), `generated` is bool (N,).
     """
     drawn = int(np.random.default_rng([*seed, 3]).integers(1 << 62))
     generator = torch.Generator().manual_seed(drawn)
