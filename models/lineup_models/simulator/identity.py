@@ -8,13 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lineup.errors import UsageError
 from lineup.types import Float32Array, RgbTiles
 from lineup_models.photographs import images_from_pixels
 from lineup_models.simulator.architecture import (
     Architecture,
     SearchSpace,
-    architecture_from_id,
     architecture_from_seed,
 )
 from lineup_models.simulator.cells import Statistics
@@ -45,21 +43,6 @@ class ModelIdentity:
     def id(self) -> str:
         """Return the id, e.g. "base/17/1-ne2.cangb"."""
         return f"{self.weights}/{self.perturbation_seed}/{self.architecture.id}"
-
-
-def identity_from_id(text: str) -> ModelIdentity:
-    """Return the identity that `text` names.
-
-    Raises:
-        UsageError: `text` is not the id of a simulated generator.
-    """
-    parts = text.split("/")
-    if len(parts) != 3 or not parts[1].isdecimal():
-        raise UsageError(
-            f"{text!r} is not the id of a simulated generator.",
-            hint="An id reads like base/17/1-ne2.cangb: weights, seed, architecture.",
-        )
-    return ModelIdentity(parts[0], int(parts[1]), architecture_from_id(parts[2]))
 
 
 def identity_from_seed(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_ids import identity_from_id
 
 from lineup.errors import UsageError
 from lineup.types import Float32Array, RgbImage
@@ -20,7 +21,7 @@ from lineup_models.simulator.bank_reader import (
     read_bank,
 )
 from lineup_models.simulator.features import features_from_spectrum
-from lineup_models.simulator.identity import SimulatedModel, identity_from_id
+from lineup_models.simulator.identity import SimulatedModel
 from lineup_models.simulator.network import Simulator, TrainedSimulator, write_simulator
 from lineup_models.training import Item
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from simulated_ids import architecture_from_id
 
 from lineup_models.simulator.architecture import (
     EXTENDED,
     PUBLISHED,
     SPACES,
-    architecture_from_id,
     architecture_from_seed,
 )
 from lineup_models.simulator.cells import Statistics
