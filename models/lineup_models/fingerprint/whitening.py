@@ -49,12 +49,7 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a fit gives.
-
-    Attributes:
-        checkpoint: The whitening and its record.
-        skipped: Photographs that could not be decoded, each with the reason for the user.
-    """
+    """What a fit gives, and the photographs that could not be decoded, each with the reason."""
 
     checkpoint: Checkpoint
     skipped: Mapping[Path, str]

@@ -86,11 +86,7 @@ def train_simulator(
 ) -> TrainedSimulator:
     """Train on the photographs of a folder; go on where an interrupted run stopped.
 
-    Args:
-        photos: Searched recursively for photographs.
-        options: How to train.
-        output: Folder for checkpoint, losses and, at the end, the weights.
-        watch: Wraps the steps.
+    Checkpoint, losses and, at the end, the weights lie in `output`.
 
     Raises:
         UsageError: Options that do not fit together, or a folder with another run's checkpoint.

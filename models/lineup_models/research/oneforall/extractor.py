@@ -50,12 +50,9 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Bottleneck ResNet; the defaults are ResNet-50 with one input channel.
 
-    Input float32 (N, 1, height, width); output float32 (N, embedding), not normalised.
+    `width` is that of the first stage's inner channels and doubles from stage to stage.
 
-    Args:
-        embedding: Outputs of the last, linear layer.
-        blocks: Bottlenecks of each of the stages.
-        width: Inner channels of the first stage, doubled from stage to stage.
+    Input float32 (N, 1, height, width); output float32 (N, embedding), not normalised.
     """
 
     def __init__(
