@@ -43,7 +43,7 @@ class TrainedExtractor:
 
     def __init__(self, trained: TrainedFingerprint, max_tiles: int) -> None:
         self.network = trained.network()
-        self.tiling = TileSpec(trained.spectrum.tile_size_px, max_tiles)
+        self.tiling = TileSpec(self.network.spectrum.spec.tile_size_px, max_tiles)
 
     def tiles(self, pixels: RgbImage) -> RgbTiles:
         """Cut an image into tiles."""
