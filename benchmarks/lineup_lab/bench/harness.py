@@ -169,14 +169,7 @@ def measure(
     sensor: Sensor | None = None,
     on_run: Callable[[int], None] | None = None,
 ) -> Measurement:
-    """Run a workload repeatedly.
-
-    Args:
-        workload: What to measure.
-        options: How long.
-        sensor: Power sensor to read meanwhile.
-        on_run: Told the number of measured runs after each of them.
-    """
+    """Run a workload repeatedly; `on_run` is told the number of measured runs after each."""
     with MemoryWatch() as memory, PowerWatch(sensor) as power:
         pieces = options.pieces_per_run
         for run in range(options.warmup):
