@@ -145,12 +145,11 @@ def compare(before: Path, after: Path) -> None:
 
     first, second = record_from_file(before), record_from_file(after)
     table = Table("figure", before.name, after.name, "ratio")
-    for name in table.columns[1:]:
-        name.justify = "right"
-    for change in changes(first, second):
-        table.add_row(
-            change.name, f"{change.before:,.2f}", f"{change.after:,.2f}", f"{change.ratio:.2f}"
-        )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, (one, other) in changes(first, second).items():
+        ratio = other / one if one else float("nan")
+        table.add_row(name, f"{one:,.2f}", f"{other:,.2f}", f"{ratio:.2f}")
     console = console_for_tables()
     console.print(table)
     for difference in differences(first, second):
