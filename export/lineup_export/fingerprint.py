@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from lineup_export.fingerprint_reference import (
     real_llrs_reference,
 )
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
-from lineup_export.parity import checked_parity, outputs_from_graph
+from lineup_export.parity import checked_parity, outputs_from_file
 from lineup_models.fingerprint.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint
 from lineup_models.fingerprint.spec import spectrum_to_dict
 from lineup_models.fingerprint.spectrum import WhitenedSpectrum
@@ -101,7 +102,8 @@ def parity_of_graph(graph: OnnxGraph, checkpoint: Checkpoint, *, tolerance: floa
     tiles = probe_tiles(checkpoint.spec.tile_size_px)
     weights = _grouped_weights(len(tiles))
     feeds: dict[str, AnyArray] = {"tiles": tiles, "tile_weights": weights}
-    outputs = outputs_from_graph(graph, [feeds])[0]
+    with tempfile.TemporaryDirectory(prefix="lineup-parity-") as scratch:
+        outputs = outputs_from_file(graph.write(Path(scratch)), [feeds])[0]
     expected = fingerprints_reference(tiles, weights, checkpoint.spec, checkpoint.whitening)
     found, wanted = list(outputs[GRAPH]), list(expected)
     if checkpoint.real is not None:

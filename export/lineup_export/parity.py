@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
 from lineup.memory import SOME, keep_freed_memory
 from lineup.types import AnyArray
-from lineup_export.graph import OnnxGraph
 
 METRIC = "max_relative_error"
 LARGE_BYTES = 256 * 2**20
@@ -74,14 +72,6 @@ def outputs_from_file(
     )
     with OnnxRuntimeRunner(session) as runner:
         return [runner.run(feed) for feed in feeds]
-
-
-def outputs_from_graph(
-    graph: OnnxGraph, feeds: Sequence[Mapping[str, AnyArray]]
-) -> list[dict[str, AnyArray]]:
-    """Run a graph that is not in a bundle yet, in ONNX Runtime on the CPU."""
-    with tempfile.TemporaryDirectory(prefix="lineup-parity-") as folder:
-        return outputs_from_file(graph.write(Path(folder)), feeds)
 
 
 def checked_parity(
