@@ -12,8 +12,8 @@ from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind, Origin, Precision
 from lineup.models.schedulers.samplers import scheduler_from_manifest
-from lineup_export.assembly import ExportOptions
 from lineup_export.cli import export
+from lineup_export.component import ExportOptions
 from lineup_export.pocket import SCHEDULER, bundle_from_pocket
 from lineup_models.pocket import registry
 from lineup_models.pocket.architectures import GeneratorSpec
@@ -169,7 +169,7 @@ def test_several_precisions_get_folders_of_their_own(
             (str(target.relative_to(tmp_path)), options.precision.value)
         ),
     )
-    monkeypatch.setattr("lineup_export.cli.echo_report", lambda _: None)
+    monkeypatch.setattr("lineup_export.options._echo_report", lambda _: None)
     arguments = [str(checkpoint), "--output", str(tmp_path), "--model", "pocket-clip"]
 
     result = CliRunner().invoke(export, ["pocket", *arguments, "--precision", "fp32,fp16"])
