@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lineup_models.pocket.captioner import Captioner, TextDecoder, VisionEncoder
-from lineup_models.pocket.data import UINT8, World, images_from_pixels, resized, varied
+from lineup_models.pocket.data import UINT8, images_from_pixels, resized, varied
+from lineup_models.pocket.registry import load_captioner, words
+from lineup_models.pocket.run import Run, StageTask
 from lineup_models.pocket.text import BOS, EOS, PAD, tokens_from_texts
 from lineup_models.pocket.world.grammar import (
     COUNTS,
@@ -25,56 +27,37 @@ from lineup_models.pocket.world.grammar import (
     Relation,
     Size,
 )
-from lineup_models.training import LoopOptions, Task, mixed_precision
+from lineup_models.training import mixed_precision
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionerOptions:
-    """How the captioner is trained.
+def train_captioner(run: Run) -> dict[str, Any]:
+    """Train the captioner; return losses and accuracy on held-out pictures."""
+    captioner = run.new("captioner", lambda: Captioner(run.preset.captioner_spec, words()))
+    figures = run.trained(CaptionerTask(run, captioner), run.preset.captioner.loop)
+    run.write("captioner", captioner, figures)
+    world, tokenizer = run.world("held-out"), run.tokenizer()
+    stored = load_captioner(run.output).to(run.device)
+    captions = []
+    for start in range(0, len(world.captions), 32):
+        some = world.pictures[start : start + 32]
+        captions += greedy_captions(stored, some, tokenizer, run.device)
+    right = shares_right(captions, [several[0] for several in world.captions])
+    shares = {name: round(share, 4) for name, share in right.items()}
+    return {**figures, "held_out": len(captions), "right": shares}
 
-    Attributes:
-        loop: Steps and learning rate.
-        pictures: Pictures of a step.
-        bfloat16: Compute in bfloat16 where that is exact enough.
-    """
 
-    loop: LoopOptions = field(default_factory=lambda: LoopOptions(1500, 1e-3))
-    pictures: int = 40
-    bfloat16: bool = False
+class CaptionerTask(StageTask):
+    """Trains a captioner by the cross-entropy of the next word."""
 
-
-class CaptionerTask(Task):
-    """Trains a captioner by the cross-entropy of the next word.
-
-    Args:
-        captioner: Changed in place.
-        world: Pictures and captions.
-        tokenizer: Of the captions.
-        options: How.
-        seed: Of the choice of pictures and of what happens to them.
-        device: Where to compute.
-    """
-
-    def __init__(
-        self,
-        captioner: Captioner,
-        world: World,
-        tokenizer: Tokenizer,
-        options: CaptionerOptions,
-        *,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        captioner.to(device).train().requires_grad_(True)
-        settings = {"captioner": asdict(captioner.spec), "options": asdict(options)}
-        super().__init__("captioner", captioner, settings)
-        self.captioner, self.world, self.options = captioner, world, options
-        self.seed, self.device = seed, device
-        self.tokens = tokens_from_texts(tokenizer, [several[0] for several in world.captions])
+    def __init__(self, run: Run, captioner: Captioner) -> None:
+        super().__init__(run, "captioner", captioner)
+        self.captioner, self.options, self.world = captioner, run.preset.captioner, run.world()
+        captions = [several[0] for several in self.world.captions]
+        self.tokens = tokens_from_texts(run.tokenizer(), captions)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the cross-entropy, in nats per word."""
-        random = np.random.default_rng([self.seed, step])
+        random = self.random(step)
         rows = random.integers(len(self.tokens), size=self.options.pictures)
         pixels = np.stack([varied(self.world.pictures[row], random) for row in rows])
         images = images_from_pixels(resized(pixels, self.captioner.spec.size_px), self.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from lineup_models.pocket.clip import SPECTRAL_BANDS, Clip
 from lineup_models.pocket.data import UINT8, World, drawn_caption, images_from_pixels, shifted
+from lineup_models.pocket.registry import load_clip, words
+from lineup_models.pocket.run import Run, StageTask
 from lineup_models.pocket.text import tokens_from_texts
-from lineup_models.training import LoopOptions, Task, mixed_precision
+from lineup_models.training import mixed_precision
 
 FACTORS = (2, 3, 4, 6, 8)
 PERIODS = (2, 4, 8, 16)
@@ -82,29 +84,14 @@ POWER_FLOOR = 1e-7
 """Keeps the logarithm finite; far below the power of sensor noise."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClipOptions:
-    """How the CLIP is trained.
-
-    Attributes:
-        loop: Steps and learning rate.
-        pictures: Pictures of a step, each with one caption; every two share a look.
-        kept_share: Share of the patches that are looked at, until `whole_share` begins.
-        whole_share: Share of the steps, at the end, in which all patches are.
-        spectral_weight: Weight of the error with which the middle CLS token tells the spectrum.
-        style_weight: Weight of finding, by the middle CLS tokens, the picture of the same look.
-        style_temperature: Of the cosines between these tokens.
-        bfloat16: Compute in bfloat16 where that is exact enough.
-    """
-
-    loop: LoopOptions = field(default_factory=lambda: LoopOptions(500, 1e-3))
-    pictures: int = 64
-    kept_share: float = 0.25
-    whole_share: float = 0.2
-    spectral_weight: float = 0.3
-    style_weight: float = 1.0
-    style_temperature: float = 0.1
-    bfloat16: bool = False
+def train_clip(run: Run) -> dict[str, Any]:
+    """Train the CLIP; return losses and accuracy on held-out pictures."""
+    clip = run.new("clip", lambda: Clip(run.preset.clip_spec, words()))
+    figures = run.trained(ClipTask(run, clip), run.preset.clip.loop)
+    run.write("clip", clip, figures)
+    world, stored = run.world("held-out"), load_clip(run.output).to(run.device)
+    found = retrieval_accuracy(stored, world, run.tokenizer(), run.device)
+    return {**figures, "held_out": len(world.captions), "own_caption_first": round(found, 4)}
 
 
 def band_energies(images: Tensor) -> Tensor:
@@ -127,7 +114,7 @@ def band_energies(images: Tensor) -> Tensor:
     return torch.log(power + POWER_FLOOR)
 
 
-class ClipTask(Task):
+class ClipTask(StageTask):
     """Trains a CLIP.
 
     The towers learn by the symmetric cross-entropy of Radford et al. (2021). Captions say little
@@ -136,39 +123,21 @@ class ClipTask(Task):
     middle block's CLS tokens each has to find its partner, whose content is another. A linear head
     on that token, used in training alone, also has to tell the energy in rings of the picture's
     spectrum. No generator takes part.
-
-    Args:
-        clip: Changed in place.
-        world: Pictures and captions.
-        tokenizer: Of the captions.
-        options: How.
-        seed: Of everything drawn.
-        device: Where to compute.
     """
 
-    def __init__(
-        self,
-        clip: Clip,
-        world: World,
-        tokenizer: Tokenizer,
-        options: ClipOptions,
-        *,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        clip.to(device).train().requires_grad_(True)
-        super().__init__("clip", clip, {"clip": asdict(clip.spec), "options": asdict(options)})
-        self.clip, self.world, self.tokenizer, self.options = clip, world, tokenizer, options
-        self.seed, self.device = seed, device
-        random = np.random.default_rng([seed, options.loop.steps])
-        standard = min(STANDARD_PICTURES, len(world.captions))
+    def __init__(self, run: Run, clip: Clip) -> None:
+        super().__init__(run, "clip", clip)
+        self.clip, self.options = clip, run.preset.clip
+        self.world, self.tokenizer = run.world(), run.tokenizer()
+        random = self.random(self.options.loop.steps)
+        standard = min(STANDARD_PICTURES, len(self.world.captions))
         energies = band_energies(self._images(random, standard)[0])
         self.mean, self.deviation = energies.mean(dim=0), energies.std(dim=0)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the contrastive loss and the weighted error of the spectrum."""
         options, clip = self.options, self.clip
-        random = np.random.default_rng([self.seed, step])
+        random = self.random(step)
         images, captions = self._images(random, options.pictures)
         tokens = tokens_from_texts(self.tokenizer, captions).to(self.device)
         kept = self._kept(step, random)

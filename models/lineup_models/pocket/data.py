@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -55,10 +55,45 @@ def scene_captions(seed: int) -> tuple[str, ...]:
     return scene_from_seed(seed).captions()
 
 
+def filled_arrays(
+    folder: Path,
+    rows: int,
+    at_once: int,
+    arrays: Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]],
+    watch: Watch,
+) -> Iterator[tuple[range, Mapping[str, npt.NDArray[Any]]]]:
+    """Yield what is to be filled of arrays on disk; go on where an interrupted run stopped.
+
+    Args:
+        folder: For `NAME.npy` of each array, and the number of rows done.
+        rows: Of each array.
+        at_once: Rows that are filled between two notes of how far it has come.
+        arrays: Type and shape of a row of each, by name.
+        watch: Wraps the steps.
+
+    Yields:
+        Numbers of the rows to fill, and the arrays by name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = folder / "done.txt"
+    done = int(progress.read_text()) if progress.exists() else 0
+    mode: Any = "r+" if done else "w+"
+    files = {
+        name: open_memmap(folder / f"{name}.npy", mode=mode, dtype=kind, shape=(rows, *shape))
+        for name, (kind, shape) in arrays.items()
+    }
+    for start in watch(folder.name, range(done, rows, at_once)):
+        stop = min(start + at_once, rows)
+        yield range(start, stop), files
+        for file in files.values():
+            file.flush()
+        write_atomic(progress, str(stop).encode())
+
+
 def fill_world(
     folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch = plainly
 ) -> None:
-    """Render pictures into `folder`; go on where an interrupted rendering stopped.
+    """Render pictures of the scenes from `first_seed` on, and write down their captions.
 
     Args:
         folder: For `pictures.npy`, `captions.json` and the number of pictures done.
@@ -67,21 +102,13 @@ def fill_world(
         workers: Processes.
         watch: Wraps the shards.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    progress, shape = folder / "done.txt", (pictures, SIZE_PX, SIZE_PX, 3)
-    done = int(progress.read_text()) if progress.exists() else 0
-    mode: Any = "r+" if done else "w+"
-    array = open_memmap(folder / "pictures.npy", mode=mode, dtype=np.uint8, shape=shape)
-    starts = range(done, pictures, SHARD)
+    arrays = {"pictures": (np.uint8, (SIZE_PX, SIZE_PX, 3))}
     # A forked process would inherit locked libraries; the spawned ones draw the same pixels.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for start in watch(folder.name, starts):
-            stop = min(start + SHARD, pictures)
-            seeds = range(first_seed + start, first_seed + stop)
-            for number, picture in zip(range(start, stop), pool.map(_rendered, seeds), strict=True):
-                array[number] = picture
-            array.flush()
-            write_atomic(progress, str(stop).encode())
+        for rows, files in filled_arrays(folder, pictures, SHARD, arrays, watch):
+            seeds = [first_seed + row for row in rows]
+            for row, picture in zip(rows, pool.map(_rendered, seeds), strict=True):
+                files["pictures"][row] = picture
     captions = [scene_captions(first_seed + number) for number in range(pictures)]
     write_atomic(folder / "captions.json", json.dumps(captions).encode())
 
@@ -105,7 +132,7 @@ def read_world(folder: Path) -> World:
     return World(np.load(folder / "pictures.npy", mmap_mode="r"), captions)
 
 
-def images_from_pixels(pixels: UINT8, device: torch.device) -> Tensor:
+def images_from_pixels(pixels: UINT8, device: torch.device | str = "cpu") -> Tensor:
     """Return float32 (N, 3, H, W), -1..1, of uint8 (N, H, W, 3)."""
     # A copy: pictures on disk are read-only, and torch has no such tensors.
     planes = torch.from_numpy(np.array(pixels, order="C")).to(device).permute(0, 3, 1, 2)

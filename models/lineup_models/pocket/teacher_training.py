@@ -2,61 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from lineup_models.pocket.data import UINT8, drawn_caption, images_from_pixels
 from lineup_models.pocket.generator import TIMESTEP_MAX, Generator, velocity_target
+from lineup_models.pocket.registry import words
+from lineup_models.pocket.run import Run, StageTask
 from lineup_models.pocket.text import tokens_from_texts
-from lineup_models.pocket.vae import Vae
-from lineup_models.training import LoopOptions, Task, average_of, follow, mixed_precision
+from lineup_models.training import mixed_precision, read_tensors, write_tensors
 
 ENCODED_AT_ONCE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherOptions:
-    """How the teacher is trained.
-
-    Attributes:
-        loop: Steps and learning rate.
-        pictures: Pictures of a step.
-        silent_share: Share that is trained without caption, for classifier-free guidance.
-        average_decay: Of the running average of the weights, which is what counts in the end.
-        noise_bias: Above 1 the noisier times are drawn more often: there it is decided what the
-            picture shows.
-        full_share: Share of captions that are the most detailed one.
-        things_share: Share of the loss that is spread by `thing_weights` instead of evenly.
-        bfloat16: Compute in bfloat16 where that is exact enough.
-    """
-
-    loop: LoopOptions = field(default_factory=lambda: LoopOptions(1500, 1e-3))
-    pictures: int = 48
-    silent_share: float = 0.1
-    average_decay: float = 0.995
-    noise_bias: float = 1.5
-    full_share: float = 0.75
-    things_share: float = 0.4
-    bfloat16: bool = False
+def train_teacher(run: Run) -> dict[str, Any]:
+    """Train the teacher; return losses."""
+    options, spec = run.preset.teacher, run.preset.teacher_spec
+    teacher, world = run.new("teacher", lambda: Generator(spec, words())), run.world()
+    latents = stored_latents(run, "teacher", spec.vae, world.pictures)
+    task = TeacherTask(run, teacher, latents, world.captions)
+    figures = run.trained(task, options.loop)
+    run.write("teacher", task.result, figures)
+    return figures
 
 
 @torch.no_grad()
-def latents_of_pictures(
-    vae: Vae, pictures: UINT8, device: torch.device, *, bfloat16: bool = False
-) -> Tensor:
-    """Return scaled latents, float32 (N, C, rows, columns), on the CPU."""
-    vae.eval().to(device)
-    found = []
-    for start in range(0, len(pictures), ENCODED_AT_ONCE):
-        images = images_from_pixels(pictures[start : start + ENCODED_AT_ONCE], device)
-        with mixed_precision(device, bfloat16=bfloat16):
-            found.append(vae.latents_from_images(images).float().cpu())
-    return torch.cat(found)
+def stored_latents(run: Run, name: str, vae_name: str, pictures: UINT8) -> Tensor:
+    """Return scaled latents of pictures, float32 (N, C, rows, columns); computed once per name."""
+    path = run.output / "latents" / f"{name}.pt"
+    if not path.exists():
+        vae, found = run.vae(vae_name).to(run.device), []
+        for start in range(0, len(pictures), ENCODED_AT_ONCE):
+            images = images_from_pixels(pictures[start : start + ENCODED_AT_ONCE], run.device)
+            with mixed_precision(run.device, bfloat16=run.preset.vae.bfloat16):
+                found.append(vae.latents_from_images(images).float().cpu())
+        write_tensors(path, {"latents": torch.cat(found)})
+    latents: Tensor = read_tensors(path, name)["latents"]
+    return latents
 
 
 def thing_weights(latents: Tensor, share: float) -> Tensor:
@@ -81,42 +67,24 @@ def thing_weights(latents: Tensor, share: float) -> Tensor:
     return 1.0 - share + share * relative
 
 
-class TeacherTask(Task):
-    """Trains a diffusion model by the squared error of v.
-
-    Args:
-        teacher: Changed in place; `average` is what to use afterwards.
-        latents: float32 (N, C, rows, columns), of the pictures, scaled.
-        captions: Of each picture.
-        tokenizer: Of the captions.
-        options: How.
-        seed: Of everything drawn.
-        device: Where to compute.
-    """
+class TeacherTask(StageTask):
+    """Trains a diffusion model by the squared error of v."""
 
     def __init__(
         self,
+        run: Run,
         teacher: Generator,
         latents: Tensor,
         captions: tuple[tuple[str, ...], ...],
-        tokenizer: Tokenizer,
-        options: TeacherOptions,
-        *,
-        seed: int,
-        device: torch.device,
     ) -> None:
-        teacher.to(device).train().requires_grad_(True)
-        self.teacher, self.average = teacher, average_of(teacher)
-        modules = nn.ModuleDict({"model": teacher, "average": self.average})
-        settings = {"teacher": asdict(teacher.spec), "options": asdict(options)}
-        super().__init__("teacher", modules, settings)
-        self.latents, self.captions, self.tokenizer = latents, captions, tokenizer
-        self.options, self.seed, self.device = options, seed, device
+        super().__init__(run, "teacher", teacher, average_decay=run.preset.teacher.average_decay)
+        self.teacher, self.options, self.tokenizer = teacher, run.preset.teacher, run.tokenizer()
+        self.latents, self.captions = latents, captions
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the mean squared error of v; a blind guess of 0 has about 1."""
         options = self.options
-        random = np.random.default_rng([self.seed, step])
+        random = self.random(step)
         rows = random.integers(len(self.latents), size=options.pictures)
         captions = [
             ""
@@ -139,7 +107,3 @@ class TeacherTask(Task):
         errors = (errors * weights).mean(dim=(1, 2, 3))
         parts = {"noisiest_half": errors[len(rows) // 2 :].mean().item()}
         return errors.mean(), parts
-
-    def after_step(self, step: int) -> None:
-        """Let the average follow."""
-        follow(self.average, self.teacher, self.options.average_decay, step)

@@ -62,6 +62,11 @@ class VaeSpec:
         """Return the pixels per latent cell and side."""
         return int(2 ** (len(self.encoder_widths) - 1))
 
+    def latent_shape(self, size_px: int) -> tuple[int, int, int]:
+        """Return the shape of the latent of a square picture."""
+        side = size_px // self.factor
+        return self.latent_channels, side, side
+
 
 class VaeEncoder(nn.Module):
     """Input float32 (N, 3, H, W), -1..1; output the posterior mean (N, C, H / f, W / f)."""

@@ -2,82 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from lineup_models.pocket.data import UINT8, images_from_pixels, random_crops
+from lineup_models.pictures import write_sheet
+from lineup_models.pocket.data import (
+    UINT8,
+    images_from_pixels,
+    pixels_from_images,
+    random_crops,
+)
+from lineup_models.pocket.presets import VaeOptions
+from lineup_models.pocket.run import SHOWN, Run, StageTask
 from lineup_models.pocket.vae import Vae
 from lineup_models.simulator.losses import LocalSpectrumDistance
-from lineup_models.training import LoopOptions, Task, mixed_precision
+from lineup_models.training import mixed_precision
 
 STATISTICS_PICTURES = 128
 
 
-@dataclass(frozen=True, slots=True)
-class VaeOptions:
-    """How an autoencoder is trained.
-
-    Attributes:
-        loop: Steps and learning rate.
-        crop_px: Side of the training crops.
-        crops: Crops of a step.
-        late_share: Share of the steps, at the end, on crops of twice the side, a fourth as many:
-            normalisations that look at the whole picture see more of it.
-        kl_weight: Weight of the mean divergence of a latent from the unit normal.
-        colour_weight: Weight of the error of the local mean colours. Without it a bottleneck
-            can settle on brightness and one axis of colour alone.
-        gradient_weight: Weight of the error of the differences between neighbours.
-        spectrum_weight: Weight of the distance of local spectra, which asks for texture.
-        bfloat16: Compute in bfloat16 where that is exact enough.
-    """
-
-    loop: LoopOptions = field(default_factory=lambda: LoopOptions(2000, 2e-3))
-    crop_px: int = 64
-    crops: int = 16
-    late_share: float = 0.25
-    kl_weight: float = 1e-4
-    colour_weight: float = 1.0
-    gradient_weight: float = 0.5
-    spectrum_weight: float = 0.25
-    bfloat16: bool = False
+def train_vae(run: Run, name: str) -> dict[str, Any]:
+    """Train an autoencoder; return losses and PSNR of some held-out pictures."""
+    preset, step = run.preset, f"vae-{name}"
+    steps = preset.vae_steps.get(name, preset.vae.loop.steps)
+    options = replace(preset.vae, loop=replace(preset.vae.loop, steps=steps))
+    vae = run.new(step, lambda: Vae(preset.vaes[name]))
+    pictures, shown = run.world().pictures, run.world("held-out").pictures[:SHOWN]
+    figures = run.trained(VaeTask(run, step, vae, pictures, options), options.loop)
+    note_latent_statistics(vae, pictures, run.device)
+    run.write(step, vae, figures)
+    stored = run.vae(name)
+    with torch.no_grad():
+        again = pixels_from_images(stored.decoder(stored.encoder(images_from_pixels(shown))))
+    write_sheet(run.output / "sheets" / f"{step}.png", [shown, again])
+    error = np.mean((shown.astype(np.float64) - again.astype(np.float64)) ** 2)
+    return {**figures, "psnr_db": round(float(10.0 * np.log10(255.0**2 / error)), 2)}
 
 
-class VaeTask(Task):
-    """Trains an autoencoder: L1, gradients, local spectra, a little KL (Kingma, Welling 2014).
+class VaeTask(StageTask):
+    """Trains an autoencoder: L1, gradients, local spectra, a little KL (Kingma, Welling 2014)."""
 
-    Args:
-        name: Of the stage.
-        vae: Changed in place.
-        pictures: uint8 (N, H, W, 3).
-        options: How.
-        seed: Of crops and noise.
-        device: Where to compute.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        vae: Vae,
-        pictures: UINT8,
-        options: VaeOptions,
-        *,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        vae.to(device).train().requires_grad_(True)
-        super().__init__(name, vae, {"vae": asdict(vae.spec), "options": asdict(options)})
+    def __init__(self, run: Run, name: str, vae: Vae, pictures: UINT8, options: VaeOptions) -> None:
+        super().__init__(run, name, vae)
         self.vae, self.pictures, self.options = vae, pictures, options
-        self.seed, self.device = seed, device
-        self.spectrum = LocalSpectrumDistance().to(device)
+        self.spectrum = LocalSpectrumDistance().to(run.device)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the parts."""
         options = self.options
-        random = np.random.default_rng([self.seed, step])
+        random = self.random(step)
         late = step >= (1.0 - options.late_share) * options.loop.steps
         size, count = options.crop_px, options.crops
         if late:

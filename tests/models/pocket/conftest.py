@@ -8,18 +8,20 @@ import torch
 from lineup_models.pocket.architectures import GeneratorSpec
 from lineup_models.pocket.blocks import DownKind, NormKind, UpKind
 from lineup_models.pocket.captioner import CaptionerSpec
-from lineup_models.pocket.captioner_training import CaptionerOptions
 from lineup_models.pocket.clip import ClipSpec
-from lineup_models.pocket.clip_training import ClipOptions
 from lineup_models.pocket.generator import SamplingOptions
-from lineup_models.pocket.pairs import PairsOptions
-from lineup_models.pocket.presets import Preset
-from lineup_models.pocket.student_training import StudentOptions
-from lineup_models.pocket.teacher_training import TeacherOptions
+from lineup_models.pocket.presets import (
+    CaptionerOptions,
+    ClipOptions,
+    PairsOptions,
+    Preset,
+    StudentOptions,
+    TeacherOptions,
+    VaeOptions,
+)
 from lineup_models.pocket.text import TextEncoderSpec
 from lineup_models.pocket.unet import TranslatorSpec, UNetSpec
 from lineup_models.pocket.vae import VaeSpec
-from lineup_models.pocket.vae_training import VaeOptions
 from lineup_models.training import LoopOptions
 
 LOOP = LoopOptions(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_steps=2)

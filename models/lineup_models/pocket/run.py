@@ -1,0 +1,152 @@
+"""A run of the pocket training: its folder, its seeds, and what every stage does there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from lineup_models.pocket.data import World, read_world
+from lineup_models.pocket.generator import Generator
+from lineup_models.pocket.presets import Preset
+from lineup_models.pocket.registry import (
+    TOKENIZER_NAME,
+    load_generator,
+    load_tokenizer,
+    load_vae,
+    weights_path,
+    words,
+    write_model,
+)
+from lineup_models.pocket.vae import Vae
+from lineup_models.training import (
+    LoopOptions,
+    Task,
+    Watch,
+    average_of,
+    check_made,
+    claimed_record,
+    follow,
+    initialised,
+    plainly,
+    run_task,
+    seed_of,
+)
+
+SHOWN = 8
+"""Pictures in a row of a sheet."""
+
+Made = TypeVar("Made", bound=nn.Module)
+
+
+class Run:
+    """One training of a preset, and what lies in its folder.
+
+    Args:
+        preset: Everything it is made with.
+        output: Folder of the run.
+        seed: Of everything random.
+        device: Where to compute, e.g. "cpu" or "cuda".
+        workers: Processes that render pictures.
+        watch: Wraps the steps of each stage.
+
+    Raises:
+        UsageError: The folder holds another run.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        output: Path,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        workers: int = 2,
+        watch: Watch = plainly,
+    ) -> None:
+        self.preset, self.output, self.seed = preset, output, seed
+        self.device, self.workers, self.watch = torch.device(device), workers, watch
+        claimed_record(output, {"preset": asdict(preset), "seed": seed, "device": device})
+
+    def seed_of(self, name: str) -> int:
+        """Return the seed of one part of the run."""
+        return seed_of(self.seed, name)
+
+    def world(self, name: str = "training") -> World:
+        """Return the rendered pictures, those to learn from or those held out."""
+        return read_world(self.output / "world" / name)
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the tokenizer that the stage of that name wrote."""
+        check_made(self.output / TOKENIZER_NAME, "tokenizer")
+        return load_tokenizer(self.output)
+
+    def vae(self, name: str) -> Vae:
+        """Return a trained autoencoder."""
+        check_made(weights_path(self.output, f"vae-{name}"), f"vae-{name}")
+        return load_vae(self.output, name)
+
+    def teacher(self) -> Generator:
+        """Return the trained teacher."""
+        check_made(weights_path(self.output, "teacher"), "teacher")
+        return load_generator(self.output, "teacher")
+
+    def new(self, name: str, make: Callable[[], Made]) -> Made:
+        """Return an untrained model, in training mode on the run's device."""
+        return initialised(make, self.seed, name).to(self.device).train()
+
+    def trained(self, task: Task, loop: LoopOptions) -> dict[str, Any]:
+        """Go through all steps of a task; return the means of its last losses."""
+        run_task(task, loop, self.output, watch=self.watch)
+        last = task.losses[-50:]
+        means = {name: float(np.mean([losses[name] for losses in last])) for name in last[0]}
+        return {
+            "steps": len(task.losses),
+            "losses_last_50_steps": {name: round(mean, 5) for name, mean in means.items()},
+        }
+
+    def write(self, name: str, model: nn.Module, figures: dict[str, Any]) -> None:
+        """Write a trained model with its figures."""
+        kind, text = type(model).__name__.lower(), not isinstance(model, Vae)
+        path = weights_path(self.output, name)
+        write_model(path, kind, model.spec, model, words=words() if text else 0, record=figures)
+
+
+class StageTask(Task):
+    """Trains a model of a run; everything random follows from the seed and the step's number.
+
+    Args:
+        run: Where; its folder has told already that seed and options are those of before.
+        name: Of the model, e.g. "vae-fern".
+        model: Changed in place.
+        average_decay: Of the running average of the weights; 0 for none.
+
+    Attributes:
+        result: What to use afterwards: the average, or the model where there is none.
+    """
+
+    def __init__(
+        self, run: Run, name: str, model: nn.Module, *, average_decay: float = 0.0
+    ) -> None:
+        self.seed, self.device = run.seed_of(name), run.device
+        self.model, self.result, self.average_decay = model, model, average_decay
+        modules = model
+        if average_decay:
+            self.result = average_of(model)
+            modules = nn.ModuleDict({"model": model, "average": self.result})
+        super().__init__(name, modules, {})
+
+    def random(self, step: int) -> np.random.Generator:
+        """Return what draws everything random of a step."""
+        return np.random.default_rng([self.seed, step])
+
+    def after_step(self, step: int) -> None:
+        """Let the average follow."""
+        if self.average_decay:
+            follow(self.result, self.model, self.average_decay, step)
