@@ -29,6 +29,7 @@ from lineup_export.assembly import (
 )
 from lineup_export.component import Component
 from lineup_models.pocket import registry
+from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.text import BOS, EOS, LENGTH, PAD
 
 NAMES = tuple(registry.COMPONENTS)
@@ -150,13 +151,13 @@ def _captioner(folder: Path | None, options: ExportOptions) -> tuple[Manifest, l
 def _generator(
     folder: Path | None, name: str, options: ExportOptions
 ) -> tuple[Manifest, list[Component]]:
-    facts = registry.generator_facts(folder, name)
-    unet = registry.generator_spec(folder, name).unet
+    spec = registry.load_generator(folder, name).spec
+    vae = registry.load_vae(folder, spec.vae)
     denoiser = contracts.Denoiser(
-        channels=facts.latent_channels,
+        channels=vae.spec.latent_channels,
         text_length=LENGTH,
-        text_dimension=facts.text_dimension,
-        multiple=2 ** (len(unet.widths) - 1),
+        text_dimension=spec.unet.text_dimension,
+        multiple=2 ** (len(spec.unet.widths) - 1),
     )
     components = [
         contracts.text_encoder(
@@ -166,19 +167,19 @@ def _generator(
             eos_token_id=EOS,
         ),
         contracts.unet(_builder(folder, name, "unet"), denoiser),
-        contracts.vae_decoder(_builder(folder, name, "vae_decoder"), facts.latent_channels),
-        contracts.vae_encoder(_builder(folder, name, "vae_encoder"), facts.latent_factor),
+        contracts.vae_decoder(_builder(folder, name, "vae_decoder"), vae.spec.latent_channels),
+        contracts.vae_encoder(_builder(folder, name, "vae_encoder"), vae.spec.factor),
     ]
     generation = GenerationInfo(
-        native_width_px=facts.size_px,
-        native_height_px=facts.size_px,
+        native_width_px=SIZE_PX,
+        native_height_px=SIZE_PX,
         steps=1,
         guidance=0.0,
-        latent_channels=facts.latent_channels,
-        latent_factor=facts.latent_factor,
-        latent_scaling=facts.latent_scaling,
-        latent_shift=facts.latent_shift,
-        vae_family=f"pocket-{facts.vae}",
+        latent_channels=vae.spec.latent_channels,
+        latent_factor=vae.spec.factor,
+        latent_scaling=float(vae.latent_scaling),
+        latent_shift=float(vae.latent_shift),
+        vae_family=f"pocket-{spec.vae}",
         text_encoders=(
             TextEncoderInfo(
                 role="text_encoder",
@@ -188,10 +189,8 @@ def _generator(
             ),
         ),
     )
-    parts = (name, f"vae-{facts.vae}")
-    about = _description(
-        BundleKind.GENERATOR, name, parts, folder, options, facts.size_px, facts.record
-    )
+    parts, record = (name, f"vae-{spec.vae}"), registry.record_of_model(folder, name)
+    about = _description(BundleKind.GENERATOR, name, parts, folder, options, SIZE_PX, record)
     described = Manifest(
         graphs={},
         created=today(),

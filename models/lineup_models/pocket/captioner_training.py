@@ -46,12 +46,12 @@ def train_captioner(run: Run) -> dict[str, Any]:
     return {**figures, "held_out": len(captions), "right": shares}
 
 
-class CaptionerTask(StageTask):
+class CaptionerTask(StageTask[Captioner]):
     """Trains a captioner by the cross-entropy of the next word."""
 
     def __init__(self, run: Run, captioner: Captioner) -> None:
         super().__init__(run, "captioner", captioner)
-        self.captioner, self.options, self.world = captioner, run.preset.captioner, run.world()
+        self.options, self.world = run.preset.captioner, run.world()
         captions = [several[0] for several in self.world.captions]
         self.tokens = tokens_from_texts(run.tokenizer(), captions)
 
@@ -60,11 +60,11 @@ class CaptionerTask(StageTask):
         random = self.random(step)
         rows = random.integers(len(self.tokens), size=self.options.pictures)
         pixels = np.stack([varied(self.world.pictures[row], random) for row in rows])
-        images = images_from_pixels(resized(pixels, self.captioner.spec.size_px), self.device)
+        images = images_from_pixels(resized(pixels, self.model.spec.size_px), self.device)
         tokens = self.tokens[torch.from_numpy(rows)]
         tokens = tokens[:, : int((tokens != PAD).sum(dim=1).max())].to(self.device)
         with mixed_precision(self.device, bfloat16=self.options.bfloat16):
-            logits = self.captioner(images, tokens[:, :-1])
+            logits = self.model(images, tokens[:, :-1])
         logits, wanted = logits.float(), tokens[:, 1:]
         loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=PAD)
         known = wanted != PAD

@@ -114,7 +114,7 @@ def band_energies(images: Tensor) -> Tensor:
     return torch.log(power + POWER_FLOOR)
 
 
-class ClipTask(StageTask):
+class ClipTask(StageTask[Clip]):
     """Trains a CLIP.
 
     The towers learn by the symmetric cross-entropy of Radford et al. (2021). Captions say little
@@ -127,8 +127,7 @@ class ClipTask(StageTask):
 
     def __init__(self, run: Run, clip: Clip) -> None:
         super().__init__(run, "clip", clip)
-        self.clip, self.options = clip, run.preset.clip
-        self.world, self.tokenizer = run.world(), run.tokenizer()
+        self.options, self.world, self.tokenizer = run.preset.clip, run.world(), run.tokenizer()
         random = self.random(self.options.loop.steps)
         standard = min(STANDARD_PICTURES, len(self.world.captions))
         energies = band_energies(self._images(random, standard)[0])
@@ -136,7 +135,7 @@ class ClipTask(StageTask):
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the contrastive loss and the weighted error of the spectrum."""
-        options, clip = self.options, self.clip
+        options, clip = self.options, self.model
         random = self.random(step)
         images, captions = self._images(random, options.pictures)
         tokens = tokens_from_texts(self.tokenizer, captions).to(self.device)
@@ -173,7 +172,7 @@ class ClipTask(StageTask):
         return images_from_pixels(pixels, self.device), captions
 
     def _kept(self, step: int, random: np.random.Generator) -> Tensor | None:
-        options, patches = self.options, self.clip.spec.patches
+        options, patches = self.options, self.model.spec.patches
         if step >= (1.0 - options.whole_share) * options.loop.steps:
             return None
         chosen = random.permutation(patches)[: max(1, round(options.kept_share * patches))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from lineup_models.pocket.generator import Generator
 from lineup_models.pocket.presets import Preset
 from lineup_models.pocket.registry import (
     TOKENIZER_NAME,
+    Made,
+    Model,
     load_generator,
     load_tokenizer,
     load_vae,
     weights_path,
-    words,
     write_model,
 )
 from lineup_models.pocket.vae import Vae
@@ -41,8 +42,6 @@ from lineup_models.training import (
 
 SHOWN = 8
 """Pictures in a row of a sheet."""
-
-Made = TypeVar("Made", bound=nn.Module)
 
 
 class Run:
@@ -99,7 +98,9 @@ class Run:
 
     def new(self, name: str, make: Callable[[], Made]) -> Made:
         """Return an untrained model, in training mode on the run's device."""
-        return initialised(make, self.seed, name).to(self.device).train()
+        model = initialised(make, self.seed, name)
+        model.to(self.device).train()
+        return model
 
     def trained(self, task: Task, loop: LoopOptions) -> dict[str, Any]:
         """Go through all steps of a task; return the means of its last losses."""
@@ -111,14 +112,12 @@ class Run:
             "losses_last_50_steps": {name: round(mean, 5) for name, mean in means.items()},
         }
 
-    def write(self, name: str, model: nn.Module, figures: dict[str, Any]) -> None:
+    def write(self, name: str, model: Model, figures: dict[str, Any]) -> None:
         """Write a trained model with its figures."""
-        kind, text = type(model).__name__.lower(), not isinstance(model, Vae)
-        path = weights_path(self.output, name)
-        write_model(path, kind, model.spec, model, words=words() if text else 0, record=figures)
+        write_model(weights_path(self.output, name), model, figures)
 
 
-class StageTask(Task):
+class StageTask(Task, Generic[Made]):
     """Trains a model of a run; everything random follows from the seed and the step's number.
 
     Args:
@@ -131,12 +130,10 @@ class StageTask(Task):
         result: What to use afterwards: the average, or the model where there is none.
     """
 
-    def __init__(
-        self, run: Run, name: str, model: nn.Module, *, average_decay: float = 0.0
-    ) -> None:
+    def __init__(self, run: Run, name: str, model: Made, *, average_decay: float = 0.0) -> None:
         self.seed, self.device = run.seed_of(name), run.device
         self.model, self.result, self.average_decay = model, model, average_decay
-        modules = model
+        modules: nn.Module = model
         if average_decay:
             self.result = average_of(model)
             modules = nn.ModuleDict({"model": model, "average": self.result})

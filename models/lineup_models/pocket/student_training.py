@@ -120,7 +120,7 @@ class NoiseMap(nn.Module):
         return F.pixel_shuffle(mixed, self.fold)
 
 
-class StudentTask(StageTask):
+class StudentTask(StageTask[Generator]):
     """Trains a generator to come to the teacher's picture in one step from the same noise."""
 
     def __init__(self, run: Run, name: str) -> None:
@@ -129,10 +129,10 @@ class StudentTask(StageTask):
         self.pairs, self.vae = read_pairs(run.output / "pairs"), run.vae(own)
         teacher_vae, teacher = run.vae(of_teacher), run.teacher()
         noise_map = NoiseMap(teacher_vae, self.vae, run.seed_of(f"noise-{name}"))
-        self.generator = _new_student(run, name, teacher)
-        if isinstance(self.generator.unet, TranslatedUNet):
-            self.generator.unet.take_noise_as_teacher(noise_map.matrix)
-        super().__init__(run, name, self.generator, average_decay=self.options.average_decay)
+        generator = _new_student(run, name, teacher)
+        if isinstance(generator.unet, TranslatedUNet):
+            generator.unet.take_noise_as_teacher(noise_map.matrix)
+        super().__init__(run, name, generator, average_decay=self.options.average_decay)
         self.latents, self.trunk_latents = (
             stored_latents(run, f"pairs-{vae}", vae, self.pairs.pictures)
             for vae in (own, of_teacher)
@@ -166,7 +166,7 @@ class StudentTask(StageTask):
         random: np.random.Generator,
     ) -> Tensor:
         """Return the latents that the generator, or at first its translator alone, comes to."""
-        device, denoiser = self.device, self.generator.unet
+        device, denoiser = self.device, self.model.unet
         if step < self.options.translation_steps and isinstance(denoiser, TranslatedUNet):
             translated: Tensor = denoiser.translator(
                 self.trunk_latents[torch.from_numpy(rows)].to(device)
@@ -178,7 +178,7 @@ class StudentTask(StageTask):
         # At the first timestep there is nothing but noise, as the scheduler will have it.
         signal = torch.where(timestep == FIRST_TIMESTEP, 0.0, share.flatten().sqrt())
         noisy = signal[:, None, None, None] * wanted + (1.0 - share).sqrt() * noise
-        found: Tensor = self.generator(noisy, timestep.float(), tokens)
+        found: Tensor = self.model(noisy, timestep.float(), tokens)
         return found
 
     def _noise(self, rows: npt.NDArray[np.int64], random: np.random.Generator) -> Tensor:

@@ -67,7 +67,7 @@ def thing_weights(latents: Tensor, share: float) -> Tensor:
     return 1.0 - share + share * relative
 
 
-class TeacherTask(StageTask):
+class TeacherTask(StageTask[Generator]):
     """Trains a diffusion model by the squared error of v."""
 
     def __init__(
@@ -78,7 +78,7 @@ class TeacherTask(StageTask):
         captions: tuple[tuple[str, ...], ...],
     ) -> None:
         super().__init__(run, "teacher", teacher, average_decay=run.preset.teacher.average_decay)
-        self.teacher, self.options, self.tokenizer = teacher, run.preset.teacher, run.tokenizer()
+        self.options, self.tokenizer = run.preset.teacher, run.tokenizer()
         self.latents, self.captions = latents, captions
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -101,7 +101,7 @@ class TeacherTask(StageTask):
         noisy, velocity = velocity_target(latents.to(self.device), noise.to(self.device), time)
         tokens = tokens_from_texts(self.tokenizer, captions).to(self.device)
         with mixed_precision(self.device, bfloat16=options.bfloat16):
-            found = self.teacher(noisy, TIMESTEP_MAX * time, tokens)
+            found = self.model(noisy, TIMESTEP_MAX * time, tokens)
         errors = F.mse_loss(found.float(), velocity, reduction="none")
         weights = thing_weights(latents.to(self.device), options.things_share)
         errors = (errors * weights).mean(dim=(1, 2, 3))

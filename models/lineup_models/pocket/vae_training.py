@@ -44,12 +44,12 @@ def train_vae(run: Run, name: str) -> dict[str, Any]:
     return {**figures, "psnr_db": round(float(10.0 * np.log10(255.0**2 / error)), 2)}
 
 
-class VaeTask(StageTask):
+class VaeTask(StageTask[Vae]):
     """Trains an autoencoder: L1, gradients, local spectra, a little KL (Kingma, Welling 2014)."""
 
     def __init__(self, run: Run, name: str, vae: Vae, pictures: UINT8, options: VaeOptions) -> None:
         super().__init__(run, name, vae)
-        self.vae, self.pictures, self.options = vae, pictures, options
+        self.pictures, self.options = pictures, options
         self.spectrum = LocalSpectrumDistance().to(run.device)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
@@ -64,9 +64,9 @@ class VaeTask(StageTask):
         images = images_from_pixels(permuted_colours(crops, random), self.device)
         generator = torch.Generator().manual_seed(int(random.integers(2**62)))
         with mixed_precision(self.device, bfloat16=options.bfloat16):
-            mean, log_variance = (part.float() for part in self.vae.encoder.posterior(images))
+            mean, log_variance = (part.float() for part in self.model.encoder.posterior(images))
             noise = torch.randn(mean.shape, generator=generator).to(self.device)
-            found = self.vae.decoder(mean + noise * torch.exp(0.5 * log_variance)).float()
+            found = self.model.decoder(mean + noise * torch.exp(0.5 * log_variance)).float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         absolute, gradient = (found - images).abs().mean(), gradient_error(found, images)
         top, left = (int(shift) for shift in random.integers(0, 4, 2))
