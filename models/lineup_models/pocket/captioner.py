@@ -12,10 +12,10 @@ from lineup_models.pocket.blocks import (
     Activation,
     Attention,
     BlockKind,
-    Mlp,
     NormKind,
     ResidualBlock,
     TransformerBlock,
+    mlp,
 )
 from lineup_models.pocket.text import LENGTH
 
@@ -100,7 +100,7 @@ class DecoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(spec.dimension)
         self.picture = Attention(spec.dimension, spec.heads)
         self.norm3 = nn.LayerNorm(spec.dimension)
-        self.mlp = Mlp(spec.dimension, spec.ratio)
+        self.mlp = mlp(spec.dimension, spec.ratio)
 
     def forward(
         self,

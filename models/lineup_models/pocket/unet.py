@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +15,14 @@ from lineup_models.pocket.blocks import (
     Attention,
     BlockKind,
     DownKind,
-    Downsample,
-    Mlp,
     NormKind,
     ResidualBlock,
     UpKind,
-    Upsample,
     activation_from_kind,
+    downsample,
+    mlp,
     norm_from_kind,
+    upsample,
 )
 
 TIME_FEATURES = 64
@@ -39,12 +40,7 @@ class UNetSpec:
         attention: Levels with attention to the caption, by number.
         self_attention: Levels, among those, whose cells attend to each other as well.
         text_dimension: Of a token's state.
-        up: How the decoder enlarges.
-        down: How the encoder reduces.
-        norm: Normalisation.
-        block: Kind of the residual blocks.
-        activation: Non-linearity.
-        heads: Attention heads.
+        up: How the decoder enlarges; `down`, how the encoder reduces.
     """
 
     latent_channels: int
@@ -94,7 +90,7 @@ class CaptionAttention(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.caption = Attention(channels, spec.heads, spec.text_dimension)
         self.norm3 = nn.LayerNorm(channels)
-        self.mlp = Mlp(channels, 2)
+        self.mlp = mlp(channels, 2)
 
     def forward(self, features: Tensor, text_states: Tensor) -> Tensor:
         """Return the features after attention."""
@@ -151,10 +147,10 @@ class UNet(nn.Module):
             Level(spec, level, width, embedding) for level, width in enumerate(widths)
         )
         self.downs = nn.ModuleList(
-            Downsample(spec.down, widths[level], widths[level + 1]) for level in range(last)
+            downsample(spec.down, widths[level], widths[level + 1]) for level in range(last)
         )
         self.ups = nn.ModuleList(
-            Upsample(spec.up, widths[level + 1], widths[level]) for level in range(last)
+            upsample(spec.up, widths[level + 1], widths[level]) for level in range(last)
         )
         self.up_levels = nn.ModuleList(
             Level(spec, level, 2 * widths[level], embedding) for level in range(last)
@@ -192,9 +188,6 @@ class TranslatorSpec:
         widths: Channels at the trunk's resolution and at the own one.
         blocks: Residual blocks there.
         up: How features are enlarged between the two, where `fold` is 2.
-        norm: Normalisation.
-        block: Kind of the residual blocks.
-        activation: Non-linearity.
     """
 
     latent_channels: int
@@ -207,34 +200,26 @@ class TranslatorSpec:
     activation: Activation = Activation.SILU
 
 
-class Translator(nn.Module):
-    """Turns the trunk's latents into the generator's own.
+def translator(spec: TranslatorSpec, inputs: int) -> nn.Sequential:
+    """Return what turns the trunk's latents into the generator's own.
 
     Input float32 (N, C, rows, columns); output (N, own C, fold rows, fold columns).
     """
 
-    def __init__(self, spec: TranslatorSpec, inputs: int) -> None:
-        super().__init__()
-        coarse, fine = spec.widths
-        layers: list[nn.Module] = [nn.Conv2d(inputs, coarse, 3, padding=1)]
-        layers += [self._block(spec, coarse) for _ in range(spec.blocks[0])]
-        if spec.fold == 2:
-            layers.append(Upsample(spec.up, coarse, fine))
-        else:
-            layers.append(nn.Conv2d(coarse, fine, 3, padding=1))
-        layers += [self._block(spec, fine) for _ in range(spec.blocks[1])]
-        layers += [norm_from_kind(spec.norm, fine), activation_from_kind(spec.activation)]
-        layers.append(nn.Conv2d(fine, spec.latent_channels, 3, padding=1))
-        self.layers = nn.Sequential(*layers)
-
-    @staticmethod
-    def _block(spec: TranslatorSpec, width: int) -> nn.Module:
+    def block(width: int) -> nn.Module:
         return ResidualBlock(spec.block, width, width, spec.norm, spec.activation)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return the own latents."""
-        found: Tensor = self.layers(latents)
-        return found
+    coarse, fine = spec.widths
+    layers: list[nn.Module] = [nn.Conv2d(inputs, coarse, 3, padding=1)]
+    layers += [block(coarse) for _ in range(spec.blocks[0])]
+    folds = spec.fold == 2
+    layers.append(
+        upsample(spec.up, coarse, fine) if folds else nn.Conv2d(coarse, fine, 3, padding=1)
+    )
+    layers += [block(fine) for _ in range(spec.blocks[1])]
+    layers += [norm_from_kind(spec.norm, fine), activation_from_kind(spec.activation)]
+    layers.append(nn.Conv2d(fine, spec.latent_channels, 3, padding=1))
+    return nn.Sequential(OrderedDict(layers=nn.Sequential(*layers)))
 
 
 class TranslatedUNet(nn.Module):
@@ -249,7 +234,7 @@ class TranslatedUNet(nn.Module):
         self.fold = spec.fold
         self.entry = nn.Conv2d(spec.latent_channels * spec.fold**2, trunk.latent_channels, 1)
         self.trunk = UNet(trunk)
-        self.translator = Translator(spec, trunk.latent_channels)
+        self.translator = translator(spec, trunk.latent_channels)
 
     def take_noise_as_teacher(self, matrix: Tensor) -> None:
         """Let the first layer undo a noise map: the trunk sees the teacher's noise.

@@ -14,13 +14,13 @@ from lineup_models.pocket.blocks import (
     Activation,
     BlockKind,
     DownKind,
-    Downsample,
     NormKind,
     ResidualBlock,
     UpKind,
-    Upsample,
     activation_from_kind,
+    downsample,
     norm_from_kind,
+    upsample,
 )
 
 LOG_VARIANCE_MIN, LOG_VARIANCE_MAX = -12.0, 4.0
@@ -40,11 +40,8 @@ class VaeSpec:
         encoder_widths: Channels per level, at full resolution first; each level halves.
         decoder_widths: Channels per level, at the latent's resolution first; as many.
         blocks: Residual blocks per decoder level; their number is that of `decoder_widths`.
-        up: How the decoder enlarges.
-        down: How the encoder reduces.
+        up: How the decoder enlarges; `down`, how the encoder reduces.
         norm: Normalisation, also before the output.
-        block: Kind of the residual blocks.
-        activation: Non-linearity.
     """
 
     latent_channels: int
@@ -76,7 +73,7 @@ class VaeEncoder(nn.Module):
         widths = spec.encoder_widths
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1)]
         for before, width in itertools.pairwise(widths):
-            layers.append(Downsample(spec.down, before, width))
+            layers.append(downsample(spec.down, before, width))
             layers.append(ResidualBlock(spec.block, width, width, spec.norm, spec.activation))
         self.layers = nn.Sequential(*layers)
         self.norm = norm_from_kind(spec.norm, widths[-1])
@@ -118,7 +115,7 @@ class VaeDecoder(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(spec.latent_channels, widths[0], 3, padding=1)]
         for level, width in enumerate(widths):
             if level:
-                layers.append(Upsample(spec.up, widths[level - 1], width))
+                layers.append(upsample(spec.up, widths[level - 1], width))
             layers.extend(
                 ResidualBlock(spec.block, width, width, spec.norm, spec.activation)
                 for _ in range(spec.blocks[level])
