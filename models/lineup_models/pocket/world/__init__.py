@@ -3,7 +3,7 @@
 A scene holds what a caption tells; a picture of it follows from the scene and a seed.
 """
 
-from lineup_models.pocket.world.grammar import VOCABULARY, words_from_caption
+from lineup_models.pocket.world.grammar import VOCABULARY
 from lineup_models.pocket.world.render import pixels_from_scene
 from lineup_models.pocket.world.scene import Group, Scene, scene_from_seed
 
@@ -13,5 +13,4 @@ __all__ = [
     "Scene",
     "pixels_from_scene",
     "scene_from_seed",
-    "words_from_caption",
 ]

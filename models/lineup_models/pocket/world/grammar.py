@@ -41,10 +41,7 @@ class Kind(str, Enum):
     @property
     def floats(self) -> bool:
         """Whether it hangs in the air when nothing says otherwise."""
-        return self in FLOATING
-
-
-FLOATING = frozenset({Kind.STAR, Kind.KITE, Kind.MOON, Kind.CLOUD, Kind.HEART})
+        return self in (Kind.STAR, Kind.KITE, Kind.MOON, Kind.CLOUD, Kind.HEART)
 
 
 class Colour(str, Enum):
@@ -81,7 +78,7 @@ class Material(str, Enum):
 
 
 class Relation(str, Enum):
-    """Where the subject is, seen from the other group."""
+    """Where the subject is, seen from the other group; opposites follow each other."""
 
     LEFT = "left of"
     RIGHT = "right of"
@@ -93,17 +90,8 @@ class Relation(str, Enum):
     @property
     def inverse(self) -> Relation:
         """The same fact, told from the other group."""
-        return INVERSES[self]
-
-
-INVERSES = {
-    Relation.LEFT: Relation.RIGHT,
-    Relation.RIGHT: Relation.LEFT,
-    Relation.ABOVE: Relation.BELOW,
-    Relation.BELOW: Relation.ABOVE,
-    Relation.BEHIND: Relation.FRONT,
-    Relation.FRONT: Relation.BEHIND,
-}
+        order = list(Relation)
+        return order[order.index(self) ^ 1]
 
 
 class Background(str, Enum):
@@ -124,7 +112,7 @@ class Background(str, Enum):
     @property
     def phrase(self) -> str:
         """The place with its preposition."""
-        return f"{PREPOSITIONS[self]} {self.value}"
+        return f"{PREPOSITIONS.get(self, 'in')} {self.value}"
 
     @property
     def indoors(self) -> bool:
@@ -134,17 +122,12 @@ class Background(str, Enum):
 
 PREPOSITIONS = {
     Background.MEADOW: "on",
-    Background.DESERT: "in",
     Background.SEA: "on",
-    Background.SNOW: "in",
-    Background.FOREST: "in",
-    Background.CITY: "in",
-    Background.MOUNTAINS: "in",
     Background.NIGHT_SKY: "under",
     Background.TABLE: "on",
     Background.WALL: "against",
-    Background.STUDIO: "in",
 }
+"""Of the places that one is not in."""
 
 
 class Light(str, Enum):
@@ -172,9 +155,8 @@ class Camera(str, Enum):
     TILTED = "tilted view"
 
 
-COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
+COUNTS = {2: "two", 3: "three", 4: "four"}
 """Number words; one thing is told by its article."""
-
 
 TEMPLATE_WORDS = ("a", "an", "and", "beside", "with")
 
@@ -186,21 +168,14 @@ def captions_from_scene(scene: Scene) -> tuple[str, ...]:
     relation from the other side. Words are lower case, parted by single spaces; a comma may
     follow a word.
     """
-    pair = _pair_captions(scene) if scene.other is not None else _single_captions(scene)
-    return tuple(dict.fromkeys(pair))
-
-
-def words_from_caption(caption: str) -> tuple[str, ...]:
-    """Return the words of a caption, without commas."""
-    return tuple(caption.replace(",", " ").split())
-
-
-def _pair_captions(scene: Scene) -> list[str]:
     first, second, relation = scene.subject, scene.other, scene.relation
-    assert second is not None
-    assert relation is not None
-    place, setting = scene.background.phrase, _setting(scene)
-    word = relation.value
+    if second is None or relation is None:
+        return tuple(dict.fromkeys(_single_captions(scene)))
+    return tuple(dict.fromkeys(_pair_captions(scene, first, second, relation)))
+
+
+def _pair_captions(scene: Scene, first: Group, second: Group, relation: Relation) -> list[str]:
+    place, setting, word = scene.background.phrase, _setting(scene), relation.value
     beside = "beside" if relation in (Relation.LEFT, Relation.RIGHT) else word
     return [
         _with_camera(f"{_full(first)} {word} {_full(second)} {setting}", scene.camera),
@@ -240,27 +215,23 @@ def _with_camera(text: str, camera: Camera) -> str:
 
 
 def _full(group: Group) -> str:
-    return _counted(group, f"{group.size.value} {group.colour.value} {group.material.value} ")
+    return _kinds(group, group.size, group.colour, group.material)
 
 
 def _coloured(group: Group) -> str:
-    return _counted(group, f"{group.colour.value} ")
+    return _kinds(group, group.colour)
 
 
-def _kinds(group: Group) -> str:
-    return _counted(group, "")
-
-
-def _counted(group: Group, adjectives: str) -> str:
+def _kinds(group: Group, *adjectives: Enum) -> str:
     noun = group.kind.value if group.count == 1 else group.kind.plural
-    words = f"{adjectives}{noun}"
+    words = " ".join([*(word.value for word in adjectives), noun])
     if group.count > 1:
         return f"{COUNTS[group.count]} {words}"
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
 def _vocabulary() -> tuple[str, ...]:
-    phrases = [*TEMPLATE_WORDS, *(COUNTS[count] for count in COUNTS if count > 1)]
+    phrases = [*TEMPLATE_WORDS, *COUNTS.values()]
     phrases += [kind.value for kind in Kind] + [kind.plural for kind in Kind]
     phrases += [background.phrase for background in Background]
     for words in (Colour, Size, Material, Relation, Light, Camera):

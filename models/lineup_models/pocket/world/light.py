@@ -45,6 +45,23 @@ def linear_from_hsv(hue: float, saturation: float, value: float) -> Float32Array
     return linear_from_srgb((value - value * saturation * ramp).astype(np.float32)).reshape(3, 1, 1)
 
 
+def colour_near(
+    rng: np.random.Generator,
+    hue: float,
+    saturation: float,
+    value: float,
+    spread: tuple[float, float, float] = (7, 0.07, 0.05),
+    darkest: float = 0.0,
+) -> Float32Array:
+    """Draw a linear RGB, float32 (3, 1, 1), near a display colour."""
+    off = rng.uniform(-1, 1, 3) * spread
+    return linear_from_hsv(
+        hue + float(off[0]),
+        float(np.clip(saturation + off[1], 0, 1)),
+        float(np.clip(value + off[2], darkest, 1)),
+    )
+
+
 def colour_from_word(rng: np.random.Generator, colour: Colour) -> Float32Array:
     """Draw one linear RGB, float32 (3, 1, 1), that the word fits."""
     hue, saturation, value = (float(rng.uniform(*ends)) for ends in HSV_RANGES[colour])

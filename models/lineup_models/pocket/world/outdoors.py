@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from lineup.types import Float32Array
-from lineup_models.pocket.world.light import Rig, linear_from_hsv
+from lineup_models.pocket.world.light import Rig, colour_near
 from lineup_models.pocket.world.planes import (
     Frame,
     colour_from_rgb,
@@ -72,18 +72,6 @@ def with_stars(painted: Float32Array, setting: Setting, count: int) -> Float32Ar
     tint = colour_from_rgb(0.9, 0.93, 1.0)
     painted += glow * tint * 2
     return painted
-
-
-def colour_near(
-    rng: np.random.Generator, hue: float, saturation: float, value: float
-) -> Float32Array:
-    """Draw a linear RGB near a display colour."""
-    spread = rng.uniform(-1, 1, 3) * (7, 0.07, 0.05)
-    return linear_from_hsv(
-        hue + float(spread[0]),
-        float(np.clip(saturation + spread[1], 0, 1)),
-        float(np.clip(value + spread[2], 0, 1)),
-    )
 
 
 def distance_on_ground(setting: Setting) -> Float32Array:

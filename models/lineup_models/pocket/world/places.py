@@ -8,9 +8,9 @@ import numpy as np
 
 from lineup.types import Float32Array
 from lineup_models.pocket.world.grammar import Background
+from lineup_models.pocket.world.light import colour_near
 from lineup_models.pocket.world.outdoors import (
     Setting,
-    colour_near,
     desert,
     distance_on_ground,
     ground_light,

@@ -14,7 +14,7 @@ from lineup_models.pocket.world.grammar import Material
 from lineup_models.pocket.world.light import (
     Rig,
     colour_from_word,
-    linear_from_hsv,
+    colour_near,
     partner_from_colour,
 )
 from lineup_models.pocket.world.planes import Grid, coverage
@@ -69,12 +69,7 @@ def style_from_group(group: Group, rig: Rig, rng: np.random.Generator) -> Style:
     """Draw the exact paints of a group."""
 
     def hsv(hue: float, saturation: float, value: float) -> Float32Array:
-        spread = rng.uniform(-1, 1, 3) * (12, 0.08, 0.08)
-        return linear_from_hsv(
-            hue + float(spread[0]),
-            float(np.clip(saturation + spread[1], 0, 1)),
-            float(np.clip(value + spread[2], 0.03, 1)),
-        )
+        return colour_near(rng, hue, saturation, value, (12, 0.08, 0.08), darkest=0.03)
 
     paints = {
         Paint.BODY: colour_from_word(rng, group.colour),
