@@ -20,7 +20,8 @@ from torch import Tensor
 from lineup.errors import UsageError
 from lineup.files import write_atomic
 from lineup_models.pocket.architectures import SIZE_PX
-from lineup_models.pocket.world import pixels_from_scene, scene_from_seed
+from lineup_models.pocket.world.render import pixels_from_scene
+from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.training import Watch, plainly
 
 UINT8 = npt.NDArray[np.uint8]

@@ -17,7 +17,7 @@ from lineup_models.pocket.clip import Clip, ClipSpec, ImageTowerCut
 from lineup_models.pocket.generator import Generator
 from lineup_models.pocket.text import SPECIAL_TOKENS, tokenizer_from_vocabulary
 from lineup_models.pocket.vae import Vae, VaeSpec
-from lineup_models.pocket.world import VOCABULARY
+from lineup_models.pocket.world.grammar import VOCABULARY
 from lineup_models.training import initialised
 from lineup_models.weights_file import WeightsFormat, spec_from_dict
 

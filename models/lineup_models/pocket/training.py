@@ -26,7 +26,7 @@ from lineup_models.pocket.student_training import train_student
 from lineup_models.pocket.teacher_training import train_teacher
 from lineup_models.pocket.text import tokenizer_from_vocabulary
 from lineup_models.pocket.vae_training import train_vae
-from lineup_models.pocket.world import VOCABULARY
+from lineup_models.pocket.world.grammar import VOCABULARY
 
 Step = tuple[str, Callable[[], Mapping[str, Any]]]
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lineup_models.pocket.world.scene import Group, Scene
 
 
 class Kind(str, Enum):
@@ -161,17 +158,50 @@ COUNTS = {2: "two", 3: "three", 4: "four"}
 TEMPLATE_WORDS = ("a", "an", "and", "beside", "with")
 
 
-def captions_from_scene(scene: Scene) -> tuple[str, ...]:
-    """Return true captions of a scene.
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One to four equal things that stand together; the size is compared with the other group."""
 
-    The first tells everything and has at most 24 words; the others leave things out or tell the
-    relation from the other side. Words are lower case, parted by single spaces; a comma may
-    follow a word.
+    kind: Kind
+    colour: Colour
+    size: Size
+    material: Material
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One scene; pictures of it differ in everything that is not said here.
+
+    Attributes:
+        subject: What the picture shows first.
+        relation: Where the subject is, seen from the other group; None without one.
+        other: Second group, of another kind and colour; None without one.
     """
-    first, second, relation = scene.subject, scene.other, scene.relation
-    if second is None or relation is None:
-        return tuple(dict.fromkeys(_single_captions(scene)))
-    return tuple(dict.fromkeys(_pair_captions(scene, first, second, relation)))
+
+    subject: Group
+    relation: Relation | None
+    other: Group | None
+    background: Background
+    light: Light
+    camera: Camera
+
+    def captions(self) -> tuple[str, ...]:
+        """Return true captions, none twice.
+
+        The first tells everything and has at most 24 words; the others leave things out or tell
+        the relation from the other side. Words are lower case, parted by single spaces; a comma
+        may follow a word.
+        """
+        if self.other is None or self.relation is None:
+            return tuple(dict.fromkeys(_single_captions(self)))
+        pair = _pair_captions(self, self.subject, self.other, self.relation)
+        return tuple(dict.fromkeys(pair))
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The subject, then the other group if there is one."""
+        return (self.subject,) if self.other is None else (self.subject, self.other)
 
 
 def _pair_captions(scene: Scene, first: Group, second: Group, relation: Relation) -> list[str]:

@@ -87,15 +87,14 @@ Rgb = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Mood:
-    """Light of an hour; colours are linear RGB.
+    """Light of an hour; colours are linear RGB, the last two are ranges.
 
     Attributes:
-        sun: Colour of the direct light.
-        ambient: Colour of the light from everywhere.
+        sun: The direct light; `ambient` comes from everywhere.
         zenith: Sky at the top.
         horizon: Sky at the horizon, and haze.
-        elevation: Range of the light's height, 0 horizon to 1 zenith.
-        brightness: Range of the mean that the exposure aims at, linear.
+        elevation: Of the light, 0 horizon to 1 zenith.
+        brightness: Mean that the exposure aims at, linear.
     """
 
     sun: Rgb
@@ -133,15 +132,10 @@ MOODS: Mapping[Light, Mood] = {
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The light of one picture.
+    """The light of one picture: what a `Mood` became, with colours float32 (3, 1, 1).
 
     Attributes:
         direction: Unit vector to the light: right, up, to the camera.
-        sun: float32 (3, 1, 1), linear RGB.
-        ambient: float32 (3, 1, 1), linear RGB.
-        zenith: float32 (3, 1, 1), linear RGB.
-        horizon: float32 (3, 1, 1), linear RGB.
-        brightness: Mean that the exposure aims at, linear.
         night: Whether windows and lamps glow.
     """
 
@@ -176,8 +170,5 @@ def rig_from_light(light: Light, rng: np.random.Generator) -> Rig:
 
 def _jittered(colour: Rgb, rng: np.random.Generator) -> Float32Array:
     overall = rng.uniform(0.88, 1.12)
-    return (
-        (np.array(colour) * overall * rng.uniform(0.94, 1.06, 3))
-        .astype(np.float32)
-        .reshape(3, 1, 1)
-    )
+    jittered = np.array(colour) * overall * rng.uniform(0.94, 1.06, 3)
+    return jittered.astype(np.float32).reshape(3, 1, 1)

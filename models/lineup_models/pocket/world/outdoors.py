@@ -24,12 +24,9 @@ class Setting:
     """What every place is painted from.
 
     Attributes:
-        frame: Coordinates of the picture.
-        rig: Its light.
         horizon: v of the horizon.
         coarse: Tiling noise, 1/f, float32 (size, size), mean 0, standard deviation 1.
         fine: The same, independent, with less of the low frequencies.
-        rng: For everything else.
     """
 
     frame: Frame

@@ -16,11 +16,7 @@ from lineup.types import AnyArray, Float32Array
 class Frame:
     """The picture's coordinates: u to the right and v down, both 0..1 over an untilted picture.
 
-    Attributes:
-        size_px: Side of the picture.
-        angle: Tilt of the camera in radians.
-        u: float32 (size, size).
-        v: float32 (size, size).
+    `u` and `v` are float32 (size_px, size_px), `angle` is the tilt of the camera in radians.
     """
 
     size_px: int
@@ -50,16 +46,13 @@ def frame_from_size(size_px: int, angle: float = 0.0) -> Frame:
 class Grid:
     """A window of the picture in the coordinates of one thing.
 
-    x to the right, y up; the thing stands on y = 0 and is about 1 tall.
+    x to the right, y up, float32 (rows, columns); the thing stands on y = 0, about 1 tall.
 
     Attributes:
-        x: float32 (rows, columns).
-        y: float32 (rows, columns).
         unit_px: Pixels of one unit.
         angle: How far the thing is turned in the picture, radians, clockwise.
         mirrored: Whether x runs to the left.
-        left: First column of the window in the picture.
-        top: First row of the window in the picture.
+        left: First column of the window in the picture; `top`, its first row.
     """
 
     x: Float32Array

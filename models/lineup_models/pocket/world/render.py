@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.types import Float32Array, RgbImage
-from lineup_models.pocket.world.grammar import Background, Camera
+from lineup_models.pocket.world.grammar import Background, Camera, Scene
 from lineup_models.pocket.world.light import Rig, rig_from_light
 from lineup_models.pocket.world.objects import SHAPES
 from lineup_models.pocket.world.outdoors import Setting
 from lineup_models.pocket.world.places import PLACES
 from lineup_models.pocket.world.planes import Frame, blurred, fractal_pair, frame_from_size, grid_at
-from lineup_models.pocket.world.scene import Placement, Scene, placements_from_scene
+from lineup_models.pocket.world.scene import Placement, placements_from_scene
 from lineup_models.pocket.world.sprites import Sprite, sprite_from_parts, style_from_group
 
 LEVELS = 1 << 13

@@ -7,8 +7,9 @@ from enum import Enum
 
 from lineup.errors import UsageError
 from lineup.types import RgbImage
+from lineup_models.pocket.world.grammar import Scene
 from lineup_models.pocket.world.render import pixels_from_scene
-from lineup_models.pocket.world.scene import Scene, scene_from_seed
+from lineup_models.pocket.world.scene import scene_from_seed
 
 
 class Split(str, Enum):

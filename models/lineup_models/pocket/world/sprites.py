@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lineup.types import AnyArray, Float32Array
-from lineup_models.pocket.world.grammar import Material
+from lineup_models.pocket.world.grammar import Group, Material
 from lineup_models.pocket.world.light import (
     Rig,
     colour_from_word,
@@ -18,7 +18,6 @@ from lineup_models.pocket.world.light import (
     partner_from_colour,
 )
 from lineup_models.pocket.world.planes import Grid, coverage
-from lineup_models.pocket.world.scene import Group
 from lineup_models.pocket.world.solids import Paint, Part
 
 STEEP = 0.96
@@ -30,11 +29,8 @@ class Style:
     """How the things of one group are painted in one picture; colours are linear RGB (3, 1, 1).
 
     Attributes:
-        paints: Colour of each paint.
         partner: Second colour of a pattern.
-        material: Surface of the body.
-        period: Of the pattern, in units.
-        turn: Of the pattern, radians.
+        period: Of the pattern, in units; `turn` in radians.
         grain: Contrast of the grain on the body.
     """
 
@@ -54,8 +50,7 @@ class Sprite:
         colour: float32 (3, rows, columns), linear RGB, multiplied by the coverage.
         coverage: float32 (rows, columns), 0..1.
         body: float32 (rows, columns), coverage of what has the caption's colour.
-        left: First column in the picture.
-        top: First row in the picture.
+        left: First column in the picture; `top`, its first row.
     """
 
     colour: Float32Array

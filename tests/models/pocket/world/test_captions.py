@@ -9,13 +9,15 @@ from lineup_models.pocket.world.grammar import (
     Background,
     Camera,
     Colour,
+    Group,
     Kind,
     Light,
     Material,
     Relation,
+    Scene,
     Size,
 )
-from lineup_models.pocket.world.scene import Group, Scene, scene_from_seed
+from lineup_models.pocket.world.scene import scene_from_seed
 
 BALL = Group(Kind.BALL, Colour.RED, Size.LARGE, Material.STRIPED, 1)
 CUBES = Group(Kind.CUBE, Colour.BLUE, Size.SMALL, Material.MATTE, 2)
