@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,17 +17,7 @@ from lineup_models.pocket.data import UINT8, images_from_pixels, resized, varied
 from lineup_models.pocket.registry import load_captioner, words
 from lineup_models.pocket.run import Run, StageTask
 from lineup_models.pocket.text import BOS, EOS, PAD, tokens_from_texts
-from lineup_models.pocket.world.grammar import (
-    COUNTS,
-    Background,
-    Camera,
-    Colour,
-    Kind,
-    Light,
-    Material,
-    Relation,
-    Size,
-)
+from lineup_models.pocket.world import grammar
 from lineup_models.training import mixed_precision
 
 
@@ -78,11 +69,7 @@ def greedy_captions(
 ) -> list[str]:
     """Return the captions that choosing the likeliest word each time gives.
 
-    Args:
-        captioner: In evaluation mode.
-        pictures: uint8 (N, 256, 256, 3).
-        tokenizer: Of the captions.
-        device: Where to compute.
+    The captioner is in evaluation mode on `device`; pictures are uint8 (N, 256, 256, 3).
     """
     spec, count = captioner.spec, len(pictures)
     images = images_from_pixels(resized(pictures, spec.size_px), device)
@@ -105,36 +92,30 @@ def greedy_captions(
 
 
 ASPECTS: Mapping[str, Sequence[str]] = {
-    "kinds": [*(kind.value for kind in Kind), *(kind.plural for kind in Kind)],
-    "colours": [word.value for word in Colour],
-    "materials": [word.value for word in Material],
-    "sizes": [word.value for word in Size],
-    "counts": ["a", "an", *COUNTS.values()],
-    "relation": [word.value for word in Relation],
-    "background": [word.phrase for word in Background],
-    "light": [word.value for word in Light],
-    "camera": [word.value for word in Camera if word.value],
+    "kinds": [*(kind.value for kind in grammar.Kind), *(kind.plural for kind in grammar.Kind)],
+    "colours": [word.value for word in grammar.Colour],
+    "materials": [word.value for word in grammar.Material],
+    "sizes": [word.value for word in grammar.Size],
+    "counts": ["a", "an", *grammar.COUNTS.values()],
+    "relation": [word.value for word in grammar.Relation],
+    "background": [word.phrase for word in grammar.Background],
+    "light": [word.value for word in grammar.Light],
+    "camera": [word.value for word in grammar.Camera if word.value],
 }
 """Words and phrases of each aspect."""
+
+SINGULARS = {kind.plural: kind.value for kind in grammar.Kind}
 
 
 def named_in(caption: str, aspect: str) -> list[str]:
     """Return the words of an aspect that a caption names, in order; "s" of a plural left out."""
-    text = f" {caption.replace(',', ' ')} "
-    text = " ".join(text.split()).join("  ")
-    phrases = {phrase for phrase in ASPECTS[aspect] if f" {phrase} " in text}
+    text = " ".join(caption.replace(",", " ").split())
     if aspect == "counts":
         # The article of a place is no count: only words before the place are looked at.
-        ends = [text.find(place.phrase) for place in Background if place.phrase in text]
-        text = text[: min(ends, default=len(text))] + " "
-    places = []
-    for phrase in phrases:
-        start = text.find(f" {phrase} ")
-        while start >= 0:
-            places.append((start, phrase))
-            start = text.find(f" {phrase} ", start + 1)
-    singular = {kind.plural: kind.value for kind in Kind} if aspect == "kinds" else {}
-    return [singular.get(phrase, phrase) for _, phrase in sorted(places)]
+        places = [text.find(place) for place in ASPECTS["background"] if place in text]
+        text = text[: min(places, default=len(text))]
+    words = re.findall(rf"\b(?:{'|'.join(ASPECTS[aspect])})\b", text)
+    return [SINGULARS.get(word, word) for word in words]
 
 
 def shares_right(captions: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
@@ -142,13 +123,10 @@ def shares_right(captions: Sequence[str], truths: Sequence[str]) -> dict[str, fl
 
     "all" is the share of captions that are right in every word.
     """
-    shares = {
-        aspect: sum(
-            named_in(caption, aspect) == named_in(truth, aspect)
-            for caption, truth in zip(captions, truths, strict=True)
-        )
-        / len(truths)
+    pairs = list(zip(captions, truths, strict=True))
+    right = {
+        aspect: [named_in(caption, aspect) == named_in(truth, aspect) for caption, truth in pairs]
         for aspect in ASPECTS
     }
-    exact = [a == b.replace(",", "") for a, b in zip(captions, truths, strict=True)]
-    return {**shares, "all": sum(exact) / len(exact)}
+    right["all"] = [caption == truth.replace(",", "") for caption, truth in pairs]
+    return {aspect: sum(each) / len(pairs) for aspect, each in right.items()}

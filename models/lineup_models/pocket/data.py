@@ -40,12 +40,7 @@ DEGRADED_SHARE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Pictures and captions.
-
-    Attributes:
-        pictures: uint8 (N, 256, 256, 3), sRGB.
-        captions: True captions of each picture, the most detailed first.
-    """
+    """Pictures, (N, 256, 256, 3), sRGB, and true captions of each, the most detailed first."""
 
     pictures: UINT8
     captions: tuple[tuple[str, ...], ...]
@@ -63,7 +58,7 @@ def filled_arrays(
     arrays: Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]],
     watch: Watch,
 ) -> Iterator[tuple[range, Mapping[str, npt.NDArray[Any]]]]:
-    """Yield what is to be filled of arrays on disk; go on where an interrupted run stopped.
+    """Yield numbers of rows to fill, and the arrays on disk; go on where a run was interrupted.
 
     Args:
         folder: For `NAME.npy` of each array, and the number of rows done.
@@ -71,9 +66,6 @@ def filled_arrays(
         at_once: Rows that are filled between two notes of how far it has come.
         arrays: Type and shape of a row of each, by name.
         watch: Wraps the steps.
-
-    Yields:
-        Numbers of the rows to fill, and the arrays by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     progress = folder / "done.txt"
@@ -94,15 +86,7 @@ def filled_arrays(
 def fill_world(
     folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch = plainly
 ) -> None:
-    """Render pictures of the scenes from `first_seed` on, and write down their captions.
-
-    Args:
-        folder: For `pictures.npy`, `captions.json` and the number of pictures done.
-        first_seed: Of the first scene; the others follow.
-        pictures: How many.
-        workers: Processes.
-        watch: Wraps the shards.
-    """
+    """Render scenes from `first_seed` on into `folder`: `pictures.npy`, then `captions.json`."""
     arrays = {"pictures": (np.uint8, (SIZE_PX, SIZE_PX, 3))}
     # A forked process would inherit locked libraries; the spawned ones draw the same pixels.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -119,11 +103,7 @@ def _rendered(seed: int) -> UINT8:
 
 
 def read_world(folder: Path) -> World:
-    """Return what `fill_world` left in `folder`; the pictures stay on disk.
-
-    Raises:
-        UsageError: It has not come to its end.
-    """
+    """Return what `fill_world` left in `folder`, if it came to its end; pictures stay on disk."""
     path = folder / "captions.json"
     if not path.exists():
         raise UsageError(

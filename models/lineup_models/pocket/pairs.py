@@ -31,13 +31,7 @@ from lineup_models.training import mixed_precision
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """What the teacher drew.
-
-    Attributes:
-        noise: float32 (N, C, rows, columns), the teacher's.
-        tokens: int64 (N, length), the captions.
-        pictures: uint8 (N, 256, 256, 3).
-    """
+    """What the teacher drew of noise (N, C, rows, columns) and captions' tokens (N, length)."""
 
     noise: npt.NDArray[np.float32]
     tokens: npt.NDArray[np.int64]
@@ -88,11 +82,7 @@ def _draw(run: Run, folder: Path, tokens: Tensor) -> None:
 
 
 def read_pairs(folder: Path) -> Pairs:
-    """Return what `draw_pairs` left in `folder`; the pictures stay on disk.
-
-    Raises:
-        UsageError: It has not come to its end.
-    """
+    """Return what `draw_pairs` left in `folder`, if it came to its end; pictures stay on disk."""
     if not (folder / "tokens.npy").exists():
         raise UsageError(
             f"{folder} has no pictures of the teacher.", hint="Go through stage pairs first."

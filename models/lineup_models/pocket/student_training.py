@@ -35,6 +35,10 @@ LATER_TIMESTEPS = (749, 499, 249)
 """Where a run of up to four steps looks at the latents again."""
 
 
+Rows = npt.NDArray[np.int64]
+"""Numbers of pairs."""
+
+
 def train_student(run: Run, name: str) -> dict[str, Any]:
     """Distil a generator; return losses."""
     task = StudentTask(run, name)
@@ -88,10 +92,7 @@ class NoiseMap(nn.Module):
     normal, give unit normal noise. A latent of half the cell size is taken as four channels
     of the teacher's cells.
 
-    Args:
-        teacher: Autoencoder of the teacher.
-        own: Autoencoder of the generator.
-        seed: Of the orthogonal matrix.
+    Made of the autoencoders of the teacher and of the generator.
     """
 
     matrix: Tensor
@@ -109,12 +110,7 @@ class NoiseMap(nn.Module):
         self.register_buffer("matrix", torch.linalg.qr(drawn)[0][:channels])
 
     def forward(self, noise: Tensor, extra: Tensor) -> Tensor:
-        """Return the generator's noise.
-
-        Args:
-            noise: The teacher's, float32 (N, C, rows, columns).
-            extra: float32 (N, `extra`, rows, columns).
-        """
+        """Return the generator's noise of the teacher's and of (N, `extra`, rows, columns)."""
         joined = torch.cat([noise, extra], dim=1)
         mixed = torch.einsum("oc,nchw->nohw", self.matrix, joined)
         return F.pixel_shuffle(mixed, self.fold)
@@ -158,13 +154,7 @@ class StudentTask(StageTask[Generator]):
         parts = {"absolute": absolute, "pixel": pixel, "spectrum": spectrum}
         return total, {name: part.item() for name, part in parts.items()}
 
-    def _found(
-        self,
-        step: int,
-        rows: npt.NDArray[np.int64],
-        wanted: Tensor,
-        random: np.random.Generator,
-    ) -> Tensor:
+    def _found(self, step: int, rows: Rows, wanted: Tensor, random: np.random.Generator) -> Tensor:
         """Return the latents that the generator, or at first its translator alone, comes to."""
         device, denoiser = self.device, self.model.unet
         if step < self.options.translation_steps and isinstance(denoiser, TranslatedUNet):
@@ -181,7 +171,7 @@ class StudentTask(StageTask[Generator]):
         found: Tensor = self.model(noisy, timestep.float(), tokens)
         return found
 
-    def _noise(self, rows: npt.NDArray[np.int64], random: np.random.Generator) -> Tensor:
+    def _noise(self, rows: Rows, random: np.random.Generator) -> Tensor:
         noise = torch.from_numpy(np.array(self.pairs.noise[rows]))
         shape = (len(rows), self.noise_map.extra, *noise.shape[2:])
         extra = torch.from_numpy(random.standard_normal(shape, np.float32))
@@ -195,15 +185,12 @@ class StudentTask(StageTask[Generator]):
         return torch.from_numpy(chosen).to(self.device)
 
     def _picture_errors(
-        self,
-        found: Tensor,
-        rows: npt.NDArray[np.int64],
-        random: np.random.Generator,
+        self, found: Tensor, rows: Rows, random: np.random.Generator
     ) -> tuple[Tensor, Tensor]:
         """Return the errors of a part of the decoded pictures, the same place in all."""
         factor = self.vae.spec.factor
         cells, side = self.options.crop_px // factor, found.shape[-1]
-        top, left = (int(place) for place in random.integers(0, side - cells, 2, endpoint=True))
+        top, left = random.integers(0, side - cells, 2, endpoint=True).tolist()
         part = found[:, :, top : top + cells, left : left + cells]
         with mixed_precision(self.device, bfloat16=self.options.bfloat16):
             images = self.vae.images_from_latents(part).float()
@@ -211,5 +198,5 @@ class StudentTask(StageTask[Generator]):
         pixels = self.pairs.pictures[rows, down : down + size, right : right + size]
         wanted = images_from_pixels(pixels, self.device)
         pixel = (images - wanted).abs().mean() + 0.5 * gradient_error(images, wanted)
-        shift = tuple(int(place) for place in random.integers(0, 4, 2))
-        return pixel, self.spectrum(images, wanted, (shift[0], shift[1]))
+        shift = random.integers(0, 4, 2).tolist()
+        return pixel, self.spectrum(images, wanted, shift)

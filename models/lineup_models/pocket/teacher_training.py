@@ -21,11 +21,9 @@ ENCODED_AT_ONCE = 16
 
 def train_teacher(run: Run) -> dict[str, Any]:
     """Train the teacher; return losses."""
-    options, spec = run.preset.teacher, run.preset.teacher_spec
-    teacher, world = run.new("teacher", lambda: Generator(spec, words())), run.world()
-    latents = stored_latents(run, "teacher", spec.vae, world.pictures)
-    task = TeacherTask(run, teacher, latents, world.captions)
-    figures = run.trained(task, options.loop)
+    teacher = run.new("teacher", lambda: Generator(run.preset.teacher_spec, words()))
+    task = TeacherTask(run, teacher)
+    figures = run.trained(task, run.preset.teacher.loop)
     run.write("teacher", task.result, figures)
     return figures
 
@@ -50,14 +48,8 @@ def thing_weights(latents: Tensor, share: float) -> Tensor:
 
     Things cover a small part of a picture, and a short training on even weights learns nothing
     but places. Most places look the same along a row: what is far from the median of its row
-    tends to be a thing.
-
-    Args:
-        latents: float32 (N, C, rows, columns), of clean pictures.
-        share: Share of the weight that goes by the squared distance from the median.
-
-    Returns:
-        float32 (N, 1, rows, columns).
+    tends to be a thing. Of clean latents, float32 (N, C, rows, columns), to (N, 1, rows, columns);
+    `share` of the weight goes by the squared distance from the median.
     """
     # By sorting: torch's median is not deterministic on GPUs.
     middle = (latents.shape[3] - 1) // 2
@@ -70,16 +62,11 @@ def thing_weights(latents: Tensor, share: float) -> Tensor:
 class TeacherTask(StageTask[Generator]):
     """Trains a diffusion model by the squared error of v."""
 
-    def __init__(
-        self,
-        run: Run,
-        teacher: Generator,
-        latents: Tensor,
-        captions: tuple[tuple[str, ...], ...],
-    ) -> None:
-        super().__init__(run, "teacher", teacher, average_decay=run.preset.teacher.average_decay)
-        self.options, self.tokenizer = run.preset.teacher, run.tokenizer()
-        self.latents, self.captions = latents, captions
+    def __init__(self, run: Run, teacher: Generator) -> None:
+        self.options, self.tokenizer, world = run.preset.teacher, run.tokenizer(), run.world()
+        super().__init__(run, "teacher", teacher, average_decay=self.options.average_decay)
+        self.captions = world.captions
+        self.latents = stored_latents(run, "teacher", teacher.spec.vae, world.pictures)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the mean squared error of v; a blind guess of 0 has about 1."""

@@ -56,9 +56,8 @@ class VaeTask(StageTask[Vae]):
         """Return the weighted sum of the parts."""
         options = self.options
         random = self.random(step)
-        late = step >= (1.0 - options.late_share) * options.loop.steps
         size, count = options.crop_px, options.crops
-        if late:
+        if step >= (1.0 - options.late_share) * options.loop.steps:
             size, count = 2 * size, max(count // 4, 1)
         crops = random_crops(self.pictures, count, size, random)
         images = images_from_pixels(permuted_colours(crops, random), self.device)
@@ -69,10 +68,9 @@ class VaeTask(StageTask[Vae]):
             found = self.model.decoder(mean + noise * torch.exp(0.5 * log_variance)).float()
         kl = 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).mean()
         absolute, gradient = (found - images).abs().mean(), gradient_error(found, images)
-        top, left = (int(shift) for shift in random.integers(0, 4, 2))
-        spectrum = self.spectrum(found, images, (top, left))
-        total = absolute + options.gradient_weight * gradient + options.kl_weight * kl
+        spectrum = self.spectrum(found, images, random.integers(0, 4, 2).tolist())
         colour = colour_error(found, images)
+        total = absolute + options.gradient_weight * gradient + options.kl_weight * kl
         total = total + options.spectrum_weight * spectrum + options.colour_weight * colour
         parts = {"absolute": absolute, "gradient": gradient, "spectrum": spectrum, "kl": kl}
         parts["colour"] = colour
@@ -92,12 +90,10 @@ def permuted_colours(crops: UINT8, random: np.random.Generator) -> UINT8:
 
 def gradient_error(images: Tensor, reference: Tensor) -> Tensor:
     """Return the mean absolute error of differences between neighbours, at two scales."""
-    errors = []
-    for scale in (1, 2):
-        difference = images - reference
-        if scale > 1:
-            difference = F.avg_pool2d(difference, scale)
-        errors.append(difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean())
+    errors = [
+        difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
+        for difference in (images - reference, F.avg_pool2d(images - reference, 2))
+    ]
     return torch.stack(errors).mean()
 
 
@@ -111,10 +107,11 @@ def colour_error(images: Tensor, reference: Tensor) -> Tensor:
 def note_latent_statistics(vae: Vae, pictures: UINT8, device: torch.device) -> None:
     """Let the autoencoder know mean and variance of the latents of some pictures."""
     vae.eval()
+    few = pictures[:STATISTICS_PICTURES]
     latents = torch.cat(
         [
-            vae.encoder(images_from_pixels(pictures[start : start + 8], device))
-            for start in range(0, min(len(pictures), STATISTICS_PICTURES), 8)
+            vae.encoder(images_from_pixels(few[start : start + 8], device))
+            for start in range(0, len(few), 8)
         ]
     )
     vae.set_statistics(latents.mean().item(), latents.var().item())
