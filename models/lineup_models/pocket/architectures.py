@@ -60,7 +60,7 @@ class GeneratorSpec:
     """A generator.
 
     Attributes:
-        vae: Its autoencoder, one of `VAES`.
+        vae: Name of its autoencoder.
         unet: Its denoiser, or the trunk of it.
         text: Its text encoder, which starts as the teacher's where it has the same sizes; None
             where it is the teacher's and stays so.

@@ -30,9 +30,7 @@ class CaptionerSpec:
         depthwise_blocks: Blocks of the encoder at the resolution of the stem's end.
         vision_blocks: Transformer blocks over the image tokens, at half of that.
         dimension: Of words and image tokens.
-        layers: Decoder blocks.
-        heads: Attention heads.
-        ratio: Width of the decoder's MLPs over `dimension`.
+        layers: Decoder blocks, whose MLPs are `ratio` times as wide as `dimension`.
         max_tokens: Length of the cache.
     """
 

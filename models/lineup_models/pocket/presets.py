@@ -31,15 +31,14 @@ class VaeOptions(StageOptions):
     """How an autoencoder is trained.
 
     Attributes:
-        crop_px: Side of the training crops.
-        crops: Crops of a step.
+        crop_px: Side of the training crops, `crops` of them in a step.
         late_share: Share of the steps, at the end, on crops of twice the side, a fourth as many:
             normalisations that look at the whole picture see more of it.
-        kl_weight: Weight of the mean divergence of a latent from the unit normal.
-        colour_weight: Weight of the error of the local mean colours. Without it a bottleneck
-            can settle on brightness and one axis of colour alone.
-        gradient_weight: Weight of the error of the differences between neighbours.
-        spectrum_weight: Weight of the distance of local spectra, which asks for texture.
+        kl_weight: Of the mean divergence of a latent from the unit normal.
+        colour_weight: Of the error of the local mean colours. Without it a bottleneck can settle
+            on brightness and one axis of colour alone.
+        gradient_weight: Of the error of the differences between neighbours.
+        spectrum_weight: Of the distance of local spectra, which asks for texture.
     """
 
     crop_px: int = 64
@@ -84,7 +83,6 @@ class TeacherOptions(StageOptions):
     """How the teacher is trained.
 
     Attributes:
-        pictures: Pictures of a step.
         silent_share: Share that is trained without caption, for classifier-free guidance.
         average_decay: Of the running average of the weights, which is what counts in the end.
         noise_bias: Above 1 the noisier times are drawn more often: there it is decided what the
@@ -103,14 +101,9 @@ class TeacherOptions(StageOptions):
 
 @dataclass(frozen=True, slots=True)
 class PairsOptions:
-    """How many pictures the teacher draws, and how.
+    """How many pictures the teacher draws, `at_once` in a batch, and how.
 
-    Attributes:
-        pairs: Their number.
-        sampling: Steps and guidance.
-        full_share: Share of prompts that are the most detailed caption of a scene.
-        at_once: Pictures of a batch.
-        bfloat16: Compute in bfloat16 where that is exact enough.
+    `full_share` of the prompts are the most detailed caption of a scene.
     """
 
     pairs: int
@@ -125,14 +118,12 @@ class StudentOptions(StageOptions):
     """How a generator is trained.
 
     Attributes:
-        pictures: Pictures of a step.
         later_share: Share that is trained for the second to fourth step.
         translation_steps: First steps, in which a translator learns alone to turn the teacher's
             latents of a picture into its own.
-        decoded: Of how many pictures a part is decoded and compared as picture.
-        crop_px: Side of that part.
-        pixel_weight: Weight of the error of the decoded part.
-        spectrum_weight: Weight of the distance of its local spectra.
+        decoded: Of how many pictures a part, `crop_px` a side, is compared as picture.
+        pixel_weight: Of the error of the decoded part.
+        spectrum_weight: Of the distance of its local spectra.
         things_share: Share of the error of the latents that is spread by `thing_weights`.
         average_decay: Of the running average of the weights, which is what counts in the end.
     """

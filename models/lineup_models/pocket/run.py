@@ -49,14 +49,11 @@ class Run:
 
     Args:
         preset: Everything it is made with.
-        output: Folder of the run.
+        output: Folder of the run; a UsageError where it holds another one.
         seed: Of everything random.
         device: Where to compute, e.g. "cpu" or "cuda".
         workers: Processes that render pictures.
         watch: Wraps the steps of each stage.
-
-    Raises:
-        UsageError: The folder holds another run.
     """
 
     def __init__(

@@ -237,11 +237,7 @@ class TranslatedUNet(nn.Module):
         self.translator = translator(spec, trunk.latent_channels)
 
     def take_noise_as_teacher(self, matrix: Tensor) -> None:
-        """Let the first layer undo a noise map: the trunk sees the teacher's noise.
-
-        Args:
-            matrix: Of the `NoiseMap`, float32 (own channels, at least the trunk's channels).
-        """
+        """Let the first layer undo a `NoiseMap` matrix: the trunk sees the teacher's noise."""
         with torch.no_grad():
             self.entry.weight.copy_(matrix[:, : self.entry.out_channels].T[:, :, None, None])
             self.entry.bias.zero_()  # type: ignore[union-attr]

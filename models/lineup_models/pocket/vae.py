@@ -39,7 +39,7 @@ class VaeSpec:
         latent_channels: Channels of a latent.
         encoder_widths: Channels per level, at full resolution first; each level halves.
         decoder_widths: Channels per level, at the latent's resolution first; as many.
-        blocks: Residual blocks per decoder level; their number is that of `decoder_widths`.
+        blocks: Residual blocks per decoder level.
         up: How the decoder enlarges; `down`, how the encoder reduces.
         norm: Normalisation, also before the output.
     """
