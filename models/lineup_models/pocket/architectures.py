@@ -145,6 +145,3 @@ GENERATORS = {
     ),
 }
 """The generators; the first two are siblings, the last is no candidate of the lineup."""
-
-CANDIDATES = ("pocket-ash", "pocket-birch", "pocket-cedar", "pocket-dogwood")
-HELD_OUT = "pocket-elm"

@@ -46,11 +46,6 @@ class World:
     captions: tuple[tuple[str, ...], ...]
 
 
-def scene_captions(seed: int) -> tuple[str, ...]:
-    """Return the captions of the scene with this seed, the most detailed first."""
-    return scene_from_seed(seed).captions()
-
-
 def filled_arrays(
     folder: Path,
     rows: int,
@@ -94,7 +89,7 @@ def fill_world(
             seeds = [first_seed + row for row in rows]
             for row, picture in zip(rows, pool.map(_rendered, seeds), strict=True):
                 files["pictures"][row] = picture
-    captions = [scene_captions(first_seed + number) for number in range(pictures)]
+    captions = [scene_from_seed(first_seed + number).captions() for number in range(pictures)]
     write_atomic(folder / "captions.json", json.dumps(captions).encode())
 
 

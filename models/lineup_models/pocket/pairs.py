@@ -21,11 +21,11 @@ from lineup_models.pocket.data import (
     drawn_caption,
     filled_arrays,
     pixels_from_images,
-    scene_captions,
 )
 from lineup_models.pocket.generator import latents_from_noise
 from lineup_models.pocket.run import SHOWN, Run
 from lineup_models.pocket.text import tokens_from_texts
+from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.training import mixed_precision
 
 
@@ -56,7 +56,7 @@ def _prompts(run: Run) -> list[str]:
     first, options = run.seed * SEEDS_PER_RUN + PROMPTS_FIRST, run.preset.pairs
     random = np.random.default_rng(first)
     return [
-        drawn_caption(scene_captions(first + number), random, options.full_share)
+        drawn_caption(scene_from_seed(first + number).captions(), random, options.full_share)
         for number in range(options.pairs)
     ]
 

@@ -26,12 +26,6 @@ FORMAT = WeightsFormat("pocket", "pocket model", "lineup train pocket --output D
 Model = Clip | Captioner | Vae | Generator
 Made = TypeVar("Made", bound=Model)
 
-SPECS: Mapping[str, type[Any]] = {
-    "clip": ClipSpec,
-    "captioner": CaptionerSpec,
-    "vae": VaeSpec,
-    "generator": GeneratorSpec,
-}
 RANDOM_SPECS: Mapping[str, Any] = {
     "clip": ClipSpec(),
     "captioner": CaptionerSpec(),
@@ -66,7 +60,7 @@ def weights_path(folder: Path, name: str) -> Path:
 def write_model(path: Path, model: Model, record: Mapping[str, Any]) -> None:
     """Write a model (fp32), whole or not at all; `record` tells how it came about, in JSON."""
     header = {
-        "kind": type(model).__name__.lower(),
+        "kind": _kind(model),
         "spec": asdict(model.spec),
         "words": 0 if isinstance(model, Vae) else words(),
         "record": dict(record),
@@ -76,6 +70,10 @@ def write_model(path: Path, model: Model, record: Mapping[str, Any]) -> None:
         for name, value in model.state_dict().items()
     }
     FORMAT.write(path, header, tensors)
+
+
+def _kind(model: Model) -> str:
+    return type(model).__name__.lower()
 
 
 def record_of_model(folder: Path | None, name: str) -> dict[str, Any]:
@@ -128,22 +126,22 @@ def load_component(folder: Path | None, bundle: str, component: str) -> nn.Modul
 
 def load_clip(folder: Path | None) -> Clip:
     """Return the pocket CLIP; see `load_component`."""
-    return _loaded(folder, "clip", "clip", Clip)
+    return _loaded(folder, "clip", ClipSpec, Clip)
 
 
 def load_captioner(folder: Path | None) -> Captioner:
     """Return the pocket captioner; see `load_component`."""
-    return _loaded(folder, "captioner", "captioner", Captioner)
+    return _loaded(folder, "captioner", CaptionerSpec, Captioner)
 
 
 def load_vae(folder: Path | None, name: str) -> Vae:
     """Return an autoencoder by its own name, e.g. "fern"; see `load_component`."""
-    return _loaded(folder, f"vae-{name}", "vae", lambda spec, _: Vae(spec))
+    return _loaded(folder, f"vae-{name}", VaeSpec, lambda spec, _: Vae(spec))
 
 
 def load_generator(folder: Path | None, name: str) -> Generator:
     """Return denoiser and text encoder of a generator; see `load_component`."""
-    generator = _loaded(folder, name, "generator", Generator)
+    generator = _loaded(folder, name, GeneratorSpec, Generator)
     if folder is None and generator.spec.text is None:
         # Siblings share it.
         shared = initialised(lambda: Generator(generator.spec, words()), 0, "teacher")
@@ -151,16 +149,18 @@ def load_generator(folder: Path | None, name: str) -> Generator:
     return generator
 
 
-def _loaded(folder: Path | None, name: str, kind: str, make: Callable[[Any, int], Made]) -> Made:
+def _loaded(
+    folder: Path | None, name: str, spec_of: type[Any], make: Callable[[Any, int], Made]
+) -> Made:
     """Return a trained model; without a folder one whose weights depend on its name alone."""
     if folder is None:
         model = initialised(lambda: make(RANDOM_SPECS[name], words()), 0, name)
     else:
         with FORMAT.reading(weights_path(folder, name)) as (header, tensors):
-            if header["kind"] != kind:
-                raise ValueError(f"a {header['kind']}, expected a {kind}")
-            spec, count = spec_from_dict(SPECS[kind], header["spec"]), header["words"]
+            spec, count = spec_from_dict(spec_of, header["spec"]), header["words"]
             model = initialised(lambda: make(spec, count), 0, name)
+            if header["kind"] != _kind(model):
+                raise ValueError(f"a {header['kind']}, expected a {_kind(model)}")
             model.load_state_dict(tensors)
     model.eval().requires_grad_(False)
     return model

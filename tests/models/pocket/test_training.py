@@ -15,7 +15,7 @@ from lineup.errors import UsageError
 from lineup_models.cli import train
 from lineup_models.pictures import losses_of_run
 from lineup_models.pocket import presets
-from lineup_models.pocket.data import read_world, scene_captions
+from lineup_models.pocket.data import read_world
 from lineup_models.pocket.presets import Preset
 from lineup_models.pocket.registry import (
     load_captioner,
@@ -152,8 +152,3 @@ def test_the_command_trains_and_says_how_long_it_took(
     assert result.exit_code == 0, result.output
     assert "tokenizer 0 s" in result.stdout
     assert (tmp_path / "tokenizer.json").exists()
-
-
-def test_scenes_of_the_same_seed_have_the_same_captions() -> None:
-    assert scene_captions(3) == scene_captions(3)
-    assert scene_captions(3) != scene_captions(4)

@@ -110,10 +110,10 @@ def _render(scene: Scene, seed: int, size_px: int) -> tuple[RgbImage, tuple[Floa
     coarse, fine = _textures(texture_rng, size_px)
     painter, (highest, lowest) = PLACES[scene.background]
     horizon = float(rng.uniform(highest, lowest))
-    canvas = painter(Setting(frame, rig, horizon, coarse, fine, rng))
-    canvas = _out_of_focus(canvas, scene, rng)
+    setting = Setting(frame, rig, horizon, coarse, fine, rng)
+    canvas = _out_of_focus(painter(setting), scene, rng)
     placements = placements_from_scene(scene, rng)
-    sprites = _sprites(scene, placements, frame, rig, fine, rng)
+    sprites = _sprites(scene, placements, setting)
     shadows = _shadows(placements, sprites, frame, rig)
     canvas *= 1 - shadows * _shadow_depth(rig, scene)
     masks = tuple(np.zeros((size_px, size_px), np.float32) for _ in scene.groups)
@@ -145,22 +145,16 @@ def _out_of_focus(canvas: Float32Array, scene: Scene, rng: np.random.Generator) 
     return blurred(canvas, sigma) if sigma > 0.3 else canvas
 
 
-def _sprites(
-    scene: Scene,
-    placements: tuple[Placement, ...],
-    frame: Frame,
-    rig: Rig,
-    noise: Float32Array,
-    rng: np.random.Generator,
-) -> list[Sprite]:
+def _sprites(scene: Scene, placements: tuple[Placement, ...], setting: Setting) -> list[Sprite]:
+    rig, rng = setting.rig, setting.rng
     styles = [style_from_group(group, rig, rng) for group in scene.groups]
     proportions = [int(rng.integers(1 << 31)) for _ in scene.groups]
     sprites = []
     for place in placements:
         group = scene.groups[place.group]
-        grid = grid_at(frame, (place.u, place.v), place.unit, place.angle, place.flip)
+        grid = grid_at(setting.frame, (place.u, place.v), place.unit, place.angle, place.flip)
         parts = SHAPES[group.kind](grid, np.random.default_rng(proportions[place.group]))
-        grain = _window(noise, grid.x.shape, rng)
+        grain = _window(setting.fine, grid.x.shape, rng)
         sprites.append(sprite_from_parts(parts, grid, styles[place.group], rig, grain))
     return sprites
 

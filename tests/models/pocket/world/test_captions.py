@@ -56,6 +56,11 @@ def test_the_inverse_relation_is_told_from_the_other_group() -> None:
     assert inverse.startswith("two small blue matte cubes right of a large red striped ball")
 
 
+def test_the_same_scene_has_the_same_captions() -> None:
+    assert scene_from_seed(3).captions() == scene_from_seed(3).captions()
+    assert scene_from_seed(3).captions() != scene_from_seed(4).captions()
+
+
 def test_a_night_sky_needs_no_hour() -> None:
     night = replace(PAIR, background=Background.NIGHT_SKY, light=Light.NIGHT)
 
