@@ -23,7 +23,7 @@ class StageOptions:
     """
 
     loop: LoopOptions
-    bfloat16: bool = False
+    bfloat16: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class PairsOptions:
     sampling: SamplingOptions = SamplingOptions()  # noqa: RUF009 - frozen
     full_share: float = 0.8
     at_once: int = 40
-    bfloat16: bool = False
+    bfloat16: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,27 +172,14 @@ CPU = Preset(
     name="cpu",
     pictures=8192,
     held_out=512,
-    vae=VaeOptions(
-        loop=LoopOptions(1100, 3e-3, warmup_steps=50, checkpoint_steps=100), bfloat16=True
-    ),
+    vae=VaeOptions(LoopOptions(1100, 3e-3)),
     vae_steps={"moss": 1400},
-    clip=ClipOptions(
-        loop=LoopOptions(800, 1e-3, warmup_steps=40, checkpoint_steps=50),
-        whole_share=0.1,
-        bfloat16=True,
-    ),
-    captioner=CaptionerOptions(
-        loop=LoopOptions(2600, 1.5e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
-    ),
-    teacher=TeacherOptions(
-        loop=LoopOptions(3500, 1.2e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
-    ),
-    pairs=PairsOptions(pairs=4000, sampling=SamplingOptions(steps=6, guidance=1.5), bfloat16=True),
+    clip=ClipOptions(LoopOptions(800, 1e-3, 40, checkpoint_steps=50), whole_share=0.1),
+    captioner=CaptionerOptions(LoopOptions(2600, 1.5e-3, 100)),
+    teacher=TeacherOptions(LoopOptions(3500, 1.2e-3, 100)),
+    pairs=PairsOptions(4000, SamplingOptions(steps=6, guidance=1.5)),
     student=StudentOptions(
-        loop=LoopOptions(500, 2e-3, warmup_steps=30, checkpoint_steps=50),
-        pictures=24,
-        decoded=12,
-        bfloat16=True,
+        LoopOptions(500, 2e-3, 30, checkpoint_steps=50), pictures=24, decoded=12
     ),
 )
 """About two hours of two cores."""
@@ -202,33 +189,17 @@ GPU = Preset(
     pictures=40_000,
     held_out=2000,
     vae=VaeOptions(
-        loop=LoopOptions(20_000, 2e-3, warmup_steps=200, checkpoint_steps=1000),
-        crop_px=96,
-        crops=48,
+        LoopOptions(20_000, 2e-3, 200, checkpoint_steps=1000), bfloat16=False, crop_px=96, crops=48
     ),
     vae_steps={},
-    clip=ClipOptions(
-        loop=LoopOptions(8000, 5e-4, warmup_steps=500, checkpoint_steps=500),
-        pictures=512,
-        bfloat16=True,
-    ),
-    captioner=CaptionerOptions(
-        loop=LoopOptions(10_000, 1e-3, warmup_steps=500, checkpoint_steps=1000),
-        pictures=128,
-        bfloat16=True,
-    ),
+    clip=ClipOptions(LoopOptions(8000, 5e-4, 500, checkpoint_steps=500), pictures=512),
+    captioner=CaptionerOptions(LoopOptions(10_000, 1e-3, 500, checkpoint_steps=1000), pictures=128),
     teacher=TeacherOptions(
-        loop=LoopOptions(40_000, 8e-4, warmup_steps=500, checkpoint_steps=2000),
-        pictures=256,
-        average_decay=0.9995,
-        bfloat16=True,
+        LoopOptions(40_000, 8e-4, 500, checkpoint_steps=2000), pictures=256, average_decay=0.9995
     ),
-    pairs=PairsOptions(pairs=60_000, at_once=256, bfloat16=True),
+    pairs=PairsOptions(60_000, at_once=256),
     student=StudentOptions(
-        loop=LoopOptions(20_000, 1e-3, warmup_steps=500, checkpoint_steps=1000),
-        pictures=128,
-        average_decay=0.999,
-        bfloat16=True,
+        LoopOptions(20_000, 1e-3, 500, checkpoint_steps=1000), pictures=128, average_decay=0.999
     ),
 )
 """The same models with twenty times the training."""
