@@ -132,7 +132,7 @@ class Activation(str, Enum):
     LEAKY = "leaky"
 
 
-class RmsNorm(nn.Module):
+class _RmsNorm(nn.Module):
     """Divides each pixel by the root mean square of its channels; float (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
@@ -140,7 +140,6 @@ class RmsNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return `features` normalised."""
         # Squares of half-precision numbers overflow from 256 on.
         mean = features.float().square().mean(dim=1, keepdim=True)
         return features * torch.rsqrt(mean + EPSILON).to(features.dtype) * self.scale
@@ -152,7 +151,7 @@ def norm_from_kind(kind: NormKind, channels: int) -> nn.Module:
         return nn.GroupNorm(4, channels, eps=EPSILON)
     if kind is NormKind.LAYER:
         return nn.GroupNorm(1, channels, eps=EPSILON)
-    return RmsNorm(channels) if kind is NormKind.RMS else nn.Identity()
+    return _RmsNorm(channels) if kind is NormKind.RMS else nn.Identity()
 
 
 def activation_from_kind(kind: Activation) -> nn.Module:

@@ -57,7 +57,7 @@ class UNetSpec:
     heads: int = 4
 
 
-class TimeEmbedding(nn.Module):
+class _TimeEmbedding(nn.Module):
     """Sines and cosines of the timestep, then an MLP; float32 (N,) to (N, `dimension`)."""
 
     frequencies: Tensor
@@ -74,13 +74,12 @@ class TimeEmbedding(nn.Module):
         )
 
     def forward(self, timestep: Tensor) -> Tensor:
-        """Return the embedding of timesteps 0..999."""
         angles = timestep[:, None] * self.frequencies
         found: Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
         return found
 
 
-class CaptionAttention(nn.Module):
+class _CaptionAttention(nn.Module):
     """Lets cells attend to each other and to the caption; (N, C, rows, columns) to the same."""
 
     def __init__(self, channels: int, spec: UNetSpec, *, itself: bool) -> None:
@@ -93,7 +92,6 @@ class CaptionAttention(nn.Module):
         self.mlp = mlp(channels, 2)
 
     def forward(self, features: Tensor, text_states: Tensor) -> Tensor:
-        """Return the features after attention."""
         images, channels, rows, columns = features.shape
         cells = features.flatten(2).transpose(1, 2)
         if self.itself is not None:
@@ -104,7 +102,7 @@ class CaptionAttention(nn.Module):
         return found
 
 
-class Level(nn.Module):
+class _Level(nn.Module):
     """Residual blocks of one resolution, each followed by attention where the level has it."""
 
     def __init__(self, spec: UNetSpec, level: int, inputs: int, embedding: int) -> None:
@@ -117,11 +115,10 @@ class Level(nn.Module):
         )
         itself = level in spec.self_attention
         self.attention = (
-            CaptionAttention(width, spec, itself=itself) if level in spec.attention else None
+            _CaptionAttention(width, spec, itself=itself) if level in spec.attention else None
         )
 
     def forward(self, features: Tensor, embedding: Tensor, text_states: Tensor) -> Tensor:
-        """Return the features after the level."""
         for block in self.blocks:
             features = block(features, embedding)
         if self.attention is not None:
@@ -141,10 +138,10 @@ class UNet(nn.Module):
         self.spec = spec
         widths, last = spec.widths, len(spec.widths) - 1
         embedding = 2 * widths[0]
-        self.time = TimeEmbedding(embedding)
+        self.time = _TimeEmbedding(embedding)
         self.input = nn.Conv2d(spec.latent_channels, widths[0], 3, padding=1)
         self.down_levels = nn.ModuleList(
-            Level(spec, level, width, embedding) for level, width in enumerate(widths)
+            _Level(spec, level, width, embedding) for level, width in enumerate(widths)
         )
         self.downs = nn.ModuleList(
             downsample(spec.down, widths[level], widths[level + 1]) for level in range(last)
@@ -153,7 +150,7 @@ class UNet(nn.Module):
             upsample(spec.up, widths[level + 1], widths[level]) for level in range(last)
         )
         self.up_levels = nn.ModuleList(
-            Level(spec, level, 2 * widths[level], embedding) for level in range(last)
+            _Level(spec, level, 2 * widths[level], embedding) for level in range(last)
         )
         self.norm = norm_from_kind(spec.norm, widths[0])
         self.activation = activation_from_kind(spec.activation)

@@ -155,8 +155,6 @@ class Camera(str, Enum):
 COUNTS = {2: "two", 3: "three", 4: "four"}
 """Number words; one thing is told by its article."""
 
-TEMPLATE_WORDS = ("a", "an", "and", "beside", "with")
-
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -260,14 +258,16 @@ def _kinds(group: Group, *adjectives: Enum) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _vocabulary() -> tuple[str, ...]:
-    phrases = [*TEMPLATE_WORDS, *COUNTS.values()]
-    phrases += [kind.value for kind in Kind] + [kind.plural for kind in Kind]
-    phrases += [background.phrase for background in Background]
-    for words in (Colour, Size, Material, Relation, Light, Camera):
-        phrases += [word.value for word in words]
-    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
+_PHRASES = [
+    *("a", "an", "and", "beside", "with", *COUNTS.values()),
+    *(kind.plural for kind in Kind),
+    *(background.phrase for background in Background),
+    *(
+        word.value
+        for words in (Kind, Colour, Size, Material, Relation, Light, Camera)
+        for word in words
+    ),
+]
 
-
-VOCABULARY = _vocabulary()
+VOCABULARY = tuple(sorted({word for phrase in _PHRASES for word in phrase.split()}))
 """Every word that a caption can contain, sorted; commas are no words."""
