@@ -25,7 +25,6 @@ def train_captioner(run: Run) -> dict[str, Any]:
     """Train the captioner; return losses and accuracy on held-out pictures."""
     captioner = run.new("captioner", lambda: Captioner(run.preset.captioner_spec, words()))
     figures = run.trained(CaptionerTask(run, captioner), run.preset.captioner.loop)
-    run.write("captioner", captioner, figures)
     world, tokenizer = run.world("held-out"), run.tokenizer()
     stored = load_captioner(run.output).to(run.device)
     captions = []

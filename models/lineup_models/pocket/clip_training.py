@@ -77,7 +77,6 @@ def train_clip(run: Run) -> dict[str, Any]:
     """Train the CLIP; return losses and accuracy on held-out pictures."""
     clip = run.new("clip", lambda: Clip(run.preset.clip_spec, words()))
     figures = run.trained(ClipTask(run, clip), run.preset.clip.loop)
-    run.write("clip", clip, figures)
     world = run.world("held-out")
     found = round(_retrieval_accuracy(run, world), 4)
     return {**figures, "held_out": len(world.captions), "own_caption_first": found}

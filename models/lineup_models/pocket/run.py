@@ -18,7 +18,6 @@ from lineup_models.pocket.presets import Preset
 from lineup_models.pocket.registry import (
     TOKENIZER_NAME,
     Made,
-    Model,
     load_generator,
     load_tokenizer,
     load_vae,
@@ -99,42 +98,38 @@ class Run:
         model.to(self.device).train()
         return model
 
-    def trained(self, task: Task, loop: LoopOptions) -> dict[str, Any]:
-        """Go through all steps of a task; return the means of its last losses."""
+    def trained(self, task: StageTask[Any], loop: LoopOptions) -> dict[str, Any]:
+        """Go through all steps of a task, write its model; return the means of its last losses."""
         run_task(task, loop, self.output, watch=self.watch)
         last = task.losses[-50:]
         means = {name: float(np.mean([losses[name] for losses in last])) for name in last[0]}
-        return {
+        figures = {
             "steps": len(task.losses),
             "losses_last_50_steps": {name: round(mean, 5) for name, mean in means.items()},
         }
-
-    def write(self, name: str, model: Model, figures: dict[str, Any]) -> None:
-        """Write a trained model with its figures."""
-        write_model(weights_path(self.output, name), model, figures)
+        write_model(weights_path(self.output, task.name), task.finished(), figures)
+        return figures
 
 
 class StageTask(Task, Generic[Made]):
     """Trains a model of a run; everything random follows from the seed and the step's number.
 
-    Args:
-        run: Where; its folder has told already that seed and options are those of before.
-        name: Of the model, e.g. "vae-fern".
-        model: Changed in place.
-        average_decay: Of the running average of the weights; 0 for none.
-
-    Attributes:
-        result: What to use afterwards: the average, or the model where there is none.
+    The folder of the run has told already that seed and options are those of before. With an
+    `average_decay` it is the running average of the weights that counts in the end.
     """
 
     def __init__(self, run: Run, name: str, model: Made, *, average_decay: float = 0.0) -> None:
         self.seed, self.device = run.seed_of(name), run.device
-        self.model, self.result, self.average_decay = model, model, average_decay
+        self.model, self.average_decay = model, average_decay
+        self.average = average_of(model) if average_decay else None
         modules: nn.Module = model
-        if average_decay:
-            self.result = average_of(model)
-            modules = nn.ModuleDict({"model": model, "average": self.result})
+        if self.average is not None:
+            modules = nn.ModuleDict({"model": model, "average": self.average})
         super().__init__(name, modules, {})
+
+    def finished(self) -> Made:
+        """Return the model after the last step."""
+        return self.model if self.average is None else self.average
 
     def random(self, step: int) -> np.random.Generator:
         """Return what draws everything random of a step."""
@@ -142,5 +137,5 @@ class StageTask(Task, Generic[Made]):
 
     def after_step(self, step: int) -> None:
         """Let the average follow."""
-        if self.average_decay:
-            follow(self.result, self.model, self.average_decay, step)
+        if self.average is not None:
+            follow(self.average, self.model, self.average_decay, step)

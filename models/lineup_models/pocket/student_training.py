@@ -15,10 +15,9 @@ from lineup_models.pictures import write_sheet
 from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.data import images_from_pixels, pixels_from_images
 from lineup_models.pocket.generator import Generator, take_over
-from lineup_models.pocket.pairs import read_pairs
 from lineup_models.pocket.registry import load_generator, words
 from lineup_models.pocket.run import SHOWN, Run, StageTask
-from lineup_models.pocket.teacher_training import stored_latents, thing_weights
+from lineup_models.pocket.teacher_training import read_pairs, stored_latents, thing_weights
 from lineup_models.pocket.text import tokens_from_texts
 from lineup_models.pocket.unet import TranslatedUNet
 from lineup_models.pocket.vae import Vae
@@ -41,9 +40,7 @@ Rows = npt.NDArray[np.int64]
 
 def train_student(run: Run, name: str) -> dict[str, Any]:
     """Distil a generator; return losses."""
-    task = StudentTask(run, name)
-    figures = run.trained(task, run.preset.student.loop)
-    run.write(name, task.result, figures)
+    figures = run.trained(StudentTask(run, name), run.preset.student.loop)
     _show(run, name)
     return figures
 

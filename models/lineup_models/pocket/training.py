@@ -19,11 +19,10 @@ from lineup.files import write_atomic
 from lineup_models.pocket.captioner_training import train_captioner
 from lineup_models.pocket.clip_training import train_clip
 from lineup_models.pocket.data import HELD_OUT_FIRST, SEEDS_PER_RUN, fill_world
-from lineup_models.pocket.pairs import draw_pairs
 from lineup_models.pocket.registry import TOKENIZER_NAME
 from lineup_models.pocket.run import Run
 from lineup_models.pocket.student_training import train_student
-from lineup_models.pocket.teacher_training import train_teacher
+from lineup_models.pocket.teacher_training import draw_pairs, train_teacher
 from lineup_models.pocket.text import tokenizer_from_vocabulary
 from lineup_models.pocket.vae_training import train_vae
 from lineup_models.pocket.world.grammar import VOCABULARY

@@ -34,8 +34,6 @@ def train_vae(run: Run, name: str) -> dict[str, Any]:
     vae = run.new(step, lambda: Vae(preset.vaes[name]))
     pictures, shown = run.world().pictures, run.world("held-out").pictures[:SHOWN]
     figures = run.trained(VaeTask(run, step, vae, pictures, options), options.loop)
-    note_latent_statistics(vae, pictures, run.device)
-    run.write(step, vae, figures)
     stored = run.vae(name)
     with torch.no_grad():
         again = pixels_from_images(stored.decoder(stored.encoder(images_from_pixels(shown))))
@@ -76,6 +74,19 @@ class VaeTask(StageTask[Vae]):
         parts["colour"] = colour
         return total, {name: part.item() for name, part in parts.items()}
 
+    @torch.no_grad()
+    def finished(self) -> Vae:
+        """Return the autoencoder, which knows mean and variance of the latents of some pictures."""
+        vae, few = self.model.eval(), self.pictures[:STATISTICS_PICTURES]
+        latents = torch.cat(
+            [
+                vae.encoder(images_from_pixels(few[start : start + 8], self.device))
+                for start in range(0, len(few), 8)
+            ]
+        )
+        vae.set_statistics(latents.mean().item(), latents.var().item())
+        return vae
+
 
 def permuted_colours(crops: UINT8, random: np.random.Generator) -> UINT8:
     """Return crops, every second with its red, green and blue in another order.
@@ -101,17 +112,3 @@ def colour_error(images: Tensor, reference: Tensor) -> Tensor:
     """Return the mean absolute error of red - green and blue - green in cells of 8 px."""
     means = F.avg_pool2d(images - reference, 8)
     return (means[:, [0, 2]] - means[:, 1:2]).abs().mean()
-
-
-@torch.no_grad()
-def note_latent_statistics(vae: Vae, pictures: UINT8, device: torch.device) -> None:
-    """Let the autoencoder know mean and variance of the latents of some pictures."""
-    vae.eval()
-    few = pictures[:STATISTICS_PICTURES]
-    latents = torch.cat(
-        [
-            vae.encoder(images_from_pixels(few[start : start + 8], device))
-            for start in range(0, len(few), 8)
-        ]
-    )
-    vae.set_statistics(latents.mean().item(), latents.var().item())
