@@ -144,7 +144,6 @@ class Preset:
     """A whole training: how each stage goes, and the architectures of the models.
 
     Attributes:
-        name: How records call it.
         pictures: Rendered pictures to learn from.
         held_out: Further ones, for figures alone.
         vae_steps: Steps of those autoencoders that get another number of them.

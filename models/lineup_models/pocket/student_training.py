@@ -195,5 +195,4 @@ class StudentTask(StageTask[Generator]):
         pixels = self.pairs.pictures[rows, down : down + size, right : right + size]
         wanted = images_from_pixels(pixels, self.device)
         pixel = (images - wanted).abs().mean() + 0.5 * gradient_error(images, wanted)
-        shift = random.integers(0, 4, 2).tolist()
-        return pixel, self.spectrum(images, wanted, shift)
+        return pixel, self.spectrum(images, wanted, random.integers(0, 4, 2).tolist())

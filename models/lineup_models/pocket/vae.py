@@ -138,9 +138,7 @@ class VaeDecoder(nn.Module):
 class Vae(nn.Module):
     """Encoder, decoder and the statistics that bring latents to mean 0 and variance 1.
 
-    Attributes:
-        latent_scaling: The denoiser sees `(latent - latent_shift) * latent_scaling`.
-        latent_shift: See `latent_scaling`.
+    A denoiser sees `(latent - latent_shift) * latent_scaling`.
     """
 
     latent_scaling: Tensor

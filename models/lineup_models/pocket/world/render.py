@@ -41,7 +41,7 @@ def photograph(
         brightness: Mean that the exposure aims at, linear.
         soft: Whether light is spread widely (soft focus).
         rng: Of the exposure.
-        noise_rng: Of the noise.
+        noise_rng: Of the noise, whose numbers depend on the size.
     """
     scale = frame.size_px / 256
     blur_px = float(rng.uniform(0.8, 1.15) if soft else rng.uniform(0.3, 0.5))
