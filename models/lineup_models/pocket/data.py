@@ -22,7 +22,7 @@ from lineup.files import write_atomic
 from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.world.render import pixels_from_scene
 from lineup_models.pocket.world.scene import scene_from_seed
-from lineup_models.training import Watch, plainly
+from lineup_models.training import Watch
 
 UINT8 = npt.NDArray[np.uint8]
 
@@ -78,9 +78,7 @@ def filled_arrays(
         write_atomic(progress, str(stop).encode())
 
 
-def fill_world(
-    folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch = plainly
-) -> None:
+def fill_world(folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch) -> None:
     """Render scenes from `first_seed` on into `folder`: `pictures.npy`, then `captions.json`."""
     arrays = {"pictures": (np.uint8, (SIZE_PX, SIZE_PX, 3))}
     # A forked process would inherit locked libraries; the spawned ones draw the same pixels.

@@ -53,7 +53,7 @@ def colour_near(
     spread: tuple[float, float, float] = (7, 0.07, 0.05),
     darkest: float = 0.0,
 ) -> Float32Array:
-    """Draw a linear RGB, float32 (3, 1, 1), near a display colour."""
+    """Draw a linear RGB, float32 (3, 1, 1), near a display colour with hue in degrees."""
     off = rng.uniform(-1, 1, 3) * spread
     return linear_from_hsv(
         hue + float(off[0]),
