@@ -25,6 +25,7 @@ from lineup_export.assembly import (
 )
 from lineup_export.component import Component, ExportOptions, ModuleBuilder
 from lineup_models.pocket import registry
+from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.text import BOS, EOS, LENGTH, PAD
 
 NAMES = tuple(registry.COMPONENTS)
@@ -133,8 +134,8 @@ def _captioner(folder: Path | None, name: str) -> Described:
 
 
 def _generator(folder: Path | None, name: str) -> Described:
-    facts = registry.generator_facts(folder, name)
-    widths = registry.generator_spec(folder, name).unet.widths
+    spec = registry.load_generator(folder, name).spec
+    vae = registry.load_vae(folder, spec.vae)
     text, unet, decoder, encoder = (
         _builder(folder, name, role)
         for role in ("text_encoder", "unet", "vae_decoder", "vae_encoder")
@@ -143,30 +144,32 @@ def _generator(folder: Path | None, name: str) -> Described:
         contracts.text_encoder(text, length=LENGTH, vocabulary=registry.words(), eos_token_id=EOS),
         contracts.unet(
             unet,
-            channels=facts.latent_channels,
+            channels=vae.spec.latent_channels,
             text_length=LENGTH,
-            text_dimension=facts.text_dimension,
-            multiple=2 ** (len(widths) - 1),
+            text_dimension=spec.unet.text_dimension,
+            multiple=2 ** (len(spec.unet.widths) - 1),
         ),
-        contracts.vae_decoder(decoder, facts.latent_channels),
-        contracts.vae_encoder(encoder, facts.latent_factor),
+        contracts.vae_decoder(decoder, vae.spec.latent_channels),
+        contracts.vae_encoder(encoder, vae.spec.factor),
     ]
     generation = GenerationInfo(
-        native_width_px=facts.size_px,
-        native_height_px=facts.size_px,
+        native_width_px=SIZE_PX,
+        native_height_px=SIZE_PX,
         steps=1,
         guidance=0.0,
-        latent_channels=facts.latent_channels,
-        latent_factor=facts.latent_factor,
-        latent_scaling=facts.latent_scaling,
-        latent_shift=facts.latent_shift,
-        vae_family=f"pocket-{facts.vae}",
+        latent_channels=vae.spec.latent_channels,
+        latent_factor=vae.spec.factor,
+        latent_scaling=float(vae.latent_scaling),
+        latent_shift=float(vae.latent_shift),
+        vae_family=f"pocket-{spec.vae}",
         text_encoders=(TextEncoderInfo("text_encoder", registry.TOKENIZER_NAME, LENGTH, PAD),),
     )
     fields = {
         "kind": BundleKind.GENERATOR,
-        "source": _source(folder, (name, f"vae-{facts.vae}"), facts.record),
-        "preprocess": _preprocess(facts.size_px),
+        "source": _source(
+            folder, (name, f"vae-{spec.vae}"), registry.record_of_model(folder, name)
+        ),
+        "preprocess": _preprocess(SIZE_PX),
         "generation": generation,
         "scheduler": dict(SCHEDULER),
         "tokenizer": registry.TOKENIZER_NAME,

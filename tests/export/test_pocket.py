@@ -65,15 +65,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(generator.unet.output.weight)
     vae = Vae(VAE)
     vae.set_statistics(0.5, 0.25)
-    for name, kind, spec, module, count in (
-        ("clip", "clip", CLIP, Clip(CLIP, words), words),
-        ("captioner", "captioner", CAPTIONER, Captioner(CAPTIONER, words), words),
-        ("vae-fern", "vae", VAE, vae, 0),
-        ("pocket-ash", "generator", generator.spec, generator, words),
-    ):
-        write_model(
-            registry.weights_path(folder, name), kind, spec, module, words=count, record={"n": 3}
-        )
+    models: dict[str, registry.Model] = {
+        "clip": Clip(CLIP, words),
+        "captioner": Captioner(CAPTIONER, words),
+        "vae-fern": vae,
+        "pocket-ash": generator,
+    }
+    for name, model in models.items():
+        write_model(registry.weights_path(folder, name), model, {"n": 3})
     tokenizer = registry.load_tokenizer(None).to_str()
     (folder / registry.TOKENIZER_NAME).write_text(tokenizer, encoding="utf-8")
     return folder
