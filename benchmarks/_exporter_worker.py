@@ -42,7 +42,7 @@ from lineup.backends.onnxrt import (
 )
 from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.manifest import Precision, TensorSpec
-from lineup.memory import MemoryWatch, return_freed_memory
+from lineup.machine import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
 from lineup_export.assembly import TOOLS, ExportOptions, tool_versions
 from lineup_export.component import BLIP, BLIP_TASK, FAMILIES, Component, Family

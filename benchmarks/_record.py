@@ -10,7 +10,7 @@ from typing import Any
 
 from lineup.doctor import examine
 from lineup.files import write_atomic
-from lineup.memory import PeakMemory
+from lineup.machine import PeakMemory
 
 RESULTS_DIR = Path(__file__).parent / "results"
 ENVIRONMENT_FIELDS = ("lineup", "python", "system", "processor", "cores", "memory_total_mib")

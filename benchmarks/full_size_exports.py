@@ -26,7 +26,7 @@ import numpy as np
 
 from _record import anonymous_mib, environment, keep_result, kept_results, parser_of
 from lineup.bundles.manifest import Precision
-from lineup.memory import MemoryWatch
+from lineup.machine import MemoryWatch
 from lineup_export.assembly import ExportOptions
 from lineup_export.component import ComponentReport
 from lineup_export.fingerprint import FingerprintExport, bundle_from_checkpoint

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lineup.bundles.manifest import Precision
 from lineup.bundles.writer import BundleWriter
 from lineup.errors import ParityError
-from lineup.memory import MemoryWatch, PeakMemory, return_freed_memory
+from lineup.machine import MemoryWatch, PeakMemory, return_freed_memory
 from lineup.types import AnyArray
 from lineup_export.component import Component, ComponentReport, Exporter
 from lineup_export.divergence import Divergence, explained, graph_divergence, half_divergence

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.memory import MemoryWatch, PeakMemory
+from lineup.machine import MemoryWatch, PeakMemory
 from lineup.sampling import Watch
 from lineup_lab.bench.workloads import Workload
 

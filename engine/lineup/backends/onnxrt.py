@@ -22,7 +22,7 @@ from lineup.backends.onnxrt_runners import (
     RowGatherer,
 )
 from lineup.errors import BackendError, DeviceUnavailableError
-from lineup.memory import SOME, keep_freed_memory
+from lineup.machine import SOME, keep_freed_memory
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
-from lineup.memory import return_freed_memory
+from lineup.machine import return_freed_memory
 from lineup.models.autoencoder import (
     VAE_DECODER,
     Autoencoder,

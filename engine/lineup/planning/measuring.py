@@ -25,13 +25,13 @@ from lineup.bundles.bundle import Bundle, content_digest, read_bundle
 from lineup.bundles.manifest import BundleKind, GraphCost, Manifest, TensorSpec
 from lineup.bundles.writer import with_costs
 from lineup.errors import BackendError
-from lineup.machine import usable_cores
-from lineup.memory import (
+from lineup.machine import (
     LITTLE,
     MemoryWatch,
     keep_freed_memory,
     resident_kib,
     return_freed_memory,
+    usable_cores,
 )
 from lineup.types import AnyArray
 
