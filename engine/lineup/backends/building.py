@@ -23,9 +23,14 @@ from lineup.backends.graph_cache import (
 )
 from lineup.backends.onnxrt import FATAL_ONLY, WeightPolicy, policy_from_size
 from lineup.backends.tensorrt.api import Api
-from lineup.backends.tensorrt.builder import Progress, build_engine
+from lineup.backends.tensorrt.builder import (
+    BuildOptions,
+    Progress,
+    Range,
+    build_engine,
+    profile_from_graph,
+)
 from lineup.backends.tensorrt.cuda import CudaRuntime
-from lineup.backends.tensorrt.options import BuildOptions, Range, profile_from_graph
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.external import operator_domains, structure_digest
 from lineup.bundles.manifest import Graph, Manifest

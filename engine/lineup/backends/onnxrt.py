@@ -15,12 +15,7 @@ import onnxruntime as ort
 
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind, Probe
-from lineup.backends.onnxrt_runners import (
-    BoundRunner,
-    DeviceMemory,
-    OnnxRuntimeRunner,
-    RowGatherer,
-)
+from lineup.backends.onnxrt_runners import BoundRunner, DeviceMemory, OnnxRuntimeRunner
 from lineup.errors import BackendError, DeviceUnavailableError
 from lineup.machine import SOME, keep_freed_memory
 
@@ -46,10 +41,6 @@ _ROWS_GRAPH = (
     b"b\r\n\x05taken\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
 """taken = Gather(values, rows) along axis 0, float32 of any shape, opset 17, made likewise."""
-
-_CUDA_MEMORY = "cuda"
-"""ONNX Runtime's name of a GPU's memory, also under TensorRT."""
-
 
 ARENA_BYTES = 1792 * 2**20
 """One block of memory for what large graphs compute on the CPU, shared by all their sessions.
@@ -262,12 +253,10 @@ def _loaded_session(
 
 @cache
 def _gpu_memory(device: Device) -> DeviceMemory:
-    """Return a GPU's memory; every session there shares what takes rows."""
+    """Return a GPU's memory, "cuda" also under TensorRT; sessions there share what takes rows."""
     options = RuntimeOptions(cuda_graphs=False)
-    gather = RowGatherer(
-        partial(_create_session, _ROWS_GRAPH, options, device), _CUDA_MEMORY, device.index
-    )
-    return DeviceMemory(_CUDA_MEMORY, device.index, gather)
+    open_gather = partial(_create_session, _ROWS_GRAPH, options, device)
+    return DeviceMemory("cuda", device.index, open_gather)
 
 
 def _create_session(
