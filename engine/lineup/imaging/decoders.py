@@ -32,7 +32,7 @@ from PIL import (
 )
 
 from lineup.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from lineup.imaging.header import DecodeLimits, Header, ImageFormat
+from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat
 from lineup.imaging.raster import Raster
 from lineup.imaging.tiff import orientation_from_exif
 from lineup.types import AnyArray
@@ -102,6 +102,7 @@ _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     ImageFormat.TIFF: TiffImagePlugin.TiffImageFile,
     ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
 }
+_PILLOW_READS_HEADER = frozenset({ImageFormat.AVIF, ImageFormat.GIF})
 COLOUR_MODES = frozenset(
     {"1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "LA", "PA", "RGBA", "RGBa"}
 )
@@ -119,27 +120,18 @@ def raster_from_pillow(header: Header, limits: DecodeLimits) -> Raster:
     """
     with _opened(header.stream, header.format) as image:
         limits.check_pixels(*image.size)
+        frames = _frame_note(image) if header.format in _PILLOW_READS_HEADER else ()
         pixels, notes = pixels_from_pillow(image)
     return Raster(
         pixels=pixels,
         bit_depth=header.bit_depth,
         orientation=header.orientation,
-        notes=header.notes + notes,
+        notes=header.notes + frames + notes,
     )
 
 
-def size_from_frames(data: bytes, image_format: ImageFormat) -> tuple[int, int]:
-    """Return width and height of a GIF or AVIF file in pixels.
-
-    Raises:
-        UnsupportedImageError: This build of Pillow has no AVIF decoder.
-    """
-    with _opened(data, image_format) as image:
-        return image.size
-
-
-def raster_from_frames(data: bytes, image_format: ImageFormat, limits: DecodeLimits) -> Raster:
-    """Decode the first frame of a GIF or AVIF file; only some builds of OpenCV can.
+def header_from_frames(image_format: ImageFormat, data: bytes, limits: DecodeLimits) -> Header:
+    """Read the structure of a GIF or AVIF file; only some builds of OpenCV can decode them.
 
     Raises:
         UnsupportedImageError: This build of Pillow has no AVIF decoder.
@@ -148,16 +140,16 @@ def raster_from_frames(data: bytes, image_format: ImageFormat, limits: DecodeLim
     is_avif = image_format is ImageFormat.AVIF
     with _opened(data, image_format) as image:
         limits.check_pixels(*image.size)
-        first = _frame_note(image)
         # libavif leaves the rotation and mirror boxes to the caller; Pillow states them as EXIF.
         orientation = orientation_from_exif(image.info.get("exif", b"")) if is_avif else 1
-        pixels, notes = pixels_from_pillow(image)
-    return Raster(
-        pixels=pixels,
-        bit_depth=_avif_bit_depth(data) if is_avif else 8,
-        orientation=orientation,
-        notes=first + notes,
-    )
+        return Header(
+            image_format,
+            *image.size,
+            bit_depth=_avif_bit_depth(data) if is_avif else 8,
+            stream=data,
+            decoder=Decoder.PILLOW,
+            orientation=orientation,
+        )
 
 
 def rgb_from_jpeg(data: bytes) -> AnyArray:
@@ -226,35 +218,36 @@ def _avif_bit_depth(data: bytes) -> int:
     return (12 if is_twelve else 10) if is_high else 8
 
 
-def size_from_heif(data: bytes) -> tuple[int, int]:
-    """Return width and height of the primary picture in pixels.
+def header_from_heif(data: bytes, limits: DecodeLimits) -> Header:
+    """Read the structure of a HEIC file; the image is its primary picture.
 
     Raises:
         UnsupportedImageError: No decoder is installed.
+        ImageTooLargeError: Over the limits.
     """
-    width_px, height_px = _opened_heif(data).size
-    return width_px, height_px
+    container = _opened_heif(data)
+    limits.check_pixels(*container.size)
+    width_px, height_px = container.size
+    bit_depth = int(container.info["bit_depth"])
+    return Header(ImageFormat.HEIC, width_px, height_px, bit_depth, data, Decoder.LIBHEIF)
 
 
-def raster_from_heif(data: bytes, limits: DecodeLimits) -> Raster:
+def raster_from_heif(header: Header) -> Raster:
     """Decode the primary picture of a HEIC file.
 
     libheif turns it as its `irot` and `imir` boxes say. The EXIF orientation is not applied: the
     standard (ISO/IEC 23008-12, annex A) makes it informative, and cameras write both.
 
     Raises:
-        UnsupportedImageError: No decoder is installed, or premultiplied alpha.
-        ImageTooLargeError: Over the limits.
+        UnsupportedImageError: Premultiplied alpha.
     """
-    container = _opened_heif(data)
-    limits.check_pixels(*container.size)
-    picture = container[container.primary_index]
-    if picture.premultiplied_alpha:
+    container = _opened_heif(header.stream)
+    if container.premultiplied_alpha:
         raise UnsupportedImageError("HEIC with premultiplied alpha has no exact decoder")
     count = len(container)
     return Raster(
-        pixels=np.array(picture),
-        bit_depth=int(picture.info["bit_depth"]),
+        pixels=np.array(container[container.primary_index]),
+        bit_depth=header.bit_depth,
         notes=(f"primary of {count} pictures",) if count > 1 else (),
     )
 

@@ -172,6 +172,7 @@ class Decoder(str, Enum):
 
     OPENCV = "opencv"
     PILLOW = "pillow"
+    LIBHEIF = "libheif"
 
 
 @dataclass(frozen=True, slots=True)
