@@ -18,11 +18,13 @@ from pathlib import Path
 from lineup.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from lineup.imaging.bmp import header_from_bmp
 from lineup.imaging.decoders import (
+    Raster,
     header_from_frames,
     header_from_heif,
     raster_from_heif,
     raster_from_opencv,
     raster_from_pillow,
+    rgb_from_raster,
 )
 from lineup.imaging.header import (
     DEFAULT_LIMITS,
@@ -34,7 +36,6 @@ from lineup.imaging.header import (
 )
 from lineup.imaging.jpeg import header_from_jpeg
 from lineup.imaging.png import header_from_png
-from lineup.imaging.raster import Raster, rgb_from_raster
 from lineup.imaging.tiff import header_from_tiff
 from lineup.imaging.webp import header_from_webp
 from lineup.types import RgbImage
