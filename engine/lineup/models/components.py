@@ -1,4 +1,4 @@
-"""The graphs and tokenizers of one generator: loaded when first needed, released when told."""
+"""The graphs and tokenizers of one model: loaded when first needed, released when told."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Components(ClosesOnExit):
     """Owns the sessions of a bundle's graphs; whoever plans memory drives `resident` and `release`.
 
     Args:
-        bundle: The generator.
+        bundle: The model.
         device: Where its graphs run.
         options: Threads and caches of every session.
 
     Attributes:
-        bundle: The generator.
+        bundle: The model.
         trace: Time and calls per graph; loading counts as "load".
     """
 
@@ -97,7 +97,8 @@ class Components(ClosesOnExit):
 
     def _runner(self, role: str) -> Runner:
         if self._is_closed:
-            raise BackendError("The generator was closed; open it again before using it.")
+            name = self.bundle.manifest.name
+            raise BackendError(f"{name} was closed; open it again before using it.")
         if role not in self._runners:
             with self.trace.call("load"):
                 runner = runner_from_bundle(self.bundle, role, self._device, self._options)
