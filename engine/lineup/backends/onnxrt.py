@@ -14,7 +14,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind, Probe
+from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt_runners import BoundRunner, DeviceMemory, OnnxRuntimeRunner
 from lineup.errors import BackendError, DeviceUnavailableError
 from lineup.machine import SOME, keep_freed_memory
@@ -186,21 +186,18 @@ def _register_arena() -> None:
     ort.create_and_register_allocator(cpu, settings)
 
 
-def probe_device(device: Device) -> Probe:
-    """Create a one-node session on the device and look at where it really runs."""
+def probe_device(device: Device) -> str | None:
+    """Create a one-node session on the device and look at where it really runs; see `Probe`."""
     wanted = _PROVIDER_FROM_KIND[device.kind]
     if wanted not in ort.get_available_providers():
-        return Probe(False, f"this onnxruntime ({ort.__version__}) was built without {wanted}")
+        return f"this onnxruntime ({ort.__version__}) was built without {wanted}"
     try:
         session = _create_session(_IDENTITY_GRAPH, RuntimeOptions(cuda_graphs=False), device)
     except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
-        return Probe(False, _reason_from_error(error))
+        return _reason_from_error(error)
     if wanted in session.get_providers():
-        return Probe(True)
-    return Probe(
-        False,
-        f"{wanted} did not start; a GPU, its driver, or the CUDA and cuDNN libraries are missing",
-    )
+        return None
+    return f"{wanted} did not start; a GPU, its driver, or the CUDA and cuDNN libraries are missing"
 
 
 def runner_from_onnx(path: Path, device: Device, options: RuntimeOptions | None = None) -> Runner:
