@@ -69,7 +69,7 @@ def test_what_a_large_graph_keeps_of_the_arena_is_of_its_runs(
 ):
     private = iter([100, 130])  # before and after the graph is loaded
     monkeypatch.setattr(measuring, "_private_bytes", lambda: next(private))
-    monkeypatch.setattr(measuring, "_measured", lambda *_: measuring._Measured(500, 450, 1.0))
+    monkeypatch.setattr(measuring, "_measured", lambda *_: (500, 450, 1.0))
     monkeypatch.setattr(measuring, "uses_arena", lambda *_: in_arena)
     cost = measuring._cost(clip, "image_tower", 1)
     assert (cost.loaded_bytes, cost.activation_bytes) == (loaded, activation)
