@@ -76,10 +76,6 @@ def resolve_device(text: str, probe: Probe) -> Device:
     `auto` takes the first GPU that CUDA can use, else the CPU, and logs which. TensorRT is never
     chosen by `auto`, because it compiles for minutes before the first result.
 
-    Args:
-        text: See `device_from_text`.
-        probe: See `onnxrt.probe_device`.
-
     Raises:
         UsageError: The text names no device.
         DeviceUnavailableError: A device was asked for by name and is not usable.

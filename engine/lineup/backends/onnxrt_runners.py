@@ -135,10 +135,7 @@ class BoundRunner(OnnxRuntimeRunner):
     A run that leaves something on the device, or is fed with such, binds its inputs and outputs
     anew. Others are recorded when their shapes come back.
 
-    Args:
-        session: Of the graph.
-        memory: Of the device.
-        records: Whether the session was made for CUDA graphs.
+    `records` tells whether the session was made for CUDA graphs.
     """
 
     def __init__(

@@ -55,11 +55,7 @@ def runner_from_bundle(
 ) -> Runner:
     """Load one graph of a bundle.
 
-    Args:
-        bundle: A verified bundle.
-        role: The graph, e.g. "unet".
-        device: Where to run.
-        options: Of ONNX Runtime; engines of TensorRT have theirs built in.
+    `options` are of ONNX Runtime; engines of TensorRT have theirs built in.
 
     Raises:
         BundleFormatError: The bundle has no such graph.

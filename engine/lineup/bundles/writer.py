@@ -230,9 +230,7 @@ def replace_directory(new: Path, target: Path) -> None:
 def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
     """Put what graphs cost into the manifest of a bundle, and return it.
 
-    Args:
-        root: The bundle's folder.
-        costs: Per role; graphs that are not among them keep theirs.
+    Graphs that are not among `costs` keep theirs.
 
     Raises:
         BundleError: The manifest cannot be read.

@@ -54,9 +54,7 @@ _SPECIAL_FILES = {
 def bytes_from_path(path: Path, *, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
     """Read a regular file.
 
-    Args:
-        path: File to read; symbolic links are followed.
-        limits: Files over `limits.max_bytes` are refused before they are read.
+    Symbolic links are followed; a file over `limits.max_bytes` is refused before it is read.
 
     Returns:
         The content; never empty.
@@ -183,10 +181,6 @@ _LIBRARIES: dict[ImageFormat, Callable[[bytes, DecodeLimits], Header]] = {
 def image_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> DecodedImage:
     """Decode an image file that is in memory.
 
-    Args:
-        data: Content of the file.
-        limits: Sizes that are refused before anything is decoded.
-
     Returns:
         The first frame or primary picture, with the EXIF orientation applied.
 
@@ -200,10 +194,6 @@ def image_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> D
 
 def encoded_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> EncodedImage:
     """Read the structure of an image file that is in memory, to decode it later or not at all.
-
-    Args:
-        data: Content of the file.
-        limits: Sizes that are refused.
 
     Raises:
         UnreadableImageError: Empty, truncated or damaged.

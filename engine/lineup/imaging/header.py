@@ -203,6 +203,11 @@ class Header:
     notes: tuple[str, ...] = ()
 
 
+def incomplete(what: str, reason: str) -> UnreadableImageError:
+    """Return the error of a file of which a part is missing; `what` is e.g. "truncated PNG"."""
+    return UnreadableImageError(f"{what}: {reason}", hint="Get a complete copy of the file.")
+
+
 def trailing_note(extra_bytes: int) -> tuple[str, ...]:
     """Return the note about bytes that follow the image.
 

@@ -53,13 +53,9 @@ def open_resynthesis_models(
 ) -> ResynthesisModels:
     """Verify the captioner, encoder and generators of a lineup, and load them.
 
-    Args:
-        lineup: The lineup.
-        fingerprinter: Owned by the caller.
-        runtime: Opens bundles and models.
-        cache: Whether resyntheses and their features are kept on disk.
-        keep: Whether models stay loaded; otherwise each is loaded when it has work, for all
-            queries of a call, and released before the next one is.
+    With `cache`, resyntheses and their features are kept on disk. Models that are not kept are
+    loaded when they have work, for all queries of a call, and released before the next one is.
+    The fingerprinter is owned by the caller.
 
     Raises:
         BundleError: A bundle is absent, altered or of another kind.

@@ -155,10 +155,7 @@ def encoder_input_from_image(image: RgbImage) -> Float32Array:
 def resized(image: RgbImage, width_px: int, height_px: int) -> RgbImage:
     """Return an image of another size by Pillow's Lanczos filter, as diffusers does.
 
-    Args:
-        image: Shape (height, width, 3), uint8 RGB; returned as it is when it has the size.
-        width_px: Wanted width.
-        height_px: Wanted height.
+    The image has the shape (height, width, 3), uint8 RGB; one of that size is returned as it is.
     """
     if image.shape[:2] == (height_px, width_px):
         return image

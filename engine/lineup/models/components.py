@@ -68,8 +68,7 @@ class Components(ClosesOnExit):
     def release(self, *roles: str) -> None:
         """Release graphs; those that are needed again are loaded again.
 
-        Args:
-            roles: Which; none named means all.
+        None named means all.
         """
         for role in roles or self.resident:
             runner = self._runners.pop(role, None)
@@ -78,9 +77,6 @@ class Components(ClosesOnExit):
 
     def tokenizer(self, path: str) -> Tokenizer:
         """Return a tokenizer of the bundle; it stays loaded.
-
-        Args:
-            path: One of the bundle's files.
 
         Raises:
             BundleFormatError: The file is not a tokenizer.

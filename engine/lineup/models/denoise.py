@@ -56,12 +56,6 @@ def _prediction(
 
     Classifier-free guidance (2207.12598), in the form of Imagen (2205.11487), equation 2.
 
-    Args:
-        components: Of the generator.
-        latents: Shape (images, C, rows, columns), float32.
-        timestep: What the scheduler says.
-        conditioning: Of the prompt.
-
     Returns:
         The prediction, the shape of the latents.
     """

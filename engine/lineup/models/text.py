@@ -55,10 +55,7 @@ def text_states(
 ) -> TextStates:
     """Encode prompts.
 
-    Args:
-        components: Of the generator.
-        encoders: Its text encoders.
-        prompts: At least one text, any length: cut or padded to the encoder's.
+    There is at least one, of any length: cut or padded to the encoder's.
 
     Raises:
         BundleFormatError: A tokenizer or graph is not what the manifest says.

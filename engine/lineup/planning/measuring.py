@@ -45,9 +45,7 @@ looks at memory."""
 def costs_from_bundle(path: Path, *, threads: int = 0) -> dict[str, GraphCost]:
     """Measure the cost of every graph of a bundle, each in a child process.
 
-    Args:
-        path: The bundle; its files are not verified.
-        threads: Threads inside one operator; 0 takes every core.
+    Files are not verified; `threads` of 0 takes every core.
 
     Raises:
         BackendError: A graph cannot be loaded or run, or this system does not tell memory.

@@ -112,10 +112,6 @@ class BuildOptions:
 def profile_from_graph(graph: Graph, options: BuildOptions) -> Profile:
     """Return the shapes of every input of a graph.
 
-    Args:
-        graph: The graph's record in a manifest; free axes are named there.
-        options: `batch` and `axes` give their ranges.
-
     Raises:
         UsageError: An axis that follows from the picture's size has no range in `options.axes`.
     """
@@ -151,13 +147,6 @@ def build_engine(
     progress: Progress | None = None,
 ) -> Any:
     """Build an engine.
-
-    Args:
-        api: The TensorRT module.
-        onnx: The graph; external data lies beside it.
-        profile: Shapes of every input.
-        options: See `BuildOptions`.
-        progress: Told of every phase and step.
 
     Returns:
         TensorRT's buffer of the serialised engine; `memoryview` reads it without a copy.

@@ -189,11 +189,6 @@ class DevicePool:
 class CudaArray(DeviceArray):
     """An output that an engine left on the GPU.
 
-    Args:
-        pool: Where its buffer comes from and goes to.
-        shape: Lengths of its axes.
-        dtype: Of its elements.
-
     Raises:
         BackendError: The device is out of memory.
     """
