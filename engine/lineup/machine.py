@@ -6,11 +6,15 @@ import ctypes
 import os
 import platform
 import sys
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lineup.sampling import Watch
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 STATUS = Path("/proc/self/status")
 SAMPLE_INTERVAL_S = 0.002
@@ -55,6 +59,42 @@ class PeakMemory:
 
     anonymous_mib: float
     file_backed_mib: float
+
+
+class Watch(ABC):
+    """Takes samples in a thread, for the length of a `with` block.
+
+    Args:
+        interval_s: Time between samples.
+        can_sample: Whether there is anything to read; no thread is started otherwise.
+    """
+
+    def __init__(self, interval_s: float, *, can_sample: bool) -> None:
+        self._interval_s = interval_s
+        self._can_sample = can_sample
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        if self._can_sample:
+            name = type(self).__name__
+            self._thread = threading.Thread(target=self._follow, daemon=True, name=name)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    @abstractmethod
+    def _sample(self) -> bool:
+        """Take one sample; return whether there may be another."""
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            if not self._sample():
+                return
 
 
 class MemoryWatch(Watch):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,16 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle, uses_arena
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
-from lineup.bundles.manifest import BundleKind, GraphCost, Manifest, TensorSpec
-from lineup.bundles.writer import with_costs
-from lineup.errors import BackendError
+from lineup.bundles.manifest import (
+    MANIFEST,
+    MANIFEST_NAME,
+    BundleKind,
+    GraphCost,
+    Manifest,
+    TensorSpec,
+)
+from lineup.errors import BackendError, UsageError
+from lineup.files import write_atomic
 from lineup.machine import (
     LITTLE,
     MemoryWatch,
@@ -71,6 +78,32 @@ def bundle_with_costs(bundle: Bundle, *, threads: int = 0) -> Bundle:
     """
     manifest = with_costs(bundle.path, costs_from_bundle(bundle.path, threads=threads))
     return Bundle(bundle.path, manifest, content_digest(manifest))
+
+
+def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
+    """Put what graphs cost into the manifest of a bundle, and return it.
+
+    Graphs that are not among `costs` keep theirs.
+
+    Raises:
+        BundleError: The manifest cannot be read.
+        UsageError: It cannot be written.
+    """
+    _, manifest = read_bundle(root)
+    graphs = {
+        role: replace(graph, cost=costs.get(role, graph.cost))
+        for role, graph in manifest.graphs.items()
+    }
+    changed = replace(manifest, graphs=graphs)
+    path = root / MANIFEST_NAME
+    try:
+        write_atomic(path, MANIFEST.to_bytes(changed))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="Copy the bundle to a folder of yours and name that folder.",
+        ) from error
+    return changed
 
 
 def native_feeds(manifest: Manifest, role: str, items: int) -> dict[str, AnyArray]:

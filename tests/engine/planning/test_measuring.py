@@ -8,12 +8,11 @@ from click.testing import CliRunner
 
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import GraphCost
-from lineup.bundles.writer import with_costs
 from lineup.cli.models import models
 from lineup.errors import BackendError, UsageError
 from lineup.paths import shipped_dir
 from lineup.planning import measuring
-from lineup.planning.measuring import bundle_with_costs, costs_from_bundle, native_feeds
+from lineup.planning.measuring import bundle_with_costs, costs_from_bundle, native_feeds, with_costs
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux only")
 COST = GraphCost(2**20, 2**19, 2**18, 1.5, 1.25, 2)
@@ -101,7 +100,7 @@ def test_a_manifest_that_cannot_be_written_is_a_usage_error(clip, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("lineup.bundles.writer.write_atomic", refuse)
+    monkeypatch.setattr("lineup.planning.measuring.write_atomic", refuse)
     with pytest.raises(UsageError, match="cannot be written"):
         with_costs(clip.path, {"image_tower": COST})
 

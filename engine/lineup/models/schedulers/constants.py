@@ -57,9 +57,9 @@ class Constants:
         """Return a number, or None when it is absent or null."""
         return None if self._values.get(key) is None else self.number(key)
 
-    def integer(self, key: str, default: int | None = None) -> int:
+    def integer(self, key: str) -> int:
         """Return a whole number of at least 0."""
-        value = self._value(key, default)
+        value = self._value(key, None)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise _wrong(key, value, "expected a whole number of at least 0")
         return value
