@@ -129,11 +129,7 @@ class GraphCache:
     ) -> CompiledGraph:
         """Compile a graph and keep it, in the place of what an earlier release made of it.
 
-        Args:
-            key: What it is compiled for.
-            bundle: Name of the bundle that it is compiled for.
-            role: Its graph in that bundle.
-            compile_to: Writes files into an empty folder and returns the one to load.
+        `compile_to` writes files into an empty folder and returns the one to load.
 
         Raises:
             BackendError: It cannot be compiled or kept, e.g. the disk is full.

@@ -24,10 +24,6 @@ OVERLAP = 0.25
 class Autoencoder:
     """Encodes and decodes one image at a time, so that memory does not grow with the batch.
 
-    Args:
-        components: Of the generator.
-        info: Scale, shift and size of its latents.
-
     Attributes:
         tile_cells: Latents with a longer side are cut into tiles of this side. Images of the
             generator's native size never are.

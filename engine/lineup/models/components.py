@@ -21,11 +21,6 @@ from lineup.types import AnyArray
 class Components(ClosesOnExit):
     """Owns the sessions of a bundle's graphs; whoever plans memory drives `resident` and `release`.
 
-    Args:
-        bundle: The model.
-        device: Where its graphs run.
-        options: Threads and caches of every session.
-
     Attributes:
         bundle: The model.
         trace: Time and calls per graph; loading counts as "load".

@@ -54,10 +54,8 @@ def _prediction(
 ) -> Float32Array:
     """Run the denoiser on a batch that shares prompt and timestep.
 
-    Classifier-free guidance (2207.12598), in the form of Imagen (2205.11487), equation 2.
-
-    Returns:
-        The prediction, the shape of the latents.
+    Classifier-free guidance (2207.12598), in the form of Imagen (2205.11487), equation 2. Latents
+    and the prediction have the shape (images, C, rows, columns), float32.
     """
     negative = conditioning.negative
     parts = [conditioning.positive] if negative is None else [negative, conditioning.positive]

@@ -90,12 +90,8 @@ class ImageGenerator(ClosesOnExit):
 
     An image depends on prompt, seed and options only.
 
-    Args:
-        bundle: A generator.
-        device: Where its graphs run.
-        options: Threads and caches.
-        keep_graphs: Whether graphs stay loaded; otherwise denoising releases all but the denoiser,
-            and decoding all but the decoder, so that one graph's memory is needed at a time.
+    Graphs that are not kept are released as soon as they can be: denoising releases all but the
+    denoiser, and decoding all but the decoder, so that one graph's memory is needed at a time.
 
     Raises:
         BundleFormatError: The bundle is of another kind.
