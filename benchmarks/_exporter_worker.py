@@ -43,7 +43,7 @@ from lineup.backends.onnxrt import (
 )
 from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.manifest import Precision, TensorSpec
-from lineup.memory import MemoryWatch, return_freed_memory
+from lineup.machine import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
 from lineup_export.assembly import TOOLS, tool_versions
 from lineup_export.component import BLIP, FAMILIES, TOLERANCES, Component

@@ -12,7 +12,7 @@ import numpy as np
 
 from lineup.doctor import environment
 from lineup.files import write_atomic
-from lineup.memory import PeakMemory
+from lineup.machine import PeakMemory
 
 RESULTS_DIR = Path(__file__).parent / "results"
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from _record import anonymous_mib, environment, keep_result, kept_results, parser_of
 from lineup.bundles.manifest import Precision
-from lineup.memory import MemoryWatch
+from lineup.machine import MemoryWatch
 from lineup_export.component import ExportOptions
 from lineup_export.fingerprint import bundle_from_checkpoint
 from lineup_export.public.exporter import bundle_from_model

@@ -22,9 +22,8 @@ import PIL.Image
 from lineup.errors import ImageError, UnreadableImageError, UsageError
 from lineup.files import sha256_from_bytes
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.imaging.decoders import COLOUR_MODES, pixels_from_pillow
+from lineup.imaging.decoders import COLOUR_MODES, Raster, pixels_from_pillow, rgb_from_raster
 from lineup.imaging.header import DEFAULT_LIMITS, DecodeLimits
-from lineup.imaging.raster import Raster, rgb_from_raster
 from lineup.imaging.tiff import ORIENTATION
 from lineup.results import StageTimes
 

@@ -224,7 +224,8 @@ class ImageReader:
         except Exception as error:
             return image.failed(error)
         header_ms = watch.lap_ms()
-        with self.pixels.reserved(encoded.width_px * encoded.height_px * BYTES_PER_PIXEL):
+        header = encoded.header
+        with self.pixels.reserved(header.width_px * header.height_px * BYTES_PER_PIXEL):
             watch.lap_ms()  # waiting for memory is no work
             try:
                 decoded = encoded.decoded()

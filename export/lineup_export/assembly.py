@@ -17,7 +17,7 @@ from lineup.bundles.manifest import Manifest, Precision
 from lineup.bundles.writer import BundleWriter, today
 from lineup.errors import UsageError
 from lineup.files import temporary_directory_beside
-from lineup.memory import MemoryWatch
+from lineup.machine import MemoryWatch
 from lineup.planning.measuring import bundle_with_costs
 from lineup_export.component import Component, ComponentReport, ExportOptions, with_batch
 from lineup_export.component_export import add_component

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lineup.bundles.manifest import BatchRange, Parity, Precision
-from lineup.memory import PeakMemory
+from lineup.machine import PeakMemory
 from lineup_export.graph import InputSpec
 from lineup_export.precision import LADDER, Island, Islands
 

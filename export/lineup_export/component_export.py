@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lineup.bundles.writer import BundleWriter
 from lineup.errors import ParityError
-from lineup.memory import MemoryWatch, return_freed_memory
+from lineup.machine import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
 from lineup_export.component import (
     TOLERANCES,

@@ -14,7 +14,7 @@ from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.external import external_locations
 from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
-from lineup.memory import SOME, keep_freed_memory
+from lineup.machine import SOME, keep_freed_memory
 from lineup.types import AnyArray
 
 METRIC = "max_relative_error"

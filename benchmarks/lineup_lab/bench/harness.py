@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.memory import MemoryWatch, PeakMemory
-from lineup.sampling import Watch
+from lineup.machine import MemoryWatch, PeakMemory, Watch
 from lineup_lab.bench.workloads import Workload
 
 SAMPLE_INTERVAL_S = 0.2

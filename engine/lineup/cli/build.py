@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lineup.backends.building import BuiltGraph
-    from lineup.backends.tensorrt.options import BuildOptions
+    from lineup.backends.tensorrt.builder import BuildOptions
     from lineup.bundles.bundle import Bundle
 
 CPU_BACKEND = "onnxruntime"
@@ -87,7 +87,7 @@ def build(
     memory while it lasts.
     """
     from lineup.backends.tensorrt.api import Flavour
-    from lineup.backends.tensorrt.options import (
+    from lineup.backends.tensorrt.builder import (
         BuildOptions,
         capability_from_text,
         range_from_text,

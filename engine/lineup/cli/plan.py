@@ -30,7 +30,7 @@ def plan(
     from dataclasses import asdict
 
     from lineup.lineups.store import open_lineup
-    from lineup.planning.budget import bytes_from_text, plan_for_lineup
+    from lineup.planning.plan import bytes_from_text, plan_for_lineup
 
     budget = None if memory_budget is None else bytes_from_text(memory_budget)
     made = plan_for_lineup(open_lineup(lineup), images=images, gamma=gamma, budget_bytes=budget)

@@ -75,7 +75,7 @@ def test_a_saved_pipeline_makes_the_same_images(pipeline: Any, saved: Path, tmp_
     bundle_from_model(model, tmp_path / "bundle", ExportOptions())
 
     with Runtime("cpu", threads=1).open(ImageGenerator, tmp_path / "bundle") as generator:
-        width, height = generator.native_size
+        width, height = generator.info.native_width_px, generator.info.native_height_px
         found = generator.images("a red cat", [SEED], SynthesisOptions())[0]
 
     cells = (4, height // 8, width // 8)
