@@ -21,7 +21,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,6 +34,7 @@ from torch import nn
 
 from _record import anonymous_mib
 from exporters import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
+from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import (
     RuntimeOptions,
@@ -42,20 +43,18 @@ from lineup.backends.onnxrt import (
 )
 from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.manifest import Precision, TensorSpec
-from lineup.memory import MemoryWatch, return_freed_memory
+from lineup.machine import MemoryWatch, return_freed_memory
 from lineup.types import AnyArray
-from lineup_export.assembly import ExportOptions
-from lineup_export.component import BLIP, BLIP_TASK, FAMILIES, Component, Family
+from lineup_export.component import BLIP, FAMILIES, TOLERANCES, Component
 from lineup_export.component_export import (
-    DTYPES,
     SAMPLE_INTERVAL_S,
     graph_of_component,
     outputs_of_component,
     references_of_module,
-    worst_error,
 )
 from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, OnnxGraph
+from lineup_export.parity import worst_error
 from lineup_export.precision import HalfPrecision
 from lineup_export.public.exporter import described
 from lineup_export.public.request import ExportRequest, model_from_request
@@ -66,8 +65,8 @@ RUNS = 3
 USED = (*TOOLS, "optimum", "optimum-onnx")
 
 NOT_OFFERED = {
-    "vae_encoder": Family("vae-encoder", "semantic-segmentation", "diffusers"),
-    "vision_encoder": Family(BLIP, BLIP_TASK, "transformers"),
+    "vae_encoder": ("vae-encoder", "semantic-segmentation", "diffusers"),
+    "vision_encoder": (*BLIP, "transformers"),
 }
 """Where optimum's registry has what `lineup export` leaves to torch: tried here all the same."""
 
@@ -85,14 +84,9 @@ def exported(way: Way, component: Component, module: nn.Module, folder: Path) ->
     """Export a module as `lineup export` would."""
     # A role that lineup does not offer fails for optimum's reason, not for ours.
     with mock.patch.dict(FAMILIES, NOT_OFFERED):
+        files = WeightFiles(folder)
         return graph_of_component(
-            module,
-            component,
-            ExportOptions().opset,
-            WeightFiles(folder),
-            way.exporter,
-            is_half=way.is_half,
-            fuse_attention=way.is_fused,
+            module, component, way.options, files, fuse_attention=way.is_fused
         )
 
 
@@ -102,23 +96,21 @@ def warm_up(way: Way, folder: Path) -> None:
     linear = nn.Linear(3, 3)
     small = Component("text_encoder", lambda _: linear, inputs, ("sums",), ())
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        exported(Way(way.label, way.exporter), small, linear, Path(scratch))
+        wide = replace(way, options=replace(way.options, precision=Precision.FP32), is_fused=False)
+        exported(wide, small, linear, Path(scratch))
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A graph, what it should compute, and what making it cost."""
+def made_graph(
+    way: Way, component: Component, folder: Path
+) -> tuple[OnnxGraph, list[AnyArray], dict[str, Any]]:
+    """Build a module, run and export it; it is gone when this returns.
 
-    graph: OnnxGraph
-    references: list[list[AnyArray]]
-    figures: dict[str, Any]
-
-
-def made_graph(way: Way, component: Component, folder: Path) -> Made:
-    """Build a module, run and export it; it is gone when this returns."""
-    module = component.module(DTYPES[way.precision]).eval().requires_grad_(False)
+    Returns:
+        The graph, what it should compute, and what making it cost.
+    """
+    module = component.built(way.options.precision)
     references = references_of_module(module, component.samples)
-    if way.is_half:
+    if way.options.is_half:
         # The first rung that the recipe allows; parity shows whether it holds.
         module = HalfPrecision(module, component.ladder[0])
     gc.collect()
@@ -128,30 +120,28 @@ def made_graph(way: Way, component: Component, folder: Path) -> Made:
         graph = exported(way, component, module, folder)
         seconds = time.perf_counter() - start
     figures: dict[str, Any] = {"export_s": seconds, "peak_mib": anonymous_mib(memory.peak)}
-    if way.is_half:
+    if way.options.is_half:
         figures["fp32_islands"] = sorted(island.value for island in component.ladder[0])
-    return Made(graph, references, figures)
+    return graph, references, figures
 
 
 def parity_figures(
-    way: Way, component: Component, path: Path, references: list[list[AnyArray]]
+    way: Way, component: Component, path: Path, references: list[AnyArray]
 ) -> dict[str, Any]:
     """Compare the graph with torch in single precision, on the samples of the export."""
     error = worst_error(outputs_of_component(component, path), references)
-    tolerance = dict(component.tolerances)[way.precision]
+    tolerance = TOLERANCES[way.options.precision]
     return {"max_relative_error": error, "tolerance": tolerance, "passes": error <= tolerance}
 
 
 def native_feeds(inputs: Iterable[TensorSpec], axes: Mapping[str, int]) -> dict[str, AnyArray]:
     """Return one image or sequence, seeded; tokens and positions are 0."""
-    random = np.random.default_rng(0)
+    draw = np.random.default_rng(0).standard_normal
     feeds: dict[str, AnyArray] = {}
     for item in inputs:
         shape = [axes.get(axis, 1) if isinstance(axis, str) else axis for axis in item.shape]
-        is_float = np.dtype(item.dtype).kind == "f"
-        feeds[item.name] = (random.standard_normal(shape) if is_float else np.zeros(shape)).astype(
-            item.dtype
-        )
+        make = draw if np.dtype(item.dtype).kind == "f" else np.zeros
+        feeds[item.name] = make(shape).astype(item.dtype)
     return feeds
 
 
@@ -161,25 +151,25 @@ def default_ms(path: Path, feeds: Mapping[str, AnyArray], threads: int) -> dict[
     settings.log_severity_level = 3
     settings.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-    with OnnxRuntimeRunner(session) as runner:
-        return {"default_ms": median_ms(lambda: runner.run(feeds))}
+    return {"default_ms": median_ms(OnnxRuntimeRunner(session), feeds)}
 
 
 def engine_ms(path: Path, feeds: Mapping[str, AnyArray], threads: int) -> dict[str, Any]:
     """Time a graph in the engine's session, weights mapped."""
     options = RuntimeOptions(threads=threads, weights=WeightPolicy.MAPPED)
-    with runner_from_onnx(path, Device(DeviceKind.CPU), options) as runner:
-        return {"engine_ms": median_ms(lambda: runner.run(feeds))}
+    runner = runner_from_onnx(path, Device(DeviceKind.CPU), options)
+    return {"engine_ms": median_ms(runner, feeds)}
 
 
-def median_ms(run: Callable[[], object]) -> float:
-    """Return the median of warm runs."""
-    run()
+def median_ms(runner: Runner, feeds: Mapping[str, AnyArray]) -> float:
+    """Return the median of warm runs, and close the runner."""
     times = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
+    with runner:
+        runner.run(feeds)
+        for _ in range(RUNS):
+            start = time.perf_counter()
+            runner.run(feeds)
+            times.append(time.perf_counter() - start)
     return statistics.median(times) * 1e3
 
 
@@ -250,7 +240,11 @@ def measure(task: Task, arguments: argparse.Namespace) -> None:
     """Measure a component by a way; the arguments are those of `main`."""
     folder, target = arguments.work, arguments.result
     way = WAYS[task.way]
-    result = {**task.names, "threads": arguments.threads, "tools": tool_versions(USED)}
+    result: dict[str, Any] = {
+        **task._asdict(),
+        "threads": arguments.threads,
+        "tools": tool_versions(USED),
+    }
 
     def keep(stage: str, figures: Callable[[], Mapping[str, Any]]) -> None:
         try:
@@ -262,23 +256,25 @@ def measure(task: Task, arguments: argparse.Namespace) -> None:
 
     component, axes = component_of(task, is_tiny=arguments.tiny)
     warm_up(way, folder)
-    made: list[Made] = []
+    made: list[tuple[OnnxGraph, list[AnyArray]]] = []
 
     def export() -> Mapping[str, Any]:
-        made.append(made_graph(way, component, folder))
-        return made[0].figures
+        graph, references, figures = made_graph(way, component, folder)
+        made.append((graph, references))
+        return figures
 
     keep("export", export)
     if not made:
         return
+    graph, references = made[0]
     # The runtime gets the memory that the module had.
     gc.collect()
     return_freed_memory()
-    path = made[0].graph.write(folder)
-    feeds = native_feeds(made[0].graph.inputs, axes)
+    path = graph.write(folder)
+    feeds = native_feeds(graph.inputs, axes)
     keep("nodes", lambda: graph_figures(path))
-    keep("parity", lambda: parity_figures(way, component, path, made[0].references))
-    if not way.is_half:
+    keep("parity", lambda: parity_figures(way, component, path, references))
+    if not way.options.is_half:
         # The engine's session has the allocator give back more from then on, so it comes second.
         keep("default_ms", lambda: default_ms(path, feeds, arguments.threads))
         keep("engine_ms", lambda: engine_ms(path, feeds, arguments.threads))

@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ WORK_DIR = Path("build/benchmarks")
 CAPTIONER, ENCODER = "blip-base", "clip-vit-l-14-336"
 GENERATORS = ("sd-turbo", "sd-turbo-b", "sd-turbo-c")
 """Of one architecture; the second and third have seeds of their own."""
+
+PROGRAM = (sys.executable, "-m", "lineup")
 
 RANDOM_ID = re.compile(r"random:(\d+)")
 REVISION = re.compile(r"architecture of (tiny )?([a-z0-9-]+)")
@@ -63,28 +65,34 @@ class Models:
         home = self.work.resolve() / ("home-as-exported" if self.as_exported else "home")
         os.environ["LINEUP_HOME"] = str(home)
         for name in () if self.as_exported else names:
-            build = [*_program(), "build", str(self.bundle(name)), "--backend", "onnxruntime"]
+            build = [*PROGRAM, "build", str(self.bundle(name)), "--backend", "onnxruntime"]
             subprocess.run(build, check=True, stdout=sys.stderr)
 
     def bundle(self, name: str) -> Path:
         """Return a bundle of random weights, exporting it if it is missing."""
         path = self.bundles / name
         if not (path / "manifest.json").exists():
-            _run([*_program(), "export", *_export_arguments(name, self.is_tiny)], path)
+            kind = {CAPTIONER: "captioner", ENCODER: "encoder"}.get(name, "generator")
+            model = [name]
+            if name in GENERATORS:
+                seed = str(GENERATORS.index(name))
+                model = [GENERATORS[0], "--accept-licence", "--seed", seed]
+            options = ["--weights", "random", "--name", name, *["--tiny"] * self.is_tiny]
+            _run([*PROGRAM, "export", kind, *model, *options, "--output"], path)
         return path.resolve()
 
     def peer(self, name: str) -> Path:
         """Return the folder from which PyTorch loads the same weights."""
-        path = self.work / "peers" / name
-        if not path.exists():
-            _run([sys.executable, __file__, "peer", str(self.bundle(name))], path)
-        return path.resolve()
+        return self._converted("peers", "peer", name, self.bundle)
 
     def optimum(self, name: str) -> Path:
         """Return what optimum exported from the same weights."""
-        path = self.work / "optimum" / name
+        return self._converted("optimum", "optimum", name, self.peer)
+
+    def _converted(self, folder: str, kind: str, name: str, source: Callable[[str], Path]) -> Path:
+        path = self.work / folder / name
         if not path.exists():
-            _run([sys.executable, __file__, "optimum", str(self.peer(name))], path)
+            _run([sys.executable, __file__, kind, str(source(name))], path)
         return path.resolve()
 
 
@@ -114,21 +122,6 @@ def settings_of_models(models: Models, names: list[str]) -> dict[str, str]:
         source = manifest_of(models.bundle(name))["source"]
         described[name] = f"{source['revision']}, {source['id']}"
     return described
-
-
-def _program() -> list[str]:
-    return [sys.executable, "-m", "lineup"]
-
-
-def _export_arguments(name: str, is_tiny: bool) -> list[str]:
-    kinds = {CAPTIONER: "captioner", ENCODER: "encoder"}
-    arguments = [kinds.get(name, "generator")]
-    if name in GENERATORS:
-        arguments += [GENERATORS[0], "--accept-licence", "--seed", str(GENERATORS.index(name))]
-    else:
-        arguments += [name]
-    arguments += ["--weights", "random", "--name", name, *(["--tiny"] if is_tiny else [])]
-    return [*arguments, "--output"]
 
 
 def _run(command: list[str], target: Path) -> None:
@@ -169,9 +162,10 @@ def _source_from_bundle(bundle: Path) -> Any:
 def save_peer(bundle: Path, folder: Path) -> None:
     """Save the weights of a bundle for transformers or diffusers, in single precision."""
     source = _source_from_bundle(bundle)
-    {"generator": _save_pipeline, "captioner": _save_captioner, "encoder": _save_encoder}[
-        source.recipe.kind.value
-    ](source, folder)
+    if source.recipe.generation is not None:
+        _save_pipeline(source, folder)
+    else:
+        _save_whole(source, folder)
 
 
 def _save_pipeline(source: Any, folder: Path) -> None:
@@ -196,39 +190,26 @@ def _save_pipeline(source: Any, folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def _image_processor(source: Any, kind: Any, **fields: Any) -> Any:
-    given = source.recipe.preprocess
-    return kind(image_mean=list(given.mean), image_std=list(given.std), resample=3, **fields)
-
-
-def _save_captioner(source: Any, folder: Path) -> None:
+def _save_whole(source: Any, folder: Path) -> None:
     import torch  # noqa: PLC0415 - heavy
     import transformers  # noqa: PLC0415
     from tokenizers import Tokenizer  # noqa: PLC0415
 
-    side = source.config("model")["vision_config"]["image_size"]
-    images = _image_processor(
-        source, transformers.BlipImageProcessor, size={"height": side, "width": side}
-    )
-    words = transformers.BertTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(source.tokenizer("model"))
-    )
+    config, given = source.config("model"), source.recipe.preprocess
+    side = config.get("vision_config", config)["image_size"]
+    square = {"height": side, "width": side}
+    fields = {"image_mean": list(given.mean), "image_std": list(given.std), "resample": 3}
     source.module("model", torch.float32).save_pretrained(folder)
-    transformers.BlipProcessor(images, words).save_pretrained(folder)
-
-
-def _save_encoder(source: Any, folder: Path) -> None:
-    import torch  # noqa: PLC0415 - heavy
-    import transformers  # noqa: PLC0415
-
-    side = source.config("model")["image_size"]
-    source.module("model", torch.float32).save_pretrained(folder)
-    _image_processor(
-        source,
-        transformers.CLIPImageProcessor,
-        size={"shortest_edge": side},
-        crop_size={"height": side, "width": side},
-    ).save_pretrained(folder)
+    if source.recipe.captioner is None:
+        fields |= {"size": {"shortest_edge": side}, "crop_size": square}
+        processor = transformers.CLIPImageProcessor(**fields)
+    else:
+        words = Tokenizer.from_str(source.tokenizer("model"))
+        processor = transformers.BlipProcessor(
+            transformers.BlipImageProcessor(size=square, **fields),
+            transformers.BertTokenizerFast(tokenizer_object=words),
+        )
+    processor.save_pretrained(folder)
 
 
 def save_optimum(peer: Path, folder: Path) -> None:

@@ -11,12 +11,13 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from lineup.sampling import Watch
 
 PEERS_DIR = Path(__file__).parent / "peers"
 SAMPLE_INTERVAL_S = 0.005
@@ -38,8 +39,8 @@ class Peer:
     request: Mapping[str, Any] = field(default_factory=dict)
 
 
-class ProcessWatch:
-    """Follows the resident memory of another process (Linux); a context manager.
+class ProcessWatch(Watch):
+    """Follows the resident memory of another process (Linux), for the length of a `with` block.
 
     Attributes:
         peaks: Highest so far of every part, in MiB; each part has its own, so they need not add up.
@@ -48,23 +49,14 @@ class ProcessWatch:
     """
 
     def __init__(self, pid: int) -> None:
+        super().__init__(SAMPLE_INTERVAL_S, can_sample=True)
         self.peaks: dict[str, float] = {}
         self.now: dict[str, float] = {}
         self._status = Path(f"/proc/{pid}/status")
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
 
-    def __enter__(self) -> ProcessWatch:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
-        while not self._stop.wait(SAMPLE_INTERVAL_S):
-            self.look()
+    def _sample(self) -> bool:
+        self.look()
+        return True
 
     def look(self) -> None:
         """Take a sample, if the process is there and this system tells."""
@@ -232,14 +224,15 @@ def ratios(
             continue
         pairs = [(figures(a), figures(b)) for a, b in zip(theirs, runs[ours], strict=True)]
         found[name] = {
-            key: _spread([a[key] / b[key] for a, b in pairs])
+            key: spread([a[key] / b[key] for a, b in pairs])
             for key in keys
             if all(a.get(key) and b.get(key) for a, b in pairs)
         }
     return found
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the median and the extremes."""
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 

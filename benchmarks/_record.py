@@ -8,22 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lineup.doctor import examine
+import numpy as np
+
+from lineup.doctor import environment
 from lineup.files import write_atomic
-from lineup.memory import PeakMemory
+from lineup.machine import PeakMemory
 
 RESULTS_DIR = Path(__file__).parent / "results"
-ENVIRONMENT_FIELDS = ("lineup", "python", "system", "processor", "cores", "memory_total_mib")
-
-
-def environment() -> dict[str, Any]:
-    """Return hardware and versions; no folder names, so that a record can be published."""
-    report = examine()
-    return {
-        **{field: getattr(report, field) for field in ENVIRONMENT_FIELDS},
-        "gpus": list(report.gpus),
-        "packages": report.packages,
-    }
 
 
 def parser_of(about: str | None) -> argparse.ArgumentParser:
@@ -87,6 +78,12 @@ def keep_result(benchmark: str, result: dict[str, Any], names: Sequence[str]) ->
 def _write(document: dict[str, Any]) -> None:
     path = RESULTS_DIR / f"{document['benchmark']}.json"
     write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def quantiles_ms(times_ms: Sequence[float]) -> dict[str, float]:
+    """Return the least, the median and the 90th percentile of some times."""
+    low, median, high = np.percentile(times_ms, (0, 50, 90)).tolist()
+    return {"min_ms": low, "median_ms": median, "p90_ms": high}
 
 
 def anonymous_mib(peak: PeakMemory | None) -> float | None:

@@ -43,6 +43,11 @@ def number(values: Mapping[str, float], key: str, form: str) -> str:
     return format(values[key], form) if values.get(key) is not None else ""
 
 
+def numbers(values: Mapping[str, float], columns: Mapping[str, str]) -> list[str]:
+    """Return figures by their forms, nothing where one was not measured."""
+    return [number(values, key, form) for key, form in columns.items()]
+
+
 def ratio(ratios: Mapping[str, Mapping[str, float]], key: str) -> str:
     """Return median and extremes of a ratio, or nothing."""
     if key not in ratios:
@@ -104,19 +109,9 @@ def synthesis(document: Document) -> list[str]:
         ratios = results["ratios"].get(name, {})
         error = results["image_errors"].get(name)
         load = one.get("load_s", one.get("open_s", 0) + one.get("stages_s.load", 0))
-        rows.append(
-            (
-                name,
-                f"{load:.1f}",
-                number(one, "ready_s", ".1f"),
-                number(one, "run_s", ".2f"),
-                ratio(ratios, "run_s"),
-                number(one, ANONYMOUS, ".0f"),
-                number(one, MAPPED, ".0f"),
-                ratio(ratios, ANONYMOUS),
-                "" if error is None else f"{error['mean_levels']:.3f} / {error['max_levels']:.0f}",
-            )
-        )
+        told = "" if error is None else f"{error['mean_levels']:.3f} / {error['max_levels']:.0f}"
+        ready = number(one, "ready_s", ".1f")
+        rows.append((name, f"{load:.1f}", ready, *against_ours(one, ratios), told))
     header = (
         "program", "load s", "first image after s", "image s, warm", "ratio", "anonymous MiB",
         "mapped MiB", "ratio of anonymous", "levels off (mean / max)",
@@ -126,22 +121,19 @@ def synthesis(document: Document) -> list[str]:
     return lines + failures_and_versions(results)
 
 
+def against_ours(one: Mapping[str, float], ratios: Mapping[str, Any]) -> list[str]:
+    """Return the warm time and the peak memory of a program, each with its ratio to ours."""
+    memory = numbers(one, {ANONYMOUS: ".0f", MAPPED: ".0f"})
+    run = number(one, "run_s", ".2f")
+    return [run, ratio(ratios, "run_s"), *memory, ratio(ratios, ANONYMOUS)]
+
+
 def denoiser(document: Document) -> list[str]:
     """One step of the denoiser: ours and ONNX Runtime's defaults."""
     results, rows = document["results"], []
     for name, one in results["medians"].items():
         ratios = results["ratios"].get(name, {})
-        rows.append(
-            (
-                name,
-                number(one, "load_s", ".2f"),
-                number(one, "run_s", ".2f"),
-                ratio(ratios, "run_s"),
-                number(one, ANONYMOUS, ".0f"),
-                number(one, MAPPED, ".0f"),
-                ratio(ratios, ANONYMOUS),
-            )
-        )
+        rows.append((name, number(one, "load_s", ".2f"), *against_ours(one, ratios)))
     header = ("session", "load s", "step s", "ratio", "anonymous MiB", "mapped MiB", "ratio")
     lines = [*tiny_warning(document), *table(header, rows)]
     if results["max_difference"] is not None:
@@ -236,8 +228,8 @@ def limits(document: Document) -> list[str]:
         for name, found in peers.items():
             one = found.get("medians", {})
             told = found.get("error", "runs").split(" | ")[-1][:120]
-            keys = (("ready_s", ".1f"), ("run_s", ".2f"), (ANONYMOUS, ".0f"), (MAPPED, ".0f"))
-            rows.append((limit, name, told, *(number(one, key, form) for key, form in keys)))
+            columns = {"ready_s": ".1f", "run_s": ".2f", ANONYMOUS: ".0f", MAPPED: ".0f"}
+            rows.append((limit, name, told, *numbers(one, columns)))
     header = ("limit", "program", "", "first after s", "warm s", "anonymous MiB", "mapped MiB")
     way = document["settings"]["limited_by"] or "No control group"
     says = f"{way}; a control group bounds private memory and pages of files together."
@@ -246,14 +238,9 @@ def limits(document: Document) -> list[str]:
 
 def orders(document: Document) -> list[str]:
     """Stage-major against image-major."""
+    columns = {"total_s": ".1f", "peak_anonymous_mib": ".0f", "peak_file_backed_mib": ".0f"}
     rows = [
-        (
-            order,
-            number(one, "total_s", ".1f"),
-            number(one, "peak_anonymous_mib", ".0f"),
-            number(one, "peak_file_backed_mib", ".0f"),
-        )
-        for order, one in document["results"]["medians"].items()
+        (order, *numbers(one, columns)) for order, one in document["results"]["medians"].items()
     ]
     settings = document["settings"]
     same = "the same" if document["results"]["identical"] else "**not the same**"
@@ -267,14 +254,11 @@ def orders(document: Document) -> list[str]:
 
 def cascade(document: Document) -> list[str]:
     """The cascade against all evidence."""
-    keys = (
-        ("accuracy_percent", ".1f"), ("accuracy_change_points", "+.1f"), ("mean_ms", ".0f"),
-        ("cost_ratio", ".2f"), ("mean_candidates_redrawn", ".2f"),
-    )  # fmt: skip
-    rows = [
-        (name, *(number(one, key, form) for key, form in keys))
-        for name, one in document["results"].items()
-    ]
+    columns = {
+        "accuracy_percent": ".1f", "accuracy_change_points": "+.1f", "mean_ms": ".0f",
+        "cost_ratio": ".2f", "mean_candidates_redrawn": ".2f",
+    }  # fmt: skip
+    rows = [(name, *numbers(one, columns)) for name, one in document["results"].items()]
     header = ("procedure", "right %", "points", "mean ms", "times cheaper", "candidates redrawn")
     return table(header, rows)
 

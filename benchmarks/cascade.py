@@ -18,7 +18,6 @@ from typing import Any
 from _record import finish, parser_of
 from lineup.engine import Engine, open_engine
 from lineup.options import AttributionOptions
-from lineup.results import Attribution, Verdict
 from lineup.resynthesis.cascade import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, CascadeOptions
 from lineup_lab.attribution import roles_from_sources
 from lineup_lab.cli.options import limited_folders
@@ -32,28 +31,16 @@ class Answer:
     """What came out for one image.
 
     Attributes:
-        truth: Its right label.
-        verdict: The verdict.
+        label: Of the verdict.
+        is_right: Whether the label is right.
         ms: What it took, decoding left out.
         redrawn: Candidates that redrew it.
     """
 
-    truth: str
-    verdict: Verdict
+    label: str
+    is_right: bool
     ms: float
     redrawn: int
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the label is right."""
-        return self.verdict.label == self.truth
-
-
-def answer_from_attribution(truth: str, found: Attribution) -> Answer:
-    """Return the figures of one attribution."""
-    redrawn = 0 if found.resyntheses is None else len(found.resyntheses.images)
-    assert found.verdict is not None
-    return Answer(truth, found.verdict, answering_ms(found), redrawn)
 
 
 def answers(
@@ -68,7 +55,10 @@ def answers(
     for truth, path in images:
         for name, options in questions.items():
             made = engine.attribute(path, options=options)
-            found[name].append(answer_from_attribution(truth, made))
+            assert made.verdict is not None
+            label = made.verdict.label
+            redrawn = 0 if made.resyntheses is None else len(made.resyntheses.images)
+            found[name].append(Answer(label, label == truth, answering_ms(made), redrawn))
     return found
 
 
@@ -77,7 +67,7 @@ def summary(found: Sequence[Answer], everything: Sequence[Answer]) -> dict[str, 
     mean_ms = statistics.fmean(one.ms for one in found)
     accuracy = 100 * statistics.fmean(one.is_right for one in found)
     full_accuracy = 100 * statistics.fmean(one.is_right for one in everything)
-    same = (a.verdict.label == b.verdict.label for a, b in zip(found, everything, strict=True))
+    same = (a.label == b.label for a, b in zip(found, everything, strict=True))
     return {
         "accuracy_percent": accuracy,
         "accuracy_change_points": accuracy - full_accuracy,

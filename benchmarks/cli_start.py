@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _record import finish, parser_of
+from _record import finish, parser_of, quantiles_ms
 from lineup.paths import shipped_dir
 
 IMAGE = "IMAGE"
@@ -67,7 +66,7 @@ def measure(arguments: Sequence[str], runs: int) -> dict[str, Any]:
         text=True,
     )
     return {
-        **_quantiles(milliseconds([*_program(), *arguments], runs)),
+        **quantiles_ms(milliseconds([*_program(), *arguments], runs)),
         "exit_code": log.returncode,
         "heavy_imports_ms": heavy_imports(log.stderr),
     }
@@ -79,14 +78,6 @@ def _program() -> list[str]:
     return [script] if script else [sys.executable, "-m", "lineup"]
 
 
-def _quantiles(times_ms: list[float]) -> dict[str, float]:
-    return {
-        "min_ms": times_ms[0],
-        "median_ms": statistics.median(times_ms),
-        "p90_ms": statistics.quantiles(times_ms, n=10, method="inclusive")[-1],
-    }
-
-
 def main() -> None:
     """Measure, print the table and the JSON line."""
     parser = parser_of(__doc__)
@@ -95,7 +86,7 @@ def main() -> None:
     if options.runs < 2:
         parser.error(f"--runs is {options.runs}, expected at least 2")
 
-    floor = _quantiles(milliseconds([sys.executable, "-c", "pass"], options.runs))
+    floor = quantiles_ms(milliseconds([sys.executable, "-c", "pass"], options.runs))
     results: dict[str, Any] = {"python -c pass": {**floor, "exit_code": 0, "heavy_imports_ms": {}}}
     for arguments in COMMANDS:
         results[" ".join(("lineup", *arguments))] = measure(arguments, options.runs)

@@ -28,11 +28,11 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from _record import environment, keep_result, kept_results, parser_of
 from lineup.bundles.manifest import Precision
-from lineup_export.component import Exporter
+from lineup_export.component import Exporter, ExportOptions
 
 OPTIMIZER_TYPES = {
     "text_encoder": "clip",
@@ -67,50 +67,36 @@ class Way:
 
     Attributes:
         label: Its name in the table.
-        exporter: Torch's or optimum's.
+        options: Exporter and precision.
         is_fused: Whether long attention becomes ONNX Runtime's own operator, as in every graph
             that `lineup export --precision fp32` writes.
-        precision: Of weights and computation.
         roles: The components it is measured for; all if empty.
     """
 
     label: str
-    exporter: Exporter
+    options: ExportOptions
     is_fused: bool = False
-    precision: Precision = Precision.FP32
     roles: tuple[str, ...] = ()
-
-    @property
-    def is_half(self) -> bool:
-        """Tell whether the graph computes in half precision, which is for GPUs."""
-        return self.precision is Precision.FP16
 
 
 WAYS: Mapping[str, Way] = {
-    "torch": Way("torch", Exporter.TORCH),
-    "fused": Way("torch, fused for CPUs", Exporter.TORCH, is_fused=True),
-    "optimum": Way("optimum", Exporter.OPTIMUM),
+    "torch": Way("torch", ExportOptions()),
+    "fused": Way("torch, fused for CPUs", ExportOptions(), is_fused=True),
+    "optimum": Way("optimum", ExportOptions(exporter=Exporter.OPTIMUM)),
     "optimum-fp16": Way(
         "optimum, fp16",
-        Exporter.OPTIMUM,
-        precision=Precision.FP16,
+        ExportOptions(Precision.FP16, exporter=Exporter.OPTIMUM),
         roles=("text_encoder", "unet"),
     ),
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One component by one way."""
+class Task(NamedTuple):
+    """One component by one way; its fields stand in the result."""
 
     recipe: str
     component: str
     way: str
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The fields of a result that say of what it is."""
-        return {"recipe": self.recipe, "component": self.component, "way": self.way}
 
 
 def fused_counts(operators: Mapping[str, int]) -> dict[str, int]:
@@ -119,7 +105,7 @@ def fused_counts(operators: Mapping[str, int]) -> dict[str, int]:
 
 
 BENCHMARK = "exporters"
-KEY = ("recipe", "component", "way")
+KEY = Task._fields
 WORKER = Path(__file__).with_name("_exporter_worker.py")
 
 COMPONENTS = {
@@ -131,11 +117,7 @@ COMPONENTS = {
 
 
 def tasks_from(wanted: Iterable[str], ways: Iterable[str]) -> list[Task]:
-    """Return what to measure.
-
-    Args:
-        wanted: Recipes, or components as RECIPE/COMPONENT; all if empty.
-        ways: Names of ways; all if empty.
+    """Return what to measure: recipes, or components as RECIPE/COMPONENT; all if empty.
 
     Raises:
         SystemExit: A recipe or component is not among those measured.
@@ -161,13 +143,13 @@ def run_child(task: Task, arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=arguments.work, prefix="exporters-") as name:
         target = Path(name, "result.json")
         (scratch := Path(name, "scratch")).mkdir()
-        command = [sys.executable, str(WORKER), task.recipe, task.component, task.way]
+        command = [sys.executable, str(WORKER), *task]
         command += ["--result", str(target), "--work", str(scratch)]
         command += ["--threads", str(arguments.threads)]
         command += ["--tiny"] if arguments.tiny else []
         # What libraries leave in the folder for temporary files goes with the rest.
         done = subprocess.run(command, env={**os.environ, "TMPDIR": str(scratch)}, check=False)
-        result: dict[str, Any] = dict(task.names)
+        result: dict[str, Any] = task._asdict()
         if target.exists():
             result = json.loads(target.read_text(encoding="utf-8"))
     if done.returncode != 0:

@@ -32,8 +32,8 @@ from typing import Any
 
 import numpy as np
 
-from _peers import ProcessWatch
-from _record import finish, parser_of, settings_of
+from _peers import ProcessWatch, spread
+from _record import finish, parser_of, quantiles_ms, settings_of
 from lineup.machine import usable_cores
 
 WORKER = Path(__file__).parent / "_fingerprint_worker.py"
@@ -99,7 +99,7 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         if self._watch is not None:
-            self._watch.__exit__()
+            self._watch.__exit__(None, None, None)
         self._process.communicate()
 
 
@@ -118,7 +118,10 @@ def measure_times(
                 for worker in workers.values():
                     worker.call(case)
             times[case.title] = _take_turns(workers, case, options)
-    about = {name: _without_memory(worker.about) for name, worker in workers.items()}
+    about = {
+        name: {key: value for key, value in worker.about.items() if key != "memory"}
+        for name, worker in workers.items()
+    }
     return about, {title: _figures(rounds) for title, rounds in times.items()}
 
 
@@ -136,25 +139,12 @@ def _take_turns(
 def _figures(rounds: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     wall_ms = {name: [ms["wall"] for ms in turns] for name, turns in rounds.items()}
     cpu_ms = {name: float(np.median([ms["cpu"] for ms in rounds[name]])) for name in PIPELINES}
-    ratios = np.divide(wall_ms["published"], wall_ms["shipped"])
+    ratios = np.divide(wall_ms["published"], wall_ms["shipped"]).tolist()
     return {
-        **{name: {**_quantiles(wall_ms[name]), "cpu_median_ms": cpu_ms[name]} for name in rounds},
-        "ratio": {
-            "median": float(np.median(ratios)),
-            "min": float(ratios.min()),
-            "max": float(ratios.max()),
-        },
+        **{name: {**quantiles_ms(wall_ms[name]), "cpu_median_ms": cpu_ms[name]} for name in rounds},
+        "ratio": spread(ratios),
         "cpu_ratio": cpu_ms["published"] / cpu_ms["shipped"],
     }
-
-
-def _quantiles(times_ms: Sequence[float]) -> dict[str, float]:
-    low, median, high = (float(value) for value in np.percentile(times_ms, (0, 50, 90)))
-    return {"min_ms": low, "median_ms": median, "p90_ms": high}
-
-
-def _without_memory(about: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in about.items() if key != "memory"}
 
 
 def measure_memory(case: Case, options: argparse.Namespace) -> dict[str, Any]:

@@ -26,10 +26,9 @@ import numpy as np
 
 from _record import anonymous_mib, environment, keep_result, kept_results, parser_of
 from lineup.bundles.manifest import Precision
-from lineup.memory import MemoryWatch
-from lineup_export.assembly import ExportOptions
-from lineup_export.component import ComponentReport
-from lineup_export.fingerprint import FingerprintExport, bundle_from_checkpoint
+from lineup.machine import MemoryWatch
+from lineup_export.component import ExportOptions
+from lineup_export.fingerprint import bundle_from_checkpoint
 from lineup_export.public.exporter import bundle_from_model
 from lineup_export.public.request import ExportRequest, model_from_request
 from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening, write_checkpoint
@@ -45,31 +44,29 @@ def exported_recipe(name: str, precision: Precision, target: Path) -> list[dict[
     """Export a recipe's architecture; return what was measured per component."""
     request = ExportRequest(open_recipe(name).kind, name, "random")
     model = model_from_request(request, precision)
-    reports = bundle_from_model(model, target, ExportOptions(precision=precision)).reports
-    return [row_from_report(report) for report in reports]
-
-
-def row_from_report(report: ComponentReport) -> dict[str, Any]:
-    """Return the figures of one component."""
-    return {
-        "role": report.role,
-        "parameters": report.parameters,
-        "size_bytes": report.size_bytes,
-        "fp32_islands": list(report.islands),
-        "max_relative_error": report.parity.value,
-        "tolerance": report.parity.tolerance,
-        "cosine": report.cosine,
-        "exporter_s": report.export_seconds,
-        "export_peak_mib": anonymous_mib(report.export_peak),
-        "parity_peak_mib": anonymous_mib(report.parity_peak),
-    }
+    reports = bundle_from_model(model, target, ExportOptions(precision)).reports
+    return [
+        {
+            "role": report.role,
+            "parameters": report.parameters,
+            "size_bytes": report.size_bytes,
+            "fp32_islands": list(report.islands),
+            "max_relative_error": report.parity.value,
+            "tolerance": report.parity.tolerance,
+            "cosine": report.cosine,
+            "exporter_s": report.export_seconds,
+            "export_peak_mib": anonymous_mib(report.export_peak),
+            "parity_peak_mib": anonymous_mib(report.parity_peak),
+        }
+        for report in reports
+    ]
 
 
 def exported_fingerprint(precision: Precision, target: Path) -> list[dict[str, Any]]:
     """Export the default fingerprint with random whitening; return what was measured."""
     with tempfile.TemporaryDirectory() as folder:
         write_checkpoint(random_checkpoint(), Path(folder, "checkpoint"))
-        options = FingerprintExport(precision=precision)
+        options = ExportOptions(precision)
         bundle = bundle_from_checkpoint(Path(folder, "checkpoint"), target, options)
     return [
         {

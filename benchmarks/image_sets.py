@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import struct
 import sys
 import zlib
@@ -33,7 +32,7 @@ import cv2
 import numpy as np
 
 from lineup.errors import LineupError, UsageError
-from lineup.files import staged_directory, write_atomic
+from lineup.files import link_or_copy, staged_directory, write_atomic
 from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
 from lineup.runtime import Runtime
@@ -85,16 +84,10 @@ def lay_out(shared: Path, output: Path, held_out: int = HELD_OUT) -> dict[str, i
     with staged_directory(output) as staging:
         for name, (folder, paths) in sources.items():
             for path in paths:
-                _place(path, staging / name / path.relative_to(folder))
+                target = staging / name / path.relative_to(folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                link_or_copy(path, target)
     return {name: len(paths) for name, (_, paths) in sources.items()}
-
-
-def _place(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:  # another disk, or a file system without links
-        shutil.copyfile(path, target)
 
 
 def make_set(

@@ -23,7 +23,7 @@ from typing import Any
 from _models import ENCODER, GENERATORS, add_arguments, models_from_arguments, settings_of_models
 from _peers import Peer, medians, run_peer
 from _record import finish, parser_of, settings_of
-from lineup.planning.budget import bytes_from_text
+from lineup.planning.plan import bytes_from_text
 from synthesis import OURS, REFERENCE, peer_from_name, request_of
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")

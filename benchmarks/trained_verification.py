@@ -43,7 +43,7 @@ class TrainedExtractor:
 
     def __init__(self, trained: TrainedFingerprint, max_tiles: int) -> None:
         self.network = trained.network()
-        self.tiling = TileSpec(trained.spectrum.tile_size_px, max_tiles)
+        self.tiling = TileSpec(self.network.spectrum.spec.tile_size_px, max_tiles)
 
     def tiles(self, pixels: RgbImage) -> RgbTiles:
         """Cut an image into tiles."""
@@ -75,17 +75,15 @@ def measure(
     splits = splits_of_sources(sources, options.support, options.seed)
     results = {"clean": verification_from_sources(sources, options)}
     for attack in attacks_from_texts(attacks):
-        queries = attacked_queries(sources, splits, attack, extractor)
-        results[str(attack)] = verification_from_sources(
-            sources, options, queries=queries.fingerprints
-        )
+        queries, _ = attacked_queries(sources, splits, attack, extractor)
+        results[str(attack)] = verification_from_sources(sources, options, queries=queries)
     return results
 
 
 def figures_from_result(result: VerificationResult) -> dict[str, Any]:
     """Return the figures that are recorded, in percent."""
     return {
-        "sources": {name: target.auc_mean for name, target in result.targets.items()},
+        "sources": {name: target["auc_mean"] for name, target in result.targets.items()},
         "auc_mean": result.auc_mean,
         "auc_ci": list(result.auc_ci),
     }

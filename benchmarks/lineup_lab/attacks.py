@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from types import MappingProxyType
 
 import cv2
@@ -130,7 +131,7 @@ class AttackedExtractor:
         return self._extractor.notes(pixels)
 
 
-def _recoded(pixels: RgbImage, suffix: str, setting: int, quality: float) -> RgbImage:
+def _recoded(suffix: str, setting: int, pixels: RgbImage, quality: float) -> RgbImage:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     # Some codecs of OpenCV raise, some return False.
     try:
@@ -145,14 +146,6 @@ def _recoded(pixels: RgbImage, suffix: str, setting: int, quality: float) -> Rgb
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert decoded is not None  # it was encoded just now
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _jpeg(pixels: RgbImage, quality: float) -> RgbImage:
-    return _recoded(pixels, ".jpg", cv2.IMWRITE_JPEG_QUALITY, quality)
-
-
-def _webp(pixels: RgbImage, quality: float) -> RgbImage:
-    return _recoded(pixels, ".webp", cv2.IMWRITE_WEBP_QUALITY, quality)
 
 
 def _resize(pixels: RgbImage, factor: float) -> RgbImage:
@@ -191,10 +184,12 @@ class _Parameter:
     whole: bool = False
 
 
+_JPEG = partial(_recoded, ".jpg", cv2.IMWRITE_JPEG_QUALITY)
+_WEBP = partial(_recoded, ".webp", cv2.IMWRITE_WEBP_QUALITY)
 _PARAMETERS = MappingProxyType(
     {
-        AttackKind.JPEG: _Parameter(_jpeg, "quality", 1, 100, 90, whole=True),
-        AttackKind.WEBP: _Parameter(_webp, "quality", 1, 100, 80, whole=True),
+        AttackKind.JPEG: _Parameter(_JPEG, "quality", 1, 100, 90, whole=True),
+        AttackKind.WEBP: _Parameter(_WEBP, "quality", 1, 100, 80, whole=True),
         AttackKind.RESIZE: _Parameter(_resize, "factor", 0.05, 8, 0.5),
         AttackKind.BLUR: _Parameter(_blur, "sigma in pixels", 0.1, 50, 1),
         AttackKind.CROP: _Parameter(_crop, "share of each side", 0.05, 1, 0.8),

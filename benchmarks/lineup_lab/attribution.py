@@ -14,7 +14,7 @@ calibration error weighs candidates, unknown generators and photographs as the p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ from lineup.types import Float64Array
 from lineup_lab.dataset import check_names
 from lineup_lab.metrics import (
     Answers,
+    Figures,
     answers_from_probabilities,
     bootstrap_counts,
     bootstrap_interval,
@@ -89,22 +90,14 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
-class AttributionFigures:
-    """Figures over all queries; None where they have no meaning.
+class AttributionFigures(Figures):
+    """Figures over all queries.
 
     Attributes:
-        accuracy: In percent, as all but the last two.
-        top3: See the module.
-        oscr: See the module.
-        auroc_unknown: See the module.
-        ece: 0..1.
+        ece: Calibration error, 0..1.
         nll: Mean of -log(posterior of the true answer), in nats, weighed like `ece`.
     """
 
-    accuracy: float | None
-    top3: float | None
-    oscr: float | None
-    auroc_unknown: float | None
     ece: float
     nll: float
 
@@ -192,14 +185,10 @@ def judged(
 
 def figures_from_judged(answers: Judged) -> AttributionFigures:
     """Return the figures over all queries."""
-    plain = figures_from_answers(_answers(answers))
     confidence, correct, own = _certainty(answers)
     weights = _weights(answers)
     return AttributionFigures(
-        accuracy=plain.accuracy,
-        top3=plain.top3,
-        oscr=plain.oscr,
-        auroc_unknown=plain.auroc_unknown,
+        **asdict(figures_from_answers(_answers(answers))),
         ece=expected_calibration_error(confidence, correct, weights),
         nll=negative_log_likelihood(own, weights),
     )

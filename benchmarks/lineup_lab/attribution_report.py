@@ -30,7 +30,7 @@ from lineup_lab.attribution import (
     intervals_from_judged,
     judged,
 )
-from lineup_lab.figures import SweepLine, write_sweep
+from lineup_lab.figures import write_sweep
 from lineup_lab.metrics import PERCENT
 from lineup_lab.report import HEADS, cell, figure_table, intervals_caption
 from lineup_lab.scores import FINGERPRINTS_OF_PICTURES, RawScores, StageRecord, timed_rows
@@ -239,19 +239,20 @@ def plot_sweep(path: Path, sweep: Sequence[Document], *, candidates: int) -> Non
             "asked for.",
             hint="Use --no-cache, and a new file for --scores.",
         )
-    *sets, fused = sweep[0]["evidence"]
-    labels = {name: f"{name} alone" for name in sets if ALL not in name}
-    lines = [
-        SweepLine(
-            label=label,
-            seconds=seconds,
-            accuracy=[one["evidence"][name]["accuracy"] or 0.0 for one in sweep],
-            marks=[f"gamma {one['gamma']}" for one in sweep],
-            is_level=name == FINGERPRINT and name != fused,
-        )
-        for name, label in {**labels, fused: "all evidence"}.items()
-    ]
-    write_sweep(path, lines, chance=100 / candidates)
+    names = list(sweep[0]["evidence"])
+    shown = [name for name in names[:-1] if ALL not in name]
+    labels = {name: f"{name} alone" for name in shown} | {names[-1]: "all evidence"}
+    write_sweep(
+        path,
+        seconds,
+        {
+            label: [one["evidence"][name]["accuracy"] or 0.0 for one in sweep]
+            for name, label in labels.items()
+        },
+        marks=[f"gamma {one['gamma']}" for one in sweep],
+        level=labels[FINGERPRINT] if FINGERPRINT in shown else None,
+        chance=100 / candidates,
+    )
 
 
 def _table_of_sources(document: Document, title: str) -> Table:

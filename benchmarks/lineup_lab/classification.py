@@ -101,11 +101,6 @@ def checked_unknown(
 ) -> tuple[str, ...]:
     """Return the unknown sources, each once.
 
-    Args:
-        names: All sources.
-        unknown: Those to leave out of the fit.
-        real: Sources of photographs.
-
     Raises:
         UsageError: A name is not among `names`, a source is both unknown and real, or fewer than
             two known classes are left.
@@ -142,12 +137,12 @@ def left_out_sources(names: Sequence[str], real: Sequence[str]) -> tuple[str, ..
 
 
 def classes_from_sources(
-    sources: Sequence[LabelledSource], real: Sequence[str]
+    sources: Mapping[str, Float32Array], real: Sequence[str]
 ) -> dict[str, Float32Array]:
     """Return the fingerprints per class, (N, D) float32: one per source, photographs as `real`."""
     parts: dict[str, list[Float32Array]] = {}
-    for source in sources:
-        parts.setdefault(class_of(source.name, real), []).append(source.fingerprints)
+    for name, rows in sources.items():
+        parts.setdefault(class_of(name, real), []).append(rows)
     return {name: np.concatenate(rows) for name, rows in parts.items()}
 
 
@@ -159,12 +154,6 @@ def classification_from_sources(
     unknown: Sequence[str] = (),
 ) -> ClassificationResult:
     """Run the closed-set protocol or, with unknown sources, the open-set protocol.
-
-    Args:
-        sources: Sources with at least two images each.
-        options: See `ProtocolOptions`.
-        fit: Makes a classifier of the known classes' support.
-        unknown: Sources that the classifier does not get to know.
 
     Raises:
         UsageError: Names or sizes do not fit; see `checked_unknown` and `splits_of_sources`.
@@ -182,11 +171,6 @@ def leave_one_out_from_sources(
     fit: Fit,
 ) -> ClassificationResult:
     """Run the open-set protocol with each generator in turn as the unknown source.
-
-    Args:
-        sources: Sources with at least two images each.
-        options: See `ProtocolOptions`.
-        fit: Makes a classifier of the known classes' support.
 
     Raises:
         UsageError: Names or sizes do not fit.
@@ -217,13 +201,13 @@ def _answers(
     fit: Fit,
 ) -> dict[str, Answers]:
     """Fit on the known sources' support and answer every source's queries."""
-    parts: dict[str, list[Float32Array]] = {}
-    for source in sources:
-        if source.name not in unknown:
-            rows = source.fingerprints[splits[source.name].support]
-            parts.setdefault(class_of(source.name, real), []).append(rows)
-    classify = fit({name: np.concatenate(rows) for name, rows in parts.items()})
-    classes = tuple(parts)
+    known = {
+        source.name: source.fingerprints[splits[source.name].support]
+        for source in sources
+        if source.name not in unknown
+    }
+    supports = classes_from_sources(known, real)
+    classify, classes = fit(supports), tuple(supports)
     return {
         source.name: answers_from_probabilities(
             classify(source.fingerprints[splits[source.name].queries]),

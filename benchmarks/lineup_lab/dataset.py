@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -72,27 +73,8 @@ class LabelledSource:
     ambiguous_count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SupportSize:
-    """How much of each source becomes support.
-
-    Attributes:
-        value: A share of the source's images, 0..1 exclusive, or a number of images, at least 1.
-        is_share: Which of the two `value` is.
-    """
-
-    value: float
-    is_share: bool
-
-    def count(self, images: int) -> int:
-        """Return the number of support images of a source with `images` images.
-
-        A share is rounded to the nearest image, half up, and leaves at least one image on either
-        side.
-        """
-        if not self.is_share:
-            return int(self.value)
-        return min(max(int(self.value * images + 0.5), 1), images - 1)
+Support = float | int
+"""Part of each source's images: a float is a share, 0..1 exclusive; an int a number of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +90,6 @@ class Split:
     queries: npt.NDArray[np.intp]
 
 
-HALF = SupportSize(0.5, is_share=True)
-
-
 @dataclass(frozen=True, slots=True)
 class ProtocolOptions:
     """What the protocols on fingerprints share.
@@ -122,7 +101,7 @@ class ProtocolOptions:
         resamples: Bootstrap resamples of the queries.
     """
 
-    support: SupportSize = HALF
+    support: Support = 0.5
     seed: int = 0
     real: tuple[str, ...] = ()
     resamples: int = 1000
@@ -193,13 +172,7 @@ def labelled_sources_from_folders(
     batch: int = DEFAULT_STREAM.group_images,
     on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> tuple[LabelledSource, ...]:
-    """Fingerprint every image of every source in one stream.
-
-    Args:
-        folders: The sources.
-        extractor: Turns images into fingerprints.
-        batch: Images per call of the model.
-        on_file: Called after each image, in order; for progress.
+    """Fingerprint every image of every source in one stream; `on_file` is called after each.
 
     Raises:
         UsageError: A source has fewer than two usable images left.
@@ -223,19 +196,17 @@ def labelled_sources_from_folders(
     )
 
 
-def support_size_from_text(text: str) -> SupportSize:
+def support_from_text(text: str) -> Support:
     """Parse `0.5` (half of each source) or `100` (100 images of each source).
 
     Raises:
         UsageError: Neither a share between 0 and 1 nor a whole number from 1.
     """
-    try:
-        is_share = not text.strip().isdecimal()
-        value = float(text)
-    except ValueError:
-        value, is_share = float("nan"), True
-    if (0.0 < value < 1.0) if is_share else value >= 1.0:
-        return SupportSize(value, is_share)
+    with suppress(ValueError):
+        if text.strip().isdecimal() and int(text) >= 1:
+            return int(text)
+        if not text.strip().isdecimal() and 0.0 < float(text) < 1.0:
+            return float(text)
     raise UsageError(
         f"--support {text!r} is neither a share nor a count.",
         hint="Give a share between 0 and 1 (0.5: half of each source) or a whole number "
@@ -243,13 +214,17 @@ def support_size_from_text(text: str) -> SupportSize:
     )
 
 
-def checked_support_count(name: str, images: int, support: SupportSize) -> int:
+def checked_support_count(name: str, images: int, support: Support) -> int:
     """Return the size of a source's support.
+
+    A share is rounded to the nearest image, half up, and leaves at least one image on either side.
 
     Raises:
         UsageError: No query would be left.
     """
-    count = support.count(images)
+    if isinstance(support, float):
+        return min(max(int(support * images + 0.5), 1), images - 1)
+    count = support
     if count >= images:
         raise UsageError(
             f"--support {count} leaves no query: source {name!r} has {images} usable image(s).",
@@ -258,7 +233,7 @@ def checked_support_count(name: str, images: int, support: SupportSize) -> int:
     return count
 
 
-def split_of_source(source: LabelledSource, support: SupportSize, seed: int) -> Split:
+def split_of_source(source: LabelledSource, support: Support, seed: int) -> Split:
     """Draw support and queries of one source.
 
     Images are ordered by the hash of seed and content, so the draw depends on nothing else: not on
@@ -275,7 +250,7 @@ def split_of_source(source: LabelledSource, support: SupportSize, seed: int) -> 
 
 
 def splits_of_sources(
-    sources: Sequence[LabelledSource], support: SupportSize, seed: int
+    sources: Sequence[LabelledSource], support: Support, seed: int
 ) -> dict[str, Split]:
     """Draw support and queries of every source, by name.
 

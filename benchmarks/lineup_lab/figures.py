@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
@@ -143,13 +143,6 @@ def write_map(
 ) -> None:
     """Write a map of fingerprints, one colour and marker per source.
 
-    Args:
-        path: The PNG file.
-        points: Shape (N, 2).
-        sources: Source of each point, N of them.
-        axis_labels: What the axes show.
-        real: Sources of photographs: grey, behind the others.
-
     Raises:
         UsageError: The file cannot be written.
     """
@@ -168,42 +161,27 @@ def write_map(
             edgecolors="white",
             **_look(generators.index(name) if name in generators else None),
         )
-    axis.set_title("Fingerprints by source", fontsize=12)
-    axis.set_xlabel(axis_labels[0], fontsize=9)
-    axis.set_ylabel(axis_labels[1], fontsize=9)
-    axis.tick_params(labelsize=8)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(color="#e6e6e6", linewidth=0.6)
-    axis.set_axisbelow(True)
-    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
+    _dress(axis, "Fingerprints by source", *axis_labels)
     write_figure(path, figure)
 
 
-@dataclass(frozen=True, slots=True)
-class SweepLine:
-    """One line of a plot of accuracy against time.
-
-    Attributes:
-        label: For the legend.
-        seconds: Per image, shape (points,).
-        accuracy: In percent, shape (points,).
-        marks: Text at each point.
-        is_level: Whether the accuracy does not depend on the time: a dashed level.
-    """
-
-    label: str
-    seconds: Sequence[float]
-    accuracy: Sequence[float]
-    marks: Sequence[str]
-    is_level: bool = False
-
-
-def write_sweep(path: Path, lines: Sequence[SweepLine], *, chance: float) -> None:
+def write_sweep(
+    path: Path,
+    seconds: Sequence[float],
+    accuracy: Mapping[str, Sequence[float]],
+    *,
+    marks: Sequence[str],
+    level: str | None,
+    chance: float,
+) -> None:
     """Write accuracy against seconds per image, one line per evidence.
 
     Args:
         path: The PNG file.
-        lines: The last one is drawn on top, with its points labelled; it is no level.
+        seconds: Per image, shape (points,).
+        accuracy: In percent, shape (points,), per line; the last is on top, its points marked.
+        marks: Text at each point.
+        level: The line, not the last, that does not depend on the time: dashed.
         chance: Accuracy of guessing, in percent.
 
     Raises:
@@ -211,37 +189,37 @@ def write_sweep(path: Path, lines: Sequence[SweepLine], *, chance: float) -> Non
     """
     figure = _figure(8.6, 4.8)
     axis = figure.subplots()
-    for index, line in enumerate(lines):
-        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": line.label}
-        if line.is_level:
-            axis.axhline(line.accuracy[0], linestyle="--", linewidth=1.4, **style)
+    last = list(accuracy)[-1]
+    for index, (label, values) in enumerate(accuracy.items()):
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)], "label": label}
+        if label == level:
+            axis.axhline(values[0], linestyle="--", linewidth=1.4, **style)
             continue
-        width = 2.2 if index == len(lines) - 1 else 1.4
+        width = 2.2 if label == last else 1.4
         marker = MARKERS[index % len(MARKERS)]
-        axis.plot(
-            line.seconds, line.accuracy, marker=marker, markersize=6, linewidth=width, **style
-        )
-    for seconds, accuracy, mark in zip(
-        lines[-1].seconds, lines[-1].accuracy, lines[-1].marks, strict=True
-    ):
-        axis.annotate(
-            mark, (seconds, accuracy), (0, 8), textcoords="offset points", ha="center", fontsize=8
-        )
-    if chance > min(min(line.accuracy) for line in lines) - 15:
+        axis.plot(seconds, values, marker=marker, markersize=6, linewidth=width, **style)
+    for point, mark in zip(zip(seconds, accuracy[last], strict=True), marks, strict=True):
+        axis.annotate(mark, point, (0, 8), textcoords="offset points", ha="center", fontsize=8)
+    if chance > min(map(min, accuracy.values())) - 15:
         axis.axhline(chance, color=PHOTOGRAPHS_GREY, linewidth=1, linestyle="--", label="chance")
-    axis.set_title("Accuracy against time, by resyntheses per candidate", fontsize=12)
-    axis.set_xlabel("seconds per image", fontsize=9)
-    axis.set_ylabel("accuracy among the candidates in %", fontsize=9)
     axis.set_xscale("log")
-    axis.set_xticks(lines[-1].seconds, [f"{one:.2g}" for one in lines[-1].seconds], minor=False)
+    axis.set_xticks(seconds, [f"{one:.2g}" for one in seconds], minor=False)
     axis.set_xticks([], minor=True)
-    axis.tick_params(labelsize=8)
     axis.margins(x=0.08, y=0.12)
+    title = "Accuracy against time, by resyntheses per candidate"
+    _dress(axis, title, "seconds per image", "accuracy among the candidates in %")
+    write_figure(path, figure)
+
+
+def _dress(axis: Axes, title: str, x_label: str, y_label: str) -> None:
+    axis.set_title(title, fontsize=12)
+    axis.set_xlabel(x_label, fontsize=9)
+    axis.set_ylabel(y_label, fontsize=9)
+    axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(color="#e6e6e6", linewidth=0.6)
     axis.set_axisbelow(True)
-    axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    write_figure(path, figure)
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=9)
 
 
 def _look(index: int | None) -> dict[str, Any]:

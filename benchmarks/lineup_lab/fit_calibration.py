@@ -98,17 +98,10 @@ def calibration_from_rows(
     groups: Mapping[str, str],
     on_gamma: Callable[[int], None] = lambda _: None,
 ) -> Calibration:
-    """Fit a calibration with one variant per number of resyntheses.
+    """Fit a calibration on distinct images, with one variant per number of resyntheses.
 
-    Args:
-        rows: Distinct images with their scores.
-        roles: Right label per source.
-        judge: Tells the evidence with fewer resyntheses, and its options.
-        gammas: Numbers of resyntheses, each at most the number that the scores come from.
-        lineup: Its name.
-        options: Of the fits.
-        groups: Group per `<source>/<file name>`, such as its prompt.
-        on_gamma: Told each number that is done.
+    `roles` is the right label per source, `groups` the group per `<source>/<file name>`, such as
+    its prompt. `on_gamma` is told each number that is done.
 
     Raises:
         CalibrationError: There are too few images.

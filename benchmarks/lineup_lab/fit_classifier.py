@@ -107,13 +107,7 @@ def classifier_from_fingerprints(
 def logistic_fit(
     fingerprint_digest: str, *, reject: Float32Array | None = None, ridge: float = RIDGE
 ) -> Fit:
-    """Return what fits the classifier of `lineup fit-open-set`.
-
-    Args:
-        fingerprint_digest: Identity of the bundle that makes the fingerprints.
-        reject: Fingerprints of what is none of the classes, shape (R, D); None fits no such class.
-        ridge: Penalty on the squared weights.
-    """
+    """Return what fits the classifier of `lineup fit-open-set`."""
 
     def fit(supports: Mapping[str, Float32Array]) -> KnownProbabilities:
         classifier = classifier_from_fingerprints(
@@ -209,12 +203,6 @@ def reject_from_images(
     on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> Float32Array:
     """Return the fingerprint of every readable image below a folder, shape (R, D).
-
-    Args:
-        path: The folder.
-        extractor: Turns images into fingerprints.
-        batch: Images per call of the model.
-        on_file: Called after each image, in order.
 
     Raises:
         ClassifierError: There is no readable image.

@@ -30,7 +30,7 @@ the weights of the set that it has.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -74,38 +74,6 @@ GRADIENT_TOLERANCE = 1e-9
 """Tight, so that a fit does not depend on where it started from."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ridge:
-    """What the parameters are drawn to, and which may not be negative.
-
-    Attributes:
-        centre: Values where the data say nothing, shape (P,).
-        strength: How many queries of unit information each centre counts for, shape (P,), above 0.
-        nonnegative: Whether a parameter is kept at 0 or above, shape (P,), bool.
-    """
-
-    centre: Float64Array
-    strength: Float64Array
-    nonnegative: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Choices:
-    """Queries, their labels, and what speaks for each label.
-
-    Attributes:
-        design: Shape (N, L, P), finite.
-        offsets: Log odds that are not fitted, shape (N, L); -inf takes a label out of a query.
-        truth: Label of each query, shape (N,), 0..L - 1.
-        weights: How much each query counts, shape (N,), 0 or above.
-    """
-
-    design: Float64Array
-    offsets: Float64Array
-    truth: npt.NDArray[np.intp]
-    weights: Float64Array
-
-
 def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCalibration:
     """Fit one evidence.
 
@@ -114,9 +82,7 @@ def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCali
             no other query has.
     """
     kind = table.kinds[name]
-    weights = label_weights(table)
-    own = _own_labels(table, kind)
-    shared, spreads = _spreads(table, name, weights, own, sharing)
+    shared, spreads = _spreads(table, name, sharing)
     scored = table.present(name).any(axis=1)
     blank = EvidenceCalibration(
         kind=kind,
@@ -128,7 +94,7 @@ def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCali
         limit=float(np.log(2 + scored.sum())),
         counts=table.rows(np.flatnonzero(scored)).counts,
     )
-    values, positive, pair_weights = _pairs(table, name, weights, own, blank)
+    values, positive, pair_weights = _pairs(table, name, blank)
     if not (positive.any() and (~positive).any()):
         lacking = "made by none of the candidates" if positive.any() else "made by a candidate"
         if kind is EvidenceKind.REAL:
@@ -147,10 +113,9 @@ def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCali
 
 def pair_loss(calibration: EvidenceCalibration, table: ScoreTable, name: str) -> float:
     """Return the mean log loss of "made by it" at even odds over a table, in nats; NaN if empty."""
-    own = _own_labels(table, calibration.kind)
-    _, positive, weights = _pairs(table, name, label_weights(table), own, calibration)
+    _, positive, weights = _pairs(table, name, calibration)
     ratios = calibration.llrs(table.scores[name], keys_of(table, calibration.kind))
-    logits = ratios[table.present(name) & _usable(table, own)]
+    logits = ratios[_usable(table, name)]
     if not logits.size:
         return float("nan")
     losses = np.logaddexp(0, logits) - positive * logits
@@ -190,26 +155,44 @@ def log_posterior(fused: Float64Array, candidates: Sequence[str]) -> Float64Arra
     return logs
 
 
-def fit_choices(choices: Choices, ridge: Ridge) -> Float64Array:
+def fit_choices(
+    design: Float64Array,
+    offsets: Float64Array,
+    truth: npt.NDArray[np.intp],
+    weights: Float64Array,
+    *,
+    centre: Float64Array,
+    strength: Float64Array,
+    nonnegative: npt.NDArray[np.bool_],
+) -> Float64Array:
     """Minimise the weighted log loss plus strength / 2 * (parameter - centre)**2.
+
+    Args:
+        design: What speaks for each label of each query, shape (N, L, P), finite.
+        offsets: Log odds that are not fitted, shape (N, L); -inf takes a label out of a query.
+        truth: Label of each query, shape (N,), 0..L - 1.
+        weights: How much each query counts, shape (N,), 0 or above.
+        centre: Parameters where the data say nothing, shape (P,).
+        strength: How many queries of unit information each centre counts for, shape (P,), above 0.
+        nonnegative: Whether a parameter is kept at 0 or above, shape (P,).
 
     Returns:
         The parameters, shape (P,), float64.
     """
-    rows = np.arange(len(choices.truth))
-    picked = choices.design[rows, choices.truth]  # (N, P)
+    rows = np.arange(len(truth))
+    picked = design[rows, truth]  # (N, P)
 
     def loss_and_gradient(parameters: Float64Array) -> tuple[float, Float64Array]:
-        logs = log_softmax(choices.offsets + choices.design @ parameters, axis=1)
-        away = parameters - ridge.centre
-        loss = ridge.strength @ np.square(away) / 2 - choices.weights @ logs[rows, choices.truth]
-        mean = np.einsum("nl,nlp->np", np.exp(logs), choices.design)
-        return float(loss), choices.weights @ (mean - picked) + ridge.strength * away
+        logs = log_softmax(offsets + design @ parameters, axis=1)
+        away = parameters - centre
+        loss = strength @ np.square(away) / 2 - weights @ logs[rows, truth]
+        mean = np.einsum("nl,nlp->np", np.exp(logs), design)
+        return float(loss), weights @ (mean - picked) + strength * away
 
-    lowest = np.where(ridge.nonnegative, 0.0, -np.inf)
+    lowest = np.where(nonnegative, 0.0, -np.inf)
     found = minimize(
         loss_and_gradient,
-        np.maximum(ridge.centre, lowest),
+        np.maximum(centre, lowest),
         method="L-BFGS-B",
         jac=True,
         bounds=Bounds(lowest, np.inf),
@@ -218,23 +201,21 @@ def fit_choices(choices: Choices, ridge: Ridge) -> Float64Array:
     return np.asarray(found.x, np.float64)
 
 
-def _own_labels(table: ScoreTable, kind: EvidenceKind) -> npt.NDArray[np.intp]:
-    """Return the label that each column speaks for, shape (K,) or (1,)."""
+def _own_labels(table: ScoreTable, name: str) -> npt.NDArray[np.intp]:
+    """Return the label that each column of an evidence speaks for, shape (K,) or (1,)."""
     count = len(table.candidates)
-    return np.arange(count) if kind is EvidenceKind.CANDIDATES else np.array([count + 1])
+    return (
+        np.arange(count) if table.kinds[name] is EvidenceKind.CANDIDATES else np.array([count + 1])
+    )
 
 
-def _usable(table: ScoreTable, own: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
-    """Return the columns that have images of their own; from the others nothing is learnt."""
-    return np.isin(own, table.truth)[None, :]
+def _usable(table: ScoreTable, name: str) -> npt.NDArray[np.bool_]:
+    """Return the scores of columns with images of their own; of others nothing is learnt."""
+    return table.present(name) & np.isin(_own_labels(table, name), table.truth)
 
 
 def _pairs(
-    table: ScoreTable,
-    name: str,
-    weights: Float64Array,
-    own: npt.NDArray[np.intp],
-    calibration: EvidenceCalibration,
+    table: ScoreTable, name: str, calibration: EvidenceCalibration
 ) -> tuple[Float64Array, npt.NDArray[np.bool_], Float64Array]:
     """Return features (M, F), whether a pair is a match (M,), and weights (M,).
 
@@ -244,9 +225,9 @@ def _pairs(
     features = features_from_scores(
         calibration.standardised(table.scores[name], keys), calibration.kind
     )
-    chosen = table.present(name) & _usable(table, own)
-    positive = table.truth[:, None] == own[None, :]
-    pair_weights = np.where(chosen, weights[:, None], 0.0)
+    chosen = _usable(table, name)
+    positive = table.truth[:, None] == _own_labels(table, name)
+    pair_weights = np.where(chosen, label_weights(table)[:, None], 0.0)
     matches = np.where(positive, pair_weights, 0.0).sum(axis=0)
     others = np.where(positive, 0.0, pair_weights).sum(axis=0)
     balance = matches / np.where(others > 0, others, 1.0)
@@ -265,22 +246,21 @@ def _fitted(
     design[:, 0, 1:] = values
     truth = np.where(positive, 0, 1).astype(np.intp)
     return fit_choices(
-        Choices(design, np.zeros((len(values), 2)), truth, weights),
-        Ridge(np.zeros(size), np.full(size, RIDGE), nonnegative=np.arange(size) > 0),
+        design,
+        np.zeros((len(values), 2)),
+        truth,
+        weights,
+        centre=np.zeros(size),
+        strength=np.full(size, RIDGE),
+        nonnegative=np.arange(size) > 0,
     )
 
 
-def _spreads(
-    table: ScoreTable,
-    name: str,
-    weights: Float64Array,
-    own: npt.NDArray[np.intp],
-    sharing: Sharing,
-) -> tuple[Spread, dict[str, Spread]]:
+def _spreads(table: ScoreTable, name: str, sharing: Sharing) -> tuple[Spread, dict[str, Spread]]:
     """Return the shared spread, and those of the candidates when they have their own."""
     scores = table.scores[name]
-    other = table.present(name) & (table.truth[:, None] != own[None, :])
-    pooled = np.where(other, weights[:, None], 0.0)
+    other = table.present(name) & (table.truth[:, None] != _own_labels(table, name))
+    pooled = np.where(other, label_weights(table)[:, None], 0.0)
     total = float(pooled.sum())
     if total == 0:
         return Spread(0.0, 1.0), {}
@@ -326,12 +306,13 @@ def _combination(
         design[:, columns, 2 + index] = spoken
     speaking = [sum(table.kinds[other] is table.kinds[name] for other in names) for name in names]
     parameters = fit_choices(
-        Choices(design, held + _log_prior(table.candidates), table.truth, label_weights(table)),
-        Ridge(
-            centre=np.array([0.0, 0.0, *(1 / count for count in speaking)]),
-            strength=np.array([BIAS_RIDGE, BIAS_RIDGE, *[WEIGHT_RIDGE] * len(names)]),
-            nonnegative=np.array([False, False, *[True] * len(names)]),
-        ),
+        design,
+        held + _log_prior(table.candidates),
+        table.truth,
+        label_weights(table),
+        centre=np.array([0.0, 0.0, *(1 / count for count in speaking)]),
+        strength=np.array([BIAS_RIDGE, BIAS_RIDGE, *[WEIGHT_RIDGE] * len(names)]),
+        nonnegative=np.array([False, False, *[True] * len(names)]),
     )
     return Combination(
         weights=dict(zip(names, parameters[2:].tolist(), strict=True)),

@@ -49,34 +49,6 @@ def auc(positives: npt.ArrayLike, negatives: npt.ArrayLike) -> float:
     return float(roc_auc_score(labels, rankdata(np.concatenate(scores))))
 
 
-def oscr(known: npt.ArrayLike, correct: npt.ArrayLike, unknown: npt.ArrayLike) -> float:
-    """Return the area under the open-set classification rate curve, in its tie-correct closed form.
-
-    OSCR = sum over correctly classified known x of (#{u: s(u) < s(x)} + #{u: s(u) = s(x)} / 2),
-    divided by the number of known times the number of unknown images. Never above the AUROC of
-    known against unknown, nor above the closed-set accuracy.
-
-    Args:
-        known: Scores of the images of known classes, shape (K,), no NaN.
-        correct: Whether each of them was given its right class, shape (K,), bool.
-        unknown: Scores of the images of unknown classes, shape (U,), no NaN.
-
-    Returns:
-        A fraction, 0..1.
-
-    Raises:
-        ValueError: A class is empty or holds NaN, or `correct` does not fit `known`.
-    """
-    known_scores, is_correct = _scores("known", known), np.asarray(correct)
-    if is_correct.dtype != np.bool_ or is_correct.shape != known_scores.shape:
-        raise ValueError(
-            f"correct must be bool of shape {known_scores.shape}, "
-            f"but got {is_correct.dtype} of shape {is_correct.shape}"
-        )
-    once = (np.ones((1, np.size(scores)), np.int64) for scores in (known, unknown))
-    return float(resampled_oscrs(known_scores, is_correct, unknown, *once)[0])
-
-
 def bootstrap_counts(
     sizes: Mapping[str, int], *, seed: int, resamples: int
 ) -> Iterator[dict[str, Counts]]:
@@ -122,7 +94,26 @@ def resampled_oscrs(
     known_counts: Counts,
     unknown_counts: Counts,
 ) -> Float64Array:
-    """Return the OSCR of every bootstrap resample; see `oscr` and `resampled_aucs`."""
+    """Return the area under the open-set classification rate curve of every bootstrap resample.
+
+    In its tie-correct closed form: the sum over correctly classified known x of
+    #{u: s(u) < s(x)} + #{u: s(u) = s(x)} / 2, divided by the number of known times the number of
+    unknown images. Never above the AUROC of known against unknown, nor above the closed-set
+    accuracy. See `resampled_aucs`.
+
+    Args:
+        known: Scores of the images of known classes, shape (K,), no NaN.
+        correct: Whether each of them was given its right class, shape (K,).
+        unknown: Scores of the images of unknown classes, shape (U,), no NaN.
+        known_counts: Shape (resamples, K).
+        unknown_counts: Shape (resamples, U).
+
+    Returns:
+        Fractions, 0..1, shape (resamples,).
+
+    Raises:
+        ValueError: A class is empty, not one-dimensional, or holds NaN.
+    """
     known_scores, unknown_scores = _scores("known", known), _scores("unknown", unknown)
     order = np.argsort(unknown_scores)
     below, upto = (

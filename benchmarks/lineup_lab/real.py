@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -25,49 +26,6 @@ from lineup_lab.metrics import (
     bootstrap_interval,
     resampled_aucs,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorResult:
-    """How well photographs are told from one generator's images.
-
-    Attributes:
-        auc: Of photographs against its images, percent.
-        called_real: Share of its images that are likelier photographs than not, percent.
-        images: How many of its images took part.
-    """
-
-    auc: float
-    called_real: float
-    images: int
-
-
-@dataclass(frozen=True, slots=True)
-class RealResult:
-    """The outcome of the protocol.
-
-    Attributes:
-        generators: Figures per generator.
-        auc_mean: Mean over generators, percent.
-        auc_ci: 95 % bootstrap interval of `auc_mean` over images.
-        called_generated: Share of the photographs that are likelier generated than not, percent.
-        cllr_bits: Cost of the log likelihood ratios (Bruemmer and du Preez 2006), every generator
-            with the same weight: 0 for certainty, 1 for ratios that say nothing, more for ratios
-            that mislead.
-        photographs: How many photographs took part.
-    """
-
-    generators: Mapping[str, GeneratorResult]
-    auc_mean: float
-    auc_ci: tuple[float, float]
-    called_generated: float
-    cllr_bits: float
-    photographs: int
-
-    @property
-    def called_real(self) -> float:
-        """Mean over generators of the share of images that are likelier photographs, percent."""
-        return float(np.mean([one.called_real for one in self.generators.values()]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,14 +67,9 @@ def scored_sources(
     batch: int = DEFAULT_STREAM.group_images,
     on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> ScoredSources:
-    """Score every image of every source; of equal files the first counts.
+    """Score every image of every source, in batches; of equal files the first counts.
 
-    Args:
-        folders: The sources.
-        cutter: Cuts images into tiles, after an attack where there is one.
-        compute: Tiles of images to one log likelihood ratio each.
-        batch: Images per call of the model.
-        on_file: Called after each image, in order; for progress.
+    `compute` gives tiles of images one log likelihood ratio each; `on_file` is called after each.
 
     Raises:
         UsageError: A source has no usable image.
@@ -143,12 +96,18 @@ def scored_sources(
     return ScoredSources({n: np.array(v) for n, v in llrs.items()}, tuple(failures), duplicates)
 
 
-def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: ProtocolOptions) -> RealResult:
-    """Run the protocol.
+def real_result_from_llrs(
+    llrs: Mapping[str, Float64Array], options: ProtocolOptions
+) -> dict[str, Any]:
+    """Run the protocol on the log likelihood ratios per source, shape (images,).
 
-    Args:
-        llrs: Log likelihood ratios per source, photograph against generated, shape (images,).
-        options: See `ProtocolOptions`; all sources but the real ones are generators.
+    Returns:
+        `sources`: per generator `auc` of photographs against its images, `called_real`, the share
+        of its images that are likelier photographs than not, and how many `images`; `auc_mean` over
+        generators and `auc_ci`, its 95 % bootstrap interval over images; `photographs`: the share
+        that is `called_generated`, and how many `images`; `cllr_bits`: cost of the log likelihood
+        ratios (Bruemmer and du Preez 2006), every generator with the same weight: 0 for certainty,
+        1 for ratios that say nothing, more for ratios that mislead.
 
     Raises:
         UsageError: See `generators_from_names`.
@@ -156,11 +115,11 @@ def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: ProtocolOpt
     names = generators_from_names(list(llrs), options.real)
     photographs = np.concatenate([llrs[name] for name in options.real])
     results = {
-        name: GeneratorResult(
-            auc=PERCENT * auc(photographs, llrs[name]),
-            called_real=PERCENT * float(np.mean(llrs[name] > 0)),
-            images=len(llrs[name]),
-        )
+        name: {
+            "auc": PERCENT * auc(photographs, llrs[name]),
+            "called_real": PERCENT * float(np.mean(llrs[name] > 0)),
+            "images": len(llrs[name]),
+        }
         for name in names
     }
     generated = {name: llrs[name] for name in names}
@@ -175,14 +134,14 @@ def real_result_from_llrs(llrs: Mapping[str, Float64Array], options: ProtocolOpt
         )
         for counts in bootstrap_counts(sizes, seed=options.seed, resamples=options.resamples)
     ]
-    return RealResult(
-        generators=results,
-        auc_mean=float(np.mean([one.auc for one in results.values()])),
-        auc_ci=bootstrap_interval(PERCENT * np.concatenate(means)),
-        called_generated=PERCENT * float(np.mean(photographs < 0)),
-        cllr_bits=_cllr_bits(photographs, list(generated.values())),
-        photographs=len(photographs),
-    )
+    called_generated = PERCENT * float(np.mean(photographs < 0))
+    return {
+        "sources": results,
+        "auc_mean": float(np.mean([one["auc"] for one in results.values()])),
+        "auc_ci": list(bootstrap_interval(PERCENT * np.concatenate(means))),
+        "photographs": {"called_generated": called_generated, "images": len(photographs)},
+        "cllr_bits": _cllr_bits(photographs, list(generated.values())),
+    }
 
 
 def _cllr_bits(photographs: Float64Array, generated: Sequence[Float64Array]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ from lineup.results import REAL
 from lineup_lab.classification import ClassificationResult
 from lineup_lab.dataset import LabelledSource, ProtocolOptions, Split
 from lineup_lab.metrics import Figures
-from lineup_lab.real import RealResult, ScoredSources
+from lineup_lab.real import ScoredSources
 from lineup_lab.verification import ScoreRule, VerificationResult
 
 HEADS = {"accuracy": "accuracy", "top3": "top 3", "auroc_unknown": "AUROC", "oscr": "OSCR"}
@@ -77,17 +78,7 @@ def document_from_verification(
     seconds: float,
     attacked: Mapping[str, VerificationResult] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the document of a verification; `auc_sd` is None where there is one other source.
-
-    Args:
-        result: The outcome.
-        sources: What it was computed from.
-        options: How it was computed.
-        rule: How a query was scored.
-        fingerprint_digest: Identity of the fingerprint bundle.
-        seconds: Wall time from the first file to the last figure.
-        attacked: The outcome per attack on the queries, such as "jpeg:90".
-    """
+    """Return the document of a verification; `auc_sd` is None where there is one other source."""
     return {
         "protocol": "verification",
         **_verification_figures(result),
@@ -114,8 +105,9 @@ def table_from_verification(result: VerificationResult) -> Table:
         if target is None:
             table.add_row(name, "-", "-", "-", "(only a negative)", "-", queries)
         else:
-            figures = (cell(one) for one in (target.auc_mean, target.auc_sd, target.auc_min))
-            table.add_row(name, *figures, target.hardest, str(len(split.support)), queries)
+            figures, aucs = (cell(one) for one in target.values()), result.pairs[name]
+            hardest = min(aucs, key=aucs.__getitem__)
+            table.add_row(name, *figures, hardest, str(len(split.support)), queries)
     return table
 
 
@@ -128,7 +120,7 @@ def table_from_attacks(
         ("queries", *clean.targets, "mean", "95 % interval"),
     )
     for label, result in {"clean": clean, **attacked}.items():
-        aucs = (cell(target.auc_mean) for target in result.targets.values())
+        aucs = (cell(target["auc_mean"]) for target in result.targets.values())
         table.add_row(label, *aucs, cell(result.auc_mean), interval_text(result.auc_ci))
     return table
 
@@ -143,17 +135,7 @@ def document_from_classification(
     fingerprint_digest: str,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return the document of a classification.
-
-    Args:
-        result: The outcome.
-        sources: What it was computed from.
-        options: How it was computed.
-        unknown: Sources that were unknown, or left out in turn; none for the closed set.
-        classifier: Settings of the classifier.
-        fingerprint_digest: Identity of the fingerprint bundle.
-        seconds: Wall time from the first file to the last figure.
-    """
+    """Return the document of a classification; `unknown` sources make it that of an open set."""
     return {
         "protocol": "open-set" if unknown else "closed-set",
         **_classification_figures(result),
@@ -198,35 +180,27 @@ def table_from_classification(result: ClassificationResult, real: Sequence[str])
 
 
 def document_from_real(
-    results: Mapping[str, RealResult],
+    results: Mapping[str, Mapping[str, Any]],
     scored: Mapping[str, ScoredSources],
     options: ProtocolOptions,
     *,
     fingerprint_digest: str,
     seconds: float,
 ) -> dict[str, Any]:
-    """Return the document of real against generated.
-
-    Args:
-        results: The outcome per attack; the first is without one.
-        scored: What each was computed from.
-        options: How it was computed.
-        fingerprint_digest: Identity of the fingerprint bundle.
-        seconds: Wall time from the first file to the last figure.
-    """
+    """Return the document of real against generated; the first outcome is without an attack."""
     clean, *attacked = results
     return {
         "protocol": "real",
-        **_real_figures(results[clean]),
+        **results[clean],
         "n": sum(len(llrs) for llrs in scored[clean].llrs.values()),
         **_settings(options, fingerprint_digest, seconds),
         "failed": len(scored[clean].failures),
         "duplicates": scored[clean].duplicates,
-        "attacks": {name: _real_figures(results[name]) for name in attacked},
+        "attacks": {name: results[name] for name in attacked},
     }
 
 
-def table_from_real(results: Mapping[str, RealResult]) -> Table:
+def table_from_real(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return one column per attack: AUC of photographs against each generator."""
     table = figure_table(
         "Real against generated: AUC in % of photographs against each generator's images",
@@ -236,14 +210,16 @@ def table_from_real(results: Mapping[str, RealResult]) -> Table:
         "Cllr: 0 for certainty, 1 for ratios that say nothing.",
     )
     outcomes = list(results.values())
-    for name in outcomes[0].generators:
-        table.add_row(name, *(cell(one.generators[name].auc) for one in outcomes))
+    for name in outcomes[0]["sources"]:
+        table.add_row(name, *(cell(one["sources"][name]["auc"]) for one in outcomes))
+    missed = [fmean(s["called_real"] for s in one["sources"].values()) for one in outcomes]
+    alarms = [one["photographs"]["called_generated"] for one in outcomes]
     table.add_section()
-    table.add_row("mean", *(cell(one.auc_mean) for one in outcomes))
-    table.add_row("95 % interval", *(interval_text(one.auc_ci) for one in outcomes))
-    table.add_row("false alarms", *(f"{one.called_generated:.1f} %" for one in outcomes))
-    table.add_row("missed", *(f"{one.called_real:.1f} %" for one in outcomes))
-    table.add_row("Cllr", *(cell(one.cllr_bits, 2) for one in outcomes))
+    table.add_row("mean", *(cell(one["auc_mean"]) for one in outcomes))
+    table.add_row("95 % interval", *(interval_text(one["auc_ci"]) for one in outcomes))
+    table.add_row("false alarms", *(f"{one:.1f} %" for one in alarms))
+    table.add_row("missed", *(f"{one:.1f} %" for one in missed))
+    table.add_row("Cllr", *(cell(one["cllr_bits"], 2) for one in outcomes))
     return table
 
 
@@ -267,7 +243,6 @@ def _run(
     seconds: float,
 ) -> dict[str, Any]:
     """Return how a protocol with a support was run."""
-    support = options.support
     return {
         "n": sum(len(split.queries) for split in splits.values()),
         **_settings(options, fingerprint_digest, seconds),
@@ -281,17 +256,14 @@ def _run(
             }
             for source in sources
         },
-        "support": support.value if support.is_share else int(support.value),
+        "support": options.support,
         "failed": sum(len(source.failures) for source in sources),
     }
 
 
 def _verification_figures(result: VerificationResult) -> dict[str, Any]:
     return {
-        "sources": {
-            name: {"auc_mean": t.auc_mean, "auc_sd": t.auc_sd, "auc_min": t.auc_min}
-            for name, t in result.targets.items()
-        },
+        "sources": dict(result.targets),
         "auc_mean": result.auc_mean,
         "auc_ci": list(result.auc_ci),
     }
@@ -310,16 +282,6 @@ def _classification_figures(result: ClassificationResult) -> dict[str, Any]:
             for name, part in result.per_source.items()
         },
         "confusion": {name: dict(row) for name, row in result.confusion.items()},
-    }
-
-
-def _real_figures(result: RealResult) -> dict[str, Any]:
-    return {
-        "sources": {name: asdict(one) for name, one in result.generators.items()},
-        "auc_mean": result.auc_mean,
-        "auc_ci": list(result.auc_ci),
-        "photographs": {"called_generated": result.called_generated, "images": result.photographs},
-        "cllr_bits": result.cllr_bits,
     }
 
 

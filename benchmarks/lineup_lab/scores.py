@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,6 +24,9 @@ from lineup.results import Attribution, Evidence
 from lineup.resynthesis.options import ResynthesisOptions
 from lineup.trace import FINGERPRINT, LOAD
 from lineup_lab.dataset import SourceFolder
+
+if TYPE_CHECKING:
+    from lineup.engine import Engine
 
 PROMPTS_FILE = "prompts.json"
 
@@ -147,19 +150,9 @@ class ScoreFile:
             raise UsageError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
-class ScoringEngine(Protocol):
-    """What computes the evidence of one image."""
-
-    def attribute(self, image: Path, *, options: AttributionOptions) -> Attribution:
-        """Return the evidence of an image."""
-
-    def run_id(self, options: AttributionOptions) -> str:
-        """Return what changes when the evidence does."""
-
-
 def raw_scores(
     folders: Sequence[SourceFolder],
-    engine: ScoringEngine,
+    engine: Engine,
     options: AttributionOptions,
     store: ScoreFile,
     *,
@@ -167,12 +160,7 @@ def raw_scores(
 ) -> Iterator[RawScores]:
     """Yield the raw scores of every image of every folder, computed or stored.
 
-    Args:
-        folders: The sources.
-        engine: Computes evidence.
-        options: Which evidence, and how.
-        store: Where rows are looked up and kept.
-        prompts: True prompt per `<source>/<file name>`; images without one are captioned.
+    `prompts` are true ones per `<source>/<file name>`; images without one are captioned.
 
     Raises:
         UsageError: The rows cannot be written.
@@ -195,9 +183,7 @@ def distinct_rows(
 ) -> list[RawScores]:
     """Return the rows with scores, each content once; content of two sources has no known origin.
 
-    Args:
-        rows: Of one run.
-        on_dropped: Told every row that is left out, and why.
+    `on_dropped` is told every row that is left out, and why.
     """
     sources: dict[str, set[str]] = {}
     for row in rows:
@@ -236,7 +222,7 @@ def prompts_from_dir(root: Path) -> dict[str, str]:
 
 
 def _computed(
-    path: Path, source: str, run: str, engine: ScoringEngine, options: AttributionOptions
+    path: Path, source: str, run: str, engine: Engine, options: AttributionOptions
 ) -> RawScores:
     try:
         found = engine.attribute(path, options=options)

@@ -64,12 +64,7 @@ def mean_spectra(
     limit: int | None = None,
     on_file: Callable[[StreamedImage], None] = lambda _: None,
 ) -> dict[str, Float64Array]:
-    """Return the mean spectrum of every source.
-
-    Args:
-        folders: The sources.
-        limit: Most images per source, spread evenly over its sorted files; None takes all.
-        on_file: Called after each file, in order.
+    """Return the mean spectrum of every source; `limit` images are spread over its sorted files.
 
     Returns:
         Shape (256, 256), float64, per source.
@@ -99,12 +94,7 @@ def mean_spectra(
 def relative_spectra(
     spectra: dict[str, Float64Array], reference: Sequence[str]
 ) -> dict[str, Float64Array]:
-    """Return the spectra of all other sources minus the mean over the reference sources.
-
-    Args:
-        spectra: Mean spectrum per source.
-        reference: Sources of photographs, at least one.
-    """
+    """Return the spectra of all other sources minus the mean over the reference sources."""
     level = np.mean([spectra[name] for name in reference], axis=0)
     return {name: one - level for name, one in spectra.items() if name not in reference}
 

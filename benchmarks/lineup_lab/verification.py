@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -55,35 +56,20 @@ class ScoreRule(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class TargetResult:
-    """How well one source's images are told from every other source's.
-
-    Attributes:
-        auc_mean: Mean AUC over the other sources, percent.
-        auc_sd: Sample standard deviation (ddof=1) over them; None when there is only one.
-        auc_min: Lowest AUC, percent.
-        hardest: The source at which `auc_min` was reached.
-    """
-
-    auc_mean: float
-    auc_sd: float | None
-    auc_min: float
-    hardest: str
-
-
-@dataclass(frozen=True, slots=True)
 class VerificationResult:
     """The outcome of the protocol.
 
     Attributes:
-        targets: Figures per target, in the order of the sources.
+        targets: Per target, in the order of the sources: `auc_mean` over the other sources,
+            `auc_sd`, the sample standard deviation (ddof=1) over them or None when there is only
+            one, and `auc_min`, all in percent.
         pairs: AUC in percent of T's queries against U's, as pairs[T][U].
         auc_mean: Mean over the targets' means, percent.
         auc_ci: 95 % bootstrap interval of `auc_mean` over queries; the support stays as drawn.
         splits: Support and queries per source, real ones included.
     """
 
-    targets: Mapping[str, TargetResult]
+    targets: Mapping[str, dict[str, Any]]
     pairs: Mapping[str, Mapping[str, float]]
     auc_mean: float
     auc_ci: tuple[float, float]
@@ -93,21 +79,6 @@ class VerificationResult:
     def query_count(self) -> int:
         """Number of queries over all sources."""
         return sum(len(split.queries) for split in self.splits.values())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class AttackedQueries:
-    """Every source's queries after one attack.
-
-    Attributes:
-        attack: What was done to them.
-        fingerprints: Per source, shape (Q, D), float32; rows in the order of the split's queries.
-        failures: Queries that could not be used any more; they have no row.
-    """
-
-    attack: Attack
-    fingerprints: Mapping[str, Float32Array]
-    failures: tuple[StreamedImage, ...] = ()
 
 
 def targets_from_names(names: Sequence[str], real: Sequence[str]) -> tuple[str, ...]:
@@ -133,14 +104,10 @@ def verification_from_sources(
     rule: ScoreRule = ScoreRule.MEAN,
     queries: Mapping[str, Float32Array] | None = None,
 ) -> VerificationResult:
-    """Run the protocol.
+    """Run the protocol; real sources are only negatives, never targets.
 
-    Args:
-        sources: At least two sources with at least two images each.
-        options: See `ProtocolOptions`; real sources are only negatives, never targets.
-        rule: How a query's cosines with a support set become one score.
-        queries: Fingerprints of every source's queries, shape (Q, D), such as those of attacked
-            images; None takes them from `sources`, where the split puts them.
+    `queries` are fingerprints of every source's queries, shape (Q, D), such as those of attacked
+    images; None takes them from `sources`, where the split puts them.
 
     Raises:
         UsageError: An unknown real source, no target, or a support count that leaves a source
@@ -165,7 +132,7 @@ def verification_from_sources(
     return VerificationResult(
         targets=results,
         pairs=pairs,
-        auc_mean=float(np.mean([result.auc_mean for result in results.values()])),
+        auc_mean=float(np.mean([result["auc_mean"] for result in results.values()])),
         auc_ci=bootstrap_interval(means),
         splits=splits,
     )
@@ -179,16 +146,12 @@ def attacked_queries(
     *,
     batch: int = DEFAULT_STREAM.group_images,
     on_file: Callable[[StreamedImage], None] = lambda _: None,
-) -> AttackedQueries:
+) -> tuple[dict[str, Float32Array], list[StreamedImage]]:
     """Fingerprint the queries of every source after an attack; support images are not touched.
 
-    Args:
-        sources: Sources whose `paths` are known.
-        splits: Support and queries per source.
-        attack: What to do to the images.
-        extractor: Turns images into fingerprints.
-        batch: Images per call of the model.
-        on_file: Called after each image, in order; for progress.
+    Returns:
+        Fingerprints per source, shape (Q, D), float32, in the order of the split's queries, and the
+        queries that could not be used any more; they have no row.
 
     Raises:
         UsageError: No query of a source is usable after the attack.
@@ -211,9 +174,7 @@ def attacked_queries(
                 f"No query of source {name!r} is usable after the attack {attack}.",
                 hint="Choose a weaker attack.",
             )
-    return AttackedQueries(
-        attack, {name: np.stack(usable) for name, usable in rows.items()}, tuple(failures)
-    )
+    return {name: np.stack(usable) for name, usable in rows.items()}, failures
 
 
 def scores_from_support(
@@ -243,12 +204,7 @@ def bootstrap_means(
     """Return the overall mean AUC in every resample of every source's queries, (resamples,).
 
     A resample draws each source's queries once, so a query counts equally often in all the pairs
-    that it takes part in.
-
-    Args:
-        scores: Scores of U's queries against T's support, as scores[T][U], shape (Q_U,).
-        seed: Seed of the resamples.
-        resamples: Number of resamples.
+    that it takes part in. `scores[T][U]` are those of U's queries against T's support, (Q_U,).
     """
     sizes = {name: len(values) for name, values in next(iter(scores.values())).items()}
     means = [np.empty(0)]
@@ -280,12 +236,10 @@ def _scores_per_target(
     }
 
 
-def _target_result(aucs: Mapping[str, float]) -> TargetResult:
+def _target_result(aucs: Mapping[str, float]) -> dict[str, Any]:
     values = np.array(list(aucs.values()))
-    hardest = min(aucs, key=lambda name: aucs[name])
-    return TargetResult(
-        auc_mean=float(values.mean()),
-        auc_sd=float(values.std(ddof=1)) if len(values) > 1 else None,
-        auc_min=aucs[hardest],
-        hardest=hardest,
-    )
+    return {
+        "auc_mean": float(values.mean()),
+        "auc_sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+        "auc_min": float(values.min()),
+    }

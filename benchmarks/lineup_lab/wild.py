@@ -25,7 +25,7 @@ from lineup.reading import read_image
 from lineup.results import REAL, UNKNOWN, Verdict
 from lineup.types import Float64Array
 from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names
-from lineup_lab.metrics import auc, expected_calibration_error, oscr
+from lineup_lab.metrics import auc, expected_calibration_error, resampled_oscrs
 from lineup_lab.wild_channels import channel_from_name
 
 GENERATED = "generated"
@@ -338,7 +338,10 @@ def _ranks(
     best = np.array([max(answer.scores.values()) for answer in answers])
     leads = np.array([answer.scores.get(answer.truth, -np.inf) for answer in answers]) >= best
     enrolled, unknown, _ = groups
-    return float(leads[enrolled].mean()), oscr(best[enrolled], leads[enrolled], best[unknown])
+    known, others = best[enrolled], best[unknown]
+    once = (np.ones((1, len(one)), np.int64) for one in (known, others))
+    area = resampled_oscrs(known, leads[enrolled], others, *once)[0]
+    return float(leads[enrolled].mean()), float(area)
 
 
 def _mean_auc(answers: Sequence[Answer]) -> float:

@@ -156,7 +156,7 @@ class Answering:
             start = time.perf_counter()
             verdict = self._verdict(query, settings)
             query.verdict = replace(verdict, notes=(*verdict.notes, *query.notes))
-            query.fuse_ms += (time.perf_counter() - start) * 1e3
+            query.ms = query.ms.plus(fuse=(time.perf_counter() - start) * 1e3)
 
     def columns(self, options: AttributionOptions = DEFAULT_OPTIONS) -> tuple[str, ...]:
         """Return the columns that verdicts fill in a table of rows (`lineup.scan.encoding`)."""
@@ -259,7 +259,7 @@ class Answering:
         self._check_signals(signals, len(wanting))
         for row, query in enumerate(wanting):
             query.fingerprint = signals.fingerprints[row]
-            query.inference_ms += tile_ms * len(tiles[row])
+            query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))
             if FINGERPRINT not in query.wanted:
                 continue
             query.evidence.append(self._fingerprint_evidence(query))
@@ -279,7 +279,7 @@ class Answering:
             name=FINGERPRINT,
             scores=dict(zip(scorer.names, scores[0].tolist(), strict=True)),
             llr=dict(zip(scorer.names, llrs[0].tolist(), strict=True)),
-            cost_ms=(query.preprocess_ms or 0.0) + query.inference_ms,
+            cost_ms=query.work_ms,
             notes=query.tile_notes,
         )
 
@@ -307,7 +307,7 @@ class Answering:
         for query, resyntheses in zip(open_queries, made, strict=True):
             query.resyntheses = resyntheses
             query.evidence += resyntheses.evidence
-            query.inference_ms += resyntheses.trace.seconds * 1e3
+            query.ms = query.ms.plus(inference=resyntheses.trace.seconds * 1e3)
             if cascade is not None:
                 self._cascade.learn(cascade, query.trace, query.candidates or (), settings.gamma)
 
@@ -323,7 +323,7 @@ class Answering:
             self._verdict(query, settings).posterior,
             everybody,
             cascade,
-            spent_ms=(query.preprocess_ms or 0.0) + query.inference_ms,
+            spent_ms=query.work_ms,
             gamma=settings.gamma,
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lineup._version import __version__
-from lineup.backends.device import Device, DeviceKind, Probe
+from lineup.backends.device import Device, DeviceKind
 from lineup.backends.graph_cache import graph_cache
 from lineup.backends.opening import probe
 from lineup.errors import LineupError
@@ -139,8 +139,8 @@ def environment() -> dict[str, Any]:
 
 
 def _device_report(kind: DeviceKind) -> DeviceReport:
-    result: Probe = probe(Device(kind))
-    return DeviceReport(name=kind.value, usable=result.usable, reason=result.reason)
+    problem = probe(Device(kind))
+    return DeviceReport(name=kind.value, usable=problem is None, reason=problem or "")
 
 
 def _compiled() -> Iterator[str]:

@@ -38,7 +38,6 @@ from lineup.results import (
     UNKNOWN,
     Attribution,
     Classification,
-    StageTimes,
     Verification,
 )
 from lineup.resynthesis.options import ResynthesisOptions
@@ -160,19 +159,7 @@ class Engine(ClosesOnExit):
         read = read_image(image)
         query = Query.from_image(read)
         self.answer([query], options)
-        return query.attribution(
-            Attribution(
-                path=read.path,
-                run=self.run_id(options),
-                sha256=read.sha256,
-                size_bytes=read.size_bytes,
-                format=read.format,
-                width_px=read.width_px,
-                height_px=read.height_px,
-                notes=read.notes,
-                ms=StageTimes(read=read.read_ms, decode=read.decode_ms),
-            )
-        )
+        return query.attribution(read, self.run_id(options))
 
     def scan(
         self,

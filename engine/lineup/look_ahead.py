@@ -132,14 +132,8 @@ class Signal(Enum):
     STALLED = "no further path is known yet"
 
 
-class _End:
-    """The list of paths is over, or failed."""
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
-
-
-_Queue: TypeAlias = "queue.SimpleQueue[Future[Item | None] | _End]"
+_Queue: TypeAlias = "queue.SimpleQueue[Future[Item | None] | BaseException | None]"
+"""Images in the making, then None, or what ended the list of paths early."""
 
 
 def read_in_order(
@@ -176,10 +170,10 @@ def read_in_order(
             except queue.Empty:
                 yield Signal.STALLED
                 continue
-            if isinstance(future, _End):
-                if future.error is not None:
-                    raise future.error
+            if future is None:
                 return
+            if isinstance(future, BaseException):
+                raise future
             item = future.result()
             look_ahead.take(0 if item is None else item.held_bytes)
             yield Signal.SKIPPED if item is None else item
@@ -211,6 +205,6 @@ def _feed(
                 return
             waiting.put(pool.submit(work, path, number))
     except BaseException as error:  # to whoever takes the images; here is no one to tell
-        waiting.put(_End(error))
+        waiting.put(error)
     else:
-        waiting.put(_End(None))
+        waiting.put(None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from lineup.results import Attribution, Evidence, Verdict
+from lineup.results import Attribution, Evidence, StageTimes, Verdict
 from lineup.trace import Trace
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ class Query:
         trace: What resynthesising it cost.
         resyntheses: What the candidates made of its caption, compared; None when none did.
         notes: Evidence that was left out, and why.
-        preprocess_ms: Cutting it into tiles.
-        inference_ms: All models.
-        fuse_ms: From scores to the verdict.
+        ms: Time per stage, the reader's included.
         verdict: The answer; None until it is there.
     """
 
@@ -58,21 +56,23 @@ class Query:
     trace: Trace = field(default_factory=Trace)
     resyntheses: Resyntheses | None = None
     notes: list[str] = field(default_factory=list)
-    preprocess_ms: float | None = None
-    inference_ms: float = 0.0
-    fuse_ms: float = 0.0
+    ms: StageTimes = StageTimes()  # noqa: RUF009 - frozen, so sharing one is safe
     verdict: Verdict | None = None
 
     @classmethod
     def from_image(cls, image: ReadImage) -> Query:
         """Return the query that a decoded image is."""
-        return cls(image.pixels, sha256=image.sha256)
+        return cls(image.pixels, sha256=image.sha256, ms=image.ms)
 
     @classmethod
     def from_stream(cls, image: StreamedImage) -> Query:
         """Return the query that a file of a stream is."""
         return cls(
-            image.pixels, sha256=image.sha256, tiles=image.tiles, tile_notes=image.tile_notes
+            image.pixels,
+            sha256=image.sha256,
+            ms=image.ms,
+            tiles=image.tiles,
+            tile_notes=image.tile_notes,
         )
 
     def cut(self, extractor: FingerprintExtractor) -> RgbTiles:
@@ -82,16 +82,40 @@ class Query:
             start = time.perf_counter()
             self.tiles = extractor.tiles(self.pixels)
             self.tile_notes = extractor.notes(self.pixels)
-            self.preprocess_ms = (time.perf_counter() - start) * 1e3
+            self.ms = self.ms.plus(preprocess=(time.perf_counter() - start) * 1e3)
         return self.tiles
+
+    @property
+    def work_ms(self) -> float:
+        """Time spent on it so far, reading and fusion left out."""
+        return (self.ms.preprocess or 0.0) + (self.ms.inference or 0.0)
 
     def asks(self, candidate: str) -> bool:
         """Tell whether a candidate's resyntheses are wanted."""
         return self.candidates is None or candidate in self.candidates
 
-    def attribution(self, row: Attribution) -> Attribution:
-        """Return the answer: what is known of the image, with the verdict and its times."""
-        ms = replace(row.ms, inference=self.inference_ms, fuse=self.fuse_ms)
-        if self.preprocess_ms is not None:
-            ms = replace(ms, preprocess=self.preprocess_ms)
-        return replace(row, verdict=self.verdict, ms=ms, resyntheses=self.resyntheses)
+    def attribution(self, image: ReadImage | StreamedImage, run: str) -> Attribution:
+        """Return the answer about the image that this query is: with verdict and times."""
+        row = row_from_image(image, run)
+        return replace(row, verdict=self.verdict, ms=self.ms, resyntheses=self.resyntheses)
+
+
+def row_from_image(image: ReadImage | StreamedImage, run: str) -> Attribution:
+    """Return what the readers know of an image: all of its row but the answer.
+
+    Args:
+        image: A decoded image, or one of a stream, which may have an error.
+        run: Identity of the question.
+    """
+    return Attribution(
+        path=None if image.path is None else str(image.path),
+        run=run,
+        sha256=image.sha256,
+        size_bytes=image.size_bytes,
+        format=image.format,
+        width_px=image.width_px,
+        height_px=image.height_px,
+        ms=image.ms,
+        notes=image.notes,
+        error=image.error,
+    )

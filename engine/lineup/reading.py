@@ -22,10 +22,10 @@ import PIL.Image
 from lineup.errors import ImageError, UnreadableImageError, UsageError
 from lineup.files import sha256_from_bytes
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.imaging.decoders import COLOUR_MODES, pixels_from_pillow
+from lineup.imaging.decoders import COLOUR_MODES, Raster, pixels_from_pillow, rgb_from_raster
 from lineup.imaging.header import DEFAULT_LIMITS, DecodeLimits
-from lineup.imaging.raster import Raster, rgb_from_raster
 from lineup.imaging.tiff import ORIENTATION
+from lineup.results import StageTimes
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -56,8 +56,7 @@ class ReadImage:
         size_bytes: Length of the file; None for an image that is no file.
         format: "jpeg", "png", ...; None for an image that is no file.
         notes: What was converted or ignored, e.g. "16-bit reduced to 8".
-        read_ms: Reading and hashing.
-        decode_ms: To upright RGB.
+        ms: Reading with hashing, and decoding to upright RGB.
     """
 
     pixels: RgbImage
@@ -66,8 +65,12 @@ class ReadImage:
     size_bytes: int | None = None
     format: str | None = None
     notes: tuple[str, ...] = ()
-    read_ms: float = 0.0
-    decode_ms: float = 0.0
+    ms: StageTimes = StageTimes()  # noqa: RUF009 - frozen, so sharing one is safe
+
+    @property
+    def error(self) -> None:
+        """Nothing: what cannot be read is raised. Images of a stream tell it here."""
+        return None
 
     @property
     def width_px(self) -> int:
@@ -162,8 +165,7 @@ def _from_file(data: bytes, path: Path | None, start: float, limits: DecodeLimit
         size_bytes=len(data),
         format=image.format,
         notes=image.notes,
-        read_ms=(read - start) * 1e3,
-        decode_ms=(time.perf_counter() - read) * 1e3,
+        ms=StageTimes(read=(read - start) * 1e3, decode=(time.perf_counter() - read) * 1e3),
     )
 
 
@@ -176,8 +178,7 @@ def _from_raster(raster: Raster, start: float) -> ReadImage:
         pixels=pixels,
         sha256=digest,
         notes=notes,
-        read_ms=(time.perf_counter() - read) * 1e3,
-        decode_ms=(read - start) * 1e3,
+        ms=StageTimes(read=(time.perf_counter() - read) * 1e3, decode=(read - start) * 1e3),
     )
 
 

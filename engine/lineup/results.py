@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lineup._version import __version__
@@ -221,6 +221,12 @@ class StageTimes:
     preprocess: float | None = None
     inference: float | None = None
     fuse: float | None = None
+
+    def plus(self, **more_ms: float) -> StageTimes:
+        """Return the times with more of some stages, by name."""
+        return replace(
+            self, **{name: (getattr(self, name) or 0.0) + one for name, one in more_ms.items()}
+        )
 
     @property
     def total_ms(self) -> float:

@@ -71,9 +71,7 @@ class Runtime:
     ) -> Model:
         """Open a model where it runs.
 
-        Args:
-            kind: E.g. `lineup.models.captioner.Captioner`; the caller closes it.
-            reference: See `bundle`.
+        `kind` is e.g. `lineup.models.captioner.Captioner`; the caller closes it.
 
         Raises:
             BundleError: The bundle is absent, altered or of another kind.

@@ -224,7 +224,8 @@ class ImageReader:
         except Exception as error:
             return image.failed(error)
         header_ms = watch.lap_ms()
-        with self.pixels.reserved(encoded.width_px * encoded.height_px * BYTES_PER_PIXEL):
+        header = encoded.header
+        with self.pixels.reserved(header.width_px * header.height_px * BYTES_PER_PIXEL):
             watch.lap_ms()  # waiting for memory is no work
             try:
                 decoded = encoded.decoded()
@@ -234,13 +235,13 @@ class ImageReader:
                     width_px=decoded.width_px,
                     height_px=decoded.height_px,
                     notes=decoded.notes,
-                    ms=replace(image.ms, decode=header_ms + watch.lap_ms()),
+                    ms=image.ms.plus(decode=header_ms + watch.lap_ms()),
                 )
                 tiles = _owned(self._cutter.tiles(decoded.pixels))
                 tile_notes = self._cutter.notes(decoded.pixels)
             except Exception as error:
                 return image.failed(error)
-        ms = replace(image.ms, preprocess=watch.lap_ms())
+        ms = image.ms.plus(preprocess=watch.lap_ms())
         pixels = decoded.pixels if self._keep_pixels else None
         return replace(image, ms=ms, tiles=tiles, tile_notes=tile_notes, pixels=pixels)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import BatchRange, Manifest, Precision
-from lineup.bundles.writer import BundleWriter
+from lineup.bundles.manifest import Manifest, Precision
+from lineup.bundles.writer import BundleWriter, today
 from lineup.errors import UsageError
 from lineup.files import temporary_directory_beside
-from lineup.memory import MemoryWatch
+from lineup.machine import MemoryWatch
 from lineup.planning.measuring import bundle_with_costs
-from lineup_export.component import Component, ComponentReport, Exporter, exporter_of, with_batch
+from lineup_export.component import Component, ComponentReport, ExportOptions, with_batch
 from lineup_export.component_export import add_component
 from lineup_export.external import WeightFiles
 
@@ -24,26 +24,6 @@ logger = logging.getLogger(__name__)
 
 Watch = Callable[[str, int, int], None]
 """Called with a component's role, its number and the number of all before it is exported."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExportOptions:
-    """How components become a bundle.
-
-    Attributes:
-        precision: Of weights and computation.
-        opset: ONNX operator set.
-        overwrite: Replace a bundle that is there.
-        batch: Images that every graph takes at a time: a range of one number fixes it, another is
-            left free and recorded, None is left free.
-        exporter: What turns modules into graphs, where it can.
-    """
-
-    precision: Precision = Precision.FP32
-    opset: int = 18
-    overwrite: bool = False
-    batch: BatchRange | None = None
-    exporter: Exporter = Exporter.TORCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +36,7 @@ class ExportedBundle:
 
 def write_bundle(
     target: Path,
-    description: Manifest,
+    fields: Mapping[str, Any],
     components: Sequence[Component],
     files: Mapping[str, bytes],
     options: ExportOptions,
@@ -66,8 +46,8 @@ def write_bundle(
 
     Args:
         target: Folder that becomes the bundle.
-        description: What the manifest says about the model as a whole; the details of its source
-            gain an entry "components" with what was measured.
+        fields: What the manifest says about the model as a whole; the details of its source gain
+            an entry "components" with what was measured.
         components: In the order of the manifest.
         files: Further files by path inside the bundle, e.g. tokenizers.
         options: How.
@@ -78,13 +58,17 @@ def write_bundle(
         UsageError: The target exists or cannot be written, or the opset is not supported.
     """
     measured: dict[str, Any] = {}
-    source = replace(
-        description.source, details={**description.source.details, "components": measured}
-    )
     reports: list[ComponentReport] = []
-    batch = options.batch
-    described = replace(description, source=source, batch=batch)
-    writer = BundleWriter(target, described, overwrite=options.overwrite)
+    batch, source = options.batch, fields["source"]
+    details = {**source.details, "components": measured}
+    description = Manifest(
+        **{**fields, "source": replace(source, details=details)},
+        graphs={},
+        created=today(),
+        precision=options.precision,
+        batch=batch,
+    )
+    writer = BundleWriter(target, description, overwrite=options.overwrite)
     try:
         with writer, temporary_directory_beside(target) as scratch:
             weights = WeightFiles(scratch)
@@ -94,14 +78,7 @@ def write_bundle(
                 watch(component.role, number, len(components))
                 if batch is not None and batch.minimum == batch.maximum:
                     component = with_batch(component, batch.maximum)  # noqa: PLW2901
-                report = add_component(
-                    writer,
-                    component,
-                    options.precision,
-                    options.opset,
-                    weights,
-                    exporter_of(component.role, options.exporter),
-                )
+                report = add_component(writer, component, options, weights)
                 logger.info("%s: %s", component.role, report)
                 measured[component.role] = report.details()
                 reports.append(report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,10 @@ from lineup.bundles.manifest import BatchRange, Precision
 from lineup.extras import require_extra
 from lineup_export.options import (
     batch_option,
-    component_progress,
-    echo_report,
-    folder_for_precision,
+    export_and_report,
     opset_option,
     overwrite_option,
     precision_option,
-    stopped_by_sigterm,
 )
 
 
@@ -28,56 +26,43 @@ def export() -> None:
     require_extra("export", ("torch", "onnx", "onnxscript"))
 
 
-def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add what the three commands have in common."""
-    for option in reversed(
-        (
-            click.argument("model", metavar="RECIPE|HF_ID|DIR"),
-            click.option(
-                "--weights",
-                type=click.Choice(["hub", "random"]),
-                default="hub",
-                show_default=True,
-                help="Weights of the hub, or the exact architecture with seeded random ones.",
-            ),
-            click.option(
-                "--output",
-                required=True,
-                metavar="BUNDLE",
-                type=click.Path(file_okay=False, path_type=Path),
-                help="Bundle folder to write.",
-            ),
-            click.option("--name", default=None, help="Name of the bundle.  [default: RECIPE]"),
-            click.option(
-                "--recipe", default=None, help="Recipe that says how HF_ID or DIR is run."
-            ),
-            click.option(
-                "--revision", default=None, help="Revision on the hub.  [default: RECIPE's, main]"
-            ),
-            click.option(
-                "--licence", default=None, help="SPDX expression of the weights of HF_ID or DIR."
-            ),
-            click.option(
-                "--accept-licence", is_flag=True, help="The licence's conditions are accepted."
-            ),
-            click.option("--seed", type=int, default=0, help="Seed of random weights."),
-            click.option("--tiny", is_flag=True, help="Shrink random architectures, to try out."),
-            precision_option,
-            opset_option,
-            batch_option,
-            click.option(
-                "--exporter",
-                type=click.Choice(["torch", "optimum"]),
-                default="torch",
-                show_default=True,
-                help="What writes the graphs: torch's exporter, or optimum's where it can.",
-            ),
-            overwrite_option,
-        )
-    ):
-        command = option(command)
-    return command
-
+_MODEL_OPTIONS = (
+    click.argument("model", metavar="RECIPE|HF_ID|DIR"),
+    click.option(
+        "--weights",
+        type=click.Choice(["hub", "random"]),
+        default="hub",
+        show_default=True,
+        help="Weights of the hub, or the exact architecture with seeded random ones.",
+    ),
+    click.option(
+        "--output",
+        required=True,
+        metavar="BUNDLE",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Bundle folder to write.",
+    ),
+    click.option("--name", default=None, help="Name of the bundle.  [default: RECIPE]"),
+    click.option("--recipe", default=None, help="Recipe that says how HF_ID or DIR is run."),
+    click.option(
+        "--revision", default=None, help="Revision on the hub.  [default: RECIPE's, main]"
+    ),
+    click.option("--licence", default=None, help="SPDX expression of the weights of HF_ID or DIR."),
+    click.option("--accept-licence", is_flag=True, help="The licence's conditions are accepted."),
+    click.option("--seed", type=int, default=0, help="Seed of random weights."),
+    click.option("--tiny", is_flag=True, help="Shrink random architectures, to try out."),
+    precision_option,
+    opset_option,
+    batch_option,
+    click.option(
+        "--exporter",
+        type=click.Choice(["torch", "optimum"]),
+        default="torch",
+        show_default=True,
+        help="What writes the graphs: torch's exporter, or optimum's where it can.",
+    ),
+    overwrite_option,
+)
 
 _MODEL_HELP = """Export {} as a bundle.
 
@@ -85,33 +70,6 @@ The model is a recipe (`lineup models list`), a repository of the Hugging Face h
 that `save_pretrained` wrote; safetensors only. Every graph is compared with torch in single
 precision; without parity no bundle is written.
 """
-
-
-@export.command(help=_MODEL_HELP.format("a captioner"))
-@_shared_options
-def captioner(**options: Any) -> None:
-    """Export a captioner."""
-    _export("captioner", **options)
-
-
-@export.command(help=_MODEL_HELP.format("an image encoder"))
-@_shared_options
-@click.option(
-    "--layer",
-    type=click.IntRange(min=1),
-    default=None,
-    help="Block at which the tower is cut.  [default: RECIPE's, the middle]",
-)
-def encoder(**options: Any) -> None:
-    """Export an image encoder."""
-    _export("encoder", **options)
-
-
-@export.command(help=_MODEL_HELP.format("a text-to-image generator"))
-@_shared_options
-def generator(**options: Any) -> None:
-    """Export a text-to-image generator."""
-    _export("generator", **options)
 
 
 def _export(
@@ -126,8 +84,7 @@ def _export(
     **asked: Any,
 ) -> None:
     require_extra("export", ("diffusers", "huggingface_hub", "transformers"))
-    from lineup_export.assembly import ExportOptions
-    from lineup_export.component import Exporter
+    from lineup_export.component import Exporter, ExportOptions
     from lineup_export.public.exporter import bundle_from_model
     from lineup_export.public.request import ExportRequest, model_from_request
     from lineup_models.recipes.recipe import RecipeKind
@@ -135,17 +92,32 @@ def _export(
     request = ExportRequest(kind=RecipeKind(kind), **asked)
     for number_format in precision:
         model = model_from_request(request, number_format)
-        options = ExportOptions(
-            precision=number_format,
-            opset=opset,
-            overwrite=overwrite,
-            batch=batch,
-            exporter=Exporter(exporter),
-        )
-        target = folder_for_precision(output, number_format, len(precision))
-        with stopped_by_sigterm(), component_progress(model.name) as watch:
-            exported = bundle_from_model(model, target, options, watch)
-        echo_report(exported)
+        options = ExportOptions(number_format, opset, overwrite, batch, Exporter(exporter))
+        target = output if len(precision) == 1 else output / number_format.value
+        made = partial(bundle_from_model, model, target, options)
+        export_and_report(model.recipe.name, made)
+
+
+def _add_command(kind: str, what: str, *more: Callable[[Any], Any]) -> None:
+    """Add the command of a kind of public model, with options of its own."""
+    command: Callable[..., None] = partial(_export, kind)
+    for option in reversed((*_MODEL_OPTIONS, *more)):
+        command = option(command)
+    export.command(kind, help=_MODEL_HELP.format(what))(command)
+
+
+_add_command("captioner", "a captioner")
+_add_command(
+    "encoder",
+    "an image encoder",
+    click.option(
+        "--layer",
+        type=click.IntRange(min=1),
+        default=None,
+        help="Block at which the tower is cut.  [default: RECIPE's, the middle]",
+    ),
+)
+_add_command("generator", "a text-to-image generator")
 
 
 @export.command()
@@ -195,7 +167,7 @@ def pocket(
     CHECKPOINT is what `lineup train pocket` wrote. Every graph is compared with torch in single
     precision; a model without parity gets no bundle.
     """
-    from lineup_export.assembly import ExportOptions
+    from lineup_export.component import ExportOptions
     from lineup_export.pocket import NAMES, bundle_from_pocket
 
     if (checkpoint is None) != (weights == "random"):
@@ -206,14 +178,11 @@ def pocket(
             f"There is no pocket model {unknown[0]!r}; there are: {', '.join(NAMES)}."
         )
     for number_format in precision:
-        folder = folder_for_precision(output, number_format, len(precision))
-        options = ExportOptions(
-            precision=number_format, opset=opset, overwrite=overwrite, batch=batch
-        )
+        folder = output if len(precision) == 1 else output / number_format.value
+        options = ExportOptions(number_format, opset, overwrite, batch)
         for name in models or NAMES:
-            with stopped_by_sigterm(), component_progress(name) as watch:
-                exported = bundle_from_pocket(checkpoint, name, folder / name, options, watch)
-            echo_report(exported)
+            made = partial(bundle_from_pocket, checkpoint, name, folder / name, options)
+            export_and_report(name, made)
 
 
 @export.command()
@@ -259,16 +228,11 @@ def fingerprint(
     CHECKPOINT is what `lineup train whitening` wrote. The graph is compared with a reference in
     double precision; without parity no bundle is written.
     """
-    from lineup_export.fingerprint import FingerprintExport, bundle_from_checkpoint
+    from lineup_export.component import ExportOptions
+    from lineup_export.fingerprint import bundle_from_checkpoint
 
-    options = FingerprintExport(
-        name=name,
-        precision=Precision(precision),
-        opset=opset,
-        max_tiles=max_tiles,
-        overwrite=overwrite,
-    )
-    bundle = bundle_from_checkpoint(checkpoint, output, options)
+    options = ExportOptions(Precision(precision), opset, overwrite)
+    bundle = bundle_from_checkpoint(checkpoint, output, options, name=name, max_tiles=max_tiles)
     for role, graph in bundle.manifest.graphs.items():
         parity = graph.parity
         click.echo(

@@ -1,8 +1,8 @@
-"""One component of a bundle: what becomes one graph, by which exporter, and what that measured."""
+"""One component of a bundle: what becomes one graph, how, and what that measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lineup.bundles.manifest import Parity, Precision
-from lineup.memory import PeakMemory
+from lineup.bundles.manifest import BatchRange, Parity, Precision
+from lineup.machine import PeakMemory
 from lineup_export.graph import InputSpec
-from lineup_export.precision import LADDER, Islands
+from lineup_export.precision import LADDER, Island, Islands
 
-BLIP, BLIP_TASK = "blip", "image-to-text"
+ModuleBuilder = Callable[[torch.dtype], nn.Module]
 
 
 class Exporter(str, Enum):
@@ -25,25 +25,19 @@ class Exporter(str, Enum):
     OPTIMUM = "optimum"
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """Where optimum's registry has what it knows of a component."""
+BLIP = "blip", "image-to-text"
 
-    model_type: str
-    task: str
-    library: str
-
-
-FAMILIES: Mapping[str, Family] = {
-    "text_encoder": Family("clip-text", "feature-extraction", "diffusers"),
-    "text_encoder_2": Family("clip-text-with-projection", "feature-extraction", "diffusers"),
-    "image_tower": Family("clip_vision_model", "feature-extraction", "transformers"),
-    "image_tower_cut": Family("clip_vision_model", "feature-extraction", "transformers"),
-    "text_decoder": Family(BLIP, BLIP_TASK, "transformers"),
-    "unet": Family("unet-2d-condition", "semantic-segmentation", "diffusers"),
-    "vae_decoder": Family("vae-decoder", "semantic-segmentation", "diffusers"),
+FAMILIES: Mapping[str, tuple[str, str, str]] = {
+    "text_encoder": ("clip-text", "feature-extraction", "diffusers"),
+    "text_encoder_2": ("clip-text-with-projection", "feature-extraction", "diffusers"),
+    "image_tower": ("clip_vision_model", "feature-extraction", "transformers"),
+    "image_tower_cut": ("clip_vision_model", "feature-extraction", "transformers"),
+    "text_decoder": (*BLIP, "transformers"),
+    "unet": ("unet-2d-condition", "semantic-segmentation", "diffusers"),
+    "vae_decoder": ("vae-decoder", "semantic-segmentation", "diffusers"),
 }
-"""Per role; encoders of images fail optimum's validation (axes without a name): torch's alone."""
+"""Model type, task and library under which optimum's registry has what it knows of a role; encoders
+of images fail optimum's validation (axes without a name): torch's alone."""
 
 
 def exporter_of(role: str, asked: Exporter) -> Exporter:
@@ -52,7 +46,32 @@ def exporter_of(role: str, asked: Exporter) -> Exporter:
 
 
 TOLERANCES = {Precision.FP32: 2e-4, Precision.FP16: 2e-2}
-"""Largest error allowed where a component names none: max |difference| / max |reference|."""
+"""Largest error allowed: max |difference| / max |reference|."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How components become a bundle.
+
+    Attributes:
+        precision: Of weights and computation.
+        opset: ONNX operator set.
+        overwrite: Replace a bundle that is there.
+        batch: Images that every graph takes at a time: a range of one number fixes it, another is
+            left free and recorded, None is left free.
+        exporter: What turns modules into graphs, where it can.
+    """
+
+    precision: Precision = Precision.FP32
+    opset: int = 18
+    overwrite: bool = False
+    batch: BatchRange | None = None
+    exporter: Exporter = Exporter.TORCH
+
+    @property
+    def is_half(self) -> bool:
+        """Tell whether graphs compute in half precision, which is for GPUs."""
+        return self.precision is Precision.FP16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +83,42 @@ class Component:
         module: Builds the module; its parameters are of the dtype given or wider.
         inputs: In the order of its `forward`; inputs and outputs are float32 or int64.
         outputs: Names, in order.
-        samples: What parity is measured on: one tensor per input each.
-        tolerances: Largest error per precision.
+        samples: What parity is measured on: one tensor per input each, in order.
         ladder: Islands to try in half precision, from fast to safe.
     """
 
     role: str
-    module: Callable[[torch.dtype], nn.Module]
+    module: ModuleBuilder
     inputs: tuple[InputSpec, ...]
     outputs: tuple[str, ...]
-    samples: tuple[tuple[Tensor, ...], ...]
-    tolerances: tuple[tuple[Precision, float], ...] = tuple(TOLERANCES.items())
+    samples: tuple[Mapping[str, Tensor], ...]
     ladder: tuple[Islands, ...] = LADDER
+
+    def built(self, precision: Precision) -> nn.Module:
+        """Return the module, frozen, its parameters in the format of a precision or wider."""
+        dtype = torch.float16 if precision is Precision.FP16 else torch.float32
+        return self.module(dtype).eval().requires_grad_(False)
 
 
 def with_batch(component: Component, images: int) -> Component:
     """Return a component that takes exactly so many images (prompts, sequences) at a time."""
-    batched = [0 in item.free_axes for item in component.inputs]
+    batched = {item.name for item in component.inputs if 0 in item.free_axes}
 
-    def cut(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
-        return tuple(
-            tensor[:1].expand(images, *tensor.shape[1:]).contiguous() if is_batched else tensor
-            for tensor, is_batched in zip(tensors, batched, strict=True)
-        )
+    def cut(name: str, tensor: Tensor) -> Tensor:
+        if name not in batched:
+            return tensor
+        return tensor[:1].expand(images, *tensor.shape[1:]).contiguous()
 
-    examples = cut(item.example for item in component.inputs)
     inputs = tuple(
         replace(
             item,
-            example=example,
+            example=cut(item.name, item.example),
             free_axes={axis: name for axis, name in item.free_axes.items() if axis != 0},
         )
-        for item, example in zip(component.inputs, examples, strict=True)
+        for item in component.inputs
     )
-    return replace(component, inputs=inputs, samples=tuple(map(cut, component.samples)))
+    samples = tuple({name: cut(name, one[name]) for name in one} for one in component.samples)
+    return replace(component, inputs=inputs, samples=samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +142,19 @@ class ComponentReport:
     role: str
     parameters: int
     size_bytes: int
-    islands: tuple[str, ...]
+    islands: tuple[Island, ...]
     parity: Parity
     cosine: float
     export_seconds: float
     export_peak: PeakMemory | None
     parity_peak: PeakMemory | None
-    exporter: str = Exporter.TORCH.value
+    exporter: str
 
     def details(self) -> dict[str, Any]:
         """Return what a manifest records beside the parity."""
         return {
             "parameters": self.parameters,
-            "fp32_islands": list(self.islands),
+            "fp32_islands": [island.value for island in self.islands],
             "cosine": self.cosine,
             "exporter": self.exporter,
         }

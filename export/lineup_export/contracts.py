@@ -5,130 +5,57 @@ Any torch module with the signature of a role becomes a component here, whoever 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lineup_export.component import Component
+from lineup.bundles.info import CaptionerInfo
+from lineup_export.component import Component, ModuleBuilder
 from lineup_export.graph import InputSpec
-
-ModuleBuilder = Callable[[torch.dtype], nn.Module]
 
 SAMPLE_SEED = 20_240_229
 IMAGES = 2
 """Images in a sample; torch takes an axis of length 1 for a constant one."""
 
+Sizes = Sequence[tuple[int, int]]
+"""Rows and columns of the latents that parity is measured on."""
 
-@dataclass(frozen=True, slots=True)
-class Denoiser:
-    """What a UNet is fed.
+TIMESTEPS = (999.0, 250.0)
+"""Those that parity is measured at."""
 
-    Attributes:
-        channels: Of the latents.
-        text_length: Tokens of a prompt.
-        text_dimension: Length of a token's state.
-        multiple: Rows and columns of latents have to be multiples of it.
-        sizes: Rows and columns of the latents that parity is measured on.
-        pooled_dimension: Length of the pooled text embedding; 0 for a UNet without.
-        has_time_ids: Whether it takes original size, crop and target size (SDXL).
-        guidance_dimension: Length of the embedded guidance scale (LCM); 0 for a UNet without.
-        timesteps: Those that parity is measured at.
-    """
-
-    channels: int
-    text_length: int
-    text_dimension: int
-    multiple: int
-    sizes: tuple[tuple[int, int], ...] = ((32, 32), (24, 40))
-    pooled_dimension: int = 0
-    has_time_ids: bool = False
-    guidance_dimension: int = 0
-    timesteps: tuple[float, ...] = (999.0, 250.0)
+_OF_IMAGES = {
+    "image_tower": ("cls", "embedding"),
+    "image_tower_cut": ("cls",),
+    "vision_encoder": ("cross_keys", "cross_values"),
+}
+"""Outputs of the roles that take images."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """Shapes of a captioner's decoder.
-
-    Attributes:
-        vocabulary: Number of tokens.
-        layers: Decoder blocks.
-        heads: Attention heads.
-        head_dimension: Length of a key.
-        max_tokens: Length of the cache.
-        image_tokens: Tokens of an image.
-    """
-
-    vocabulary: int
-    layers: int
-    heads: int
-    head_dimension: int
-    max_tokens: int
-    image_tokens: int
-
-    def shape(self, sequences: int, length: int) -> tuple[int, ...]:
-        """Return the shape of keys or values of `length` tokens."""
-        return (sequences, self.layers, self.heads, length, self.head_dimension)
+def image_encoder(role: str, module: ModuleBuilder, size_px: int) -> Component:
+    """Return an encoder's or captioner's component that takes square images."""
+    normal = partial(torch.randn, generator=_seeded())
+    samples = [{"pixel_values": normal(IMAGES, 3, size_px, size_px)} for _ in range(2)]
+    return _component(role, module, samples, _OF_IMAGES[role])
 
 
-def image_tower(
-    module: ModuleBuilder,
-    size_px: tuple[int, int],
-    *,
-    role: str = "image_tower",
-    has_embedding: bool = True,
+def text_decoder(
+    module: ModuleBuilder, info: CaptionerInfo, *, vocabulary: int, image_tokens: int
 ) -> Component:
-    """Return the component `image_tower` or `image_tower_cut`; `size_px` is height and width."""
-    draw = _Draw()
-    return _component(
-        role,
-        module,
-        [[draw.normal(IMAGES, 3, *size_px)] for _ in range(2)],
-        [("pixel_values", {0: "images"})],
-        ("cls", "embedding") if has_embedding else ("cls",),
-    )
-
-
-def vision_encoder(module: ModuleBuilder, size_px: tuple[int, int]) -> Component:
-    """Return a captioner's component that turns images into keys and values."""
-    draw = _Draw()
-    return _component(
-        "vision_encoder",
-        module,
-        [[draw.normal(IMAGES, 3, *size_px)] for _ in range(2)],
-        [("pixel_values", {0: "images"})],
-        ("cross_keys", "cross_values"),
-    )
-
-
-def text_decoder(module: ModuleBuilder, cache: Cache) -> Component:
     """Return a captioner's component that takes one token a step."""
-    draw = _Draw()
-    own = cache.shape(IMAGES, cache.max_tokens)
-    cross = cache.shape(IMAGES, cache.image_tokens)
-    free = {0: "sequences"}
-    return _component(
-        "text_decoder",
-        module,
-        [
-            [
-                draw.integers(cache.vocabulary, IMAGES),
-                torch.tensor([position]),
-                *(draw.normal(*own) for _ in range(2)),
-                *(draw.normal(*cross) for _ in range(2)),
-            ]
-            for position in (0, cache.max_tokens // 2, cache.max_tokens - 1)
-        ],
-        [
-            ("tokens", free),
-            ("position", {}),
-            *((f"past_{kind}", free) for kind in ("keys", "values")),
-            *((f"cross_{kind}", free) for kind in ("keys", "values")),
-        ],
-        ("logits", "keys", "values"),
-    )
+    generator = _seeded()
+    samples = []
+    for position in (0, info.max_tokens // 2, info.max_tokens - 1):
+        tokens = torch.randint(0, vocabulary, (IMAGES,), generator=generator)
+        sample = {"tokens": tokens, "position": torch.tensor([position])}
+        for kind, length in (("past", info.max_tokens), ("cross", image_tokens)):
+            shape = IMAGES, info.layers, info.heads, length, info.head_dimension
+            for name in ("keys", "values"):
+                sample[f"{kind}_{name}"] = torch.randn(*shape, generator=generator)
+        samples.append(sample)
+    outputs = ("logits", "keys", "values")
+    return _component("text_decoder", module, samples, outputs, batch="sequences")
 
 
 def text_encoder(
@@ -141,112 +68,103 @@ def text_encoder(
     has_pooled: bool = False,
 ) -> Component:
     """Return a generator's component that encodes prompts."""
-    draw = _Draw()
+    generator = _seeded()
     samples = []
     for words in (length // 4, length - 1):
-        tokens = draw.integers(vocabulary, IMAGES, length)
+        tokens = torch.randint(0, vocabulary, (IMAGES, length), generator=generator)
         tokens[:, words:] = eos_token_id
-        samples.append([tokens])
+        samples.append({"tokens": tokens})
     outputs = ("text_states", "pooled") if has_pooled else ("text_states",)
-    return _component(role, module, samples, [("tokens", {0: "prompts"})], outputs)
+    return _component(role, module, samples, outputs, batch="prompts")
 
 
-def unet(module: ModuleBuilder, spec: Denoiser) -> Component:
-    """Return a generator's denoiser; its latents may be of any size that `spec` allows."""
-    draw = _Draw()
-    free = {0: "images"}
-    names = [("latents", {**free, 2: "rows", 3: "columns"}), ("timestep", free)]
-    names.append(("text_states", free))
-    if spec.pooled_dimension:
-        names.append(("pooled", free))
-    if spec.has_time_ids:
-        names.append(("time_ids", free))
-    if spec.guidance_dimension:
-        names.append(("guidance_embedding", free))
-    samples = []
-    for (rows, columns), timestep in zip(spec.sizes, spec.timesteps, strict=True):
-        sample = [
-            draw.normal(IMAGES, spec.channels, rows, columns),
-            torch.full((IMAGES,), timestep),
-            draw.normal(IMAGES, spec.text_length, spec.text_dimension),
-        ]
-        if spec.pooled_dimension:
-            sample.append(draw.normal(IMAGES, spec.pooled_dimension))
-        if spec.has_time_ids:
-            sizes = [8.0 * rows, 8.0 * columns]
-            sample.append(torch.tensor([[*sizes, 0.0, 0.0, *sizes]] * IMAGES))
-        if spec.guidance_dimension:
-            sample.append(draw.normal(IMAGES, spec.guidance_dimension))
-        samples.append(sample)
-    multiples = {"rows": spec.multiple, "columns": spec.multiple}
-    return _component("unet", module, samples, names, ("prediction",), multiples)
-
-
-def vae_decoder(
+def unet(
     module: ModuleBuilder,
+    *,
     channels: int,
-    *,
-    sizes: Sequence[tuple[int, int]] = ((16, 16), (12, 20)),
+    text_length: int,
+    text_dimension: int,
+    multiple: int,
+    sizes: Sizes = ((32, 32), (24, 40)),
+    pooled_dimension: int = 0,
+    guidance_dimension: int = 0,
 ) -> Component:
+    """Return a generator's denoiser.
+
+    Args:
+        module: Builds it.
+        channels: Of the latents.
+        text_length: Tokens of a prompt.
+        text_dimension: Length of a token's state.
+        multiple: Rows and columns of latents have to be multiples of it.
+        sizes: Of the samples.
+        pooled_dimension: Length of the pooled text embedding of a UNet that takes one, and with
+            it original size, crop and target size (SDXL); else 0.
+        guidance_dimension: Length of the embedded guidance scale (LCM); 0 for a UNet without.
+    """
+    normal = partial(torch.randn, generator=_seeded())
+    samples = []
+    for (rows, columns), timestep in zip(sizes, TIMESTEPS, strict=True):
+        sample = {
+            "latents": normal(IMAGES, channels, rows, columns),
+            "timestep": torch.full((IMAGES,), timestep),
+            "text_states": normal(IMAGES, text_length, text_dimension),
+        }
+        if pooled_dimension:
+            size = [8.0 * rows, 8.0 * columns]
+            sample["pooled"] = normal(IMAGES, pooled_dimension)
+            sample["time_ids"] = torch.tensor([[*size, 0.0, 0.0, *size]] * IMAGES)
+        if guidance_dimension:
+            sample["guidance_embedding"] = normal(IMAGES, guidance_dimension)
+        samples.append(sample)
+    free = {2: "rows", 3: "columns"}
+    return _component("unet", module, samples, ("prediction",), free=free, multiple=multiple)
+
+
+_VAE_SIZES = ((16, 16), (12, 20))
+
+
+def vae_decoder(module: ModuleBuilder, channels: int, sizes: Sizes = _VAE_SIZES) -> Component:
     """Return a generator's component that turns latents into images."""
-    draw = _Draw()
-    return _component(
-        "vae_decoder",
-        module,
-        [[draw.normal(IMAGES, channels, rows, columns)] for rows, columns in sizes],
-        [("latents", {0: "images", 2: "rows", 3: "columns"})],
-        ("image",),
-    )
+    normal = partial(torch.randn, generator=_seeded())
+    samples = [{"latents": normal(IMAGES, channels, rows, columns)} for rows, columns in sizes]
+    return _component("vae_decoder", module, samples, ("image",), free={2: "rows", 3: "columns"})
 
 
-def vae_encoder(
-    module: ModuleBuilder,
-    factor: int,
-    *,
-    sizes: Sequence[tuple[int, int]] = ((16, 16), (12, 20)),
-) -> Component:
+def vae_encoder(module: ModuleBuilder, factor: int, sizes: Sizes = _VAE_SIZES) -> Component:
     """Return a generator's component that turns images into latents, `factor` pixels a cell."""
-    draw = _Draw()
-    return _component(
-        "vae_encoder",
-        module,
-        [[draw.uniform(IMAGES, 3, factor * rows, factor * columns)] for rows, columns in sizes],
-        [("image", {0: "images", 2: "height", 3: "width"})],
-        ("latents",),
-        {"height": factor, "width": factor},
-    )
+    uniform = partial(torch.rand, generator=_seeded())
+    samples = [
+        {"image": 2 * uniform(IMAGES, 3, factor * rows, factor * columns) - 1}
+        for rows, columns in sizes
+    ]
+    free = {2: "height", 3: "width"}
+    return _component("vae_encoder", module, samples, ("latents",), free=free, multiple=factor)
 
 
 def _component(
     role: str,
     module: ModuleBuilder,
-    samples: Sequence[Sequence[Tensor]],
-    names: Sequence[tuple[str, Mapping[int, str]]],
+    samples: Sequence[Mapping[str, Tensor]],
     outputs: tuple[str, ...],
-    multiples: Mapping[str, int] | None = None,
+    *,
+    batch: str = "images",
+    free: Mapping[int, str] | None = None,
+    multiple: int = 1,
 ) -> Component:
-    """Assemble a component; its last sample is the one that torch traces."""
-    inputs = tuple(
-        InputSpec(name, example, free, multiples or {})
-        for (name, free), example in zip(names, samples[-1], strict=True)
-    )
-    return Component(role, module, inputs, outputs, tuple(tuple(sample) for sample in samples))
+    """Assemble a component; its last sample is the one that torch traces.
+
+    `batch` is what the first axis counts of an input with one entry per image; `free` are further
+    free axes of the first input, whose lengths have to be multiples of `multiple`.
+    """
+    sizes = dict(free or {})
+    multiples = dict.fromkeys(sizes.values(), multiple)
+    inputs: list[InputSpec] = []
+    for name, example in samples[-1].items():
+        axes = {0: batch} if len(example) == IMAGES else {}
+        inputs.append(InputSpec(name, example, axes if inputs else {**axes, **sizes}, multiples))
+    return Component(role, module, tuple(inputs), outputs, tuple(samples))
 
 
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """Random tensors, the same in every run."""
-
-    generator: torch.Generator = field(
-        default_factory=lambda: torch.Generator().manual_seed(SAMPLE_SEED)
-    )
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(*shape, generator=self.generator)
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Return numbers in -1..1."""
-        return 2 * torch.rand(*shape, generator=self.generator) - 1
-
-    def integers(self, end: int, *shape: int) -> Tensor:
-        return torch.randint(0, end, shape, generator=self.generator)
+def _seeded() -> torch.Generator:
+    return torch.Generator().manual_seed(SAMPLE_SEED)

@@ -22,14 +22,12 @@ features at 512 x 512, 1.85 s as written, 1.24 s split.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx_ir
 import torch
-from onnx import ModelProto, NodeProto, helper
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -43,18 +41,8 @@ FUSED_FROM = 512 * 512
 """Queries times keys from which attention is fused; shorter ones gain nothing."""
 
 
-@contextlib.contextmanager
-def fused_attention(enabled: bool = True) -> Iterator[None]:
-    """Export long attentions inside the block as one operator; run by torch nothing changes."""
-    if not enabled:
-        yield
-        return
-    with _Fusing():
-        yield
-
-
-class _Fusing(TorchFunctionMode):
-    """Puts the operator in the place of scaled dot product attention."""
+class FusedAttention(TorchFunctionMode):
+    """Exports long attentions inside the block as one operator; run by torch nothing changes."""
 
     def __torch_function__(
         self,
@@ -63,26 +51,30 @@ class _Fusing(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        named = dict(kwargs or {})
         if func is functional.scaled_dot_product_attention and torch.compiler.is_exporting():
-            operands = _operands(args, named)
-            if len(args) <= len(operands) and _is_plain(named) and _is_long(*operands[:2]):
-                return _fused(*operands, scale=named.get("scale"))
-        return func(*args, **named)
+            func = _attention
+        return func(*args, **(kwargs or {}))
 
 
-def _operands(args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    queries, keys, values = (
-        args[place] if place < len(args) else named[name]
-        for place, name in enumerate(("query", "key", "value"))
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Attend as torch does, as one operator where that pays."""
+    # The operator's fast path has neither mask nor dropout.
+    is_plain = attn_mask is None and not (dropout_p or is_causal or enable_gqa)
+    if is_plain and _is_long(query, key):
+        return _fused(query, key, value, scale=scale)
+    return functional.scaled_dot_product_attention(
+        query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
     )
-    return queries, keys, values
-
-
-def _is_plain(named: Mapping[str, Any]) -> bool:
-    """Tell whether there is neither mask nor dropout, which the operator's fast path lacks."""
-    off = not any(named.get(name) for name in ("is_causal", "dropout_p", "enable_gqa"))
-    return off and named.get("attn_mask") is None
 
 
 def _is_long(queries: Tensor, keys: Tensor) -> bool:
@@ -108,68 +100,37 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, *, scale: float | None
     return found.view(count, length, heads, values.shape[3]).transpose(1, 2)
 
 
-def fuse_silu(model: ModelProto) -> None:
-    """Put the operator in the place of every product of a value with its own sigmoid.
-
-    Args:
-        model: Changed in place.
-    """
-    users: dict[str, list[NodeProto]] = {}
-    for node in model.graph.node:
-        for name in node.input:
-            users.setdefault(name, []).append(node)
-    outputs = {value.name for value in model.graph.output}
-    fused = []
-    for node in model.graph.node:
-        product = _product(node, users.get(node.output[0], []))
-        if product is not None and node.output[0] not in outputs:
+def fuse_silu(model: onnx_ir.Model) -> None:
+    """Put the operator in the place of every product of a value with its own sigmoid."""
+    for node in model.graph:
+        gate = node.outputs[0]
+        if node.op_type != "Sigmoid" or len(gate.uses()) != 1 or gate.is_graph_output():
+            continue
+        (product, _), states = next(iter(gate.uses())), node.inputs[0]
+        if product.op_type == "Mul" and set(product.inputs) == {states, gate}:
             product.op_type, product.domain = SILU, RUNTIME_DOMAIN
-            product.attribute.append(helper.make_attribute("alpha", 1.0))
-            product.input[:] = [node.input[0]]
-            fused.append(node)
-    for node in fused:
-        model.graph.node.remove(node)
-    known = {entry.domain for entry in model.opset_import}
-    if fused and RUNTIME_DOMAIN not in known:
-        model.opset_import.append(helper.make_opsetid(RUNTIME_DOMAIN, 1))
-
-
-def _product(node: NodeProto, users: list[NodeProto]) -> NodeProto | None:
-    """Return the only user of a sigmoid when it multiplies it with what the sigmoid is of."""
-    if node.op_type != "Sigmoid" or len(users) != 1 or users[0].op_type != "Mul":
-        return None
-    operands = {node.input[0], node.output[0]}
-    return users[0] if set(users[0].input) == operands else None
+            product.attributes.add(onnx_ir.AttrFloat32("alpha", 1.0))
+            product.resize_inputs(1)
+            product.replace_input_with(0, states)
+            model.graph.remove(node)
+            model.opset_imports[RUNTIME_DOMAIN] = 1
 
 
 _POSITIONS = (1, 0)
 """Order of the outputs in a block: a window that starts one pixel earlier comes second."""
 
 
-def split_upsampling(model: onnx_ir.Model) -> int:
+def split_upsampling(model: onnx_ir.Model) -> None:
     """Rewrite every doubling by nearest neighbour that one 3 x 3 convolution alone reads.
 
-    Args:
-        model: Changed in place; names of values that stay are kept.
-
-    Returns:
-        How many were rewritten.
+    Names of values that stay are kept.
     """
-    pairs = list(_pairs(model.graph))
-    for resize, convolution in pairs:
-        _rewrite(model.graph, resize, convolution)
-    return len(pairs)
-
-
-def _pairs(graph: onnx_ir.Graph) -> Iterator[tuple[onnx_ir.Node, onnx_ir.Node]]:
-    for node in graph:
-        if not _doubles_by_nearest(node):
-            continue
+    for node in model.graph:
         uses = list(node.outputs[0].uses())
-        if len(uses) == 1 and not node.outputs[0].is_graph_output():
+        if len(uses) == 1 and not node.outputs[0].is_graph_output() and _doubles_by_nearest(node):
             user, position = uses[0]
             if position == 0 and _is_plain_3x3(user):
-                yield node, user
+                _rewrite(model.graph, node, user)
 
 
 def _doubles_by_nearest(node: onnx_ir.Node) -> bool:
@@ -205,26 +166,21 @@ def _is_plain_3x3(node: onnx_ir.Node) -> bool:
 def _rewrite(graph: onnx_ir.Graph, resize: onnx_ir.Node, convolution: onnx_ir.Node) -> None:
     old = convolution.outputs[0]
     inputs = [resize.inputs[0]]
-    for constant, split in zip(
-        convolution.inputs[1:], (_split_weight, _repeated_bias), strict=False
-    ):
+    for constant, split in zip(convolution.inputs[1:], (_split_weight, _repeated), strict=False):
         array = _constant(constant)
         assert constant is not None
         assert array is not None
         inputs.append(_initializer(graph, f"{constant.name}.split", split(array)))
-    blocks = onnx_ir.node(
-        "Conv", inputs, {"kernel_shape": [2, 2], "pads": [1] * 4}, name=f"{convolution.name}_split"
-    )
-    enlarged = onnx_ir.node(
-        "DepthToSpace", blocks.outputs, {"blocksize": 2, "mode": "DCR"}, name=f"{resize.name}_split"
-    )
+    blocks = onnx_ir.node("Conv", inputs, {"kernel_shape": [2, 2], "pads": [1] * 4})
+    enlarged = onnx_ir.node("DepthToSpace", blocks.outputs, {"blocksize": 2, "mode": "DCR"})
     # The windows start a pixel before the image and end a pixel behind it.
     bounds = [
         _initializer(graph, f"{old.name}.{name}", np.array(values, np.int64))
         for name, values in (("first", [1, 1]), ("behind", [-1, -1]), ("axes", [2, 3]))
     ]
-    cropped = onnx_ir.node("Slice", [*enlarged.outputs, *bounds], name=f"{convolution.name}_crop")
-    _name_values(old, blocks, enlarged)
+    cropped = onnx_ir.node("Slice", [*enlarged.outputs, *bounds])
+    blocks.outputs[0].name = f"{old.name}_blocks"
+    enlarged.outputs[0].name = f"{old.name}_enlarged"
     replaced = [one for one in (*resize.inputs[1:], *convolution.inputs[1:]) if one is not None]
     onnx_ir.convenience.replace_nodes_and_values(
         graph,
@@ -237,11 +193,6 @@ def _rewrite(graph: onnx_ir.Graph, resize: onnx_ir.Node, convolution: onnx_ir.No
     for constant in replaced:
         if constant.is_initializer() and not constant.uses():
             del graph.initializers[str(constant.name)]
-
-
-def _name_values(old: onnx_ir.Value, blocks: onnx_ir.Node, enlarged: onnx_ir.Node) -> None:
-    blocks.outputs[0].name = f"{old.name}_blocks"
-    enlarged.outputs[0].name = f"{old.name}_enlarged"
 
 
 def _split_weight(weight: AnyArray) -> AnyArray:
@@ -261,22 +212,15 @@ def _folded(weight: AnyArray, axis: int, position: int) -> AnyArray:
     return np.concatenate(pair, axis)
 
 
-def _repeated_bias(bias: AnyArray) -> AnyArray:
+def _repeated(bias: AnyArray) -> AnyArray:
     return np.tile(bias, len(_POSITIONS) ** 2)
 
 
 def _initializer(graph: onnx_ir.Graph, name: str, array: AnyArray) -> onnx_ir.Value:
-    if name in graph.initializers:  # shared by convolutions with the same weights
-        return graph.initializers[name]
-    tensor = onnx_ir.tensor(array, name=name)
-    value = onnx_ir.Value(
-        name=name,
-        type=onnx_ir.TensorType(tensor.dtype),
-        shape=onnx_ir.Shape(array.shape),
-        const_value=tensor,
-    )
-    graph.register_initializer(value)
-    return value
+    if name not in graph.initializers:  # shared by convolutions with the same weights
+        tensor = onnx_ir.tensor(array, name=name)
+        graph.register_initializer(onnx_ir.Value(name=name, const_value=tensor))
+    return graph.initializers[name]
 
 
 def _constant(value: onnx_ir.Value | None) -> AnyArray | None:

@@ -10,7 +10,7 @@ Two comparisons, node by node on the program that torch traced:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 import onnx
 import torch
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 from torch import Tensor, fx, nn
 from torch.nn import functional
 from torch.utils import _pytree as pytree
@@ -38,9 +38,6 @@ _PRODUCTS = frozenset({"conv1d", "conv2d", "convolution", "linear"})
 
 FUSED_NAMESPACE = "onnx_symbolic"
 """Of what stands for an operator of ONNX Runtime in a program; there is one: attention."""
-
-Values = Callable[[Sequence[str]], Mapping[str, AnyArray]]
-"""Gives the values of a graph's nodes by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +75,9 @@ def explained(error: ParityError, found: Divergence | None) -> ParityError:
 def half_divergence(
     program: torch.export.ExportedProgram, sample: Sequence[Tensor], tolerance: float
 ) -> Divergence | None:
-    """Return the first operation of a half-precision program that differs from single precision.
-
-    Args:
-        program: Traced from a module with half parameters.
-        sample: One tensor per input.
-        tolerance: Largest error allowed.
-    """
-    lockstep = _Lockstep(program.module(), tolerance)
+    """Return the first operation of a half-precision program that differs from single precision."""
     try:
-        lockstep.run(*sample)
+        _Lockstep(program.module(), tolerance).run(*sample)
     except _Found as found:
         return found.divergence
     return None
@@ -101,92 +91,67 @@ def graph_divergence(
 ) -> Divergence | None:
     """Return the first node of an ONNX graph that differs from the program it was made from.
 
-    Args:
-        path: The graph; its folder is written to.
-        program: What torch traced; values have the same names.
-        sample: One tensor per input, in order.
-        tolerance: Largest error allowed.
+    Its values are called as the program's. The folder of `path` is written to; `sample` has the
+    inputs in order.
     """
     model = onnx.load(str(path), load_external_data=False)
     traced = program.module()
     modules = {node.name: _module_path(node) for node in traced.graph.nodes}
-    ours = _Names(model, modules)
-
-    def references(names: Sequence[str]) -> Mapping[str, AnyArray]:
-        return values_from_module(traced, list(sample.values()), names)
-
-    def found(names: Sequence[str]) -> Mapping[str, AnyArray]:
-        return values_from_graph(path, model, sample, names)
-
-    name, error = first_difference(ours, references, found, tolerance)
-    if name is None:
-        return None
-    operator = next(node.op_type for node in model.graph.node if name in node.output)
-    return Divergence(name, operator, modules[name], error)
-
-
-def first_difference(
-    graph: _Names, references: Values, found: Values, tolerance: float
-) -> tuple[str | None, float]:
-    """Bisect a graph; return the name of the first value that differs, and its error.
-
-    A value that differs may stand beside others that do not, so what was found is followed back
-    along its own inputs until they agree.
-    """
+    makers = {name: node for node in model.graph.node for name in node.output}
+    outputs = {value.name for value in model.graph.output}
+    # What the program has too, in the order of computation.
+    candidates = [name for name in makers if name in modules and name not in outputs]
     errors: dict[str, float] = {}
 
     def first_bad(names: Sequence[str]) -> int | None:
         fresh = [name for name in names if name not in errors]
         if fresh:
-            wanted, got = references(fresh), found(fresh)
-            errors.update({name: _error(got[name], wanted[name]) for name in fresh})
+            recorder = _Recorder(traced, frozenset(fresh))
+            with torch.no_grad():
+                recorder.run(*sample.values())
+            found = _values_from_graph(path, model, sample, fresh)
+            errors.update({name: _error(found[name], recorder.values[name]) for name in fresh})
         return next((i for i, name in enumerate(names) if errors[name] > tolerance), None)
 
-    candidates = graph.candidates
     culprit: str | None = None
-    while candidates:
-        low, high, bad = 0, len(candidates), None
-        while low < high:
-            probes = _spread(low, high)
-            index = first_bad([candidates[probe] for probe in probes])
-            if index is None:
-                break
-            bad = probes[index]
-            low, high = (probes[index - 1] + 1 if index else low), bad
-        if bad is None:
-            break
+    while (bad := _bisected(candidates, first_bad)) is not None:
         culprit = candidates[bad]
-        candidates = graph.ancestors(culprit)
-    return culprit, errors.get(culprit or "", 0.0)
+        # It may stand beside others that agree: the search goes on along its own inputs.
+        above = _ancestors(makers, culprit)
+        candidates = [name for name in candidates if name in above]
+    if culprit is None:
+        return None
+    return Divergence(culprit, makers[culprit].op_type, modules[culprit], errors[culprit])
 
 
-def _spread(low: int, high: int) -> list[int]:
-    """Return at most `PROBES` numbers of low..high-1, evenly spaced, the last among them."""
-    count = min(PROBES, high - low)
-    return sorted({int(at) for at in np.linspace(low, high - 1, count)} | {high - 1})
+def _bisected(names: Sequence[str], first_bad: Callable[[Sequence[str]], int | None]) -> int | None:
+    """Return the place of the first value that differs, if those before it agree."""
+    low, high, bad = 0, len(names), None
+    while low < high:
+        count = min(PROBES, high - low)
+        # Evenly spaced, the last among them.
+        probes = sorted({int(at) for at in np.linspace(low, high - 1, count)} | {high - 1})
+        index = first_bad([names[probe] for probe in probes])
+        if index is None:
+            break
+        bad = probes[index]
+        low, high = (probes[index - 1] + 1 if index else low), bad
+    return bad
 
 
-class _Names:
-    """The values of an ONNX graph that torch's program has too, in the order of computation."""
-
-    def __init__(self, model: ModelProto, known: Mapping[str, str]) -> None:
-        outputs = {value.name for value in model.graph.output}
-        self._makers = {name: node for node in model.graph.node for name in node.output}
-        self.candidates = [name for name in self._makers if name in known and name not in outputs]
-
-    def ancestors(self, name: str) -> list[str]:
-        """Return those among the candidates that a value is computed from, in order."""
-        seen: set[str] = set()
-        waiting = [*self._makers[name].input]
-        while waiting:
-            one = waiting.pop()
-            if one in self._makers and one not in seen:
-                seen.add(one)
-                waiting.extend(self._makers[one].input)
-        return [one for one in self.candidates if one in seen]
+def _ancestors(makers: Mapping[str, NodeProto], name: str) -> set[str]:
+    """Return what a value is computed from."""
+    seen: set[str] = set()
+    waiting = [*makers[name].input]
+    while waiting:
+        one = waiting.pop()
+        if one in makers and one not in seen:
+            seen.add(one)
+            waiting.extend(makers[one].input)
+    return seen
 
 
-def values_from_graph(
+def _values_from_graph(
     path: Path, model: ModelProto, sample: Mapping[str, Tensor], names: Sequence[str]
 ) -> Mapping[str, AnyArray]:
     """Run a graph in ONNX Runtime with values in between as its only outputs."""
@@ -198,16 +163,6 @@ def values_from_graph(
     target.write_bytes(probed.SerializeToString())
     feeds = {name: value.numpy() for name, value in sample.items()}
     return outputs_from_file(target, [feeds])[0]
-
-
-def values_from_module(
-    traced: fx.GraphModule, sample: Sequence[Tensor], names: Sequence[str]
-) -> Mapping[str, AnyArray]:
-    """Run a traced module in torch and keep some of the values in between."""
-    recorder = _Recorder(traced, frozenset(names))
-    with torch.no_grad():
-        recorder.run(*sample)
-    return recorder.values
 
 
 class _Recorder(fx.Interpreter):
@@ -272,26 +227,21 @@ class _Lockstep(fx.Interpreter):
             args, named = pytree.tree_map(_narrow, call)
             wide_args, wide_named = pytree.tree_map(_wide, call)
             operation = cast("Callable[..., Any]", n.target)
-            if getattr(n.target, "__name__", "").partition(".")[0] in _PRODUCTS:
-                operation = _summed_wide(operation)
-            pair = _Pair(operation(*args, **named), operation(*wide_args, **wide_named))
-        for narrow, wide in _tensors(pair):
-            error = _error(narrow, wide)
-            if error > self._tolerance:
-                raise _Found(Divergence(n.name, str(n.target), _module_path(n), error))
+            wide = operation(*wide_args, **wide_named)
+            is_product = getattr(n.target, "__name__", "").partition(".")[0] in _PRODUCTS
+            if is_product and args[0].dtype == torch.float16:
+                # Summed in single precision and rounded at the end, as a GPU does.
+                args, named = pytree.tree_map(_wide, (args, named))
+                pair = _Pair(operation(*args, **named).to(torch.float16), wide)
+            else:
+                pair = _Pair(operation(*args, **named), wide)
+        leaves = zip(pytree.tree_leaves(pair.narrow), pytree.tree_leaves(pair.wide), strict=True)
+        for narrow, wide in leaves:
+            if isinstance(narrow, Tensor) and narrow.is_floating_point():
+                error = _error(narrow.to(torch.float32).numpy(), wide.numpy())
+                if error > self._tolerance:
+                    raise _Found(Divergence(n.name, str(n.target), _module_path(n), error))
         return pair
-
-
-def _summed_wide(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a product that sums in single precision and rounds at the end, as a GPU does."""
-
-    def product(*args: Any, **named: Any) -> Any:
-        wide_args, wide_named = pytree.tree_map(_wide, (args, named))
-        is_half = args[0].dtype == torch.float16
-        found = operation(*wide_args, **wide_named)
-        return found.to(torch.float16) if is_half else found
-
-    return product
 
 
 def _narrow(value: Any) -> Any:
@@ -304,13 +254,6 @@ def _wide(value: Any) -> Any:
     wide = value.wide if isinstance(value, _Pair) else value
     is_half = isinstance(wide, Tensor) and wide.dtype == torch.float16
     return wide.to(torch.float32) if is_half else wide
-
-
-def _tensors(pair: _Pair) -> Iterator[tuple[AnyArray, AnyArray]]:
-    leaves = zip(pytree.tree_leaves(pair.narrow), pytree.tree_leaves(pair.wide), strict=True)
-    for narrow, wide in leaves:
-        if isinstance(narrow, Tensor) and narrow.is_floating_point():
-            yield narrow.to(torch.float32).numpy(), wide.numpy()
 
 
 def _error(value: AnyArray, reference: AnyArray) -> float:

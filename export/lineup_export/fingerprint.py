@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import platform
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnxruntime
-import onnxscript
 import torch
 
-from lineup._version import __version__
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.info import FingerprintInfo, Preprocess
 from lineup.bundles.manifest import BundleKind, Manifest, Origin, Parity, Precision, Source
@@ -22,13 +17,15 @@ from lineup.bundles.writer import BundleWriter, today
 from lineup.files import sha256_from_file
 from lineup.types import AnyArray
 from lineup_export.assembly import measured_bundle
+from lineup_export.component import ExportOptions
 from lineup_export.fingerprint_reference import (
     fingerprints_reference,
     probe_tiles,
     real_llrs_reference,
 )
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
-from lineup_export.parity import checked_parity, outputs_from_graph
+from lineup_export.parity import checked_parity, outputs_from_file
+from lineup_export.versions import OWN_TOOLS, tool_versions
 from lineup_models.fingerprint.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint
 from lineup_models.fingerprint.spec import spectrum_to_dict
 from lineup_models.fingerprint.spectrum import WhitenedSpectrum
@@ -39,32 +36,22 @@ TOLERANCES: Mapping[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 1
 """Largest error per precision; the graph keeps the spectrum in fp32 whatever else is narrowed."""
 
 
-@dataclass(frozen=True, slots=True)
-class FingerprintExport:
-    """How a checkpoint becomes a bundle.
-
-    Attributes:
-        name: Name of the bundle.
-        precision: Number format of the weights and of the computation.
-        opset: ONNX operator set.
-        max_tiles: Largest number of tiles that the runtime takes from one image.
-        overwrite: Replace a bundle that is there.
-    """
-
-    name: str = "whitened-spectrum"
-    precision: Precision = Precision.FP32
-    opset: int = 18
-    max_tiles: int = 16
-    overwrite: bool = False
-
-
-def bundle_from_checkpoint(folder: Path, target: Path, options: FingerprintExport) -> Bundle:
+def bundle_from_checkpoint(
+    folder: Path,
+    target: Path,
+    options: ExportOptions,
+    *,
+    name: str = "whitened-spectrum",
+    max_tiles: int = 16,
+) -> Bundle:
     """Export, compare with the reference, and write the bundle; or leave nothing behind.
 
     Args:
         folder: Checkpoint that `lineup train whitening` wrote.
         target: Folder that becomes the bundle.
-        options: How.
+        options: How; the number of tiles stays free.
+        name: Of the bundle.
+        max_tiles: Largest number of tiles that the runtime takes from one image.
 
     Raises:
         BundleNotFoundError: There is no such checkpoint.
@@ -73,19 +60,15 @@ def bundle_from_checkpoint(folder: Path, target: Path, options: FingerprintExpor
         UsageError: The target exists, or the opset is not supported.
     """
     checkpoint = read_checkpoint(folder)
-    description = _description(checkpoint, sha256_from_file(folder / WEIGHTS_NAME), options)
+    description = Manifest(
+        name=name,
+        precision=options.precision,
+        **_fields(checkpoint, sha256_from_file(folder / WEIGHTS_NAME), max_tiles),
+    )
     with BundleWriter(target, description, overwrite=options.overwrite) as writer:
         graph = graph_from_checkpoint(checkpoint, opset=options.opset, precision=options.precision)
         parity = parity_of_graph(graph, checkpoint, tolerance=TOLERANCES[options.precision])
-        writer.add_graph(
-            GRAPH,
-            graph.onnx,
-            inputs=graph.inputs,
-            outputs=graph.outputs,
-            opset=graph.opset,
-            parity=parity,
-            weights=graph.weights,
-        )
+        graph.add_to(writer, GRAPH, parity)
         return measured_bundle(writer.finish())
 
 
@@ -120,7 +103,8 @@ def parity_of_graph(graph: OnnxGraph, checkpoint: Checkpoint, *, tolerance: floa
     tiles = probe_tiles(checkpoint.spec.tile_size_px)
     weights = _grouped_weights(len(tiles))
     feeds: dict[str, AnyArray] = {"tiles": tiles, "tile_weights": weights}
-    outputs = outputs_from_graph(graph, [feeds])[0]
+    with tempfile.TemporaryDirectory(prefix="lineup-parity-") as scratch:
+        outputs = outputs_from_file(graph.write(Path(scratch)), [feeds])[0]
     expected = fingerprints_reference(tiles, weights, checkpoint.spec, checkpoint.whitening)
     found, wanted = list(outputs[GRAPH]), list(expected)
     if checkpoint.real is not None:
@@ -140,43 +124,31 @@ def _grouped_weights(count: int) -> AnyArray:
     return np.concatenate([np.eye(count), pair, rest]).astype(np.float32)
 
 
-def _real_details(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    return {} if checkpoint.real is None else {REAL: dict(checkpoint.real_record)}
-
-
-def _description(checkpoint: Checkpoint, sha256: str, options: FingerprintExport) -> Manifest:
+def _fields(checkpoint: Checkpoint, sha256: str, max_tiles: int) -> dict[str, Any]:
+    """Return what the manifest says of a checkpoint."""
     spec = checkpoint.spec
-    return Manifest(
-        graphs={},
-        created=today(),
-        kind=BundleKind.FINGERPRINT,
-        name=options.name,
-        licence="Apache-2.0",
-        source=Source(
+    real = {} if checkpoint.real is None else {REAL: dict(checkpoint.real_record)}
+    return {
+        "graphs": {},
+        "created": today(),
+        "kind": BundleKind.FINGERPRINT,
+        "licence": "Apache-2.0",
+        "source": Source(
             origin=Origin.TRAINED,
             id="lineup train whitening",
             revision=f"sha256:{sha256}",
-            details={**checkpoint.record, **_real_details(checkpoint)},
+            details={**checkpoint.record, **real},
         ),
-        tools={
-            "lineup": __version__,
-            "numpy": np.__version__,
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "onnxscript": onnxscript.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-        precision=options.precision,
-        preprocess=Preprocess(
+        "tools": dict(sorted(tool_versions(OWN_TOOLS).items())),
+        "preprocess": Preprocess(
             tile_size_px=spec.tile_size_px,
-            max_tiles=options.max_tiles,
+            max_tiles=max_tiles,
             resize_mode="none",
             colour_order="RGB",
             layout="NHWC",
             value_range=(0, 255),
         ),
-        fingerprint=FingerprintInfo(
+        "fingerprint": FingerprintInfo(
             dimension=spec.fingerprint_dimension, method=METHOD, details=spectrum_to_dict(spec)
         ),
-    )
+    }

@@ -7,7 +7,7 @@ filters go through the neighbours one by one, and area pooling integrates. See `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -23,16 +23,13 @@ Float64Array = npt.NDArray[np.float64]
 def fingerprints_reference(
     tiles: RgbTiles, tile_weights: npt.NDArray[np.floating], spec: SpectrumSpec, fit: Whitening
 ) -> Float64Array:
-    """Return one fingerprint per row of `tile_weights`.
+    """Return one fingerprint per row of `tile_weights`, (images, dimension), rows of length 1.
 
     Args:
         tiles: (tiles, size, size, 3), uint8 RGB.
         tile_weights: (images, tiles); row i holds 1/T_i at image i's tiles and 0 elsewhere.
         spec: Constants of the spectrum.
         fit: Mean and axes.
-
-    Returns:
-        (images, dimension), rows of length 1.
     """
     weights = tile_weights.astype(np.float64)
     levels = [log_spectrum(tile, spec) for tile in tiles]
@@ -58,7 +55,8 @@ def residuals(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
     pixels = tile.astype(np.float64)
     if spec.channel_mean is ChannelMean.PIXELS:
         pixels = pixels.mean(axis=2, keepdims=True)
-    return _FILTERS[spec.residual](pixels, spec)
+    filtered = _bilateral if spec.residual is ResidualFilter.BILATERAL else _wiener
+    return filtered(pixels, spec)
 
 
 def log_spectrum(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
@@ -146,28 +144,15 @@ def _wiener(image: Float64Array, spec: SpectrumSpec) -> Float64Array:
     return (image - mean) * spec.sigma_grey**2 / (variance + spec.sigma_grey**2)
 
 
-_FILTERS: dict[ResidualFilter, Callable[[Float64Array, SpectrumSpec], Float64Array]] = {
-    ResidualFilter.BILATERAL: _bilateral,
-    ResidualFilter.WIENER: _wiener,
-}
-
-
 def real_llrs_reference(
     tiles: RgbTiles,
     tile_weights: npt.NDArray[np.floating],
     spec: SpectrumSpec,
     real: RealWeights,
 ) -> Float64Array:
-    """Return one log likelihood ratio per row of `tile_weights`.
+    """Return one log likelihood ratio per row of `tile_weights`, photograph against generated.
 
-    Args:
-        tiles: (tiles, size, size, 3), uint8 RGB.
-        tile_weights: (images, tiles); row i holds 1/T_i at image i's tiles and 0 elsewhere.
-        spec: Constants of the spectrum.
-        real: The head.
-
-    Returns:
-        (images,), photograph against generated.
+    The arguments are those of `fingerprints_reference`, with the head in place of the fit.
     """
     statistics = np.stack([_statistics(tile, spec) for tile in tiles])
     standardised = np.clip((statistics - real.mean) / real.deviation, -6, 6)
@@ -199,21 +184,17 @@ def _statistics(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array
     return np.concatenate([contrasts, energies, variances, correlations])
 
 
-def probe_tiles(size_px: int, seed: int = 0) -> RgbTiles:
+def probe_tiles(size_px: int) -> RgbTiles:
     """Draw tiles that span what a fingerprint meets.
 
     White noise, the full range in a checkerboard and in single pixels, slow ramps, a soft
     photograph-like scene with sensor noise, one with hard edges, a JPEG-like grid of 8 px blocks,
     and dim noise of two grey levels.
 
-    Args:
-        size_px: Side of a tile.
-        seed: Of the random parts.
-
     Returns:
         (8, size, size, 3), uint8.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     y, x = np.mgrid[0:size_px, 0:size_px].astype(np.float64)
     full = random.uniform(0, 256, (size_px, size_px, 3))
     checker = np.broadcast_to(((x + y) % 2 * 255)[..., None], full.shape)
@@ -223,7 +204,8 @@ def probe_tiles(size_px: int, seed: int = 0) -> RgbTiles:
     edges = np.where(scene > np.median(scene, axis=(0, 1)), 200.0, 60.0)
     blocks = scene[(y // 8 * 8).astype(int), (x // 8 * 8).astype(int)]
     dim = 128 + random.integers(0, 2, full.shape)
-    drawn = [full, checker, specks, ramp, _with_noise(random, scene), edges, blocks, dim]
+    noisy = scene + random.normal(0.0, 2.0, scene.shape)
+    drawn = [full, checker, specks, ramp, noisy, edges, blocks, dim]
     return np.stack([np.clip(np.rint(image), 0, 255).astype(np.uint8) for image in drawn])
 
 
@@ -236,7 +218,3 @@ def _natural(random: np.random.Generator, size_px: int) -> Float64Array:
     smooth /= smooth.std(axis=(1, 2), keepdims=True)
     channels = [0.9 * smooth[0] + 0.4 * smooth[1 + channel] for channel in range(3)]
     return np.clip(120.0 + 50.0 * np.stack(channels, axis=2), 0, 255)
-
-
-def _with_noise(random: np.random.Generator, scene: Float64Array) -> Float64Array:
-    return scene + random.normal(0.0, 2.0, scene.shape)

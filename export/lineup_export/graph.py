@@ -8,6 +8,7 @@ its own size.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import logging
 import shutil
@@ -23,9 +24,10 @@ import torch
 from onnx import ModelProto, helper
 from torch import Tensor, nn
 
-from lineup.bundles.manifest import TensorSpec
+from lineup.bundles.manifest import Parity, TensorSpec
+from lineup.bundles.writer import BundleWriter
 from lineup.errors import UsageError
-from lineup_export.cpu_operators import fuse_silu, fused_attention, split_upsampling
+from lineup_export.cpu_operators import FusedAttention, fuse_silu, split_upsampling
 from lineup_export.external import WeightFiles
 from lineup_export.rules import check_rules
 
@@ -98,6 +100,18 @@ class OnnxGraph:
         path.write_bytes(self.onnx)
         return path
 
+    def add_to(self, writer: BundleWriter, role: str, parity: Parity) -> None:
+        """Put graph and weights into a bundle."""
+        writer.add_graph(
+            role,
+            self.onnx,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            opset=self.opset,
+            parity=parity,
+            weights=self.weights,
+        )
+
 
 def graph_from_module(
     module: nn.Module,
@@ -133,32 +147,22 @@ def graph_from_module(
             f"Operator set {opset} was asked for; {OPSETS[0]} to {OPSETS[-1]} can be written.",
             hint="Leave --opset away: 18 suits every backend.",
         )
+    program = program_from_module(
+        module, inputs, outputs, opset=opset, fuse_attention=fuse_attention
+    )
+    formed = functools.partial(
+        graph_from_model,
+        program.model,
+        inputs,
+        opset=opset,
+        mixed_precision=mixed_precision,
+        fuse_attention=fuse_attention,
+    )
     if files is not None:
-        program = program_from_module(
-            module, inputs, outputs, opset=opset, fuse_attention=fuse_attention
-        )
-        return graph_from_model(
-            program.model,
-            inputs,
-            opset=opset,
-            mixed_precision=mixed_precision,
-            runtime_only=fuse_attention,
-            files=files,
-        )
+        return formed(files=files)
     with tempfile.TemporaryDirectory(prefix="lineup-export-") as scratch:
-        graph = graph_from_module(
-            module,
-            inputs,
-            outputs,
-            opset=opset,
-            mixed_precision=mixed_precision,
-            fuse_attention=fuse_attention,
-            files=WeightFiles(Path(scratch)),
-        )
-        weights = {
-            location: content if isinstance(content, bytes) else content.read_bytes()
-            for location, content in graph.weights.items()
-        }
+        graph = formed(files=WeightFiles(Path(scratch)))
+        weights = {place: Path(scratch, place).read_bytes() for place in graph.weights}
     return replace(graph, weights=weights)
 
 
@@ -168,35 +172,30 @@ def graph_from_model(
     *,
     opset: int,
     mixed_precision: bool = False,
-    runtime_only: bool = False,
+    fuse_attention: bool = False,
     files: WeightFiles,
 ) -> OnnxGraph:
-    """Bring a model that some exporter made into the form of a bundle.
+    """Bring a model that some exporter made into the form of a bundle; see `graph_from_module`.
 
-    Args:
-        intermediate: The model; its large constants leave it.
-        inputs: Names of free axes.
-        opset: The operator set that it has to have.
-        mixed_precision: See `graph_from_module`.
-        runtime_only: Whether the graph may have operators that ONNX Runtime alone has.
-        files: Keep the weights.
+    Its large constants leave it.
 
     Raises:
         RuntimeError: The graph breaks a rule that keeps every backend open.
     """
     _free_output_names(intermediate)
-    if runtime_only:
+    if fuse_attention:
         split_upsampling(intermediate)
+        fuse_silu(intermediate)
     weights = files.stream(intermediate)
     model = onnx_ir.to_proto(intermediate)
-    if runtime_only:
-        fuse_silu(model)
     _strip(model)
     _name_free_axes(model, inputs)
     content = model.SerializeToString(deterministic=True)
     path = files.folder / GRAPH_NAME
     path.write_bytes(content)
-    check_rules(model, opset, mixed_precision=mixed_precision, runtime_only=runtime_only, path=path)
+    check_rules(
+        model, opset, mixed_precision=mixed_precision, runtime_only=fuse_attention, path=path
+    )
     return OnnxGraph(
         onnx=content,
         weights=weights,
@@ -226,7 +225,7 @@ def program_from_module(
     named = [item for item in parameters if item.kind is not item.VAR_POSITIONAL]
     rest = shapes[len(named) :]
     nested = (*shapes[: len(named)], rest) if rest else shapes
-    with _quiet(), fused_attention(enabled=fuse_attention):
+    with _quiet(), FusedAttention() if fuse_attention else contextlib.nullcontext():
         program = torch.onnx.export(
             module.eval(),
             tuple(item.example for item in inputs),

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,29 +13,20 @@ from lineup.bundles.manifest import BatchRange, Precision
 
 if TYPE_CHECKING:
     from lineup_export.assembly import ExportedBundle, Watch
-    from lineup_export.component import ComponentReport
 
 
-class Precisions(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """One or several number formats, separated by commas."""
-
-    name = "fp32,fp16"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Precision, ...]:
-        """Return the formats in the order given, each once."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(dict.fromkeys(Precision(word.strip()) for word in value.split(",")))
-        except ValueError:
-            self.fail(f"{value!r} is not one or several of fp32, fp16", param, ctx)
+def precisions_from_text(_: object, __: object, value: str) -> tuple[Precision, ...]:
+    """Return one or several number formats, separated by commas, each once."""
+    try:
+        return tuple(dict.fromkeys(Precision(word.strip()) for word in value.split(",")))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not one or several of fp32, fp16") from error
 
 
 precision_option = click.option(
     "--precision",
-    type=Precisions(),
+    metavar="FP32,FP16",
+    callback=precisions_from_text,
     default="fp32",
     show_default=True,
     help="Number format of weights and computation: fp32 for CPUs, fp16 for GPUs. With "
@@ -49,29 +38,23 @@ opset_option = click.option(
 )
 
 
-class Batch(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """A number, or a range of numbers, from 1."""
-
-    name = "N|LOW:HIGH"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> BatchRange:
-        """Return the range; one number is both its ends."""
-        if isinstance(value, BatchRange):
-            return value
-        words = value.split(":")
-        numbers = [int(word) for word in words if word.isdecimal()]
-        if len(words) > 2 or len(numbers) < len(words) or not 1 <= numbers[0] <= numbers[-1]:
-            self.fail(
-                f"{value!r} is neither a number from 1 nor a rising range, e.g. 1:4", param, ctx
-            )
-        return BatchRange(numbers[0], numbers[-1])
+def batch_from_text(_: object, __: object, value: str | None) -> BatchRange | None:
+    """Return a range of numbers from 1; one number is both its ends."""
+    if value is None:
+        return None
+    words = value.split(":")
+    numbers = [int(word) for word in words if word.isdecimal()]
+    if len(words) > 2 or len(numbers) < len(words) or not 1 <= numbers[0] <= numbers[-1]:
+        raise click.BadParameter(
+            f"{value!r} is neither a number from 1 nor a rising range, e.g. 1:4"
+        )
+    return BatchRange(numbers[0], numbers[-1])
 
 
 batch_option = click.option(
     "--batch",
-    type=Batch(),
+    metavar="N|LOW:HIGH",
+    callback=batch_from_text,
     default=None,
     show_default="any number",
     help="Images (prompts, sequences) that every graph takes at a time: always N, or any "
@@ -81,21 +64,21 @@ batch_option = click.option(
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 
 
-def folder_for_precision(output: Path, precision: Precision, all_of: int) -> Path:
-    """Return where bundles of a precision go: `output`, or a folder in it when it is not alone."""
-    return output if all_of == 1 else output / precision.value
+def export_and_report(title: str, made: Callable[[Watch], ExportedBundle]) -> None:
+    """Export a bundle, show which component is at work, and print what was measured."""
+    with stopped_by_sigterm(), _component_progress(title) as watch:
+        exported = made(watch)
+    _echo_report(exported)
 
 
 @contextlib.contextmanager
-def component_progress(title: str) -> Iterator[Watch]:
+def _component_progress(title: str) -> Iterator[Watch]:
     """Show which component is exported: a bar on a terminal, nothing in a pipe."""
-    if not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.console import Console  # noqa: PLC0415 - slow, and not for --help
     from rich.progress import Progress  # noqa: PLC0415
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    messages = Console(stderr=True)
+    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task(title, total=None)
 
         def watch(role: str, number: int, total: int) -> None:
@@ -121,24 +104,22 @@ def stopped_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def echo_report(exported: ExportedBundle) -> None:
+def _echo_report(exported: ExportedBundle) -> None:
     """Print where the bundle is and what was measured, one line per component."""
     bundle = exported.bundle
     about = bundle.manifest
     click.echo(f"{bundle.path}: {about.precision.value}, {about.size_bytes / 1e6:.1f} MB")
     for report in exported.reports:
-        islands = f", fp32 islands: {' and '.join(report.islands)}" if report.islands else ""
-        parity = report.parity
-        click.echo(
+        parity, peak = report.parity, report.export_peak
+        line = (
             f"  {report.role}: {report.parameters / 1e6:.2f} M parameters, "
             f"{report.size_bytes / 1e6:.1f} MB, {parity.metric} {parity.value:.2g} "
             f"(at most {parity.tolerance:.2g}), cosine {report.cosine:.8f} against "
-            f"{parity.reference}, {report.export_seconds:.1f} s{_memory_text(report)}{islands}"
+            f"{parity.reference}, {report.export_seconds:.1f} s"
         )
-
-
-def _memory_text(report: ComponentReport) -> str:
-    peak = report.export_peak
-    if peak is None:
-        return ""
-    return f", {peak.anonymous_mib:.0f} MiB + {peak.file_backed_mib:.0f} MiB of files at most"
+        if peak is not None:
+            line += f", {peak.anonymous_mib:.0f} MiB + {peak.file_backed_mib:.0f} MiB of files"
+            line += " at most"
+        if report.islands:
+            line += f", fp32 islands: {' and '.join(report.islands)}"
+        click.echo(line)

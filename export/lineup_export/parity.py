@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
 
 from lineup.backends.device import Device, DeviceKind
-from lineup.backends.onnxrt import (
-    RuntimeOptions,
-    providers_from_device,
-    session_options_from,
-)
+from lineup.backends.onnxrt import RuntimeOptions, providers_from_device, session_options_from
 from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
 from lineup.bundles.external import external_locations
 from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
-from lineup.memory import SOME, keep_freed_memory
+from lineup.machine import SOME, keep_freed_memory
 from lineup.types import AnyArray
-
-if TYPE_CHECKING:
-    from lineup_export.graph import OnnxGraph
 
 METRIC = "max_relative_error"
 LARGE_BYTES = 256 * 2**20
@@ -43,6 +34,11 @@ def max_relative_error(value: AnyArray, reference: AnyArray) -> float:
     scale = np.abs(reference).max(initial=0.0)
     error = float(difference / scale) if scale > 0 else float(difference)
     return error if np.isfinite(error) else float("inf")
+
+
+def worst_error(values: Sequence[AnyArray], references: Sequence[AnyArray]) -> float:
+    """Return the largest relative error of an output against its reference."""
+    return max(max_relative_error(*pair) for pair in zip(values, references, strict=True))
 
 
 def lowest_cosine(values: Sequence[AnyArray], references: Sequence[AnyArray]) -> float:
@@ -78,14 +74,6 @@ def outputs_from_file(
         return [runner.run(feed) for feed in feeds]
 
 
-def outputs_from_graph(
-    graph: OnnxGraph, feeds: Sequence[Mapping[str, AnyArray]]
-) -> list[dict[str, AnyArray]]:
-    """Run a graph that is not in a bundle yet, in ONNX Runtime on the CPU."""
-    with tempfile.TemporaryDirectory(prefix="lineup-parity-") as folder:
-        return outputs_from_file(graph.write(Path(folder)), feeds)
-
-
 def checked_parity(
     name: str,
     outputs: Sequence[AnyArray],
@@ -95,22 +83,15 @@ def checked_parity(
     tolerance: float,
     samples: int | None = None,
 ) -> Parity:
-    """Compare outputs with their references, one array per sample.
+    """Compare the outputs of the graph `name` with what `reference` gave for the same inputs.
 
-    Args:
-        name: The graph, for the error.
-        outputs: What the graph gave.
-        references: What it should have given.
-        reference: What made the references.
-        tolerance: Largest error allowed.
-        samples: Number of inputs compared, where one gives several outputs; else one each.
+    `samples` is the number of inputs, where one gives several outputs.
 
     Raises:
         ParityError: The error is above the tolerance.
     """
     samples = len(outputs) if samples is None else samples
-    pairs = zip(outputs, references, strict=True)
-    value = max(max_relative_error(output, expected) for output, expected in pairs)
+    value = worst_error(outputs, references)
     if not value <= tolerance:
         raise ParityError(
             f"Graph {name!r} differs from its reference ({reference}): {METRIC} is {value:.3g}, "
@@ -119,9 +100,5 @@ def checked_parity(
             "`lineup doctor` shows.",
         )
     return Parity(
-        reference=reference,
-        metric=METRIC,
-        value=value,
-        tolerance=tolerance,
-        samples=samples,
+        reference=reference, metric=METRIC, value=value, tolerance=tolerance, samples=samples
     )

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from lineup.bundles.info import (
     CaptionerInfo,
     EncoderInfo,
@@ -16,19 +13,18 @@ from lineup.bundles.info import (
     Preprocess,
     TextEncoderInfo,
 )
-from lineup.bundles.manifest import BundleKind, Manifest, Origin, Source
-from lineup.bundles.writer import today
+from lineup.bundles.manifest import BundleKind, Origin, Source
 from lineup.files import sha256_from_file
 from lineup_export import contracts
 from lineup_export.assembly import (
     ExportedBundle,
-    ExportOptions,
     Watch,
     write_bundle,
 )
-from lineup_export.component import Component
-from lineup_export.versions import tool_versions
+from lineup_export.component import Component, ExportOptions, ModuleBuilder
+from lineup_export.versions import OWN_TOOLS, tool_versions
 from lineup_models.pocket import registry
+from lineup_models.pocket.architectures import SIZE_PX
 from lineup_models.pocket.text import BOS, EOS, LENGTH, PAD
 
 NAMES = tuple(registry.COMPONENTS)
@@ -56,50 +52,37 @@ def bundle_from_pocket(
     options: ExportOptions,
     watch: Watch = lambda *_: None,
 ) -> ExportedBundle:
-    """Export one model of the pocket lineup.
+    """Export a model of the pocket lineup, one of `NAMES`; see `write_bundle`.
 
-    Args:
-        folder: Output of `lineup train pocket`; None for random weights.
-        name: One of `NAMES`.
-        target: Folder that becomes the bundle.
-        options: How.
-        watch: Told before each component.
+    `folder` is the output of `lineup train pocket`, or None for random weights.
 
     Raises:
         BundleNotFoundError: The folder has no weights of the model.
-        ParityError: A graph does not compute what its module computes.
-        UsageError: The target exists, or the opset is not supported.
     """
-    if name == registry.CLIP:
-        description, components = _clip(folder, options)
-    elif name == registry.CAPTIONER:
-        description, components = _captioner(folder, options)
-    else:
-        description, components = _generator(folder, name, options)
-    tokenizer = registry.load_tokenizer(folder).to_str().encode("utf-8")
-    files = {} if name == registry.CLIP else {registry.TOKENIZER_NAME: tokenizer}
-    return write_bundle(target, description, components, files, options, watch)
+    describe = {registry.CLIP: _clip, registry.CAPTIONER: _captioner}.get(name, _generator)
+    fields, components = describe(folder, name)
+    fields |= {"name": name, "licence": LICENCE, "tools": tool_versions(OWN_TOOLS)}
+    files = {}
+    if name != registry.CLIP:
+        tokenizer = registry.load_tokenizer(folder).to_str().encode("utf-8")
+        files[registry.TOKENIZER_NAME] = tokenizer
+    return write_bundle(target, fields, components, files, options, watch)
 
 
-def _builder(folder: Path | None, bundle: str, component: str) -> contracts.ModuleBuilder:
-    def module(_: torch.dtype) -> nn.Module:
-        return registry.load_component(folder, bundle, component)
-
-    return module
+Described = tuple[dict[str, Any], list[Component]]
+"""Fields of the manifest, and components."""
 
 
-def _clip(folder: Path | None, options: ExportOptions) -> tuple[Manifest, list[Component]]:
+def _builder(folder: Path | None, bundle: str, component: str) -> ModuleBuilder:
+    return lambda _: registry.load_component(folder, bundle, component)
+
+
+def _clip(folder: Path | None, name: str) -> Described:
     spec = registry.load_clip(folder).spec
-    size_px = (spec.size_px, spec.size_px)
     components = [
         # The whole tower refers to the weights of the one that is cut.
-        contracts.image_tower(
-            _builder(folder, registry.CLIP, "image_tower_cut"),
-            size_px,
-            role="image_tower_cut",
-            has_embedding=False,
-        ),
-        contracts.image_tower(_builder(folder, registry.CLIP, "image_tower"), size_px),
+        contracts.image_encoder(role, _builder(folder, name, role), spec.size_px)
+        for role in ("image_tower_cut", "image_tower")
     ]
     encoder = EncoderInfo(
         layers=tuple(range(1, spec.blocks + 1)),
@@ -107,141 +90,114 @@ def _clip(folder: Path | None, options: ExportOptions) -> tuple[Manifest, list[C
         dimension=spec.dimension,
         embedding_dimension=spec.embedding,
     )
-    about = _description(
-        BundleKind.ENCODER, registry.CLIP, ("clip",), folder, options, spec.size_px
-    )
-    return Manifest(**about, graphs={}, created=today(), encoder=encoder), components
+    fields = {
+        "kind": BundleKind.ENCODER,
+        "source": _source(folder, ("clip",)),
+        "preprocess": _preprocess(spec.size_px),
+        "encoder": encoder,
+    }
+    return fields, components
 
 
-def _captioner(folder: Path | None, options: ExportOptions) -> tuple[Manifest, list[Component]]:
+def _captioner(folder: Path | None, name: str) -> Described:
     model = registry.load_captioner(folder)
     spec = model.spec
-    cache = contracts.Cache(
-        vocabulary=model.embedding.num_embeddings,
-        layers=spec.layers,
-        heads=spec.heads,
-        head_dimension=spec.head_dimension,
-        max_tokens=spec.max_tokens,
-        image_tokens=spec.image_tokens,
-    )
-    name = registry.CAPTIONER
-    components = [
-        contracts.vision_encoder(
-            _builder(folder, name, "vision_encoder"), (spec.size_px, spec.size_px)
-        ),
-        contracts.text_decoder(_builder(folder, name, "text_decoder"), cache),
-    ]
     info = CaptionerInfo(
         bos_token_id=BOS,
         eos_token_id=EOS,
         pad_token_id=PAD,
-        max_tokens=cache.max_tokens,
-        layers=cache.layers,
-        heads=cache.heads,
-        head_dimension=cache.head_dimension,
+        max_tokens=spec.max_tokens,
+        layers=spec.layers,
+        heads=spec.heads,
+        head_dimension=spec.head_dimension,
     )
-    about = _description(BundleKind.CAPTIONER, name, ("captioner",), folder, options, spec.size_px)
-    described = Manifest(
-        **about, graphs={}, created=today(), captioner=info, tokenizer=registry.TOKENIZER_NAME
-    )
-    return described, components
+    vision, text = (_builder(folder, name, role) for role in ("vision_encoder", "text_decoder"))
+    components = [
+        contracts.image_encoder("vision_encoder", vision, spec.size_px),
+        contracts.text_decoder(
+            text,
+            info,
+            vocabulary=model.embedding.num_embeddings,
+            image_tokens=spec.image_tokens,
+        ),
+    ]
+    fields = {
+        "kind": BundleKind.CAPTIONER,
+        "source": _source(folder, ("captioner",)),
+        # The captioner learnt from pictures that were reduced by averaging areas.
+        "preprocess": _preprocess(spec.size_px, "area"),
+        "captioner": info,
+        "tokenizer": registry.TOKENIZER_NAME,
+    }
+    return fields, components
 
 
-def _generator(
-    folder: Path | None, name: str, options: ExportOptions
-) -> tuple[Manifest, list[Component]]:
-    facts = registry.generator_facts(folder, name)
-    unet = registry.generator_spec(folder, name).unet
-    denoiser = contracts.Denoiser(
-        channels=facts.latent_channels,
-        text_length=LENGTH,
-        text_dimension=facts.text_dimension,
-        multiple=2 ** (len(unet.widths) - 1),
+def _generator(folder: Path | None, name: str) -> Described:
+    spec = registry.load_generator(folder, name).spec
+    vae = registry.load_vae(folder, spec.vae)
+    text, unet, decoder, encoder = (
+        _builder(folder, name, role)
+        for role in ("text_encoder", "unet", "vae_decoder", "vae_encoder")
     )
     components = [
-        contracts.text_encoder(
-            _builder(folder, name, "text_encoder"),
-            length=LENGTH,
-            vocabulary=registry.words(),
-            eos_token_id=EOS,
+        contracts.text_encoder(text, length=LENGTH, vocabulary=registry.words(), eos_token_id=EOS),
+        contracts.unet(
+            unet,
+            channels=vae.spec.latent_channels,
+            text_length=LENGTH,
+            text_dimension=spec.unet.text_dimension,
+            multiple=2 ** (len(spec.unet.widths) - 1),
         ),
-        contracts.unet(_builder(folder, name, "unet"), denoiser),
-        contracts.vae_decoder(_builder(folder, name, "vae_decoder"), facts.latent_channels),
-        contracts.vae_encoder(_builder(folder, name, "vae_encoder"), facts.latent_factor),
+        contracts.vae_decoder(decoder, vae.spec.latent_channels),
+        contracts.vae_encoder(encoder, vae.spec.factor),
     ]
     generation = GenerationInfo(
-        native_width_px=facts.size_px,
-        native_height_px=facts.size_px,
+        native_width_px=SIZE_PX,
+        native_height_px=SIZE_PX,
         steps=1,
         guidance=0.0,
-        latent_channels=facts.latent_channels,
-        latent_factor=facts.latent_factor,
-        latent_scaling=facts.latent_scaling,
-        latent_shift=facts.latent_shift,
-        vae_family=f"pocket-{facts.vae}",
-        text_encoders=(
-            TextEncoderInfo(
-                role="text_encoder",
-                tokenizer=registry.TOKENIZER_NAME,
-                length=LENGTH,
-                pad_token_id=PAD,
-            ),
+        latent_channels=vae.spec.latent_channels,
+        latent_factor=vae.spec.factor,
+        latent_scaling=float(vae.latent_scaling),
+        latent_shift=float(vae.latent_shift),
+        vae_family=f"pocket-{spec.vae}",
+        text_encoders=(TextEncoderInfo("text_encoder", registry.TOKENIZER_NAME, LENGTH, PAD),),
+    )
+    fields = {
+        "kind": BundleKind.GENERATOR,
+        "source": _source(
+            folder, (name, f"vae-{spec.vae}"), registry.record_of_model(folder, name)
         ),
-    )
-    parts = (name, f"vae-{facts.vae}")
-    about = _description(
-        BundleKind.GENERATOR, name, parts, folder, options, facts.size_px, facts.record
-    )
-    described = Manifest(
-        graphs={},
-        created=today(),
-        **about,
-        generation=generation,
-        scheduler=dict(SCHEDULER),
-        tokenizer=registry.TOKENIZER_NAME,
-    )
-    return described, components
-
-
-def _description(
-    kind: BundleKind,
-    name: str,
-    parts: Sequence[str],
-    folder: Path | None,
-    options: ExportOptions,
-    size_px: int,
-    record: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return the fields that every kind of bundle has."""
-    if folder is None:
-        source = Source(Origin.RANDOM, "random:0", "lineup_models.pocket")
-    else:
-        digests = {part: sha256_from_file(registry.weights_path(folder, part)) for part in parts}
-        source = Source(
-            Origin.TRAINED,
-            "lineup train pocket",
-            f"sha256:{digests[parts[0]]}",
-            {"weights": digests, **(record or {})},
-        )
-    return {
-        "kind": kind,
-        "name": name,
-        "licence": LICENCE,
-        "source": source,
-        "tools": tool_versions(("numpy", "onnx", "onnxruntime", "onnxscript", "torch")),
-        "precision": options.precision,
-        "preprocess": _preprocess(kind, size_px),
+        "preprocess": _preprocess(SIZE_PX),
+        "generation": generation,
+        "scheduler": dict(SCHEDULER),
+        "tokenizer": registry.TOKENIZER_NAME,
     }
+    return fields, components
 
 
-def _preprocess(kind: BundleKind, size_px: int) -> Preprocess:
+def _source(
+    folder: Path | None, parts: Sequence[str], record: Mapping[str, Any] | None = None
+) -> Source:
+    """Return where the weights come from: the files of `parts`, of which the first is its own."""
+    if folder is None:
+        return Source(Origin.RANDOM, "random:0", "lineup_models.pocket")
+    digests = {part: sha256_from_file(registry.weights_path(folder, part)) for part in parts}
+    return Source(
+        Origin.TRAINED,
+        "lineup train pocket",
+        f"sha256:{digests[parts[0]]}",
+        {"weights": digests, **(record or {})},
+    )
+
+
+def _preprocess(size_px: int, interpolation: str = "bicubic") -> Preprocess:
     """Return what the host does to an image: -1..1, the square in the centre."""
     return Preprocess(
         width_px=size_px,
         height_px=size_px,
         resize_mode="shortest_edge_crop",
-        # The captioner learnt from pictures that were reduced by averaging areas.
-        interpolation="area" if kind is BundleKind.CAPTIONER else "bicubic",
+        interpolation=interpolation,
         antialias=True,
         crop="center",
         mean=(0.0, 0.0, 0.0),

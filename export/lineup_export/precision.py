@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -115,10 +115,10 @@ class MixedPrecision(TorchFunctionMode):
         if not any(isinstance(leaf, Tensor) and leaf.dtype == torch.float16 for leaf in leaves):
             return func(*args, **named)
         if func in self._joins:
-            narrow_args, narrow_named = _cast((args, named), torch.float32, torch.float16)
-            return func(*narrow_args, **narrow_named)
-        wide_args, wide_named = _cast((args, named), torch.float16, torch.float32)
-        return _cast(func(*wide_args, **wide_named), torch.float32, torch.float16)
+            args, named = _cast((args, named), torch.float32, torch.float16)
+            return func(*args, **named)
+        args, named = _cast((args, named), torch.float16, torch.float32)
+        return _cast(func(*args, **named), torch.float32, torch.float16)
 
 
 def products_as_on_a_gpu() -> MixedPrecision:
@@ -172,25 +172,25 @@ def widened_parameters(module: nn.Module) -> Iterator[None]:
     returns, so the extra memory is that of one layer, not of the model.
     """
     handles = []
-    kept: dict[nn.Module, dict[str, Tensor]] = {}
+    kept: dict[nn.Module, list[tuple[dict[str, Any], str, Tensor]]] = {}
 
-    def widen(owner: nn.Module, _: Any) -> None:
-        kept[owner] = {}
-        for holder in _holders(owner):
-            for name, value in holder.items():
-                if value is not None and value.dtype == torch.float16:
-                    kept[owner][name] = value
-                    holder[name] = value.to(torch.float32)
+    def widen(owner: Any, _: Any) -> None:
+        kept[owner] = [
+            (holder, name, value)
+            for holder in (owner._parameters, owner._buffers)
+            for name, value in holder.items()
+            if value is not None and value.dtype == torch.float16
+        ]
+        for holder, name, value in kept[owner]:
+            holder[name] = value.to(torch.float32)
 
     def restore(owner: nn.Module, *_: Any) -> None:
-        for name, value in kept.pop(owner, {}).items():
-            for holder in _holders(owner):
-                if name in holder:
-                    holder[name] = value
+        for holder, name, value in kept.pop(owner, ()):
+            holder[name] = value
 
     try:
         for owner in module.modules():
-            if any(True for _ in owner.parameters(recurse=False)) or owner._buffers:
+            if owner._parameters or owner._buffers:
                 handles.append(owner.register_forward_pre_hook(widen))
                 handles.append(owner.register_forward_hook(restore, always_call=True))
         # Some modules cast their input to the format that their weights have at rest.
@@ -201,10 +201,6 @@ def widened_parameters(module: nn.Module) -> Iterator[None]:
             handle.remove()
         for owner in list(kept):
             restore(owner)
-
-
-def _holders(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
-    return cast("dict[str, Any]", module._parameters), cast("dict[str, Any]", module._buffers)
 
 
 def _cast(values: Any, source: torch.dtype, target: torch.dtype) -> Any:

@@ -22,14 +22,10 @@ def check_rules(
     runtime_only: bool = False,
     path: Path | None = None,
 ) -> None:
-    """Check that every backend can take the graph.
+    """Check that every backend can take the graph; `path` is its file, if it has external data.
 
-    Args:
-        model: The graph.
-        opset: The only operator set allowed.
-        mixed_precision: Whether casts inside the graph are on purpose.
-        runtime_only: Whether operators of ONNX Runtime are, which close the graph to TensorRT.
-        path: Where the graph lies, when it has external data.
+    Casts inside a graph of mixed precision are on purpose, and operators of ONNX Runtime alone,
+    which close it to TensorRT, where `runtime_only` says so.
 
     Raises:
         RuntimeError: The graph has another operator set, operators that a backend lacks, a

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 
 from lineup._version import __version__
 
-TOOLS = ("diffusers", "numpy", "onnx", "onnxruntime", "onnxscript", "torch", "transformers")
+OWN_TOOLS = ("numpy", "onnx", "onnxruntime", "onnxscript", "torch")
+TOOLS = ("diffusers", *OWN_TOOLS, "transformers")
 _DISTRIBUTIONS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
 
 

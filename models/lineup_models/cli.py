@@ -25,7 +25,7 @@ train.add_command(fingerprint)
 train.add_command(pocket)
 
 
-@train.command()
+@train.command(context_settings={"show_default": True})
 @photos_option
 @click.option(
     "--output",
@@ -38,49 +38,42 @@ train.add_command(pocket)
     "--axes",
     type=click.IntRange(min=0),
     default=DEFAULTS.axes,
-    show_default=True,
     help="Principal axes to keep; 0 keeps all.",
 )
 @click.option(
     "--floor",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULTS.floor,
-    show_default=True,
     help="Variance added to every axis, in multiples of the median variance.",
 )
 @click.option(
     "--residual",
     type=click.Choice([choice.value for choice in ResidualFilter]),
     default=DEFAULTS.residual.value,
-    show_default=True,
     help="Filter that takes the content away.",
 )
 @click.option(
     "--sigma-grey",
     type=click.FloatRange(min=0, min_open=True),
     default=DEFAULTS.sigma_grey,
-    show_default=True,
     help="Contrast below which the filter smooths, in grey levels.",
 )
 @click.option(
     "--channel-mean",
     type=click.Choice([choice.value for choice in ChannelMean]),
     default=DEFAULTS.channel_mean.value,
-    show_default=True,
     help="What is averaged over the colour channels.",
 )
 @click.option(
     "--tiles-per-photo",
     type=click.IntRange(min=1),
     default=1,
-    show_default=True,
     help="Tiles of a photograph, spread over it, that are averaged to one sample.",
 )
 @click.option(
     "--jpeg-copies",
     type=click.IntRange(min=0),
     default=0,
-    show_default=True,
     help="Re-compressed copies of each photograph, fitted as well.",
 )
 @click.option(
@@ -130,8 +123,8 @@ def whitening(
     bank = None if cohort is None else read_bank(cohort, "spectrum")
     fit = fit_whitening(photos, spec, options, bank=bank, watch=Progress(console))
     write_checkpoint(fit.checkpoint, output)
-    for skipped in fit.skipped:
-        console.print(f"skipped {skipped.path}: {skipped.reason}", markup=False, highlight=False)
+    for path, reason in fit.skipped.items():
+        console.print(f"skipped {path}: {reason}", markup=False, highlight=False)
     kept, record = len(fit.checkpoint.whitening.variances), fit.checkpoint.record
     click.echo(
         f"{output}: {kept} axes from {record['samples']} samples of {record['photographs']} "

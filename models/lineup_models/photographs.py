@@ -114,11 +114,26 @@ def crops_from_paths(
         ImageError: A photograph cannot be decoded.
         UsageError: A photograph is smaller than the crop.
     """
-    crops = []
-    for index in random.integers(len(paths), size=count):
-        photograph = image_from_bytes(bytes_from_path(paths[int(index)])).pixels
-        crops.append(random_crop(photograph, size_px, random))
-    return np.stack(crops)
+    return np.stack(
+        [
+            crop_from_path(paths[int(index)], size_px, random)
+            for index in random.integers(len(paths), size=count)
+        ]
+    )
+
+
+def crop_from_path(path: Path, size_px: int, random: np.random.Generator) -> RgbImage:
+    """Return `random_crop` of the photograph in a file, with the same errors as its two parts."""
+    return random_crop(pixels_from_path(path), size_px, random)
+
+
+def pixels_from_path(path: Path) -> RgbImage:
+    """Return the photograph in a file, uint8 (H, W, 3).
+
+    Raises:
+        ImageError: It cannot be decoded.
+    """
+    return image_from_bytes(bytes_from_path(path)).pixels
 
 
 def images_from_pixels(pixels: RgbTiles) -> Tensor:

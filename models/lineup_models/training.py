@@ -31,17 +31,12 @@ from lineup.files import write_atomic
 
 
 def device_named(name: str) -> str:
-    """Return `name` when torch can compute there.
-
-    Raises:
-        UsageError: It is no device, or none that is active here.
-    """
+    """Return `name` when torch can compute there; raise UsageError when it cannot."""
     try:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         raise UsageError(
-            f"torch cannot compute on {name!r}: {reason}",
+            f"torch cannot compute on {name!r}: {str(error).splitlines()[0]}",
             hint="Choose --device cpu, or install a torch build for this machine's GPU.",
         ) from error
     return name
@@ -78,6 +73,8 @@ def mixed_precision(device: torch.device, *, bfloat16: bool) -> torch.autocast:
 
 
 Made = TypeVar("Made")
+Model = TypeVar("Model", bound=nn.Module)
+Item = TypeVar("Item")
 
 
 def seed_of(seed: int, name: str) -> int:
@@ -99,9 +96,6 @@ def initialised(make: Callable[[], Made], seed: int, name: str) -> Made:
         return make()
 
 
-Model = TypeVar("Model", bound=nn.Module)
-
-
 def average_of(model: Model) -> Model:
     """Return a frozen copy that `follow` keeps behind the model."""
     copy = deepcopy(model)
@@ -120,8 +114,6 @@ def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> Non
 
 
 GRADIENT_NORM_MAX = 1.0
-
-Item = TypeVar("Item")
 
 
 class Watch(Protocol):
@@ -144,8 +136,6 @@ class LoopOptions:
     Attributes:
         steps: Weight updates.
         learning_rate: Highest; reached after the warm-up, then lowered to 1 % along a cosine.
-        warmup_steps: Steps of the linear warm-up.
-        weight_decay: Of AdamW.
         checkpoint_steps: Steps between checkpoints.
     """
 
@@ -211,8 +201,7 @@ def run_task(task: Task, options: LoopOptions, output: Path, *, watch: Watch = p
     checkpoint = output / f"{task.name}.checkpoint.pt"
     settings = {"loop": asdict(options), **task.settings}
     first = _restored(task, optimiser, checkpoint, settings) if checkpoint.exists() else 0
-    steps = range(first, options.steps)
-    for step in watch(task.name, steps):
+    for step in watch(task.name, range(first, options.steps)):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, options)
         loss, parts = task.loss(step)
@@ -228,32 +217,20 @@ def run_task(task: Task, options: LoopOptions, output: Path, *, watch: Watch = p
         task.after_step(step)
         task.losses.append({"total": loss.item(), **parts})
         if (step + 1) % options.checkpoint_steps == 0 or step + 1 == options.steps:
-            _save(task, optimiser, output, settings, step + 1)
+            state = {
+                "settings": json.dumps(settings, sort_keys=True),
+                "steps_done": step + 1,
+                "modules": task.modules.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "losses": task.losses,
+            }
+            write_tensors(checkpoint, state)
+            write_atomic(losses_path(output, task.name), json.dumps(task.losses).encode())
 
 
 def losses_path(output: Path, name: str) -> Path:
     """Return where a stage leaves its losses, a JSON list with an object per step."""
     return output / f"{name}.losses.json"
-
-
-def _save(
-    task: Task,
-    optimiser: torch.optim.Optimizer,
-    output: Path,
-    settings: Mapping[str, Any],
-    steps_done: int,
-) -> None:
-    buffer = io.BytesIO()
-    state = {
-        "settings": json.dumps(settings, sort_keys=True),
-        "steps_done": steps_done,
-        "modules": task.modules.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "losses": task.losses,
-    }
-    torch.save(state, buffer)
-    write_atomic(output / f"{task.name}.checkpoint.pt", buffer.getvalue())
-    write_atomic(losses_path(output, task.name), json.dumps(task.losses).encode())
 
 
 def _restored(
@@ -283,12 +260,8 @@ RECORD_NAME = "training.json"
 def claimed_record(output: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of the folder's run; begin one where there is none.
 
-    Args:
-        output: Folder of the run.
-        settings: Plain JSON values that make two runs the same.
-
-    Raises:
-        UsageError: The folder holds a run of other settings.
+    `settings` are plain JSON values that make two runs the same; a folder that holds a run of
+    other ones is a UsageError.
     """
     settings = json.loads(json.dumps(settings))
     path = output / RECORD_NAME
@@ -329,11 +302,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Any]) -> None:
 
 
 def read_tensors(path: Path, stage: str) -> dict[str, Any]:
-    """Read what a stage wrote.
-
-    Raises:
-        UsageError: The stage has not been gone through.
-    """
+    """Read what a stage wrote; raise UsageError when it has not been gone through."""
     check_made(path, stage)
     state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     return state

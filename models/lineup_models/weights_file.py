@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, is_dataclass
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
+import msgspec
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -26,9 +26,8 @@ class WeightsFormat:
 
     Attributes:
         key: Where the metadata hold the header.
-        content: What the weights are of, e.g. "trained simulator", to name in errors.
-        making: How such a file is made, to hint at.
-        version: Of the header.
+        content: What the weights are of, e.g. "trained simulator".
+        making: How such a file is made.
     """
 
     key: str
@@ -37,13 +36,7 @@ class WeightsFormat:
     version: int = 1
 
     def write(self, path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write weights and header, whole or not at all.
-
-        Args:
-            path: The file.
-            header: Plain JSON values; the version is added.
-            tensors: Contiguous, on the CPU.
-        """
+        """Write contiguous tensors of the CPU and a JSON header, whole or not at all."""
         text = json.dumps({"format": self.version, **header})
         write_atomic(path, save(dict(tensors), metadata={self.key: text}))
 
@@ -78,18 +71,10 @@ def spec_from_dict(kind: type[Spec], raw: Mapping[str, Any]) -> Spec:
     """Return a dataclass of numbers, tuples, enums and dataclasses from what JSON made of it.
 
     Raises:
-        KeyError, TypeError, ValueError: It is not what `asdict` gave.
+        ValueError: It is not what `asdict` gave.
     """
-    hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], value) for name, value in raw.items()})
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if isinstance(value, list):
-        return tuple(value)
-    if isinstance(hint, type) and issubclass(hint, Enum):
-        return hint(value)
-    if isinstance(value, dict):
-        options = [option for option in getattr(hint, "__args__", (hint,)) if is_dataclass(option)]
-        return spec_from_dict(options[0], value)  # type: ignore[arg-type]
-    return value
+    spec = msgspec.convert(raw, kind)
+    unknown = set(raw) - set(msgspec.to_builtins(spec))
+    if unknown:
+        raise ValueError(f"unknown fields {', '.join(sorted(unknown))}")
+    return spec

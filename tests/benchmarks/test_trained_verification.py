@@ -32,7 +32,7 @@ def weights(tmp_path):
     sizes = ExtractorSpec(ExtractorKind.RESNET50, width=4, blocks=(1, 1), embedding=8)
     model = Fingerprinter(extractor_from_spec(sizes, spectrum, None, seed=0), seed=0)
     path = tmp_path / "fingerprint.safetensors"
-    write_fingerprint(TrainedFingerprint(spectrum, sizes, model.eval(), None, RECORD), path)
+    write_fingerprint(TrainedFingerprint(model.eval(), None, RECORD), path)
     return path
 
 

@@ -4,7 +4,6 @@ import subprocess
 from click.testing import CliRunner
 
 from lineup import doctor as examination
-from lineup.backends.device import Probe
 from lineup.backends.graph_cache import GraphKey, graph_cache
 from lineup.cli.doctor import doctor
 from lineup.errors import GalleryError
@@ -23,7 +22,7 @@ def test_the_report_covers_every_device():
 
 
 def test_a_device_that_fails_says_why(monkeypatch):
-    monkeypatch.setattr(examination, "probe", lambda device: Probe(False, "no driver"))
+    monkeypatch.setattr(examination, "probe", lambda device: "no driver")
 
     output = CliRunner().invoke(doctor).stdout
 

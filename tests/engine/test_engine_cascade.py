@@ -122,7 +122,7 @@ def test_tiles_that_are_cut_already_are_used(engine, images):
 
     assert names(query.verdict) == ["fingerprint"]
     assert query.verdict.evidence[0].notes == ("cut before",)
-    assert query.preprocess_ms is None
+    assert query.ms.preprocess is None
 
 
 def test_a_decided_image_is_not_captioned(engine, toy_captioner, red_pixels):

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.info import EncoderInfo, Preprocess
-from lineup.bundles.manifest import BatchRange, BundleKind, Manifest, Origin, Precision, Source
-from lineup.bundles.writer import today
+from lineup.bundles.manifest import BatchRange, BundleKind, Origin, Precision, Source
 from lineup.errors import ParityError, UsageError
 from lineup_export import component_export, contracts
-from lineup_export.assembly import ExportOptions, write_bundle
-from lineup_export.options import Batch, stopped_by_sigterm
+from lineup_export.assembly import write_bundle
+from lineup_export.component import ExportOptions
+from lineup_export.options import batch_from_text, stopped_by_sigterm
 from lineup_export.precision import LADDER
 from lineup_export.versions import tool_versions
 
@@ -38,25 +38,21 @@ class Tower(nn.Module):
         return found
 
 
-def description(precision: Precision) -> Manifest:
-    return Manifest(
-        graphs={},
-        created=today(),
-        kind=BundleKind.ENCODER,
-        name="tower",
-        licence="Apache-2.0",
-        source=Source(Origin.RANDOM, "random:0", "test"),
-        tools={"torch": "any"},
-        precision=precision,
-        preprocess=Preprocess(),
-        encoder=EncoderInfo((1,), 1, 300),
-    )
+FIELDS = {
+    "kind": BundleKind.ENCODER,
+    "name": "tower",
+    "licence": "Apache-2.0",
+    "source": Source(Origin.RANDOM, "random:0", "test"),
+    "tools": {"torch": "any"},
+    "preprocess": Preprocess(),
+    "encoder": EncoderInfo((1,), 1, 300),
+}
 
 
 def write(target: Path, precision: Precision = Precision.FP32, gain: float = 1.0):
-    tower = contracts.image_tower(lambda _: Tower(gain), (2, 2), has_embedding=False)
+    tower = contracts.image_encoder("image_tower_cut", lambda _: Tower(gain), 2)
     options = ExportOptions(precision=precision)
-    return write_bundle(target, description(precision), [tower], {"a.txt": b"a"}, options)
+    return write_bundle(target, FIELDS, [tower], {"a.txt": b"a"}, options)
 
 
 @pytest.fixture(autouse=True)
@@ -74,11 +70,11 @@ def test_a_component_becomes_a_graph_with_its_parity_on_record(tmp_path: Path) -
     exported = write(tmp_path / "bundle")
 
     manifest = open_bundle(tmp_path / "bundle").manifest
-    graph = manifest.graphs["image_tower"]
+    graph = manifest.graphs["image_tower_cut"]
     assert graph.inputs[0].shape == ("images", 3, 2, 2)
     assert graph.parity == exported.reports[0].parity
     assert 0 < graph.parity.value <= 1e-5
-    recorded = manifest.source.details["components"]["image_tower"]
+    recorded = manifest.source.details["components"]["image_tower_cut"]
     assert recorded["parameters"] == 12 * 300 + 300
     assert recorded["cosine"] == pytest.approx(1)
     assert [record.path for record in manifest.files] == ["a.txt"]
@@ -89,7 +85,7 @@ def test_half_precision_halves_the_weights_and_keeps_float32_outside(
 ) -> None:
     wide, narrow = write(tmp_path / "a"), write(tmp_path / "b", Precision.FP16)
 
-    graph = narrow.bundle.manifest.graphs["image_tower"]
+    graph = narrow.bundle.manifest.graphs["image_tower_cut"]
     assert graph.inputs[0].dtype == graph.outputs[0].dtype == "float32"
     assert graph.weights[0].size_bytes * 2 == 12 * 300 * 4
     assert wide.bundle.manifest.size_bytes > 1.5 * narrow.bundle.manifest.size_bytes
@@ -145,12 +141,12 @@ def test_the_node_that_differs_first_is_named(
 
 
 def test_the_operation_that_fails_in_half_precision_is_named(tmp_path: Path) -> None:
-    tower = contracts.image_tower(lambda _: Tower(6e4), (2, 2), has_embedding=False)
+    tower = contracts.image_encoder("image_tower_cut", lambda _: Tower(6e4), 2)
     tower = replace(tower, ladder=LADDER[:1])
     options = ExportOptions(precision=Precision.FP16)
 
     with pytest.raises(ParityError, match=r"norms in .*aten\.mul\.Tensor 'mul.*' differs first"):
-        write_bundle(tmp_path / "b", description(Precision.FP16), [tower], {}, options)
+        write_bundle(tmp_path / "b", FIELDS, [tower], {}, options)
     assert not list(tmp_path.iterdir())
 
 
@@ -193,36 +189,36 @@ def test_a_job_that_is_cancelled_leaves_nothing(
 
 
 def test_a_batch_may_be_fixed(tmp_path: Path) -> None:
-    tower = contracts.image_tower(lambda _: Tower(), (2, 2), has_embedding=False)
+    tower = contracts.image_encoder("image_tower_cut", lambda _: Tower(), 2)
     options = ExportOptions(batch=BatchRange(3, 3))
 
-    exported = write_bundle(tmp_path / "bundle", description(Precision.FP32), [tower], {}, options)
+    exported = write_bundle(tmp_path / "bundle", FIELDS, [tower], {}, options)
 
-    graph = exported.bundle.manifest.graphs["image_tower"]
+    graph = exported.bundle.manifest.graphs["image_tower_cut"]
     assert graph.inputs[0].shape == (3, 3, 2, 2)
     assert graph.outputs[0].shape == (3, 1, 300)
 
 
 def test_a_range_of_batches_is_left_free_and_recorded(tmp_path: Path) -> None:
-    tower = contracts.image_tower(lambda _: Tower(), (2, 2), has_embedding=False)
+    tower = contracts.image_encoder("image_tower_cut", lambda _: Tower(), 2)
     options = ExportOptions(batch=BatchRange(1, 4))
 
-    write_bundle(tmp_path / "bundle", description(Precision.FP32), [tower], {}, options)
+    write_bundle(tmp_path / "bundle", FIELDS, [tower], {}, options)
 
     manifest = open_bundle(tmp_path / "bundle").manifest
     assert manifest.batch == BatchRange(1, 4)
-    assert manifest.graphs["image_tower"].inputs[0].shape == ("images", 3, 2, 2)
+    assert manifest.graphs["image_tower_cut"].inputs[0].shape == ("images", 3, 2, 2)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("4", BatchRange(4, 4)), ("1:4", BatchRange(1, 4))])
 def test_a_batch_is_a_number_or_a_range(text: str, expected: BatchRange) -> None:
-    assert Batch().convert(text, None, None) == expected
+    assert batch_from_text(None, None, text) == expected
 
 
 @pytest.mark.parametrize("text", ["0", "4:1", "1:2:4", "many", "1:", "-1"])
 def test_another_batch_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="rising range"):
-        Batch().convert(text, None, None)
+        batch_from_text(None, None, text)
 
 
 def test_the_versions_of_the_tools_are_those_installed() -> None:

@@ -107,7 +107,7 @@ def test_fused_attention_is_computed_by_torch_too(tmp_path: Path) -> None:
     inputs = (InputSpec("states", torch.randn(2, 512, 8), {0: "n"}),)
     program = program_from_module(Attention(), inputs, ["y"], opset=18, fuse_attention=True)
     files = WeightFiles(tmp_path)
-    graph = graph_from_model(program.model, inputs, opset=18, runtime_only=True, files=files)
+    graph = graph_from_model(program.model, inputs, opset=18, fuse_attention=True, files=files)
     assert b"MultiHeadAttention" in graph.onnx
     sample = {"states": inputs[0].example}
 

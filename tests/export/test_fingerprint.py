@@ -13,8 +13,8 @@ from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import Precision, TensorSpec
 from lineup.errors import BundleNotFoundError, ParityError, UsageError
+from lineup_export.component import ExportOptions
 from lineup_export.fingerprint import (
-    FingerprintExport,
     bundle_from_checkpoint,
     graph_from_checkpoint,
     parity_of_graph,
@@ -29,7 +29,7 @@ from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 def test_the_bundle_computes_what_torch_computes(
     checkpoint_folder: Path, small_checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
-    bundle = bundle_from_checkpoint(checkpoint_folder, tmp_path / "b", FingerprintExport())
+    bundle = bundle_from_checkpoint(checkpoint_folder, tmp_path / "b", ExportOptions())
     tiles = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     weights = np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 1, 0, 0]], np.float32)
 
@@ -45,8 +45,8 @@ def test_the_bundle_computes_what_torch_computes(
 def test_the_manifest_says_what_the_runtime_needs(
     checkpoint_folder: Path, small_spec: SpectrumSpec, tmp_path: Path
 ) -> None:
-    options = FingerprintExport(name="mine", max_tiles=4)
-    bundle_from_checkpoint(checkpoint_folder, tmp_path / "b", options)
+    options = ExportOptions()
+    bundle_from_checkpoint(checkpoint_folder, tmp_path / "b", options, name="mine", max_tiles=4)
 
     bundle = open_bundle(tmp_path / "b")
 
@@ -77,8 +77,7 @@ def test_exporting_twice_gives_the_same_graph(
 @pytest.mark.usefixtures("exports_small_graph")
 def test_the_same_graph_gives_the_same_bundle(checkpoint_folder: Path, tmp_path: Path) -> None:
     first, second = (
-        bundle_from_checkpoint(checkpoint_folder, tmp_path / name, FingerprintExport())
-        for name in "ab"
+        bundle_from_checkpoint(checkpoint_folder, tmp_path / name, ExportOptions()) for name in "ab"
     )
 
     assert first.digest == second.digest
@@ -93,7 +92,7 @@ def test_without_parity_there_is_no_bundle(small_checkpoint: Checkpoint, tmp_pat
     before = sorted(tmp_path.iterdir())
 
     with pytest.raises(ParityError, match="No bundle was written"):
-        bundle_from_checkpoint(tmp_path / "checkpoint", tmp_path / "b", FingerprintExport())
+        bundle_from_checkpoint(tmp_path / "checkpoint", tmp_path / "b", ExportOptions())
 
     assert sorted(tmp_path.iterdir()) == before
 
@@ -101,21 +100,22 @@ def test_without_parity_there_is_no_bundle(small_checkpoint: Checkpoint, tmp_pat
 @pytest.mark.usefixtures("exports_small_graph")
 def test_an_existing_bundle_is_kept_unless_told(checkpoint_folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "b"
-    bundle_from_checkpoint(checkpoint_folder, target, FingerprintExport(name="first"))
+    bundle_from_checkpoint(checkpoint_folder, target, ExportOptions(), name="first")
 
     with pytest.raises(UsageError, match="exists already"):
-        bundle_from_checkpoint(checkpoint_folder, target, FingerprintExport())
+        bundle_from_checkpoint(checkpoint_folder, target, ExportOptions())
     assert open_bundle(target).manifest.name == "first"
 
-    bundle_from_checkpoint(checkpoint_folder, target, FingerprintExport("second", overwrite=True))
+    options = ExportOptions(overwrite=True)
+    bundle_from_checkpoint(checkpoint_folder, target, options, name="second")
     assert open_bundle(target).manifest.name == "second"
 
 
 def test_fp16_halves_the_axes_and_keeps_the_spectrum(
     checkpoint_folder: Path, tmp_path: Path
 ) -> None:
-    wide = bundle_from_checkpoint(checkpoint_folder, tmp_path / "wide", FingerprintExport())
-    options = FingerprintExport(precision=Precision.FP16)
+    wide = bundle_from_checkpoint(checkpoint_folder, tmp_path / "wide", ExportOptions())
+    options = ExportOptions(precision=Precision.FP16)
     narrow = bundle_from_checkpoint(checkpoint_folder, tmp_path / "narrow", options)
 
     assert narrow.manifest.size_bytes < wide.manifest.size_bytes
@@ -126,7 +126,7 @@ def test_fp16_halves_the_axes_and_keeps_the_spectrum(
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleNotFoundError, match="no checkpoint"):
-        bundle_from_checkpoint(tmp_path, tmp_path / "b", FingerprintExport())
+        bundle_from_checkpoint(tmp_path, tmp_path / "b", ExportOptions())
 
 
 def test_the_graph_of_the_default_settings_is_lean(

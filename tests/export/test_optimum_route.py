@@ -11,8 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from lineup.bundles.manifest import Precision
-from lineup_export.assembly import ExportOptions
-from lineup_export.component import FAMILIES, Exporter, exporter_of
+from lineup_export.component import FAMILIES, Exporter, ExportOptions, exporter_of
 from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec
 from lineup_export.optimum_route import config_from_registry

@@ -12,8 +12,8 @@ from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind, Origin, Precision
 from lineup.models.schedulers.samplers import scheduler_from_manifest
-from lineup_export.assembly import ExportOptions
 from lineup_export.cli import export
+from lineup_export.component import ExportOptions
 from lineup_export.pocket import SCHEDULER, bundle_from_pocket
 from lineup_models.pocket import registry
 from lineup_models.pocket.architectures import GeneratorSpec
@@ -65,15 +65,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(generator.unet.output.weight)
     vae = Vae(VAE)
     vae.set_statistics(0.5, 0.25)
-    for name, kind, spec, module, count in (
-        ("clip", "clip", CLIP, Clip(CLIP, words), words),
-        ("captioner", "captioner", CAPTIONER, Captioner(CAPTIONER, words), words),
-        ("vae-fern", "vae", VAE, vae, 0),
-        ("pocket-ash", "generator", generator.spec, generator, words),
-    ):
-        write_model(
-            registry.weights_path(folder, name), kind, spec, module, words=count, record={"n": 3}
-        )
+    models: dict[str, registry.Model] = {
+        "clip": Clip(CLIP, words),
+        "captioner": Captioner(CAPTIONER, words),
+        "vae-fern": vae,
+        "pocket-ash": generator,
+    }
+    for name, model in models.items():
+        write_model(registry.weights_path(folder, name), model, {"n": 3})
     tokenizer = registry.load_tokenizer(None).to_str()
     (folder / registry.TOKENIZER_NAME).write_text(tokenizer, encoding="utf-8")
     return folder
@@ -169,7 +168,7 @@ def test_several_precisions_get_folders_of_their_own(
             (str(target.relative_to(tmp_path)), options.precision.value)
         ),
     )
-    monkeypatch.setattr("lineup_export.cli.echo_report", lambda _: None)
+    monkeypatch.setattr("lineup_export.options._echo_report", lambda _: None)
     arguments = [str(checkpoint), "--output", str(tmp_path), "--model", "pocket-clip"]
 
     result = CliRunner().invoke(export, ["pocket", *arguments, "--precision", "fp32,fp16"])

@@ -9,14 +9,13 @@ import pytest
 from lineup.errors import UsageError
 from lineup_lab.attacks import attack_from_text
 from lineup_lab.dataset import (
-    SupportSize,
     labelled_sources_from_folders,
     source_folders_from_dir,
     splits_of_sources,
 )
 from lineup_lab.verification import attacked_queries
 
-HALF = SupportSize(0.5, is_share=True)
+HALF = 0.5
 
 
 @pytest.fixture
@@ -40,17 +39,17 @@ def test_queries_are_attacked_in_the_order_of_the_split(sources, extractor):
     splits = splits_of_sources(sources, HALF, 0)
     seen = []
 
-    attacked = attacked_queries(
+    attacked, failures = attacked_queries(
         sources, splits, attack_from_text("crop:0.6"), extractor, batch=2, on_file=seen.append
     )
 
-    assert str(attacked.attack) == "crop:0.6"
-    assert list(attacked.fingerprints) == ["blue", "red"]
+    assert failures == []
+    assert list(attacked) == ["blue", "red"]
     assert [file.path for file in seen] == [
         source.paths[row] for source in sources for row in splits[source.name].queries
     ]
     for source in sources:
-        rows = attacked.fingerprints[source.name]
+        rows = attacked[source.name]
         centres = [int(source.paths[row].stem) for row in splits[source.name].queries]
         expected = np.array([[200 + i, i, i] for i in centres], float)
         expected = expected if source.name == "red" else expected[:, ::-1]
@@ -64,10 +63,10 @@ def test_query_that_is_gone_is_a_failure_and_the_rest_counts(sources, extractor,
     lost = red.paths[splits["red"].queries[0]]
     lost.unlink()
 
-    attacked = attacked_queries(sources, splits, attack_from_text("jpeg:90"), extractor)
+    attacked, failures = attacked_queries(sources, splits, attack_from_text("jpeg:90"), extractor)
 
-    assert [file.path for file in attacked.failures] == [lost]
-    assert {name: len(rows) for name, rows in attacked.fingerprints.items()} == {
+    assert [file.path for file in failures] == [lost]
+    assert {name: len(rows) for name, rows in attacked.items()} == {
         "blue": 3,
         "red": 2,
     }

@@ -6,12 +6,12 @@ import pytest
 from lineup.errors import UsageError
 from lineup_lab.dataset import (
     LabelledSource,
-    SupportSize,
+    checked_support_count,
     split_of_source,
-    support_size_from_text,
+    support_from_text,
 )
 
-HALF = SupportSize(0.5, is_share=True)
+HALF = 0.5
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ HALF = SupportSize(0.5, is_share=True)
     ],
 )
 def test_support_is_a_share_or_a_count(text, images, expected):
-    assert support_size_from_text(text).count(images) == expected
+    assert checked_support_count("a", images, support_from_text(text)) == expected
 
 
 @pytest.mark.parametrize("text", ["0", "0.0", "1.0", "1.5", "-1", "-0.5", "nan", "inf", "half", ""])
 def test_any_other_support_is_refused_with_what_would_do(text):
     with pytest.raises(UsageError, match="neither a share nor a count") as caught:
-        support_size_from_text(text)
+        support_from_text(text)
 
     assert "between 0 and 1" in str(caught.value.hint)
 
@@ -73,4 +73,4 @@ def test_split_draws_every_image_equally_often(make_source):
 
 def test_count_that_leaves_no_query_names_the_source(make_source):
     with pytest.raises(UsageError, match="leaves no query: source 'small' has 5"):
-        split_of_source(make_source("small", 5), SupportSize(5, is_share=False), 0)
+        split_of_source(make_source("small", 5), 5, 0)

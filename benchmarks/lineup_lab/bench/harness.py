@@ -6,15 +6,15 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.memory import MemoryWatch, PeakMemory
-from lineup.sampling import Watch
+from lineup.machine import MemoryWatch, PeakMemory, Watch
 from lineup_lab.bench.workloads import Workload
 
 SAMPLE_INTERVAL_S = 0.2
@@ -25,50 +25,15 @@ INA_TOTAL_LABELS = frozenset({"VDD_IN", "VIN_SYS_5V0", "POM_5V_IN", "POM_5V0_IN"
 
 RAPL = "class/powercap/intel-rapl:0/energy_uj"
 
-STEADY_VARIATION = 0.05
-"""Coefficient of variation above which a mean says little about the next run."""
 
+def summary_from_ms(samples: Sequence[float]) -> dict[str, float]:
+    """Summarise latencies in milliseconds, rounded to a microsecond.
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A sample of latencies in milliseconds.
-
-    Attributes:
-        count: Measurements.
-        min: Smallest.
-        mean: Arithmetic mean.
-        median: The 50th percentile; so is `p50`, by the name that the percentiles share.
-        p90: 90 of 100 runs were at most this long; MLPerf's figure for single stream.
-        p95: 95th percentile.
-        p99: 99th percentile; from fewer than 100 runs it is close to the largest.
-        cv: Standard deviation out of the mean; 0 for a single run.
-    """
-
-    count: int
-    min: float
-    mean: float
-    median: float
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    cv: float
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether runs vary little enough for the mean to describe the next one."""
-        return self.cv <= STEADY_VARIATION
-
-    def as_dict(self) -> dict[str, float]:
-        """Return plain numbers for JSON, rounded to a microsecond."""
-        return {name: round(value, 4) for name, value in asdict(self).items()}
-
-
-def summary_from_ms(samples: Sequence[float]) -> Summary:
-    """Summarise latencies; percentiles are interpolated linearly.
-
-    Args:
-        samples: At least one, in milliseconds.
+    Returns:
+        `count`, `min`, `mean`, `median` (also as `p50`, by the name that percentiles share), `p90`
+        (MLPerf's figure for single stream), `p95`, `p99` (from fewer than 100 runs it is close to
+        the largest), and `cv`, the standard deviation out of the mean; 0 for a single run.
+        Percentiles are interpolated linearly.
 
     Raises:
         UsageError: There is no sample.
@@ -79,32 +44,18 @@ def summary_from_ms(samples: Sequence[float]) -> Summary:
     p50, p90, p95, p99 = np.percentile(values, [50, 90, 95, 99]).tolist()
     mean = float(values.mean())
     deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return Summary(
-        count=len(values),
-        min=float(values.min()),
-        mean=mean,
-        median=p50,
-        p50=p50,
-        p90=p90,
-        p95=p95,
-        p99=p99,
-        cv=deviation / mean if mean else 0.0,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Power:
-    """Power over a stretch of time.
-
-    Attributes:
-        mean_w: Mean of the samples, in watts.
-        peak_w: Largest sample, in watts.
-        sensor: Where it was read.
-    """
-
-    mean_w: float
-    peak_w: float
-    sensor: str
+    figures = {
+        "count": len(values),
+        "min": float(values.min()),
+        "mean": mean,
+        "median": p50,
+        "p50": p50,
+        "p90": p90,
+        "p95": p95,
+        "p99": p99,
+        "cv": deviation / mean if mean else 0.0,
+    }
+    return {name: round(value, 4) for name, value in figures.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +89,13 @@ class PowerWatch(Watch):
         self._samples: list[float] = []
 
     @property
-    def power(self) -> Power | None:
-        """What was read; None without a sensor, or before its first sample."""
+    def power(self) -> dict[str, Any] | None:
+        """Mean and peak in watts, and the sensor; None without one, or before its first sample."""
         if self._sensor is None or not self._samples:
             return None
         mean = sum(self._samples) / len(self._samples)
-        return Power(mean_w=mean, peak_w=max(self._samples), sensor=self._sensor.name)
+        peak = max(self._samples)
+        return {"mean": round(mean, 2), "peak": round(peak, 2), "sensor": self._sensor.name}
 
     def _sample(self) -> bool:
         assert self._sensor is not None
@@ -194,18 +146,19 @@ class Measurement:
     """What a workload was measured to cost, warm.
 
     Attributes:
-        latency: Of one run, end to end: one piece of work, or one batch of them offline.
+        latency: Of one run, end to end: one piece of work, or one batch of them offline; see
+            `summary_from_ms`.
         stages: Of each stage, in their order.
         throughput_per_s: Pieces of work per second of wall time.
         memory: Peaks over warm-up and runs; None where the system does not tell.
-        power: None without a readable sensor.
+        power: See `PowerWatch`.
     """
 
-    latency: Summary
-    stages: dict[str, Summary]
+    latency: dict[str, float]
+    stages: dict[str, dict[str, float]]
     throughput_per_s: float
     memory: PeakMemory | None
-    power: Power | None
+    power: dict[str, Any] | None
 
 
 def measure(
@@ -215,18 +168,11 @@ def measure(
     sensor: Sensor | None = None,
     on_run: Callable[[int], None] | None = None,
 ) -> Measurement:
-    """Run a workload repeatedly.
-
-    Args:
-        workload: What to measure.
-        options: How long.
-        sensor: Power sensor to read meanwhile.
-        on_run: Told the number of measured runs after each of them.
-    """
+    """Run a workload repeatedly; `on_run` is told the number of measured runs after each."""
     with MemoryWatch() as memory, PowerWatch(sensor) as power:
         pieces = options.pieces_per_run
         for run in range(options.warmup):
-            workload.run_batch(run * pieces, pieces)
+            workload.work(run * pieces, pieces)
         latencies: list[float] = []
         stages: dict[str, list[float]] = {}
         started = time.perf_counter()
@@ -236,7 +182,7 @@ def measure(
         ):
             start = time.perf_counter()
             first = (options.warmup + len(latencies)) * pieces
-            parts = workload.run_batch(first, pieces)
+            parts = workload.work(first, pieces)
             latencies.append((time.perf_counter() - start) * 1e3)
             for name, ms in parts.items():
                 stages.setdefault(name, []).append(ms)

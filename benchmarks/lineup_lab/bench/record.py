@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,36 +25,22 @@ tell_cold_start(began)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class ColdStart:
-    """Milliseconds from starting a process to its first result, in order.
-
-    Attributes:
-        process_ms: Until Python runs the first line.
-        import_ms: Importing lineup and what it needs.
-        open_ms: Verifying and opening the models.
-        first_run_ms: The first piece of work, loading what is loaded late.
-        total_ms: All of it, as a clock on the wall shows it.
-    """
-
-    process_ms: float
-    import_ms: float
-    open_ms: float
-    first_run_ms: float
-    total_ms: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return plain numbers for JSON."""
-        return {name: round(value, 2) for name, value in asdict(self).items()}
+STEADY_VARIATION = 0.05
+"""Coefficient of variation above which a mean says little about the next run."""
 
 
-def cold_start(arguments: Mapping[str, Any]) -> ColdStart:
+def cold_start(arguments: Mapping[str, Any]) -> dict[str, float]:
     """Start a process that opens a target and does one piece of work.
 
     The file cache is as it is: warm when the target was used before.
 
     Args:
         arguments: Of `lineup_lab.bench.workloads.open_workload`, as JSON values.
+
+    Returns:
+        Milliseconds: `process_ms` until Python runs the first line, `import_ms` of lineup and what
+        it needs, `open_ms` to verify and open the models, `first_run_ms` with what is loaded late,
+        and `total_ms`, as a clock on the wall shows it.
 
     Raises:
         BackendError: The process failed; says how it ended.
@@ -72,20 +57,20 @@ def cold_start(arguments: Mapping[str, Any]) -> ColdStart:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise BackendError(f"The process that measures a cold start failed: {last}")
     told = json.loads(done.stdout.splitlines()[-1])
-    return ColdStart(
-        process_ms=(told["began"] - start) * 1e3,
-        import_ms=told["import_ms"],
-        open_ms=told["open_ms"],
-        first_run_ms=told["first_run_ms"],
-        total_ms=total_ms,
-    )
+    told["process_ms"] = (told.pop("began") - start) * 1e3
+    told["total_ms"] = total_ms
+    keys = ("process_ms", "import_ms", "open_ms", "first_run_ms", "total_ms")
+    return {key: round(told[key], 2) for key in keys}
 
 
 def record_from_measurement(
-    workload: Workload, options: BenchOptions, measured: Measurement, cold: ColdStart | None
+    workload: Workload,
+    options: BenchOptions,
+    measured: Measurement,
+    cold: dict[str, float] | None,
 ) -> dict[str, Any]:
     """Return everything as JSON values; what could not be measured is null."""
-    memory, power = measured.memory, measured.power
+    memory = measured.memory
     return {
         "format": FORMAT,
         "target": workload.name,
@@ -96,58 +81,29 @@ def record_from_measurement(
         "mode": options.mode.value,
         "pieces_per_run": options.pieces_per_run,
         "warmup": options.warmup,
-        "latency_ms": measured.latency.as_dict(),
+        "latency_ms": measured.latency,
         "throughput_per_s": round(measured.throughput_per_s, 4),
-        "stages": {name: stage.as_dict() for name, stage in measured.stages.items()},
+        "stages": measured.stages,
         "peak_anonymous_mib": None if memory is None else round(memory.anonymous_mib, 1),
         "peak_file_backed_mib": None if memory is None else round(memory.file_backed_mib, 1),
-        "power_w": (
-            None
-            if power is None
-            else {
-                "mean": round(power.mean_w, 2),
-                "peak": round(power.peak_w, 2),
-                "sensor": power.sensor,
-            }
-        ),
-        "cold_start_ms": None if cold is None else cold.as_dict(),
-        "warnings": warnings_of(measured),
+        "power_w": measured.power,
+        "cold_start_ms": cold,
+        "warnings": _warnings(measured.latency),
         "environment": environment(),
     }
 
 
-def warnings_of(measured: Measurement) -> list[str]:
+def _warnings(latency: Mapping[str, float]) -> list[str]:
     """Return what should keep a reader from trusting the figures."""
     warnings = []
-    latency = measured.latency
-    if not latency.is_steady:
+    if latency["cv"] > STEADY_VARIATION:
         warnings.append(
-            f"latency varies by {100 * latency.cv:.0f} % (coefficient of variation); "
+            f"latency varies by {100 * latency['cv']:.0f} % (coefficient of variation); "
             "other work on the machine, or clocks that are not locked"
         )
-    if latency.count < 100:
-        warnings.append(f"p99 of {latency.count} runs is close to the largest of them")
+    if latency["count"] < 100:
+        warnings.append(f"p99 of {latency['count']} runs is close to the largest of them")
     return warnings
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One figure of two measurements.
-
-    Attributes:
-        name: Path of the figure, e.g. "latency_ms.p50".
-        before: In the first.
-        after: In the second.
-    """
-
-    name: str
-    before: float
-    after: float
-
-    @property
-    def ratio(self) -> float:
-        """Second out of first; NaN when the first is 0."""
-        return self.after / self.before if self.before else float("nan")
 
 
 COMPARED = (
@@ -180,15 +136,11 @@ def record_from_file(path: Path) -> dict[str, Any]:
     return record
 
 
-def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
-    """Compare two records figure by figure; what one of them lacks is left out."""
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return the figures that both records have, by path, such as "latency_ms.p50"."""
     stages = [f"stages.{name}.p50" for name in before["stages"] if name in after["stages"]]
-    rows = []
-    for name in (*COMPARED, *stages):
-        values = _at(before, name), _at(after, name)
-        if values[0] is not None and values[1] is not None:
-            rows.append(Change(name, *values))
-    return rows
+    pairs = {name: (_at(before, name), _at(after, name)) for name in (*COMPARED, *stages)}
+    return {name: pair for name, pair in pairs.items() if None not in pair}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
-from lineup.closing import ClosesOnExit
 from lineup.errors import BundleNotFoundError
 from lineup.runtime import Runtime
 from lineup.trace import Trace
@@ -23,11 +22,17 @@ from lineup.types import RgbImage
 if TYPE_CHECKING:
     from lineup.engine import Engine
     from lineup.options import AttributionOptions
+    from lineup.results import Attribution
 
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 
 
-class Workload(ClosesOnExit):
+Work = Callable[[int, int], Mapping[str, float]]
+"""Does so many pieces from a first index on; returns milliseconds per stage, summed over them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
     """A loaded model with one piece of work.
 
     Attributes:
@@ -36,6 +41,7 @@ class Workload(ClosesOnExit):
         unit: What one piece of work makes, e.g. "image".
         digest: Identity of what is measured.
         device: Where it runs.
+        work: What may be drawn from a seed is drawn from a piece's index.
     """
 
     name: str
@@ -43,106 +49,10 @@ class Workload(ClosesOnExit):
     unit: str
     digest: str
     device: str
-
-    @abstractmethod
-    def run(self, index: int) -> Mapping[str, float]:
-        """Do one piece of work.
-
-        Args:
-            index: Of the run; what may be drawn from a seed is drawn from it.
-
-        Returns:
-            Milliseconds per stage.
-        """
-
-    def run_batch(self, first: int, count: int) -> Mapping[str, float]:
-        """Do pieces of work that are all at hand; a model that takes batches overrides it.
-
-        Returns:
-            Milliseconds per stage, summed over the pieces.
-        """
-        total: dict[str, float] = {}
-        for index in range(first, first + count):
-            for name, ms in self.run(index).items():
-                total[name] = total.get(name, 0.0) + ms
-        return total
+    work: Work
 
 
-class _Model(Protocol):
-    """What a bundle opens to."""
-
-    name: str
-    digest: str
-
-    @property
-    def device(self) -> object:
-        """Where it runs."""
-
-    def close(self) -> None:
-        """Release it."""
-
-
-class ModelWorkload(Workload):
-    """Work of one model, which takes several pieces at once.
-
-    Args:
-        kind: Of its bundle.
-        unit: See `Workload`.
-        model: Closed with the workload.
-        work: Does the pieces from a first index on, and returns milliseconds per stage.
-    """
-
-    def __init__(
-        self,
-        kind: BundleKind,
-        unit: str,
-        model: _Model,
-        work: Callable[[int, int], Mapping[str, float]],
-    ) -> None:
-        self.kind, self.unit = kind.value, unit
-        self.name, self.digest, self.device = model.name, model.digest, str(model.device)
-        self._model, self._work = model, work
-
-    def run(self, index: int) -> Mapping[str, float]:
-        """Do one piece."""
-        return self._work(index, 1)
-
-    def run_batch(self, first: int, count: int) -> Mapping[str, float]:
-        """Do several together."""
-        return self._work(first, count)
-
-    def close(self) -> None:
-        """Release the model."""
-        self._model.close()
-
-
-class LineupWorkload(Workload):
-    """A verdict on one image by evidence of a lineup, nothing taken from the cache."""
-
-    kind, unit = "lineup", "verdict"
-
-    def __init__(self, engine: Engine, options: AttributionOptions, image: RgbImage) -> None:
-        self._engine, self._options, self._image = engine, options, image
-        self.name = engine.lineup.spec.name
-        self.digest = engine.run_id(options)
-        self.device = str(engine.extractor.device)
-
-    def run(self, index: int) -> Mapping[str, float]:
-        """Attribute the image."""
-        done = self._engine.attribute(self._image, options=self._options)
-        inference_ms = done.ms.inference or 0.0
-        stages = {"tiles": done.ms.preprocess or 0.0, "fuse": done.ms.fuse or 0.0}
-        if done.resyntheses is None:
-            return stages | {"fingerprint": inference_ms}
-        cost = done.resyntheses.trace.ms
-        rest = inference_ms - sum(cost.values())
-        return stages | cost | {"query fingerprint and comparison": rest}
-
-    def close(self) -> None:
-        """Release the models."""
-        self._engine.close()
-
-
+@contextmanager
 def open_workload(
     target: str,
     *,
@@ -151,8 +61,8 @@ def open_workload(
     threads: int = 0,
     evidence: list[str] | None = None,
     gamma: int | None = None,
-) -> Workload:
-    """Open a bundle or, where no bundle has that name, a lineup.
+) -> Iterator[Workload]:
+    """Open, for a `with` block, a bundle or, where no bundle has that name, a lineup.
 
     Args:
         target: Name or path.
@@ -171,18 +81,31 @@ def open_workload(
     except BundleNotFoundError:
         pass
     else:
-        return _bundle_workload(bundle, image, runtime)
+        kind = bundle.manifest.kind
+        model, work = _opened(kind, bundle.path, image, runtime)
+        unit = "caption" if kind is BundleKind.CAPTIONER else "image"
+        with model:
+            device = str(model.device)
+            yield Workload(model.name, kind.value, unit, model.digest, device, work)
+        return
     # Here, because a bundle needs none of it.
     from lineup.engine import open_engine  # noqa: PLC0415
     from lineup.options import AttributionOptions  # noqa: PLC0415
 
-    engine = open_engine(target, device=device, threads=threads, cache=False)
-    settings = engine.lineup.spec.resynthesis
-    if gamma is not None:
-        settings = replace(settings, gamma=gamma)
-    chosen = None if evidence is None else tuple(evidence)
-    options = AttributionOptions(evidence=chosen, resynthesis=settings)
-    return LineupWorkload(engine, options, image)
+    with open_engine(target, device=device, threads=threads, cache=False) as engine:
+        settings = engine.lineup.spec.resynthesis
+        if gamma is not None:
+            settings = replace(settings, gamma=gamma)
+        chosen = None if evidence is None else tuple(evidence)
+        options = AttributionOptions(evidence=chosen, resynthesis=settings)
+        yield Workload(
+            name=engine.lineup.spec.name,
+            kind="lineup",
+            unit="verdict",
+            digest=engine.run_id(options),
+            device=str(engine.extractor.device),
+            work=_verdicts(engine, options, image),
+        )
 
 
 def tell_cold_start(began: float) -> None:
@@ -194,7 +117,7 @@ def tell_cold_start(began: float) -> None:
     imported = time.time()
     with open_workload(**json.loads(sys.argv[1])) as workload:
         opened = time.time()
-        workload.run(0)
+        workload.work(0, 1)
         ran = time.time()
     told = {
         "began": began,
@@ -214,15 +137,36 @@ def synthetic_image(size_px: int) -> RgbImage:
     return np.clip(127 + 90 * waves + noise, 0, 255).astype(np.uint8)
 
 
-def _bundle_workload(bundle: Bundle, image: RgbImage, runtime: Runtime) -> Workload:
-    """Open what a bundle's kind calls for."""
+def _verdicts(engine: Engine, options: AttributionOptions, image: RgbImage) -> Work:
+    """Attribute the image, nothing taken from the cache."""
+
+    def work(_: int, count: int) -> dict[str, float]:
+        total: dict[str, float] = {}
+        for _ in range(count):
+            for name, ms in _stages(engine.attribute(image, options=options)).items():
+                total[name] = total.get(name, 0.0) + ms
+        return total
+
+    return work
+
+
+def _stages(done: Attribution) -> dict[str, float]:
+    inference_ms = done.ms.inference or 0.0
+    stages = {"tiles": done.ms.preprocess or 0.0, "fuse": done.ms.fuse or 0.0}
+    if done.resyntheses is None:
+        return stages | {"fingerprint": inference_ms}
+    cost = done.resyntheses.trace.ms
+    return stages | cost | {"query fingerprint and comparison": inference_ms - sum(cost.values())}
+
+
+def _opened(kind: BundleKind, path: Path, image: RgbImage, runtime: Runtime) -> tuple[Any, Work]:
+    """Return the model that a bundle's kind calls for, and its work."""
     # Each when it is measured: a cold start pays for no other.
     from lineup.fingerprint import FingerprintExtractor  # noqa: PLC0415
     from lineup.models.captioner import Captioner  # noqa: PLC0415
     from lineup.models.encoder import ImageEncoder  # noqa: PLC0415
     from lineup.models.generator import ImageGenerator  # noqa: PLC0415
 
-    kind, path = bundle.manifest.kind, bundle.path
     if kind is BundleKind.FINGERPRINT:
         extractor = runtime.open(FingerprintExtractor, path)
 
@@ -234,15 +178,13 @@ def _bundle_workload(bundle: Bundle, image: RgbImage, runtime: Runtime) -> Workl
             end = time.perf_counter()
             return {"tiles": (between - start) * 1e3, "fingerprint": (end - between) * 1e3}
 
-        return ModelWorkload(kind, "image", extractor, fingerprints)
+        return extractor, fingerprints
     if kind is BundleKind.CAPTIONER:
         captioner = runtime.open(Captioner, path)
-        work = _timed("caption", lambda count: captioner.captions([image] * count))
-        return ModelWorkload(kind, "caption", captioner, work)
+        return captioner, _timed("caption", lambda count: captioner.captions([image] * count))
     if kind is BundleKind.ENCODER:
         encoder = runtime.open(ImageEncoder, path)
-        work = _timed("encode", lambda count: encoder.features([image] * count))
-        return ModelWorkload(kind, "image", encoder, work)
+        return encoder, _timed("encode", lambda count: encoder.features([image] * count))
     generator = runtime.open(ImageGenerator, path)
 
     def images(first: int, count: int) -> dict[str, float]:
@@ -252,10 +194,10 @@ def _bundle_workload(bundle: Bundle, image: RgbImage, runtime: Runtime) -> Workl
                 generator.images(PROMPT, [seed])
         return {name: 1e3 * cost.seconds for name, cost in trace.graphs.items()}
 
-    return ModelWorkload(kind, "image", generator, images)
+    return generator, images
 
 
-def _timed(stage: str, call: Callable[[int], object]) -> Callable[[int, int], dict[str, float]]:
+def _timed(stage: str, call: Callable[[int], object]) -> Work:
     def work(_: int, count: int) -> dict[str, float]:
         start = time.perf_counter()
         call(count)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lineup.cli.options import device_option, threads_option
+from lineup.cli.options import device_option, json_option, threads_option
 from lineup.cli.tables import console_for_tables
 
 
@@ -69,7 +69,7 @@ def bench() -> None:
 @click.option("--evidence", help="Of a lineup: comma-separated names.  [default: all]")
 @click.option("--gamma", type=click.IntRange(min=1), help="Of a lineup: pictures per candidate.")
 @click.option("--no-cold-start", is_flag=True, help="Do not measure the start of a new process.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@json_option
 @click.option(
     "--output",
     "-o",
@@ -145,12 +145,11 @@ def compare(before: Path, after: Path) -> None:
 
     first, second = record_from_file(before), record_from_file(after)
     table = Table("figure", before.name, after.name, "ratio")
-    for name in table.columns[1:]:
-        name.justify = "right"
-    for change in changes(first, second):
-        table.add_row(
-            change.name, f"{change.before:,.2f}", f"{change.after:,.2f}", f"{change.ratio:.2f}"
-        )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, (one, other) in changes(first, second).items():
+        ratio = other / one if one else float("nan")
+        table.add_row(name, f"{one:,.2f}", f"{other:,.2f}", f"{ratio:.2f}")
     console = console_for_tables()
     console.print(table)
     for difference in differences(first, second):

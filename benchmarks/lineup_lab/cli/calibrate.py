@@ -17,11 +17,11 @@ from lineup_lab.cli.options import (
     collected_scores,
     directory_argument,
     file_option,
+    judge_of,
     labelled_options,
     limited_folders,
     open_for,
     require_eval,
-    settings_with_gamma,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _fitted(
     from rich.console import Console
 
     from lineup.options import AttributionOptions
-    from lineup_lab.attribution import Judge, calibration_roles
+    from lineup_lab.attribution import calibration_roles
     from lineup_lab.fit_calibration import FitOptions, calibration_from_rows
     from lineup_lab.scores import ScoreFile, prompts_from_dir
 
@@ -117,23 +117,16 @@ def _fitted(
         [folder.name for folder in folders], engine.candidates, settings["real"]
     )
     groups = prompts_from_dir(directory)
-    resynthesis = settings_with_gamma(engine, {"gamma": max(gammas)})
+    judge = judge_of(engine, {"gamma": max(gammas)})
     messages = Console(stderr=True)
     rows, failed = collected_scores(
         folders,
         engine,
-        AttributionOptions(evidence=names, resynthesis=resynthesis),
+        AttributionOptions(evidence=names, resynthesis=judge.settings),
         ScoreFile(settings["scores_path"] or output.with_suffix(".scores.jsonl")),
         prompts=groups if settings["known_prompts"] else {},
         messages=messages,
         label="scores",
-    )
-    judge = Judge(
-        candidates=engine.candidates,
-        settings=resynthesis,
-        evidence_options=engine.evidence_options,
-        families=engine.families,
-        resynthesising=tuple(one.name for one in engine.lineup.spec.generators),
     )
     has_resyntheses = any(one.samples for row in rows for one in row.evidence)
 

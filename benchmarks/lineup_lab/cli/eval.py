@@ -22,6 +22,7 @@ from lineup_lab.cli.options import (
     directory_argument,
     labelled_sources,
     names_from_text,
+    open_extractor,
     protocol_options,
     require_eval,
     support_option,
@@ -30,7 +31,6 @@ from lineup_lab.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lineup.fingerprint import FingerprintExtractor
     from lineup.stream import TileCutter
     from lineup_lab.dataset import ProtocolOptions, SourceFolder
 
@@ -94,25 +94,20 @@ def verification(directory: Path, **settings: Any) -> None:
     targets_from_names([folder.name for folder in folders], options.real)
     rule = ScoreRule(settings["rule"])
     messages, started = _console(), time.perf_counter()
-    with _open_extractor(settings) as extractor:
+    with open_extractor(settings) as extractor:
         sources = labelled_sources(folders, extractor, settings["batch"], messages)
         splits = splits_of_sources(sources, options.support, options.seed)
         total = sum(len(split.queries) for split in splits.values())
-        queries = []
+        queries, batch = {}, settings["batch"]
         for attack in attacks:
             with progress_of_files(messages, total, str(attack)) as on_file:
-                batch = settings["batch"]
-                queries.append(
-                    attacked_queries(
-                        sources, splits, attack, extractor, batch=batch, on_file=on_file
-                    )
+                queries[str(attack)] = attacked_queries(
+                    sources, splits, attack, extractor, batch=batch, on_file=on_file
                 )
     result = verification_from_sources(sources, options, rule=rule)
     attacked = {
-        str(one.attack): verification_from_sources(
-            sources, options, rule=rule, queries=one.fingerprints
-        )
-        for one in queries
+        label: verification_from_sources(sources, options, rule=rule, queries=rows)
+        for label, (rows, _) in queries.items()
     }
     document = document_from_verification(
         result,
@@ -127,7 +122,7 @@ def verification(directory: Path, **settings: Any) -> None:
     if attacked:
         tables.append(table_from_attacks(result, attacked))
     deliver(document, tables, settings)
-    if document["failed"] or any(one.failures for one in queries):
+    if document["failed"] or any(failures for _, failures in queries.values()):
         sys.exit(1)
 
 
@@ -231,10 +226,11 @@ def _classify(
     else:
         unknown = checked_unknown(names, unknown, options.real)
     messages, started = _console(), time.perf_counter()
-    with _open_extractor(settings) as extractor:
+    with open_extractor(settings) as extractor:
         sources = labelled_sources(folders, extractor, batch, messages)
-        reject = reject_fingerprints(settings["reject"], extractor, batch, messages)
-    fit = calibrated_fit if name == "calibrated" else logistic_fit(extractor.digest, reject=reject)
+        digest, path = extractor.digest, settings["reject"]
+        reject = reject_fingerprints(path, digest, extractor, batch, messages, [])
+    fit = calibrated_fit if name == "calibrated" else logistic_fit(digest, reject=reject)
     if leave_one_out:
         result = leave_one_out_from_sources(sources, options, fit)
     else:
@@ -285,7 +281,7 @@ def real(directory: Path, **settings: Any) -> None:
     messages, started = _console(), time.perf_counter()
     total = sum(len(folder.paths) for folder in folders)
     scored = {}
-    with _open_extractor(settings) as extractor:
+    with open_extractor(settings) as extractor:
         cutters: dict[str, TileCutter] = {CLEAN: extractor}
         cutters |= {str(attack): AttackedExtractor(extractor, attack) for attack in attacks}
         score, batch = extractor.real_llrs_from_tiles, settings["batch"]
@@ -307,16 +303,15 @@ def _asked(
 ) -> tuple[ProtocolOptions, tuple[SourceFolder, ...]]:
     """Return options and sources; a mistake shows now, not after minutes of inference."""
     from lineup_lab.dataset import (
-        HALF,
         ProtocolOptions,
         checked_support_count,
         source_folders_from_dir,
-        support_size_from_text,
+        support_from_text,
     )
 
     has_support = "support" in settings
     options = ProtocolOptions(
-        support=support_size_from_text(settings["support"]) if has_support else HALF,
+        support=support_from_text(settings["support"]) if has_support else 0.5,
         seed=settings["seed"],
         real=tuple(dict.fromkeys(settings["real"])),
         resamples=settings["bootstrap"],
@@ -326,14 +321,6 @@ def _asked(
         for folder in folders:
             checked_support_count(folder.name, len(folder.paths), options.support)
     return options, folders
-
-
-def _open_extractor(settings: Mapping[str, Any]) -> FingerprintExtractor:
-    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
-    from lineup.runtime import Runtime
-
-    runtime = Runtime(settings["device"], threads=settings["threads"])
-    return runtime.open(FingerprintExtractor, settings["fingerprint"] or DEFAULT_BUNDLE)
 
 
 def _console() -> Console:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +19,18 @@ from lineup_lab.cli.options import (
     deliver,
     directory_argument,
     figures_options,
+    judge_of,
     labelled_options,
     limited_folders,
     names_from_text,
     open_for,
-    settings_with_gamma,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from lineup.calibration.calibration import Calibration
     from lineup.engine import Engine
-    from lineup_lab.attribution import Judge
-    from lineup_lab.dataset import SourceFolder
-    from lineup_lab.scores import RawScores, ScoreFile
 
 DEFAULT_MODE = "default"
 
@@ -99,9 +97,9 @@ def attribution(directory: Path, **settings: Any) -> None:
     messages = Console(stderr=True)
     other = settings["calibration_path"]
     with open_for(settings, calibrated=other is None) as engine:
-        if other is not None:
-            engine.calibration = CALIBRATION.read(other)
-        document = _evaluated(directory, engine, names, gammas, settings, messages)
+        calibration = engine.calibration if other is None else CALIBRATION.read(other)
+        engine.calibration = None  # raw scores do not depend on it
+        document = _evaluated(directory, engine, calibration, names, gammas, settings, messages)
         candidates = len(engine.candidates)
     deliver(document, tables_from_document(document, {DEFAULT_MODE: "all evidence"}), settings)
     if settings["plot_path"] is not None:
@@ -114,12 +112,15 @@ def attribution(directory: Path, **settings: Any) -> None:
 def _evaluated(
     directory: Path,
     engine: Engine,
+    calibration: Calibration | None,
     names: tuple[str, ...] | None,
     gammas: tuple[int, ...] | None,
     settings: dict[str, Any],
     messages: Console,
 ) -> dict[str, Any]:
     """Score every image by every procedure, and return the document."""
+    from lineup.options import AttributionOptions
+    from lineup.results import RESYNTHESIS
     from lineup_lab.attribution import roles_from_sources
     from lineup_lab.attribution_report import (
         document_from_rows,
@@ -139,10 +140,18 @@ def _evaluated(
     sweep: list[dict[str, Any]] = []
     failed = 0
     for mode in dict.fromkeys(settings["modes"]):
-        judge = _judge(engine, mode, most)
-        rows, unreadable = _rows(folders, engine, names, judge, store, prompts, messages)
+        # The first paper draws one picture.
+        changes = {} if mode == "resynthesis" else {"gamma": most}
+        judge = judge_of(engine, changes, mode, calibration)
+        options = AttributionOptions(
+            evidence=names if mode == DEFAULT_MODE else (RESYNTHESIS,), resynthesis=judge.settings
+        )
+        rows, unreadable = collected_scores(
+            folders, engine, options, store, prompts=prompts, messages=messages, label=mode
+        )
         failed = max(failed, unreadable)
-        _check_known(rows, roles, engine.candidates)
+        if not any(roles[row.source] in engine.candidates for row in rows):
+            raise UsageError("No image of a candidate could be used.")
         modes[mode] = document_from_rows(
             rows, roles, judge, resamples=settings["bootstrap"], seed=settings["seed"]
         )
@@ -152,7 +161,7 @@ def _evaluated(
         modes,
         sweep,
         lineup=engine.lineup.spec.name,
-        calibrated=engine.calibration is not None,
+        calibrated=calibration is not None,
         directory=directory.name,
         seed=settings["seed"],
         bootstrap=settings["bootstrap"],
@@ -160,56 +169,6 @@ def _evaluated(
         gamma=most,
         failed=failed,
     )
-
-
-def _judge(engine: Engine, mode: str, gamma: int) -> Judge:
-    from lineup_lab.attribution import Judge
-
-    changes = {} if mode == "resynthesis" else {"gamma": gamma}  # paper A draws one picture
-    return Judge(
-        candidates=engine.candidates,
-        settings=settings_with_gamma(engine, changes, mode),
-        evidence_options=engine.evidence_options,
-        calibration=engine.calibration,
-        families=engine.families,
-        resynthesising=tuple(one.name for one in engine.lineup.spec.generators),
-    )
-
-
-def _rows(
-    folders: Sequence[SourceFolder],
-    engine: Engine,
-    names: tuple[str, ...] | None,
-    judge: Judge,
-    store: ScoreFile,
-    prompts: Mapping[str, str],
-    messages: Console,
-) -> tuple[list[RawScores], int]:
-    from lineup.options import AttributionOptions
-    from lineup.results import RESYNTHESIS
-
-    mode = judge.settings.mode.value
-    wanted = names if mode == DEFAULT_MODE else (RESYNTHESIS,)
-    calibration, engine.calibration = engine.calibration, None  # raw scores do not depend on it
-    try:
-        return collected_scores(
-            folders,
-            engine,
-            AttributionOptions(evidence=wanted, resynthesis=judge.settings),
-            store,
-            prompts=prompts,
-            messages=messages,
-            label=mode,
-        )
-    finally:
-        engine.calibration = calibration
-
-
-def _check_known(
-    rows: Sequence[RawScores], roles: Mapping[str, str], candidates: Sequence[str]
-) -> None:
-    if not any(roles[row.source] in candidates for row in rows):
-        raise UsageError("No image of a candidate could be used.")
 
 
 def _scores_path(settings: Mapping[str, Any]) -> Path | None:

@@ -12,16 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
-from lineup.cli.progress import progress_of_files, say
+from lineup.cli.progress import say
 from lineup.errors import UsageError
 from lineup.paths import shipped_reject_path
-from lineup_lab.cli.options import file_option, labelled_sources, require_eval
+from lineup_lab.cli.options import (
+    file_option,
+    labelled_sources,
+    open_extractor,
+    progress_and_failures,
+    require_eval,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from lineup.fingerprint import FingerprintExtractor
-    from lineup.stream import StreamedImage
     from lineup.types import Float32Array
     from lineup_lab.dataset import TileFingerprinter
 
@@ -89,8 +94,6 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
 
     from lineup._version import __version__
     from lineup.classifier import write_classifier
-    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
-    from lineup.runtime import Runtime
     from lineup_lab.fit_classifier import classifier_from_fingerprints, holds_fingerprints
 
     _check(directory, settings)
@@ -101,11 +104,11 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     with ExitStack() as stack:
         extractor = None
         if directory is not None or rejects_images:
-            runtime = Runtime(settings["device"], threads=settings["threads"])
-            found = runtime.open(FingerprintExtractor, settings["fingerprint"] or DEFAULT_BUNDLE)
-            extractor = stack.enter_context(found)
+            extractor = stack.enter_context(open_extractor(settings))
         known, digest = _classes(directory, settings, extractor, messages, failures)
-        reject = _reject(reject_path, digest, extractor, settings["batch"], messages, failures)
+        reject = reject_fingerprints(
+            reject_path, digest, extractor, settings["batch"], messages, failures
+        )
     classifier = classifier_from_fingerprints(
         known,
         fingerprint_digest=digest,
@@ -123,13 +126,6 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     )
     if failures:
         sys.exit(1)
-
-
-def reject_fingerprints(
-    path: Path | None, extractor: FingerprintExtractor, batch: int, messages: Console
-) -> Float32Array | None:
-    """Return the fingerprints of `--reject`, (R, D); None without it."""
-    return _reject(path, extractor.digest, extractor, batch, messages, [])
 
 
 def _check(directory: Path | None, settings: Mapping[str, Any]) -> None:
@@ -164,7 +160,8 @@ def _classes(
         checked_unknown([folder.name for folder in folders], (), settings["real"])
         sources = labelled_sources(folders, extractor, settings["batch"], messages)
         failures.extend(failed.path for source in sources for failed in source.failures)
-        return classes_from_sources(sources, settings["real"]), extractor.digest
+        known = {source.name: source.fingerprints for source in sources}
+        return classes_from_sources(known, settings["real"]), extractor.digest
     path: Path | None = settings["gallery"]
     gallery = open_gallery() if path is None else gallery_from_path(path)
     digest = gallery.fingerprint_digest
@@ -173,7 +170,7 @@ def _classes(
     return classes_from_gallery(gallery), digest
 
 
-def _reject(
+def reject_fingerprints(
     path: Path | None,
     digest: str,
     extractor: TileFingerprinter | None,
@@ -181,7 +178,7 @@ def _reject(
     messages: Console,
     failures: list[Path],
 ) -> Float32Array | None:
-    """Return the fingerprints of none of the sources, (R, D); None without any."""
+    """Return the fingerprints of `--reject`, (R, D), and add what failed; None without it."""
     from lineup.finding import find_images
     from lineup_lab.fit_classifier import (
         holds_fingerprints,
@@ -200,11 +197,6 @@ def _reject(
     if holds_fingerprints(path):
         return reject_from_gallery(path, fingerprint_digest=digest)
     assert extractor is not None
-    with progress_of_files(messages, sum(1 for _ in find_images([path])), "reject") as advance:
-
-        def on_file(image: StreamedImage) -> None:
-            if image.error is not None:
-                failures.append(image.path)
-            advance(image)
-
+    total = sum(1 for _ in find_images([path]))
+    with progress_and_failures(messages, total, "reject", failures) as on_file:
         return reject_from_images(path, extractor, batch=batch, on_file=on_file)

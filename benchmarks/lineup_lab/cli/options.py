@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,7 @@ from lineup.cli.options import (
     device_option,
     fingerprint_option,
     gallery_option,
+    json_option,
     threads_option,
     with_options,
 )
@@ -27,9 +29,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from lineup.calibration.calibration import Calibration
     from lineup.engine import Engine
+    from lineup.fingerprint import FingerprintExtractor
     from lineup.options import AttributionOptions
-    from lineup.resynthesis.options import ResynthesisOptions
+    from lineup.stream import StreamedImage
+    from lineup_lab.attribution import Judge
     from lineup_lab.dataset import LabelledSource, SourceFolder, TileFingerprinter
     from lineup_lab.scores import RawScores, ScoreFile
 
@@ -69,27 +74,16 @@ def file_option(help_text: str, *, required: bool = False) -> Callable[[Command]
 
 
 def figures_options(note: str = "") -> Callable[[Command], Command]:
-    """Return `--json` and `--output`; the command receives `as_json: bool` and `output`.
-
-    Args:
-        note: Goes on the sentence of the help of `--output`.
-    """
+    """Return `--json` and `--output`, whose help goes on with `note`; both are received."""
 
     def decorate(command: Command) -> Command:
-        as_json = click.option(
-            "--json", "as_json", is_flag=True, help="Print one JSON document instead of tables."
-        )
-        return as_json(file_option(f"Write the JSON document to this file{note}.")(command))
+        return json_option(file_option(f"Write the JSON document to this file{note}.")(command))
 
     return decorate
 
 
 def attack_option(attacked: str) -> Callable[[Command], Command]:
-    """Return `--attack`; the command receives `attack_texts: tuple[str, ...]`.
-
-    Args:
-        attacked: What the figures are of, e.g. "attacked queries".
-    """
+    """Return `--attack`, of "attacked queries" or so; the command receives `attack_texts`."""
     return click.option(
         "--attack",
         "attack_texts",
@@ -159,6 +153,30 @@ def deliver(
             f"Cannot write {output}: {error.strerror or error}.",
             hint="Give --output a file in a folder that can be written to.",
         ) from error
+
+
+def open_extractor(settings: Mapping[str, Any]) -> FingerprintExtractor:
+    """Open the fingerprint bundle that `--fingerprint`, `--device` and `--threads` name."""
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+    from lineup.runtime import Runtime
+
+    runtime = Runtime(settings["device"], threads=settings["threads"])
+    return runtime.open(FingerprintExtractor, settings["fingerprint"] or DEFAULT_BUNDLE)
+
+
+@contextmanager
+def progress_and_failures(
+    messages: Console, total: int, label: str, failures: list[Path]
+) -> Iterator[Callable[[StreamedImage], None]]:
+    """Yield what each image is told to; those that failed are added to `failures`."""
+    with progress_of_files(messages, total, label) as advance:
+
+        def on_file(image: StreamedImage) -> None:
+            if image.error is not None:
+                failures.append(image.path)
+            advance(image)
+
+        yield on_file
 
 
 def labelled_sources(
@@ -259,12 +277,7 @@ def limited_folders(directory: Path, limit: int | None) -> tuple[SourceFolder, .
 
 
 def open_for(settings: Mapping[str, Any], *, calibrated: bool) -> Engine:
-    """Open the lineup that the options name.
-
-    Args:
-        settings: Values of `labelled_options`.
-        calibrated: Whether its calibration is read.
-    """
+    """Open the lineup that the values of `labelled_options` name."""
     from lineup.engine import open_engine
     from lineup.lineups.store import DEFAULT_LINEUP
 
@@ -307,10 +320,21 @@ def collected_scores(
     return kept, sum(row.error is not None for row in rows)
 
 
-def settings_with_gamma(
-    engine: Engine, changes: Mapping[str, Any], mode: str = "default"
-) -> ResynthesisOptions:
-    """Return the lineup's settings with changes, by one procedure."""
+def judge_of(
+    engine: Engine,
+    changes: Mapping[str, Any],
+    mode: str = "default",
+    calibration: Calibration | None = None,
+) -> Judge:
+    """Return the judge by one procedure, the lineup's settings of resyntheses changed."""
     from lineup.resynthesis.options import Mode, options_from_mode
+    from lineup_lab.attribution import Judge
 
-    return options_from_mode(Mode(mode), engine.lineup.spec.resynthesis, changes)
+    return Judge(
+        candidates=engine.candidates,
+        settings=options_from_mode(Mode(mode), engine.lineup.spec.resynthesis, changes),
+        evidence_options=engine.evidence_options,
+        calibration=calibration,
+        families=engine.families,
+        resynthesising=tuple(one.name for one in engine.lineup.spec.generators),
+    )

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
-from lineup.cli.progress import progress_of_files
 from lineup.errors import UsageError
 from lineup_lab.cli.options import (
     directory_argument,
     file_option,
     labelled_sources,
+    open_extractor,
+    progress_and_failures,
     require_eval,
 )
 
 if TYPE_CHECKING:
-    from lineup.stream import StreamedImage
     from lineup_lab.dataset import SourceFolder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -77,13 +77,7 @@ def spectra(
     messages = Console(stderr=True)
     failures: list[Path] = []
     total = sum(min(limit or len(folder.paths), len(folder.paths)) for folder in folders)
-    with progress_of_files(messages, total, "spectra") as advance:
-
-        def on_file(image: StreamedImage) -> None:
-            if image.error is not None:
-                failures.append(image.path)
-            advance(image)
-
+    with progress_and_failures(messages, total, "spectra", failures) as on_file:
         found = mean_spectra(folders, limit=limit, on_file=on_file)
     shown = relative_spectra(found, real) if real else found
     write_spectra(output, shown, relative=bool(real), smoothing_px=smoothing)
@@ -114,9 +108,7 @@ def map_of_fingerprints(
     projection: str,
     seed: int,
     batch: int,
-    fingerprint: str | None,
-    device: str,
-    threads: int,
+    **settings: Any,
 ) -> None:
     """Draw every image's fingerprint as a point, coloured by its folder in DIR.
 
@@ -125,13 +117,10 @@ def map_of_fingerprints(
     import numpy as np
     from rich.console import Console
 
-    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
-    from lineup.runtime import Runtime
     from lineup_lab.figures import Projection, points_from_fingerprints, write_map
 
     folders = _folders(directory, real)
-    runtime = Runtime(device, threads=threads)
-    with runtime.open(FingerprintExtractor, fingerprint or DEFAULT_BUNDLE) as extractor:
+    with open_extractor(settings) as extractor:
         sources = labelled_sources(folders, extractor, batch, Console(stderr=True))
     labels = np.repeat(np.arange(len(sources)), [len(source.ids) for source in sources])
     points, axis_labels = points_from_fingerprints(

@@ -23,9 +23,14 @@ from lineup.backends.graph_cache import (
 )
 from lineup.backends.onnxrt import FATAL_ONLY, WeightPolicy, policy_from_size
 from lineup.backends.tensorrt.api import Api
-from lineup.backends.tensorrt.builder import Progress, build_engine
+from lineup.backends.tensorrt.builder import (
+    BuildOptions,
+    Progress,
+    Range,
+    build_engine,
+    profile_from_graph,
+)
 from lineup.backends.tensorrt.cuda import CudaRuntime
-from lineup.backends.tensorrt.options import BuildOptions, Range, profile_from_graph
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.external import operator_domains, structure_digest
 from lineup.bundles.manifest import Graph, Manifest
@@ -73,14 +78,8 @@ def build_with_tensorrt(
 ) -> Iterator[BuiltGraph]:
     """Yield an engine for every graph of a bundle, as each is ready.
 
-    Args:
-        bundle: A verified bundle.
-        api: The TensorRT module.
-        options: How to build; for a generator, free axes of latents and images default to its
-            native size, and the batch to the one that the bundle was exported for.
-        cache: Where engines are kept.
-        rebuild: Whether to build even where the cache has a fitting engine.
-        progress_of: Returns what is told of the progress of one graph, by role.
+    For a generator, free axes of latents and images default to its native size, and the batch to
+    the one that the bundle was exported for. `progress_of` returns what is told of one role.
 
     Raises:
         BackendError: A graph cannot be built, or the cache cannot be written.

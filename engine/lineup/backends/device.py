@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from lineup.errors import DeviceUnavailableError, UsageError
 
@@ -46,17 +47,8 @@ class Device:
         return self.kind.value if self.kind is DeviceKind.CPU else f"{self.kind.value}:{self.index}"
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """Whether a device can really run a graph.
-
-    Attributes:
-        usable: True when a session came back that runs there.
-        reason: Why not, in words for the user; empty when usable.
-    """
-
-    usable: bool
-    reason: str = ""
+Probe: TypeAlias = Callable[[Device], str | None]
+"""Tells why a device cannot run a graph, in words for the user; None when it really can."""
 
 
 def device_from_text(text: str) -> Device | None:
@@ -78,15 +70,11 @@ def device_from_text(text: str) -> Device | None:
     return Device(DeviceKind(name), int(suffix or 0))
 
 
-def resolve_device(text: str, probe: Callable[[Device], Probe]) -> Device:
+def resolve_device(text: str, probe: Probe) -> Device:
     """Turn what the user asked for into a device that really works.
 
     `auto` takes the first GPU that CUDA can use, else the CPU, and logs which. TensorRT is never
     chosen by `auto`, because it compiles for minutes before the first result.
-
-    Args:
-        text: See `device_from_text`.
-        probe: Tells whether a device is usable; see `onnxrt.probe_device`.
 
     Raises:
         UsageError: The text names no device.
@@ -94,15 +82,15 @@ def resolve_device(text: str, probe: Callable[[Device], Probe]) -> Device:
     """
     device = device_from_text(text)
     if device is not None:
-        result = probe(device)
-        if not result.usable:
+        problem = probe(device)
+        if problem is not None:
             raise DeviceUnavailableError(
-                f"Device {device} was asked for, but it is not usable here: {result.reason}",
+                f"Device {device} was asked for, but it is not usable here: {problem}",
                 hint="Use --device cpu or --device auto, or see what `lineup doctor` finds.",
             )
         return device
     cuda = Device(DeviceKind.CUDA)
-    result = probe(cuda)
-    chosen = cuda if result.usable else Device(DeviceKind.CPU)
-    logger.info("device auto: %s%s", chosen, "" if result.usable else f" ({result.reason})")
+    problem = probe(cuda)
+    chosen = cuda if problem is None else Device(DeviceKind.CPU)
+    logger.info("device auto: %s%s", chosen, "" if problem is None else f" ({problem})")
     return chosen

@@ -11,7 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from lineup.bundles.manifest import Graph
@@ -129,11 +129,7 @@ class GraphCache:
     ) -> CompiledGraph:
         """Compile a graph and keep it, in the place of what an earlier release made of it.
 
-        Args:
-            key: What it is compiled for.
-            bundle: Name of the bundle that it is compiled for.
-            role: Its graph in that bundle.
-            compile_to: Writes files into an empty folder and returns the one to load.
+        `compile_to` writes files into an empty folder and returns the one to load.
 
         Raises:
             BackendError: It cannot be compiled or kept, e.g. the disk is full.
@@ -160,7 +156,10 @@ class GraphCache:
             ) from error
         added = self.find(key)
         assert added is not None
-        self._remove_where(lambda other: _is_outdated(other, key))
+        # Of another release, and the same in everything else.
+        self._remove_where(
+            lambda other: other != key and replace(other, release=key.release) == key
+        )
         return added
 
     def remove(self, graphs: Collection[str]) -> None:
@@ -200,15 +199,6 @@ def graph_digest(graph: Graph) -> str:
     """Return a hex SHA-256 of an exported graph and its weights."""
     hashes = [graph.file.sha256, *(weight.sha256 for weight in graph.weights)]
     return sha256_from_bytes("\n".join(hashes).encode("ascii"))
-
-
-def _is_outdated(other: GraphKey, key: GraphKey) -> bool:
-    """Tell whether `other` differs from `key` in the release alone."""
-    return other.release != key.release and _without_release(other) == _without_release(key)
-
-
-def _without_release(key: GraphKey) -> tuple[object, ...]:
-    return key.graph, key.backend, key.machine, key.profile, key.flags
 
 
 def _described(path: Path) -> _File:

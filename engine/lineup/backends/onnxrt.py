@@ -14,15 +14,10 @@ from pathlib import Path
 import onnxruntime as ort
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind, Probe
-from lineup.backends.onnxrt_runners import (
-    BoundRunner,
-    DeviceMemory,
-    OnnxRuntimeRunner,
-    RowGatherer,
-)
+from lineup.backends.device import Device, DeviceKind
+from lineup.backends.onnxrt_runners import BoundRunner, DeviceMemory, OnnxRuntimeRunner
 from lineup.errors import BackendError, DeviceUnavailableError
-from lineup.memory import SOME, keep_freed_memory
+from lineup.machine import SOME, keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -46,10 +41,6 @@ _ROWS_GRAPH = (
     b"b\r\n\x05taken\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
 """taken = Gather(values, rows) along axis 0, float32 of any shape, opset 17, made likewise."""
-
-_CUDA_MEMORY = "cuda"
-"""ONNX Runtime's name of a GPU's memory, also under TensorRT."""
-
 
 ARENA_BYTES = 1792 * 2**20
 """One block of memory for what large graphs compute on the CPU, shared by all their sessions.
@@ -195,21 +186,18 @@ def _register_arena() -> None:
     ort.create_and_register_allocator(cpu, settings)
 
 
-def probe_device(device: Device) -> Probe:
-    """Create a one-node session on the device and look at where it really runs."""
+def probe_device(device: Device) -> str | None:
+    """Create a one-node session on the device and look at where it really runs; see `Probe`."""
     wanted = _PROVIDER_FROM_KIND[device.kind]
     if wanted not in ort.get_available_providers():
-        return Probe(False, f"this onnxruntime ({ort.__version__}) was built without {wanted}")
+        return f"this onnxruntime ({ort.__version__}) was built without {wanted}"
     try:
         session = _create_session(_IDENTITY_GRAPH, RuntimeOptions(cuda_graphs=False), device)
     except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
-        return Probe(False, _reason_from_error(error))
+        return _reason_from_error(error)
     if wanted in session.get_providers():
-        return Probe(True)
-    return Probe(
-        False,
-        f"{wanted} did not start; a GPU, its driver, or the CUDA and cuDNN libraries are missing",
-    )
+        return None
+    return f"{wanted} did not start; a GPU, its driver, or the CUDA and cuDNN libraries are missing"
 
 
 def runner_from_onnx(path: Path, device: Device, options: RuntimeOptions | None = None) -> Runner:
@@ -262,12 +250,10 @@ def _loaded_session(
 
 @cache
 def _gpu_memory(device: Device) -> DeviceMemory:
-    """Return a GPU's memory; every session there shares what takes rows."""
+    """Return a GPU's memory, "cuda" also under TensorRT; sessions there share what takes rows."""
     options = RuntimeOptions(cuda_graphs=False)
-    gather = RowGatherer(
-        partial(_create_session, _ROWS_GRAPH, options, device), _CUDA_MEMORY, device.index
-    )
-    return DeviceMemory(_CUDA_MEMORY, device.index, gather)
+    open_gather = partial(_create_session, _ROWS_GRAPH, options, device)
+    return DeviceMemory("cuda", device.index, open_gather)
 
 
 def _create_session(

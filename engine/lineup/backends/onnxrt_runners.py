@@ -29,7 +29,6 @@ _NO_GRAPH = "-1"
 """ONNX Runtime's option of a run, and the value that has it run without a CUDA graph."""
 
 Shapes: TypeAlias = tuple[tuple[int, ...], ...]
-Gather: TypeAlias = Callable[[ort.OrtValue, Rows], ort.OrtValue]
 
 
 class OnnxRuntimeRunner(Runner):
@@ -75,23 +74,36 @@ def _spec_from_node(node: Any) -> TensorSpec:
     return TensorSpec(name=node.name, dtype=dtype, shape=shape)
 
 
-@dataclass(frozen=True, slots=True)
 class DeviceMemory:
     """Where a session's inputs and outputs lie.
 
-    Attributes:
+    Args:
         name: ONNX Runtime's name of the kind of device: "cuda".
         index: Which one.
-        gather: Takes rows of a value that lies there.
+        open_gather: Loads a graph that takes `rows` of `values` along the first axis, there.
+            Called when it is first needed: greedy captions never do.
     """
 
-    name: str
-    index: int
-    gather: Gather
+    def __init__(
+        self, name: str, index: int, open_gather: Callable[[], ort.InferenceSession]
+    ) -> None:
+        self.place = name, index
+        self._open_gather = open_gather
+        self._gather: ort.InferenceSession | None = None
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> ort.OrtValue:
         """Allocate an array that stays where it is until it is dropped."""
-        return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, self.name, self.index)
+        return ort.OrtValue.ortvalue_from_shape_and_type(shape, dtype, *self.place)
+
+    def rows_of(self, value: ort.OrtValue, rows: Rows) -> ort.OrtValue:
+        """Return rows of a value that lies there; see `DeviceArray.take_rows`."""
+        self._gather = self._gather or self._open_gather()
+        binding = self._gather.io_binding()
+        binding.bind_ortvalue_input("values", value)
+        binding.bind_cpu_input("rows", np.ascontiguousarray(rows))
+        binding.bind_output("taken", *self.place)
+        self._gather.run_with_iobinding(binding)
+        return binding.get_outputs()[0]
 
 
 class OrtDeviceArray(DeviceArray):
@@ -111,7 +123,7 @@ class OrtDeviceArray(DeviceArray):
     def take_rows(self, rows: Rows) -> OrtDeviceArray:
         """Return the named rows, on the device."""
         try:
-            taken = self._memory.gather(self.value, rows)
+            taken = self._memory.rows_of(self.value, rows)
         except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
             raise failed_run(error) from error
         return OrtDeviceArray(taken, self.dtype, self._memory)
@@ -123,10 +135,7 @@ class BoundRunner(OnnxRuntimeRunner):
     A run that leaves something on the device, or is fed with such, binds its inputs and outputs
     anew. Others are recorded when their shapes come back.
 
-    Args:
-        session: Of the graph.
-        memory: Of the device.
-        records: Whether the session was made for CUDA graphs.
+    `records` tells whether the session was made for CUDA graphs.
     """
 
     def __init__(
@@ -166,7 +175,7 @@ class BoundRunner(OnnxRuntimeRunner):
                 binding.bind_cpu_input(name, np.ascontiguousarray(host_array(value)))
         for spec in self.outputs:
             if spec.name in resident:
-                binding.bind_output(spec.name, self._memory.name, self._memory.index)
+                binding.bind_output(spec.name, *self._memory.place)
             else:
                 binding.bind_output(spec.name)
         session.run_with_iobinding(binding, self._run_options(_NO_GRAPH))
@@ -237,33 +246,6 @@ class _Recording:
         session.run_with_iobinding(self.binding, self.options)
         # On a GPU this copies; a buffer in the memory of the host would be overwritten by the next.
         return {name: np.array(value.numpy()) for name, value in self.outputs.items()}
-
-
-class RowGatherer:
-    """Takes rows of values on a device.
-
-    Args:
-        open_session: Loads a graph that gathers `rows` of `values` along the first axis, there.
-            Called when it is first needed: greedy captions never do.
-        name: ONNX Runtime's name of the kind of device.
-        index: Which one.
-    """
-
-    def __init__(
-        self, open_session: Callable[[], ort.InferenceSession], name: str, index: int
-    ) -> None:
-        self._open_session, self._name, self._index = open_session, name, index
-        self._session: ort.InferenceSession | None = None
-
-    def __call__(self, value: ort.OrtValue, rows: Rows) -> ort.OrtValue:
-        """Return a new value on the device; see `DeviceArray.take_rows`."""
-        self._session = self._session or self._open_session()
-        binding = self._session.io_binding()
-        binding.bind_ortvalue_input("values", value)
-        binding.bind_cpu_input("rows", np.ascontiguousarray(rows))
-        binding.bind_output("taken", self._name, self._index)
-        self._session.run_with_iobinding(binding)
-        return binding.get_outputs()[0]
 
 
 def _shapes_of(values: Mapping[str, Value]) -> Shapes:

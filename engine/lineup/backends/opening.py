@@ -7,7 +7,7 @@ from functools import cache
 
 from lineup.backends.base import Runner
 from lineup.backends.building import REFITTABLE, cpu_key, engine_of_graph, policy_from_graph
-from lineup.backends.device import Device, DeviceKind, Probe, resolve_device
+from lineup.backends.device import Device, DeviceKind, resolve_device
 from lineup.backends.graph_cache import graph_cache
 from lineup.backends.onnxrt import RuntimeOptions, WeightPolicy, probe_device, runner_from_onnx
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
@@ -22,8 +22,8 @@ FLAVOUR_FROM_KIND = {
 }
 
 
-def probe(device: Device) -> Probe:
-    """Tell whether a device can really run a graph; see `resolve_device`."""
+def probe(device: Device) -> str | None:
+    """Tell why a device cannot run a graph; None when it can. See `resolve_device`."""
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
         return probe_device(device)
@@ -31,8 +31,8 @@ def probe(device: Device) -> Probe:
         api_from_flavour(flavour)
         CudaRuntime(device.index).close()
     except LineupError as error:
-        return Probe(False, error.message)
-    return Probe(True)
+        return error.message
+    return None
 
 
 def options_for_device(device: str, threads: int) -> tuple[Device, RuntimeOptions]:
@@ -55,11 +55,7 @@ def runner_from_bundle(
 ) -> Runner:
     """Load one graph of a bundle.
 
-    Args:
-        bundle: A verified bundle.
-        role: The graph, e.g. "unet".
-        device: Where to run.
-        options: Of ONNX Runtime; engines of TensorRT have theirs built in.
+    `options` are of ONNX Runtime; engines of TensorRT have theirs built in.
 
     Raises:
         BundleFormatError: The bundle has no such graph.

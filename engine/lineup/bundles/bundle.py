@@ -181,13 +181,7 @@ def read_bundle(path: Path) -> tuple[Path, Manifest]:
 def file_checks(
     root: Path, manifest: Manifest, sha256: Hash = sha256_from_file
 ) -> Iterator[FileCheck]:
-    """Verify the files of a bundle one by one: place, size, hash, then what graphs refer to.
-
-    Args:
-        root: Absolute path of the bundle.
-        manifest: Its manifest.
-        sha256: Returns the hex SHA-256 of a file.
-    """
+    """Verify the files of a bundle one by one: place, size, hash, then what graphs refer to."""
     weights = {record for graph in manifest.graphs.values() for record in graph.weights}
     for record in manifest.records():
         problem = _content_problem(root, record, sha256)
@@ -318,9 +312,6 @@ class VerifiedFiles:
 
     def sha256(self, path: Path) -> str:
         """Return the hex SHA-256 of a file, read only if it is small, new or was touched.
-
-        Args:
-            path: Absolute.
 
         Raises:
             OSError: The file cannot be read.

@@ -85,11 +85,8 @@ class BundleStore:
     def install(self, directory: Path, *, overwrite: bool = False) -> Bundle:
         """Copy a bundle into the store, under the name in its manifest.
 
-        Installing what is there already changes nothing.
-
-        Args:
-            directory: The bundle's folder; it is not changed and not needed afterwards.
-            overwrite: Replace another bundle of the same name.
+        Installing what is there already changes nothing. The folder is not changed, and not needed
+        afterwards; `overwrite` replaces another bundle of the same name.
 
         Raises:
             BundleError: `directory` is not a bundle that may be used.

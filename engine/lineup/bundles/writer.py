@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from lineup.bundles.bundle import (
     Bundle,
     open_bundle,
-    read_bundle,
     weight_location,
 )
 from lineup.bundles.manifest import (
@@ -21,7 +20,6 @@ from lineup.bundles.manifest import (
     MANIFEST_NAME,
     FileRecord,
     Graph,
-    GraphCost,
     Manifest,
     Parity,
     TensorSpec,
@@ -97,7 +95,6 @@ class BundleWriter:
         opset: int,
         parity: Parity,
         weights: Mapping[str, bytes | Path] | None = None,
-        cost: GraphCost | None = None,
     ) -> None:
         """Add a graph and its external data.
 
@@ -110,7 +107,6 @@ class BundleWriter:
             parity: The comparison with the reference.
             weights: Content, or a file that nobody will change in place, per location that the
                 graph refers to.
-            cost: What a run was measured to cost.
 
         Raises:
             ParityError: The graph did not reproduce its reference.
@@ -131,7 +127,6 @@ class BundleWriter:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             parity=parity,
-            cost=cost,
         )
 
     def add_file(self, path: str, content: bytes | Path) -> None:
@@ -225,31 +220,3 @@ def replace_directory(new: Path, target: Path) -> None:
         if had_old:
             aside.rename(target)
         raise
-
-
-def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
-    """Put what graphs cost into the manifest of a bundle, and return it.
-
-    Args:
-        root: The bundle's folder.
-        costs: Per role; graphs that are not among them keep theirs.
-
-    Raises:
-        BundleError: The manifest cannot be read.
-        UsageError: It cannot be written.
-    """
-    _, manifest = read_bundle(root)
-    graphs = {
-        role: replace(graph, cost=costs.get(role, graph.cost))
-        for role, graph in manifest.graphs.items()
-    }
-    changed = replace(manifest, graphs=graphs)
-    path = root / MANIFEST_NAME
-    try:
-        write_atomic(path, MANIFEST.to_bytes(changed))
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}",
-            hint="Copy the bundle to a folder of yours and name that folder.",
-        ) from error
-    return changed

@@ -19,10 +19,7 @@ from lineup.cli.options import (
 from lineup.cli.question import question_options
 
 if TYPE_CHECKING:
-    from lineup.engine import Engine
-    from lineup.options import AttributionOptions
     from lineup.results import Attribution
-    from lineup.types import RgbImage
 
 
 @click.command(short_help="Tell which known source made an image.")
@@ -77,30 +74,13 @@ def attribute(
         cache=not choices["no_cache"],
         keep_models=question.keeps_models,
     ) as engine:
-        for path in paths:
-            row, pixels = _attributed(path, engine, question.options)
+        for row in engine.scan(paths, options=question.options, reading=question.scan):
             failed += row.verdict is None
             _show(row, as_json=as_json, explain=explain)
-            if picture is not None and pixels is not None:
-                _write_picture(picture, pixels, row, title=path.name)
+            if picture is not None and row.verdict is not None:
+                _write_picture(picture, row)
     if failed:
         raise click.exceptions.Exit(SOME_FAILED)
-
-
-def _attributed(
-    path: Path, engine: Engine, options: AttributionOptions
-) -> tuple[Attribution, RgbImage | None]:
-    """Attribute one file; for an image that cannot be used, a row with an error and no pixels."""
-    from lineup.errors import ImageError
-    from lineup.reading import read_image
-    from lineup.results import Attribution, RowError
-
-    try:
-        image = read_image(path)
-        return engine.attribute(image, options=options), image.pixels
-    except ImageError as error:
-        run, failure = engine.run_id(options), RowError.from_exception(error)
-        return Attribution(path=str(path), run=run, error=failure), None
 
 
 def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
@@ -114,9 +94,10 @@ def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
         print_attribution(row, explain=explain)
 
 
-def _write_picture(target: Path, query: RgbImage, row: Attribution, *, title: str) -> None:
+def _write_picture(target: Path, row: Attribution) -> None:
     """Write the picture, or say why there is none."""
     from lineup.picture import write_picture
+    from lineup.reading import read_image
 
     if row.resyntheses is None:
         click.echo(
@@ -125,5 +106,6 @@ def _write_picture(target: Path, query: RgbImage, row: Attribution, *, title: st
             err=True,
         )
         return
-    write_picture(target, query, row, title=title)
+    assert row.path is not None
+    write_picture(target, read_image(row.path).pixels, row, title=Path(row.path).name)
     click.echo(f"picture: {target}", err=True)

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from lineup.cli.options import complete_bundles
 from lineup.cli.tables import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lineup.backends.building import BuiltGraph
-    from lineup.backends.tensorrt.options import BuildOptions
+    from lineup.backends.tensorrt.builder import BuildOptions
     from lineup.bundles.bundle import Bundle
 
 CPU_BACKEND = "onnxruntime"
 
 
 @click.command(short_help="Compile a bundle for this CPU, or with TensorRT.")
-@click.argument("bundle")
+@click.argument("bundle", shell_complete=complete_bundles)
 @click.option(
     "--backend",
     type=click.Choice(["tensorrt", "tensorrt-rtx", CPU_BACKEND]),
@@ -86,7 +87,7 @@ def build(
     memory while it lasts.
     """
     from lineup.backends.tensorrt.api import Flavour
-    from lineup.backends.tensorrt.options import (
+    from lineup.backends.tensorrt.builder import (
         BuildOptions,
         capability_from_text,
         range_from_text,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.cli.files import SOME_FAILED, images_from_arguments
-from lineup.cli.options import device_option, threads_option
+from lineup.cli.options import device_option, json_option, threads_option
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Caption
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Longest caption.  [default: what the captioner can make]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per image.")
+@json_option
 @device_option
 @threads_option
 def caption(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lineup.cli.options import json_option
+
 if TYPE_CHECKING:
     from lineup.doctor import DoctorReport
 
 
 @click.command(short_help="Show versions, usable devices and folders.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+@json_option
 def doctor(as_json: bool) -> None:
     """Show versions, which devices really work, and the folders in use.
 

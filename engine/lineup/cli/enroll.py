@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.files import SOME_FAILED, failure_line
+from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.options import (
     complete_sources,
     device_option,
@@ -15,7 +15,6 @@ from lineup.cli.options import (
     gallery_option,
     threads_option,
 )
-from lineup.errors import UsageError
 
 if TYPE_CHECKING:
     from lineup.engine import Engine
@@ -27,7 +26,7 @@ DIGEST_DIGITS = 12
 
 @click.command(short_help="Add images of a source to the gallery.")
 @click.argument("name", shell_complete=complete_sources)
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("paths", nargs=-1, required=True)
 @click.option(
     "--role",
     type=click.Choice(["candidate", "real"]),
@@ -57,7 +56,7 @@ DIGEST_DIGITS = 12
 def enroll(
     *,
     name: str,
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     query: str | None,
     role: str | None,
     provenance: str,
@@ -86,7 +85,7 @@ def enroll(
         batch_size=batch_size,
     )
     check_source_name(name, options.role)
-    images = _found(paths)
+    images = images_from_arguments(paths)
     with open_engine(
         device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
     ) as engine:
@@ -101,16 +100,7 @@ def enroll(
         raise click.exceptions.Exit(SOME_FAILED)
 
 
-def _found(paths: tuple[Path, ...]) -> list[Path]:
-    from lineup.finding import find_images
-
-    images = list(find_images(paths))
-    if not images:
-        raise UsageError("found no image in the given paths", hint="Name images or their folder.")
-    return images
-
-
-def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
+def _enroll_resyntheses(name: str, paths: tuple[str, ...], query: str) -> None:
     """Store resyntheses made elsewhere under the hash of their query."""
     import re
 
@@ -122,7 +112,7 @@ def _enroll_resyntheses(name: str, paths: tuple[Path, ...], query: str) -> None:
     check_source_name(name, SourceRole.CANDIDATE)
     is_digest = re.fullmatch(r"[0-9a-f]{64}", query) is not None
     sha256 = query if is_digest else sha256_from_bytes(bytes_from_path(Path(query)))
-    report = open_stored().add(sha256, name, _found(paths))
+    report = open_stored().add(sha256, name, images_from_arguments(paths))
     for path, message in report.failed:
         click.echo(failure_line(path, message), err=True)
     click.echo(

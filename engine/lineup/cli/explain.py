@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from lineup.cli.tables import console_for_tables
+from lineup.results import REAL, UNKNOWN
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,41 +16,71 @@ if TYPE_CHECKING:
     from lineup.trace import Trace
 
 
+LINE_COLUMNS = 80
+LIKELIEST = 3
+_NOBODY = (UNKNOWN, REAL)
+NO_PROOF = "Nothing found is no proof of a photograph."
+NO_NAME = "A generator that is not in the gallery may be given a name that is."
+
+
 def print_attribution(row: Attribution, *, explain: bool) -> None:
-    """Print a verdict on stdout.
+    """Print a verdict on stdout: a sentence, the likeliest sources and one caveat.
 
     Args:
         row: The image and its verdict.
-        explain: Whether everything is shown, or the verdict and the scores.
+        explain: Whether everything that it rests on follows.
     """
     console = console_for_tables()
     verdict = row.verdict
     assert verdict is not None
-    console.print(row.path or "image", style="bold", markup=False)
-    console.print(f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}", style="dim")
-    console.print(f"\nVerdict: [bold]{verdict.title}[/bold], {_meaning(verdict)}")
+    console.print(row.path or "image", style="bold", markup=False, soft_wrap=True)
+    remarks = _remarks(row, verdict)
+    _print_lines(console, sentence_from_verdict(verdict), style="bold")
+    _print_lines(console, _likeliest(verdict))
+    named = verdict.label not in _NOBODY
+    _print_lines(console, remarks[0] if remarks else NO_NAME if named else NO_PROOF, style="dim")
     if explain:
+        about = f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}"
+        console.print(f"\n{about}", style="dim")
         _print_sets(console, verdict)
-    console.print(_evidence_table(verdict))
-    if explain:
+        console.print(_evidence_table(verdict))
         _print_costs(console, row, verdict)
-    notes = [note for one in verdict.evidence for note in one.notes]
-    for note in dict.fromkeys((*row.notes, *verdict.notes, *notes)):
-        console.print(f"note: {note}", markup=False)
+        for note in remarks:
+            console.print(f"note: {note}", markup=False)
     console.print()
 
 
-def _meaning(verdict: Verdict) -> str:
-    """Put the verdict's probability in words."""
-    from lineup.results import REAL, UNKNOWN
-
-    if verdict.label != UNKNOWN:
-        return f"{100 * verdict.title_probability:.1f} %"
-    none_of_them = verdict.posterior[UNKNOWN] + verdict.posterior[REAL]
+def sentence_from_verdict(verdict: Verdict) -> str:
+    """Return the verdict as people say it."""
+    if verdict.label not in _NOBODY:
+        return f"Most likely made by {verdict.title} ({_percent(verdict.title_probability)})."
+    nobody = sum(verdict.posterior[name] for name in _NOBODY)
+    likelier = "photograph" if verdict.label == REAL else "unknown generator"
     return (
-        f"{100 * none_of_them:.1f} % that no known source made it: "
-        "another generator, or a photograph"
+        f"Made by none of the known sources ({_percent(nobody)}): an unknown generator, or a "
+        f"photograph; rather the {likelier}, by what little speaks for either."
     )
+
+
+def _likeliest(verdict: Verdict) -> str:
+    sources = [(name, p) for name, p in verdict.posterior.items() if name not in _NOBODY]
+    ranked = sorted(sources, key=lambda item: -item[1])[:LIKELIEST]
+    return "Likeliest sources: " + ", ".join(f"{name} {_percent(p)}" for name, p in ranked) + "."
+
+
+def _remarks(row: Attribution, verdict: Verdict) -> list[str]:
+    """Return what the reader and the evidence remarked, each once."""
+    notes = [note for one in verdict.evidence for note in one.notes]
+    return list(dict.fromkeys((*row.notes, *verdict.notes, *notes)))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if 0.01 <= share <= 0.99 else f"{100 * share:.1f} %"
+
+
+def _print_lines(console: Console, text: str, style: str | None = None) -> None:
+    for line in textwrap.wrap(text, LINE_COLUMNS):
+        console.print(line, style=style, markup=False)
 
 
 def _print_sets(console: Console, verdict: Verdict) -> None:

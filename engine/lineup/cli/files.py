@@ -21,11 +21,17 @@ def images_from_arguments(arguments: Sequence[str]) -> list[Path]:
 
     paths = list(find_images(arguments))
     if not paths:
-        raise UsageError(
-            f"No images in {', '.join(arguments)}.",
-            hint="Folders are searched for files with the suffix of an image format.",
-        )
+        raise no_images(arguments)
     return paths
+
+
+def no_images(arguments: Sequence[str]) -> UsageError:
+    """Return the error for arguments that stand for nothing."""
+    return UsageError(
+        f"No images in {', '.join(arguments)}.",
+        hint="Folders are searched for files with the suffix of an image format; a file that is "
+        "named itself is always tried.",
+    )
 
 
 def failure_line(path: str | Path, message: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import json_option
+from lineup.cli.options import complete_bundles, json_option
 from lineup.cli.tables import (
     add_row,
     echo_json,
@@ -95,7 +95,7 @@ def _list_recipes(as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("bundle", metavar="NAME")
+@click.argument("bundle", metavar="NAME", shell_complete=complete_bundles)
 @json_option
 def show(bundle: str, as_json: bool) -> None:
     """Show what a bundle says about itself; NAME may be a folder.
@@ -122,7 +122,7 @@ def show(bundle: str, as_json: bool) -> None:
 
 
 @models.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_bundles)
 @click.option("--all", "every", is_flag=True, help="Check every bundle.")
 def verify(names: tuple[str, ...], every: bool) -> None:
     """Check every file of bundles against its size and hash; NAME may be a folder.
@@ -148,7 +148,7 @@ def verify(names: tuple[str, ...], every: bool) -> None:
 
 
 @models.command()
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_bundles)
 @click.option("--all", "every", is_flag=True, help="Measure every bundle in single precision.")
 @click.option(
     "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0 takes every core."
@@ -180,7 +180,7 @@ def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_bundles)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def remove(name: str, yes: bool) -> None:
     """Remove an installed bundle, with weights and compiled graphs that no other bundle uses."""

@@ -42,6 +42,16 @@ def complete_lineups(
     return sorted(name for name in lineup_folders() if name.startswith(incomplete))
 
 
+def complete_bundles(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """Return the bundles that a name being typed may become."""
+    from lineup.runtime import Runtime
+
+    names = (entry.name for entry in Runtime().store.list())
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def device_option(command: Command) -> Command:
     """Add `--device`; the command receives `device: str`."""
     return click.option(
@@ -77,6 +87,7 @@ def fingerprint_option(command: Command) -> Command:
         "--fingerprint",
         metavar="BUNDLE",
         default=None,
+        shell_complete=complete_bundles,
         help="Fingerprint bundle, by name or path.  [default: the shipped one]",
     )(command)
 

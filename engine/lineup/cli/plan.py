@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lineup.cli.options import complete_lineups
+from lineup.cli.options import complete_lineups, json_option
 from lineup.cli.tables import console_for_tables
 
 
@@ -17,7 +17,7 @@ from lineup.cli.tables import console_for_tables
     metavar="SIZE",
     help="Most memory to use, e.g. 900MiB or 2GiB.  [default: no limit]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@json_option
 def plan(
     *, lineup: str | None, images: int, gamma: int | None, memory_budget: str | None, as_json: bool
 ) -> None:
@@ -30,7 +30,7 @@ def plan(
     from dataclasses import asdict
 
     from lineup.lineups.store import open_lineup
-    from lineup.planning.budget import bytes_from_text, plan_for_lineup
+    from lineup.planning.plan import bytes_from_text, plan_for_lineup
 
     budget = None if memory_budget is None else bytes_from_text(memory_budget)
     made = plan_for_lineup(open_lineup(lineup), images=images, gamma=gamma, budget_bytes=budget)

@@ -107,9 +107,8 @@ def question_from_choices(
 
 def _planned(question: Question, choices: Mapping[str, Any], images: int | None) -> Question:
     """Let the planner decide; what it remarks goes to stderr."""
-    from lineup.memory import LITTLE, keep_freed_memory
-    from lineup.planning.budget import bytes_from_text, plan_for_lineup
-    from lineup.planning.plan import MAX_CHUNK, Order
+    from lineup.machine import LITTLE, keep_freed_memory
+    from lineup.planning.plan import MAX_CHUNK, Order, bytes_from_text, plan_for_lineup
 
     keep_freed_memory(LITTLE)  # a plan counts what is in use
     order = None if choices.get("order") is None else Order(choices["order"])

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED
-from lineup.cli.options import device_option, fingerprint_option, gallery_option, threads_option
+from lineup.cli.files import SOME_FAILED, no_images
+from lineup.cli.options import (
+    batch_option,
+    device_option,
+    fingerprint_option,
+    gallery_option,
+    threads_option,
+)
 from lineup.cli.question import QUESTION_CHOICES, question_options
 from lineup.errors import UsageError
 
@@ -64,13 +70,7 @@ FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", 
     help="Finish image by image with all models loaded, or pass many images through one model "
     "after the other; the rows are the same.  [default: as the memory budget asks]",
 )
-@click.option(
-    "--batch",
-    type=click.IntRange(min=1),
-    default=8,
-    show_default=True,
-    help="Images per call of the fingerprint's model.",
-)
+@batch_option
 @click.option(
     "--workers",
     type=click.IntRange(min=1),
@@ -186,11 +186,7 @@ def _exit_code(request: _Request) -> int:
         return READER_GONE
     _show_summary(meter, is_verbose=request.verbose)
     if meter.images + meter.skipped == 0:
-        raise UsageError(
-            f"No images in {', '.join(request.paths) or request.from_file}.",
-            hint="Folders are searched for files with the suffix of an image format; a file that "
-            "is named itself is always tried.",
-        )
+        raise no_images(request.paths or (str(request.from_file),))
     return SOME_FAILED if meter.failed or failed_before else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from lineup.errors import UnreadableImageError
-from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat
+from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, incomplete
 
 _CORE_HEADER_BYTES = 12
 _UNCOMPRESSED = 0
@@ -35,10 +35,7 @@ def header_from_bmp(data: bytes, limits: DecodeLimits) -> Header:
     is_plain = compression == _UNCOMPRESSED
     expected_bytes = pixels_offset + (width * bits + 31) // 32 * 4 * height
     if is_plain and len(data) < expected_bytes:
-        raise UnreadableImageError(
-            f"truncated BMP: {len(data):,} of {expected_bytes:,} bytes are there",
-            hint="Get a complete copy of the file.",
-        )
+        raise incomplete("truncated BMP", f"{len(data):,} of {expected_bytes:,} bytes are there")
     return Header(
         format=ImageFormat.BMP,
         width_px=width,

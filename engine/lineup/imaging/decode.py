@@ -18,12 +18,13 @@ from pathlib import Path
 from lineup.errors import ImageError, ImageTooLargeError, UnreadableImageError
 from lineup.imaging.bmp import header_from_bmp
 from lineup.imaging.decoders import (
-    raster_from_frames,
+    Raster,
+    header_from_frames,
+    header_from_heif,
     raster_from_heif,
     raster_from_opencv,
     raster_from_pillow,
-    size_from_frames,
-    size_from_heif,
+    rgb_from_raster,
 )
 from lineup.imaging.header import (
     DEFAULT_LIMITS,
@@ -35,7 +36,6 @@ from lineup.imaging.header import (
 )
 from lineup.imaging.jpeg import header_from_jpeg
 from lineup.imaging.png import header_from_png
-from lineup.imaging.raster import Raster, rgb_from_raster
 from lineup.imaging.tiff import header_from_tiff
 from lineup.imaging.webp import header_from_webp
 from lineup.types import RgbImage
@@ -54,9 +54,7 @@ _SPECIAL_FILES = {
 def bytes_from_path(path: Path, *, limits: DecodeLimits = DEFAULT_LIMITS) -> bytes:
     """Read a regular file.
 
-    Args:
-        path: File to read; symbolic links are followed.
-        limits: Files over `limits.max_bytes` are refused before they are read.
+    Symbolic links are followed; a file over `limits.max_bytes` is refused before it is read.
 
     Returns:
         The content; never empty.
@@ -139,16 +137,12 @@ class EncodedImage:
     """An image file whose structure was read and is within the limits; no pixel is decoded yet.
 
     Attributes:
-        format: Format of the file.
-        width_px: Width as stored, before the orientation is applied.
-        height_px: Height as stored.
-        raster: Decodes the pixels.
+        header: What the structure says.
+        limits: Sizes that are refused.
     """
 
-    format: ImageFormat
-    width_px: int
-    height_px: int
-    raster: Callable[[], Raster]
+    header: Header
+    limits: DecodeLimits
 
     def decoded(self) -> DecodedImage:
         """Decode the first frame or primary picture, with the EXIF orientation applied.
@@ -158,9 +152,16 @@ class EncodedImage:
             UnsupportedImageError: Of a kind that no decoder gets right.
             ImageTooLargeError: Over the limits, or over the memory of this machine.
         """
-        with _decoder_errors(self.format):
-            pixels, notes = rgb_from_raster(self.raster())
-        return DecodedImage(pixels=pixels, format=self.format.value, notes=notes)
+        with _decoder_errors(self.header.format):
+            pixels, notes = rgb_from_raster(self._raster())
+        return DecodedImage(pixels=pixels, format=self.header.format.value, notes=notes)
+
+    def _raster(self) -> Raster:
+        if self.header.decoder is Decoder.LIBHEIF:
+            return raster_from_heif(self.header)
+        if self.header.decoder is Decoder.PILLOW:
+            return raster_from_pillow(self.header, self.limits)
+        return raster_from_opencv(self.header)
 
 
 _HEADER_READERS: dict[ImageFormat, Callable[[bytes, DecodeLimits], Header]] = {
@@ -170,14 +171,15 @@ _HEADER_READERS: dict[ImageFormat, Callable[[bytes, DecodeLimits], Header]] = {
     ImageFormat.TIFF: header_from_tiff,
     ImageFormat.BMP: header_from_bmp,
 }
+_LIBRARIES: dict[ImageFormat, Callable[[bytes, DecodeLimits], Header]] = {
+    ImageFormat.HEIC: header_from_heif,
+    ImageFormat.GIF: partial(header_from_frames, ImageFormat.GIF),
+    ImageFormat.AVIF: partial(header_from_frames, ImageFormat.AVIF),
+}
 
 
 def image_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> DecodedImage:
     """Decode an image file that is in memory.
-
-    Args:
-        data: Content of the file.
-        limits: Sizes that are refused before anything is decoded.
 
     Returns:
         The first frame or primary picture, with the EXIF orientation applied.
@@ -193,10 +195,6 @@ def image_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> D
 def encoded_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) -> EncodedImage:
     """Read the structure of an image file that is in memory, to decode it later or not at all.
 
-    Args:
-        data: Content of the file.
-        limits: Sizes that are refused.
-
     Raises:
         UnreadableImageError: Empty, truncated or damaged.
         UnsupportedImageError: Not an image, or of a kind that no decoder gets right.
@@ -205,26 +203,9 @@ def encoded_from_bytes(data: bytes, *, limits: DecodeLimits = DEFAULT_LIMITS) ->
     limits.check_bytes(len(data))
     image_format = format_from_bytes(data)
     with _decoder_errors(image_format):
-        raster: Callable[[], Raster]
-        if image_format in _HEADER_READERS:
-            header = _HEADER_READERS[image_format](data, limits)
-            size_px = header.width_px, header.height_px
-            raster = partial(_raster_from_header, header, limits)
-        else:  # the libraries of these read the header alone first, as lineup does for the others
-            if image_format is ImageFormat.HEIC:
-                size_px = size_from_heif(data)
-                raster = partial(raster_from_heif, data, limits)
-            else:
-                size_px = size_from_frames(data, image_format)
-                raster = partial(raster_from_frames, data, image_format, limits)
-            limits.check_pixels(*size_px)
-    return EncodedImage(image_format, *size_px, raster)
-
-
-def _raster_from_header(header: Header, limits: DecodeLimits) -> Raster:
-    if header.decoder is Decoder.PILLOW:
-        return raster_from_pillow(header, limits)
-    return raster_from_opencv(header)
+        # What a library raises on the way to the header becomes an error here.
+        read_header = _HEADER_READERS.get(image_format) or _LIBRARIES[image_format]
+        return EncodedImage(read_header(data, limits), limits)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The libraries that decode pixels: OpenCV; Pillow for what it gets wrong; libheif.
+"""From files to upright 8-bit RGB: OpenCV; Pillow for what it gets wrong; libheif.
 
 OpenCV decodes without the GIL, and JPEG with libjpeg-turbo's defaults (accurate integer DCT, smooth
 chroma upsampling, no colour management), bit for bit what Pillow returns. Pillow's plugin classes
@@ -14,6 +14,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -32,19 +33,37 @@ from PIL import (
 )
 
 from lineup.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from lineup.imaging.header import DecodeLimits, Header, ImageFormat
-from lineup.imaging.raster import Raster
+from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat
 from lineup.imaging.tiff import orientation_from_exif
-from lineup.types import AnyArray
+from lineup.types import AnyArray, RgbImage
 
 if TYPE_CHECKING:
     from pi_heif import HeifFile
 
+_OPAQUE = 255
 
 # Unless the user asked for it, OpenCV must not write to stderr, where progress is shown.
 if "OPENCV_LOG_LEVEL" not in os.environ:
     # OpenCV 5 moved the function.
     (cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2).setLogLevel(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """Decoded pixels in the channels of the file.
+
+    Attributes:
+        pixels: Shape (height, width) for grey, (height, width, 3) for RGB or (height, width, 4) for
+            RGB and straight alpha; uint8 0..255, or uint16 0..2**bit_depth - 1.
+        bit_depth: Bits per channel of the file, also when `pixels` were reduced by the decoder.
+        orientation: EXIF orientation that is still to be applied, 1..8.
+        notes: Remarks for the user.
+    """
+
+    pixels: AnyArray
+    bit_depth: int
+    orientation: int = 1
+    notes: tuple[str, ...] = ()
 
 
 def raster_from_opencv(header: Header) -> Raster:
@@ -102,6 +121,7 @@ _PLUGINS: dict[ImageFormat, type[ImageFile.ImageFile]] = {
     ImageFormat.TIFF: TiffImagePlugin.TiffImageFile,
     ImageFormat.WEBP: WebPImagePlugin.WebPImageFile,
 }
+_PILLOW_READS_HEADER = frozenset({ImageFormat.AVIF, ImageFormat.GIF})
 COLOUR_MODES = frozenset(
     {"1", "L", "P", "RGB", "RGBX", "YCbCr", "CMYK", "LA", "PA", "RGBA", "RGBa"}
 )
@@ -119,27 +139,18 @@ def raster_from_pillow(header: Header, limits: DecodeLimits) -> Raster:
     """
     with _opened(header.stream, header.format) as image:
         limits.check_pixels(*image.size)
+        frames = _frame_note(image) if header.format in _PILLOW_READS_HEADER else ()
         pixels, notes = pixels_from_pillow(image)
     return Raster(
         pixels=pixels,
         bit_depth=header.bit_depth,
         orientation=header.orientation,
-        notes=header.notes + notes,
+        notes=header.notes + frames + notes,
     )
 
 
-def size_from_frames(data: bytes, image_format: ImageFormat) -> tuple[int, int]:
-    """Return width and height of a GIF or AVIF file in pixels.
-
-    Raises:
-        UnsupportedImageError: This build of Pillow has no AVIF decoder.
-    """
-    with _opened(data, image_format) as image:
-        return image.size
-
-
-def raster_from_frames(data: bytes, image_format: ImageFormat, limits: DecodeLimits) -> Raster:
-    """Decode the first frame of a GIF or AVIF file; only some builds of OpenCV can.
+def header_from_frames(image_format: ImageFormat, data: bytes, limits: DecodeLimits) -> Header:
+    """Read the structure of a GIF or AVIF file; only some builds of OpenCV can decode them.
 
     Raises:
         UnsupportedImageError: This build of Pillow has no AVIF decoder.
@@ -148,16 +159,16 @@ def raster_from_frames(data: bytes, image_format: ImageFormat, limits: DecodeLim
     is_avif = image_format is ImageFormat.AVIF
     with _opened(data, image_format) as image:
         limits.check_pixels(*image.size)
-        first = _frame_note(image)
         # libavif leaves the rotation and mirror boxes to the caller; Pillow states them as EXIF.
         orientation = orientation_from_exif(image.info.get("exif", b"")) if is_avif else 1
-        pixels, notes = pixels_from_pillow(image)
-    return Raster(
-        pixels=pixels,
-        bit_depth=_avif_bit_depth(data) if is_avif else 8,
-        orientation=orientation,
-        notes=first + notes,
-    )
+        return Header(
+            image_format,
+            *image.size,
+            bit_depth=_avif_bit_depth(data) if is_avif else 8,
+            stream=data,
+            decoder=Decoder.PILLOW,
+            orientation=orientation,
+        )
 
 
 def rgb_from_jpeg(data: bytes) -> AnyArray:
@@ -226,35 +237,36 @@ def _avif_bit_depth(data: bytes) -> int:
     return (12 if is_twelve else 10) if is_high else 8
 
 
-def size_from_heif(data: bytes) -> tuple[int, int]:
-    """Return width and height of the primary picture in pixels.
+def header_from_heif(data: bytes, limits: DecodeLimits) -> Header:
+    """Read the structure of a HEIC file; the image is its primary picture.
 
     Raises:
         UnsupportedImageError: No decoder is installed.
+        ImageTooLargeError: Over the limits.
     """
-    width_px, height_px = _opened_heif(data).size
-    return width_px, height_px
+    container = _opened_heif(data)
+    limits.check_pixels(*container.size)
+    width_px, height_px = container.size
+    bit_depth = int(container.info["bit_depth"])
+    return Header(ImageFormat.HEIC, width_px, height_px, bit_depth, data, Decoder.LIBHEIF)
 
 
-def raster_from_heif(data: bytes, limits: DecodeLimits) -> Raster:
+def raster_from_heif(header: Header) -> Raster:
     """Decode the primary picture of a HEIC file.
 
     libheif turns it as its `irot` and `imir` boxes say. The EXIF orientation is not applied: the
     standard (ISO/IEC 23008-12, annex A) makes it informative, and cameras write both.
 
     Raises:
-        UnsupportedImageError: No decoder is installed, or premultiplied alpha.
-        ImageTooLargeError: Over the limits.
+        UnsupportedImageError: Premultiplied alpha.
     """
-    container = _opened_heif(data)
-    limits.check_pixels(*container.size)
-    picture = container[container.primary_index]
-    if picture.premultiplied_alpha:
+    container = _opened_heif(header.stream)
+    if container.premultiplied_alpha:
         raise UnsupportedImageError("HEIC with premultiplied alpha has no exact decoder")
     count = len(container)
     return Raster(
-        pixels=np.array(picture),
-        bit_depth=int(picture.info["bit_depth"]),
+        pixels=np.array(container[container.primary_index]),
+        bit_depth=header.bit_depth,
         notes=(f"primary of {count} pictures",) if count > 1 else (),
     )
 
@@ -268,3 +280,61 @@ def _opened_heif(data: bytes) -> HeifFile:
             "HEIC needs the package pi-heif", hint="Install it: pip install pi-heif"
         ) from None
     return pi_heif.open_heif(data, convert_hdr_to_8bit=False, hdr_to_16bit=False)
+
+
+def rgb_from_raster(raster: Raster) -> tuple[RgbImage, tuple[str, ...]]:
+    """Convert decoded pixels to upright 8-bit RGB.
+
+    Returns:
+        Pixels of shape (height, width, 3), uint8, and the remarks on what was converted.
+    """
+    pixels, notes = raster.pixels, list(raster.notes)
+    if raster.bit_depth > 8:
+        notes.append(f"{raster.bit_depth}-bit reduced to 8")
+    if pixels.dtype == np.uint16:
+        pixels = _reduced_to_8_bits(pixels, raster.bit_depth)
+    if pixels.ndim == 2:
+        notes.append("grey expanded to RGB")
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
+    elif pixels.shape[2] == 4:
+        if pixels[..., 3].min() < _OPAQUE:
+            notes.append("alpha composited over white")
+            pixels = _composited_over_white(pixels)
+        else:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB)
+    if raster.orientation != 1:
+        notes.append(f"orientation {raster.orientation} applied")
+        pixels = upright_from_stored(pixels, raster.orientation)
+    return np.ascontiguousarray(pixels), tuple(notes)
+
+
+def upright_from_stored(pixels: AnyArray, orientation: int) -> AnyArray:
+    """Turn an image as EXIF 2.32, tag 274 (Orientation) says.
+
+    Args:
+        pixels: Shape (height, width) or (height, width, channels).
+        orientation: Which sides the stored first row and column are, 1..8.
+
+    Returns:
+        The upright image; sides are swapped for 5 to 8.
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = cv2.transpose(pixels)
+    # What is left after the transposition: 0 turns top and bottom, 1 left and right, -1 both.
+    flip = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}.get(orientation)
+    return pixels if flip is None else cv2.flip(pixels, flip)
+
+
+def _reduced_to_8_bits(pixels: AnyArray, bit_depth: int) -> AnyArray:
+    """Scale so that white stays white, and round; at 16 bits this is v / 257, without ties."""
+    return cv2.convertScaleAbs(pixels, alpha=255 / ((1 << bit_depth) - 1))
+
+
+def _composited_over_white(rgba: AnyArray) -> AnyArray:
+    """Return round((colour * alpha + 255 * (255 - alpha)) / 255) of uint8 RGBA, shape (h, w, 4)."""
+    rgb = np.empty((*rgba.shape[:2], 3), np.uint8)
+    alpha = rgba[..., 3].astype(np.uint16)
+    white = (_OPAQUE - alpha) * _OPAQUE + _OPAQUE // 2  # the half rounds; the sum stays below 2**16
+    for channel in range(3):
+        rgb[..., channel] = (rgba[..., channel] * alpha + white) // _OPAQUE
+    return rgb

@@ -172,6 +172,7 @@ class Decoder(str, Enum):
 
     OPENCV = "opencv"
     PILLOW = "pillow"
+    LIBHEIF = "libheif"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,11 @@ class Header:
     orientation: int = 1
     transparent_grey: int | None = None
     notes: tuple[str, ...] = ()
+
+
+def incomplete(what: str, reason: str) -> UnreadableImageError:
+    """Return the error of a file of which a part is missing; `what` is e.g. "truncated PNG"."""
+    return UnreadableImageError(f"{what}: {reason}", hint="Get a complete copy of the file.")
 
 
 def trailing_note(extra_bytes: int) -> tuple[str, ...]:

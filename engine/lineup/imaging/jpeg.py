@@ -20,7 +20,14 @@ from dataclasses import dataclass, field
 
 from lineup.errors import UnreadableImageError, UnsupportedImageError
 from lineup.imaging.decoders import rgb_from_jpeg
-from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, trailing_note
+from lineup.imaging.header import (
+    DecodeLimits,
+    Decoder,
+    Header,
+    ImageFormat,
+    incomplete,
+    trailing_note,
+)
 from lineup.imaging.tiff import orientation_from_exif
 
 # A marker that is neither stuffing (00), fill (FF), TEM (01), nor restart (D0-D7), so that one
@@ -99,9 +106,9 @@ def _structure_from_jpeg(data: bytes, limits: DecodeLimits) -> _Structure:
         elif marker not in _SEGMENTS:
             raise _damaged(marker, start - 4)
     if not structure.frame_marker:
-        raise _truncated("it ends before its frame header")
+        raise incomplete("truncated JPEG", "it ends before its frame header")
     if not structure.scan_channels:
-        raise _truncated("it ends before its image data")
+        raise incomplete("truncated JPEG", "it ends before its image data")
     structure.orientation = orientation_from_exif(exif) if exif else 1
     return structure
 
@@ -118,7 +125,7 @@ def _markers(data: bytes) -> Iterator[tuple[int, int, int]]:
             end = start + int.from_bytes(data[start : start + 2], "big")
             start += 2
             if end > len(data) or end < start:
-                raise _truncated(f"segment 0x{marker:02x} ends outside of it")
+                raise incomplete("truncated JPEG", f"segment 0x{marker:02x} ends outside of it")
         yield marker, start, end
         if marker == _EOI:
             return
@@ -161,16 +168,10 @@ def _closed(data: bytes, structure: _Structure) -> bytes:
             is_complete = False
         if is_complete:
             return closed
-    raise _truncated("it ends inside its image data")
+    raise incomplete("truncated JPEG", "it ends inside its image data")
 
 
 def _damaged(marker: int, position: int) -> UnreadableImageError:
     return UnreadableImageError(
         f"damaged JPEG: marker 0x{marker:02x} where it cannot occur, at byte {position}"
-    )
-
-
-def _truncated(reason: str) -> UnreadableImageError:
-    return UnreadableImageError(
-        f"truncated JPEG: {reason}", hint="Get a complete copy of the file."
     )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from lineup.errors import UnreadableImageError
-from lineup.imaging.header import DecodeLimits, Header, ImageFormat, trailing_note
+from lineup.imaging.header import DecodeLimits, Header, ImageFormat, incomplete, trailing_note
 from lineup.imaging.tiff import orientation_from_exif
 
 _SIGNATURE_BYTES = 8
@@ -63,7 +63,7 @@ def header_from_png(data: bytes, limits: DecodeLimits) -> Header:
             structure.pieces.append(view[start - 8 : end + 4])
         _note_chunk(structure, name, data, start, end)
     if not structure.end:
-        raise _truncated("its end chunk is missing")
+        raise incomplete("truncated PNG", "its end chunk is missing")
     return _header_from_structure(data, structure)
 
 
@@ -94,7 +94,9 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
         start = position + 8
         end = start + int.from_bytes(data[position : position + 4], "big")
         if end + 4 > len(data):
-            raise _truncated(f"chunk {data[position + 4 : start]!r} ends outside of it")
+            raise incomplete(
+                "truncated PNG", f"chunk {data[position + 4 : start]!r} ends outside of it"
+            )
         name = data[position + 4 : start]
         yield name, start, end
         if name == b"IEND":
@@ -110,10 +112,8 @@ def _check_header(header: bytes, limits: DecodeLimits) -> None:
 
 def _check_checksum(view: memoryview, name: bytes, start: int, end: int) -> None:
     if zlib.crc32(view[start - 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-        raise UnreadableImageError(
-            f"damaged PNG: the checksum of chunk {name.decode()} at byte {start - 8} is wrong",
-            hint="Get a complete copy of the file.",
-        )
+        reason = f"the checksum of chunk {name.decode()} at byte {start - 8} is wrong"
+        raise incomplete("damaged PNG", reason)
 
 
 def _note_chunk(structure: _Structure, name: bytes, data: bytes, start: int, end: int) -> None:
@@ -129,7 +129,3 @@ def _note_chunk(structure: _Structure, name: bytes, data: bytes, start: int, end
         structure.frame_count = max(1, int.from_bytes(data[start : start + 4], "big"))
     elif name == b"fcTL" and not structure.has_image_data:
         structure.is_first_frame = True
-
-
-def _truncated(reason: str) -> UnreadableImageError:
-    return UnreadableImageError(f"truncated PNG: {reason}", hint="Get a complete copy of the file.")

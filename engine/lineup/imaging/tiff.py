@@ -6,13 +6,17 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lineup.errors import UnreadableImageError, UnsupportedImageError
-from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat
+from lineup.errors import UnsupportedImageError
+from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, incomplete
 
 ORIENTATION = 274
 
-_HEADERS = {b"II*\x00": ("<", False), b"MM\x00*": (">", False)}
-_BIG_HEADERS = {b"II+\x00": ("<", True), b"MM\x00+": (">", True)}
+_HEADERS = {
+    b"II*\x00": ("<", False),
+    b"MM\x00*": (">", False),
+    b"II+\x00": ("<", True),
+    b"MM\x00+": (">", True),
+}
 _EXIF_PREFIX = b"Exif\x00\x00"
 # Integer types of TIFF 6.0 and BigTIFF: BYTE, SHORT, LONG, IFD, LONG8, IFD8.
 _TYPE_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
@@ -54,9 +58,8 @@ def layout_from_bytes(data: bytes) -> Layout:
         struct.error: `data` is too short.
         KeyError: `data` does not start like a TIFF file.
     """
-    order, is_big = {**_HEADERS, **_BIG_HEADERS}[data[:4]]
-    layout = Layout(order, is_big, 0)
-    (first,) = layout.unpack("Q", data, 8) if is_big else layout.unpack("I", data, 4)
+    order, is_big = _HEADERS[data[:4]]
+    (first,) = struct.unpack_from(order + ("Q" if is_big else "I"), data, 8 if is_big else 4)
     return Layout(order, is_big, first)
 
 
@@ -64,12 +67,6 @@ def tags_from_directory(
     data: bytes, layout: Layout, offset: int, wanted: frozenset[int]
 ) -> tuple[dict[int, Tag], int]:
     """Read the integer tags of one directory.
-
-    Args:
-        data: The whole TIFF file or EXIF block.
-        layout: Its byte order and offset size.
-        offset: Where the directory lies.
-        wanted: Numbers of the tags to read.
 
     Returns:
         Tags by number, and the offset of the next directory (0: none).
@@ -159,7 +156,7 @@ def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
         tags, following = tags_from_directory(data, layout, layout.first_offset, _WANTED)
         page_count = 1 + sum(1 for _ in _further_pages(data, layout, following))
     except (struct.error, OverflowError) as error:
-        raise _truncated(str(error)) from None
+        raise incomplete("truncated or damaged TIFF", str(error)) from None
     width, height = _first(tags, _WIDTH, 0), _first(tags, _HEIGHT, 0)
     limits.check_pixels(width, height)
     limits.check_pixels(_first(tags, _TILE_WIDTH, 1), _first(tags, _TILE_HEIGHT, 1))
@@ -203,7 +200,7 @@ def _check_complete(data: bytes, tags: dict[int, Tag]) -> None:
         if offsets in tags and byte_counts in tags:
             pieces = zip(tags[offsets].values, tags[byte_counts].values, strict=False)
             if any(offset + count > len(data) for offset, count in pieces):
-                raise _truncated("its image data end outside of it")
+                raise incomplete("truncated or damaged TIFF", "its image data end outside of it")
 
 
 def _decoder_from_tags(tags: dict[int, Tag]) -> Decoder:
@@ -244,9 +241,3 @@ def _upright(data: bytes, layout: Layout, tags: dict[int, Tag]) -> bytes:
     upright = bytearray(data)
     struct.pack_into(layout.order + tag.type_code, upright, tag.offset, 1)
     return bytes(upright)
-
-
-def _truncated(reason: str) -> UnreadableImageError:
-    return UnreadableImageError(
-        f"truncated or damaged TIFF: {reason}", hint="Get a complete copy of the file."
-    )

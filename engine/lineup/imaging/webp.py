@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lineup.errors import UnreadableImageError
-from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, trailing_note
+from lineup.imaging.header import (
+    DecodeLimits,
+    Decoder,
+    Header,
+    ImageFormat,
+    incomplete,
+    trailing_note,
+)
 from lineup.imaging.tiff import orientation_from_exif
 
 _LOSSY_START_CODE = b"\x9d\x01\x2a"
@@ -23,10 +30,7 @@ def header_from_webp(data: bytes, limits: DecodeLimits) -> Header:
     """
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
-        raise UnreadableImageError(
-            f"truncated WebP: {len(data):,} of {end:,} bytes are there",
-            hint="Get a complete copy of the file.",
-        )
+        raise incomplete("truncated WebP", f"{len(data):,} of {end:,} bytes are there")
     sizes: list[tuple[int, int]] = []
     frame_count, exif = 0, b""
     for name, start, stop in _chunks(data, end):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from lineup.closing import ClosesOnExit
 from lineup.fingerprint import FingerprintExtractor
@@ -17,33 +19,28 @@ from lineup.resynthesis.models import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup.runtime import Runtime
 
+Model = TypeVar("Model", bound=ClosesOnExit)
 
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ResynthesisModels(ClosesOnExit):
     """A resynthesizer, and what an engine has to know of its models.
 
-    Args:
+    Attributes:
         resynthesizer: Lets candidates resynthesise queries and compares.
         families: Name of the VAE family per candidate that can resynthesise.
         digests: Identities of all models.
         owned: Closes the models.
     """
 
-    def __init__(
-        self,
-        resynthesizer: Resynthesizer,
-        *,
-        families: Mapping[str, str] | None = None,
-        digests: tuple[str, ...] = (),
-        owned: ExitStack | None = None,
-    ) -> None:
-        self.resynthesizer = resynthesizer
-        self.families = dict(families or {})
-        self.digests = digests
-        self._owned = owned or ExitStack()
+    resynthesizer: Resynthesizer
+    families: Mapping[str, str] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()
+    owned: ExitStack = field(default_factory=ExitStack)
 
     def close(self) -> None:
         """Release the models."""
-        self._owned.close()
+        self.owned.close()
 
 
 def open_resynthesis_models(
@@ -56,89 +53,61 @@ def open_resynthesis_models(
 ) -> ResynthesisModels:
     """Verify the captioner, encoder and generators of a lineup, and load them.
 
-    Args:
-        lineup: The lineup.
-        fingerprinter: Owned by the caller.
-        runtime: Opens bundles and models.
-        cache: Whether resyntheses and their features are kept on disk.
-        keep: Whether models stay loaded; otherwise each is loaded when it has work, for all
-            queries of a call, and released before the next one is.
+    With `cache`, resyntheses and their features are kept on disk. Models that are not kept are
+    loaded when they have work, for all queries of a call, and released before the next one is.
+    The fingerprinter is owned by the caller.
 
     Raises:
         BundleError: A bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
     with ExitStack() as stack:
-        if keep:
-            models, digests, families = _kept(lineup, runtime, stack)
-        else:
-            models, digests, families = _loading(lineup, runtime)
-        return ResynthesisModels(
-            Resynthesizer(
-                models, fingerprinter=fingerprinter, cache=open_cache() if cache else None
-            ),
-            families=families,
-            digests=digests,
-            owned=stack.pop_all(),
+        models, digests, generators = (
+            _kept(lineup, runtime, stack) if keep else _loading(lineup, runtime)
         )
+        resynthesizer = Resynthesizer(
+            models, fingerprinter=fingerprinter, cache=open_cache() if cache else None
+        )
+        families = {name: generator.vae_family for name, generator in generators.items()}
+        return ResynthesisModels(resynthesizer, families, digests, stack.pop_all())
 
 
-Opened = tuple[ModelSource, tuple[str, ...], dict[str, str]]
-"""The models, their digests, and the VAE family per candidate."""
+Opened = tuple[ModelSource, tuple[str, ...], dict[str, ImageGenerator]]
+"""The models, their digests, and the generators by candidate; these load no graph by themselves."""
 
 
 def _kept(lineup: Lineup, runtime: Runtime, stack: ExitStack) -> Opened:
     spec = lineup.spec
-    captioner = encoder = None
-    if spec.captioner is not None:
-        captioner = stack.enter_context(runtime.open(Captioner, lineup.bundle(spec.captioner)))
-    if spec.encoder is not None:
-        encoder = stack.enter_context(runtime.open(ImageEncoder, lineup.bundle(spec.encoder)))
-    generators = {
-        candidate.name: stack.enter_context(
-            runtime.open(ImageGenerator, lineup.bundle(candidate.bundle))
-        )
-        for candidate in spec.candidates
-        if candidate.bundle is not None
-    }
-    models = (captioner, encoder, *generators.values())
-    return (
-        ModelSource.kept(generators, captioner, encoder),
-        tuple(model.digest for model in models if model is not None),
-        _families(generators),
-    )
+
+    def opened(kind: Callable[..., Model], reference: str | None) -> Model | None:
+        if reference is None:
+            return None
+        model = runtime.open(kind, lineup.bundle(reference))
+        stack.push(model)
+        return model
+
+    captioner, encoder = opened(Captioner, spec.captioner), opened(ImageEncoder, spec.encoder)
+    found = {one.name: opened(ImageGenerator, one.bundle) for one in spec.candidates}
+    generators = {name: one for name, one in found.items() if one is not None}
+    digests = [one.digest for one in (captioner, encoder, *generators.values()) if one is not None]
+    return ModelSource.kept(generators, captioner, encoder), tuple(digests), generators
 
 
 def _loading(lineup: Lineup, runtime: Runtime) -> Opened:
     spec = lineup.spec
-    captioner = encoder = traits = None
-    digests = []
-    if spec.captioner is not None:
-        bundle = runtime.bundle(lineup.bundle(spec.captioner))
-        captioner = partial(Captioner, bundle, *runtime.place)
-        digests.append(bundle.digest)
-    if spec.encoder is not None:
-        bundle = runtime.bundle(lineup.bundle(spec.encoder))
-        encoder = partial(ImageEncoder, bundle, *runtime.place)
-        traits = encoder()  # loads no graph until features are asked for
-        digests.append(bundle.digest)
-    openers = {
-        candidate.name: partial(
-            ImageGenerator,
-            runtime.bundle(lineup.bundle(candidate.bundle)),
-            *runtime.place,
-            keep_graphs=False,
-        )
-        for candidate in spec.candidates
-        if candidate.bundle is not None
-    }
+
+    def opener(kind: Callable[..., Model], reference: str | None) -> Callable[[], Model] | None:
+        if reference is None:
+            return None
+        return partial(kind, runtime.bundle(lineup.bundle(reference)), *runtime.place)
+
+    captioner, encoder = opener(Captioner, spec.captioner), opener(ImageEncoder, spec.encoder)
+    traits = None if encoder is None else encoder()  # loads no graph until features are asked for
+    staged = partial(ImageGenerator, keep_graphs=False)
+    found = {one.name: opener(staged, one.bundle) for one in spec.candidates}
+    openers = {name: one for name, one in found.items() if one is not None}
     generators = {name: open_model() for name, open_model in openers.items()}
-    return (
-        ModelSource.loading(openers, captioner, encoder, traits),
-        (*digests, *(one.digest for one in generators.values())),
-        _families(generators),
-    )
-
-
-def _families(generators: Mapping[str, ImageGenerator]) -> dict[str, str]:
-    return {name: generator.vae_family for name, generator in generators.items()}
+    digests = [one.digest for one in (traits, *generators.values()) if one is not None]
+    if spec.captioner is not None:
+        digests.insert(0, runtime.bundle(lineup.bundle(spec.captioner)).digest)
+    return ModelSource.loading(openers, captioner, encoder, traits), tuple(digests), generators

@@ -124,9 +124,7 @@ def list_lineups() -> tuple[StoredLineup, ...]:
 def create_lineup(spec: LineupSpec, *, force: bool = False) -> Path:
     """Write a lineup of the user's own.
 
-    Args:
-        spec: The lineup; relative paths in it count from the folder that is returned.
-        force: Replace a lineup of the same name.
+    Relative paths in it count from the folder that is returned; `force` replaces one of its name.
 
     Returns:
         The lineup's folder.

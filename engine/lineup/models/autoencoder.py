@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
@@ -14,11 +14,8 @@ from lineup.types import Float32Array, RgbImage
 VAE_DECODER = "vae_decoder"
 VAE_ENCODER = "vae_encoder"
 
-_Graph = Callable[[Float32Array], Float32Array]
-
 MIN_TILE_CELLS = 64
 """Smallest side of a tile in latent cells: that of Stable Diffusion's decoder in diffusers."""
-
 
 OVERLAP = 0.25
 """Share of a tile that it has in common with its neighbour."""
@@ -26,10 +23,6 @@ OVERLAP = 0.25
 
 class Autoencoder:
     """Encodes and decodes one image at a time, so that memory does not grow with the batch.
-
-    Args:
-        components: Of the generator.
-        info: Scale, shift and size of its latents.
 
     Attributes:
         tile_cells: Latents with a longer side are cut into tiles of this side. Images of the
@@ -54,8 +47,8 @@ class Autoencoder:
             Shape (images, 3, height, width), float32, nominally -1..1, not cut off.
         """
         raw = latents / self._scaling + self._shift
-        tile, tile_out = self.tile_cells, self.tile_cells * self._factor
-        return np.concatenate([self._run(self._decode, one, tile, tile_out) for one in _each(raw)])
+        tile = self.tile_cells
+        return self._each(raw, VAE_DECODER, "latents", "image", tile, tile * self._factor)
 
     def encode(self, images: Float32Array) -> Float32Array:
         """Return the latents of images, as the denoiser has them: the mean of the posterior.
@@ -66,27 +59,25 @@ class Autoencoder:
         Returns:
             Shape (images, C, rows, columns), float32.
         """
-        tile, tile_out = self.tile_cells * self._factor, self.tile_cells
-        raw = [self._run(self._encode, one, tile, tile_out) for one in _each(images)]
-        scaled: Float32Array = (np.concatenate(raw) - self._shift) * self._scaling
+        tile = self.tile_cells
+        raw = self._each(images, VAE_ENCODER, "image", "latents", tile * self._factor, tile)
+        scaled: Float32Array = (raw - self._shift) * self._scaling
         return scaled
 
-    def _run(self, run: _Graph, array: Float32Array, tile: int, tile_out: int) -> Float32Array:
-        if max(array.shape[2:]) <= tile:
-            return run(array)
-        return run_tiled(run, array, tile=tile, tile_out=tile_out)
+    def _each(
+        self, batch: Float32Array, role: str, given: str, made: str, tile: int, tile_out: int
+    ) -> Float32Array:
+        """Run a graph on one image after the other, in tiles where it is longer than a tile."""
 
-    def _decode(self, latents: Float32Array) -> Float32Array:
-        image: Float32Array = self._components.run(VAE_DECODER, {"latents": latents})["image"]
-        return image
+        def run(array: Float32Array) -> Float32Array:
+            return self._components.run(role, {given: array})[made]
 
-    def _encode(self, image: Float32Array) -> Float32Array:
-        latents: Float32Array = self._components.run(VAE_ENCODER, {"image": image})["latents"]
-        return latents
-
-
-def _each(batch: Float32Array) -> Iterator[Float32Array]:
-    return (batch[index : index + 1] for index in range(len(batch)))
+        images = [batch[i : i + 1] for i in range(len(batch))]
+        if max(batch.shape[2:]) <= tile:
+            return np.concatenate([run(image) for image in images])
+        return np.concatenate(
+            [run_tiled(run, image, tile=tile, tile_out=tile_out) for image in images]
+        )
 
 
 def run_tiled(
@@ -160,10 +151,7 @@ def encoder_input_from_image(image: RgbImage) -> Float32Array:
 def resized(image: RgbImage, width_px: int, height_px: int) -> RgbImage:
     """Return an image of another size by Pillow's Lanczos filter, as diffusers does.
 
-    Args:
-        image: Shape (height, width, 3), uint8 RGB; returned as it is when it has the size.
-        width_px: Wanted width.
-        height_px: Wanted height.
+    The image has the shape (height, width, 3), uint8 RGB; one of that size is returned as it is.
     """
     if image.shape[:2] == (height_px, width_px):
         return image

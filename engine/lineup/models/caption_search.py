@@ -149,11 +149,7 @@ def search(
 ) -> list[Hypothesis]:
     """Find a caption for each image; every step is one call of the decoder for all of them.
 
-    Args:
-        decoder: Has been fed nothing yet.
-        prefix: Tokens that every caption starts with, at least one.
-        images: Sequences that the decoder starts with.
-        options: Beams, lengths and tokens.
+    The decoder has been fed nothing yet; every caption starts with `prefix`, at least one token.
 
     Raises:
         UsageError: There are more beams than the vocabulary can fill.

@@ -1,4 +1,4 @@
-"""The graphs and tokenizers of one generator: loaded when first needed, released when told."""
+"""The graphs and tokenizers of one model: loaded when first needed, released when told."""
 
 from __future__ import annotations
 
@@ -21,13 +21,8 @@ from lineup.types import AnyArray
 class Components(ClosesOnExit):
     """Owns the sessions of a bundle's graphs; whoever plans memory drives `resident` and `release`.
 
-    Args:
-        bundle: The generator.
-        device: Where its graphs run.
-        options: Threads and caches of every session.
-
     Attributes:
-        bundle: The generator.
+        bundle: The model.
         trace: Time and calls per graph; loading counts as "load".
     """
 
@@ -68,8 +63,7 @@ class Components(ClosesOnExit):
     def release(self, *roles: str) -> None:
         """Release graphs; those that are needed again are loaded again.
 
-        Args:
-            roles: Which; none named means all.
+        None named means all.
         """
         for role in roles or self.resident:
             runner = self._runners.pop(role, None)
@@ -78,9 +72,6 @@ class Components(ClosesOnExit):
 
     def tokenizer(self, path: str) -> Tokenizer:
         """Return a tokenizer of the bundle; it stays loaded.
-
-        Args:
-            path: One of the bundle's files.
 
         Raises:
             BundleFormatError: The file is not a tokenizer.
@@ -97,7 +88,8 @@ class Components(ClosesOnExit):
 
     def _runner(self, role: str) -> Runner:
         if self._is_closed:
-            raise BackendError("The generator was closed; open it again before using it.")
+            name = self.bundle.manifest.name
+            raise BackendError(f"{name} was closed; open it again before using it.")
         if role not in self._runners:
             with self.trace.call("load"):
                 runner = runner_from_bundle(self.bundle, role, self._device, self._options)

@@ -41,87 +41,62 @@ class Conditioning:
     height_px: int
 
 
-class Denoiser:
-    """The UNet of a generator.
+def needs_negative(components: Components, guidance: float) -> bool:
+    """Return whether a guidance scale takes a second evaluation, as diffusers decides it.
 
-    Args:
-        components: Of the generator.
+    It does not where the scale is an input of the graph: distilled into the model, as in LCM.
     """
+    return guidance > 1 and _EMBEDDED_GUIDANCE not in components.inputs(UNET)
 
-    def __init__(self, components: Components) -> None:
-        self._components = components
 
-    @property
-    def inputs(self) -> dict[str, TensorSpec]:
-        """The inputs of the graph, by name."""
-        return self._components.inputs(UNET)
+def _prediction(
+    components: Components, latents: Float32Array, timestep: np.float32, conditioning: Conditioning
+) -> Float32Array:
+    """Run the denoiser on a batch that shares prompt and timestep.
 
-    @property
-    def embeds_guidance(self) -> bool:
-        """Whether the guidance scale is an input: distilled into the model, as in LCM."""
-        return _EMBEDDED_GUIDANCE in self.inputs
+    Classifier-free guidance (2207.12598), in the form of Imagen (2205.11487), equation 2. Latents
+    and the prediction have the shape (images, C, rows, columns), float32.
+    """
+    negative = conditioning.negative
+    parts = [conditioning.positive] if negative is None else [negative, conditioning.positive]
+    feeds = _feeds(components.inputs(UNET), latents, timestep, parts, conditioning)
+    prediction: Float32Array = components.run(UNET, feeds)["prediction"]
+    if negative is None:
+        return prediction
+    away, towards = np.split(prediction, 2)
+    guided: Float32Array = away + np.float32(conditioning.guidance) * (towards - away)
+    return guided
 
-    def needs_negative(self, guidance: float) -> bool:
-        """Return whether a guidance scale takes a second evaluation, as diffusers decides it."""
-        return guidance > 1 and not self.embeds_guidance
 
-    def predict(
-        self, latents: Float32Array, timestep: np.float32, conditioning: Conditioning
-    ) -> Float32Array:
-        """Run the denoiser on a batch that shares prompt and timestep.
-
-        Classifier-free guidance (2207.12598), in the form of Imagen (2205.11487), equation 2.
-
-        Args:
-            latents: Shape (images, C, rows, columns), float32.
-            timestep: What the scheduler says.
-            conditioning: Of the prompt.
-
-        Returns:
-            The prediction, the shape of the latents.
-        """
-        negative = conditioning.negative
-        parts = [conditioning.positive] if negative is None else [negative, conditioning.positive]
-        prediction: Float32Array = self._components.run(
-            UNET, self._feeds(latents, timestep, parts, conditioning)
-        )["prediction"]
-        if negative is None:
-            return prediction
-        away, towards = np.split(prediction, 2)
-        guided: Float32Array = away + np.float32(conditioning.guidance) * (towards - away)
-        return guided
-
-    def _feeds(
-        self,
-        latents: Float32Array,
-        timestep: np.float32,
-        parts: list[TextStates],
-        conditioning: Conditioning,
-    ) -> dict[str, AnyArray]:
-        """Return the graph's inputs: the latents once per part, parts one after the other."""
-        images = len(latents)
-        rows = images * len(parts)
-        feeds: dict[str, AnyArray] = {
-            "latents": np.concatenate([latents] * len(parts)),
-            "timestep": np.full(rows, timestep, np.float32),
-            "text_states": _repeated([part.states for part in parts], images),
-        }
-        inputs = self.inputs
-        if "pooled" in inputs:
-            feeds["pooled"] = _repeated([_pooled(part) for part in parts], images)
-        if "time_ids" in inputs:
-            size = (conditioning.height_px, conditioning.width_px)
-            feeds["time_ids"] = np.tile(np.array([*size, 0, 0, *size], np.float32), (rows, 1))
-        if _EMBEDDED_GUIDANCE in inputs:
-            width = inputs[_EMBEDDED_GUIDANCE].shape[-1]
-            feeds[_EMBEDDED_GUIDANCE] = np.tile(
-                guidance_embedding(conditioning.guidance, int(width)), (rows, 1)
-            )
-        return feeds
+def _feeds(
+    inputs: dict[str, TensorSpec],
+    latents: Float32Array,
+    timestep: np.float32,
+    parts: list[TextStates],
+    conditioning: Conditioning,
+) -> dict[str, AnyArray]:
+    """Return the graph's inputs: the latents once per part, parts one after the other."""
+    images = len(latents)
+    rows = images * len(parts)
+    feeds: dict[str, AnyArray] = {
+        "latents": np.concatenate([latents] * len(parts)),
+        "timestep": np.full(rows, timestep, np.float32),
+        "text_states": _repeated([part.states for part in parts], images),
+    }
+    if "pooled" in inputs:
+        feeds["pooled"] = _repeated([_pooled(part) for part in parts], images)
+    if "time_ids" in inputs:
+        size = (conditioning.height_px, conditioning.width_px)
+        feeds["time_ids"] = np.tile(np.array([*size, 0, 0, *size], np.float32), (rows, 1))
+    if _EMBEDDED_GUIDANCE in inputs:
+        width = int(inputs[_EMBEDDED_GUIDANCE].shape[-1])
+        embedding = guidance_embedding(conditioning.guidance, width)
+        feeds[_EMBEDDED_GUIDANCE] = np.tile(embedding, (rows, 1))
+    return feeds
 
 
 def sampled_latents(
-    denoiser: Denoiser,
+    components: Components,
     scheduler: Scheduler,
     conditioning: Conditioning,
     seeds: Sequence[int],
@@ -132,7 +107,7 @@ def sampled_latents(
     """Denoise one batch of images that share everything but the seed.
 
     Args:
-        denoiser: Of the generator.
+        components: Of the generator.
         scheduler: Of the generator, for the number of steps.
         conditioning: Of the prompt.
         seeds: One per image.
@@ -149,9 +124,8 @@ def sampled_latents(
     else:
         latents = scheduler.noised(start, noise, scheduler.first_step)
     for step in range(scheduler.first_step, len(scheduler.timesteps)):
-        prediction = denoiser.predict(
-            scheduler.model_input(latents, step), scheduler.timesteps[step], conditioning
-        )
+        fed = scheduler.model_input(latents, step)
+        prediction = _prediction(components, fed, scheduler.timesteps[step], conditioning)
         added = _noise(seeds, shape, stream=step + 1) if scheduler.needs_noise(step) else None
         latents = scheduler.previous(prediction, latents, step, added)
     return latents
@@ -177,13 +151,13 @@ def guidance_embedding(guidance: float, width: int) -> Float32Array:
     return np.concatenate([np.sin(angles), np.cos(angles)]).astype(np.float32)
 
 
-def check_latent_size(inputs: dict[str, TensorSpec], rows: int, columns: int, factor: int) -> None:
+def check_latent_size(components: Components, rows: int, columns: int, factor: int) -> None:
     """Check that the denoiser takes latents of a size.
 
     Raises:
         UsageError: The graph was exported for one other size.
     """
-    fixed = inputs["latents"].shape[2:]
+    fixed = components.inputs(UNET)["latents"].shape[2:]
     for length, wanted in zip((rows, columns), fixed, strict=True):
         if isinstance(wanted, int) and wanted != length:
             sides = [f"{side * factor}" if isinstance(side, int) else "any" for side in fixed]

@@ -11,14 +11,13 @@ from typing import Literal
 
 import numpy as np
 
-from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
-from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, UsageError
+from lineup.models.components import Components
 from lineup.models.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.types import Float32Array, RgbImage
 
@@ -61,11 +60,9 @@ class ImageEncoder(ClosesOnExit):
         # Where activations are quantised per run, an image's feature would follow its neighbours.
         self._most_images = None if manifest.batch is None else manifest.batch.maximum
         self._info = manifest.encoder
-        self._bundle = bundle
-        self._options = options
         self._preprocess = preprocess_from_bundle(bundle)
-        self._runners: dict[str, Runner] = {}
-        self._is_closed = False
+        self._components = Components(bundle, device, options)
+        self._has_cut_tower = CUT_TOWER in manifest.graphs
         # Read, not run: a bundle without it is of no use, whatever is asked for.
         bundle.graph_path(WHOLE_TOWER)
 
@@ -123,15 +120,13 @@ class ImageEncoder(ClosesOnExit):
 
     def close(self) -> None:
         """Release the sessions."""
-        self._is_closed = True
-        for runner in self._runners.values():
-            runner.close()
+        self._components.close()
 
     def _raw_features(self, images: Sequence[RgbImage], layer: Layer) -> Float32Array:
         is_default = layer is None or layer == self.default_layer
         role = CUT_TOWER if is_default and self._has_cut_tower else WHOLE_TOWER
         pixel_values = pixel_values_from_images(images, self._preprocess)
-        outputs = self._runner(role).run({"pixel_values": pixel_values})
+        outputs = self._components.run(role, {"pixel_values": pixel_values})
         if layer == "final":
             return outputs["embedding"]
         wanted = self.default_layer if layer is None else layer
@@ -144,17 +139,6 @@ class ImageEncoder(ClosesOnExit):
                 f"expected {list(expected)}."
             )
         return cls[:, layers.index(wanted)]
-
-    @property
-    def _has_cut_tower(self) -> bool:
-        return CUT_TOWER in self._bundle.manifest.graphs
-
-    def _runner(self, role: str) -> Runner:
-        if self._is_closed:
-            raise BackendError(f"{self.name} was closed; open it again before using it.")
-        if role not in self._runners:
-            self._runners[role] = runner_from_bundle(self._bundle, role, self.device, self._options)
-        return self._runners[role]
 
     def _normalised(self, rows: Float32Array) -> Float32Array:
         # In float64: the squares of large activations overflow nothing there.

@@ -13,7 +13,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.closing import ClosesOnExit
 from lineup.errors import UsageError
-from lineup.memory import return_freed_memory
+from lineup.machine import return_freed_memory
 from lineup.models.autoencoder import (
     VAE_DECODER,
     Autoencoder,
@@ -25,12 +25,12 @@ from lineup.models.components import Components
 from lineup.models.denoise import (
     UNET,
     Conditioning,
-    Denoiser,
     check_latent_size,
+    needs_negative,
     sampled_latents,
 )
 from lineup.models.schedulers.samplers import scheduler_from_manifest
-from lineup.models.text import TextEncoders, TextStates, text_digest
+from lineup.models.text import TextStates, text_digest, text_states
 from lineup.trace import Trace
 from lineup.types import Float32Array, RgbImage
 
@@ -90,12 +90,8 @@ class ImageGenerator(ClosesOnExit):
 
     An image depends on prompt, seed and options only.
 
-    Args:
-        bundle: A generator.
-        device: Where its graphs run.
-        options: Threads and caches.
-        keep_graphs: Whether graphs stay loaded; otherwise denoising releases all but the denoiser,
-            and decoding all but the decoder, so that one graph's memory is needed at a time.
+    Graphs that are not kept are released as soon as they can be: denoising releases all but the
+    denoiser, and decoding all but the decoder, so that one graph's memory is needed at a time.
 
     Raises:
         BundleFormatError: The bundle is of another kind.
@@ -129,8 +125,6 @@ class ImageGenerator(ClosesOnExit):
         self.components = Components(bundle, device, options)
         self._keeps_graphs = keep_graphs
         self._scheduler = manifest.scheduler
-        self._text = TextEncoders(self.components, self.info)
-        self._denoiser = Denoiser(self.components)
         self._autoencoder = Autoencoder(self.components, self.info)
         self._last_negative: tuple[str, TextStates] | None = None
 
@@ -138,11 +132,6 @@ class ImageGenerator(ClosesOnExit):
     def vae_family(self) -> str:
         """Generators of the same family share their autoencoder."""
         return self.info.vae_family
-
-    @property
-    def native_size(self) -> tuple[int, int]:
-        """Width and height in pixels that the generator was trained for."""
-        return self.info.native_width_px, self.info.native_height_px
 
     @property
     def trace(self) -> Trace:
@@ -159,7 +148,7 @@ class ImageGenerator(ClosesOnExit):
             BundleError: A tokenizer or graph is not what the manifest says.
             BackendError: A graph failed to run.
         """
-        return self._text.states(prompts)
+        return text_states(self.components, self.info.text_encoders, prompts)
 
     def images(
         self,
@@ -207,7 +196,7 @@ class ImageGenerator(ClosesOnExit):
         for first in range(0, len(seeds), options.batch):
             batch = slice(first, first + options.batch)
             latents[batch] = sampled_latents(
-                self._denoiser, scheduler, conditioning, seeds[batch], shape=shape, start=start
+                self.components, scheduler, conditioning, seeds[batch], shape=shape, start=start
             )
         return latents
 
@@ -246,12 +235,6 @@ class ImageGenerator(ClosesOnExit):
         """Return height and width in pixels."""
         height = options.height_px or self.info.native_height_px
         width = options.width_px or self.info.native_width_px
-        self._check_multiples(height, width)
-        factor = self.info.latent_factor
-        check_latent_size(self._denoiser.inputs, height // factor, width // factor, factor)
-        return height, width
-
-    def _check_multiples(self, height: int, width: int) -> None:
         factor = self.info.latent_factor
         if height % factor or width % factor:
             raise UsageError(
@@ -259,6 +242,8 @@ class ImageGenerator(ClosesOnExit):
                 f"both sides have to be multiples of {factor}.",
                 hint=f"Nearest below: {width // factor * factor}x{height // factor * factor}.",
             )
+        check_latent_size(self.components, height // factor, width // factor, factor)
+        return height, width
 
     def _conditioning(
         self, prompt: str | TextStates, options: SynthesisOptions, height: int, width: int
@@ -269,7 +254,7 @@ class ImageGenerator(ClosesOnExit):
             raise UsageError(
                 f"The states of {len(states.states)} prompts were given, expected those of one."
             )
-        is_guided = self._denoiser.needs_negative(guidance)
+        is_guided = needs_negative(self.components, guidance)
         return Conditioning(
             positive=states,
             negative=self._negative(options.negative_prompt, states) if is_guided else None,

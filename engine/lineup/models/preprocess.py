@@ -48,16 +48,8 @@ _FILTERS = {
 class ImagePreprocess:
     """What happens to an image before a graph.
 
-    Attributes:
-        width_px: Width that the graph takes.
-        height_px: Height that the graph takes.
-        resize_mode: How an image gets that size.
-        interpolation: Filter of the resize: "nearest", "bilinear", "bicubic", "area" or "lanczos".
-            All but "nearest" widen when the image shrinks.
-        value_range: What 0 and 255 become, before mean and std.
-        mean: Subtracted per channel of the graph, in units of `value_range`.
-        std: Divided by per channel of the graph, after the mean.
-        colour_order: "RGB" or "BGR": the channels of the graph.
+    The fields are those of `lineup.bundles.info.Preprocess`, none of them absent. All filters but
+    "nearest" widen when the image shrinks.
     """
 
     width_px: int

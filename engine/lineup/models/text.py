@@ -50,58 +50,51 @@ def text_digest(bundle: Bundle, info: GenerationInfo) -> str:
     return sha256_from_bytes("\n".join(parts).encode("ascii"))
 
 
-class TextEncoders:
-    """Tokenizes and encodes prompts.
+def text_states(
+    components: Components, encoders: Sequence[TextEncoderInfo], prompts: Sequence[str]
+) -> TextStates:
+    """Encode prompts.
 
-    Args:
-        components: Of the generator.
-        info: Its text encoders.
+    There is at least one, of any length: cut or padded to the encoder's.
+
+    Raises:
+        BundleFormatError: A tokenizer or graph is not what the manifest says.
+        BackendError: A graph failed to run.
     """
+    states, pooled = [], None
+    for encoder in encoders:
+        tokens = tokens_from_prompts(components, prompts, encoder)
+        outputs = components.run(encoder.role, {"tokens": tokens})
+        states.append(outputs["text_states"])
+        pooled = outputs.get("pooled", pooled)
+    if len({part.shape[1] for part in states}) > 1:
+        raise BundleFormatError(
+            "The text encoders put out states of "
+            f"{[part.shape[1] for part in states]} tokens; expected the same length of each.",
+            hint="Export the bundle again.",
+        )
+    return TextStates(np.concatenate(states, axis=-1), pooled)
 
-    def __init__(self, components: Components, info: GenerationInfo) -> None:
-        self._components = components
-        self._encoders = info.text_encoders
 
-    def states(self, prompts: Sequence[str]) -> TextStates:
-        """Encode prompts.
+def tokens_from_prompts(
+    components: Components, prompts: Sequence[str], encoder: TextEncoderInfo
+) -> AnyArray:
+    """Return token ids, shape (prompts, encoder.length), int64.
 
-        Args:
-            prompts: At least one text, any length: cut or padded to the encoder's.
+    A prompt that is too long is cut before its closing token; words that the tokenizer does not
+    know become its unknown token.
 
-        Raises:
-            BundleFormatError: A tokenizer or graph is not what the manifest says.
-            BackendError: A graph failed to run.
-        """
-        states, pooled = [], None
-        for encoder in self._encoders:
-            outputs = self._components.run(encoder.role, {"tokens": self.tokens(prompts, encoder)})
-            states.append(outputs["text_states"])
-            pooled = outputs.get("pooled", pooled)
-        if len({part.shape[1] for part in states}) > 1:
-            raise BundleFormatError(
-                "The text encoders put out states of "
-                f"{[part.shape[1] for part in states]} tokens; expected the same length of each.",
-                hint="Export the bundle again.",
-            )
-        return TextStates(np.concatenate(states, axis=-1), pooled)
-
-    def tokens(self, prompts: Sequence[str], encoder: TextEncoderInfo) -> AnyArray:
-        """Return token ids, shape (prompts, encoder.length), int64.
-
-        A prompt that is too long is cut before its closing token; words that the tokenizer does not
-        know become its unknown token.
-
-        Raises:
-            BundleFormatError: The tokenizer cannot encode a prompt.
-        """
-        tokenizer = self._components.tokenizer(encoder.tokenizer)
-        tokenizer.enable_truncation(encoder.length)
-        tokenizer.enable_padding(length=encoder.length, pad_id=encoder.pad_token_id)
-        try:
-            encodings = tokenizer.encode_batch(list(prompts))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise BundleFormatError(
-                f"{encoder.tokenizer} cannot encode a prompt: {error}",
-                hint="A tokenizer whose vocabulary is closed needs an unknown token.",
-            ) from error
-        return np.array([encoding.ids for encoding in encodings], np.int64)
+    Raises:
+        BundleFormatError: The tokenizer cannot encode a prompt.
+    """
+    tokenizer = components.tokenizer(encoder.tokenizer)
+    tokenizer.enable_truncation(encoder.length)
+    tokenizer.enable_padding(length=encoder.length, pad_id=encoder.pad_token_id)
+    try:
+        encodings = tokenizer.encode_batch(list(prompts))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise BundleFormatError(
+            f"{encoder.tokenizer} cannot encode a prompt: {error}",
+            hint="A tokenizer whose vocabulary is closed needs an unknown token.",
+        ) from error
+    return np.array([encoding.ids for encoding in encodings], np.int64)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 from lineup.backends.opening import uses_arena
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.manifest import BundleKind, Graph, GraphCost
+from lineup.bundles.manifest import BundleKind, GraphCost
 from lineup.errors import BundleFormatError
 from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
@@ -182,24 +182,22 @@ def _mapped_bytes(blobs: frozenset[tuple[str, int]]) -> int:
     return sum(size for _, size in blobs)
 
 
-def _references(lineup: Lineup) -> Iterator[str]:
+def _references(lineup: Lineup) -> list[str | Path]:
     spec = lineup.spec
-    yield str(DEFAULT_FINGERPRINT if spec.fingerprint is None else lineup.bundle(spec.fingerprint))
-    if spec.captioner is not None:
-        yield str(lineup.bundle(spec.captioner))
-    for candidate in spec.candidates:
-        if candidate.bundle is not None:
-            yield str(lineup.bundle(candidate.bundle))
-    if spec.encoder is not None:
-        yield str(lineup.bundle(spec.encoder))
+    models = (
+        spec.fingerprint or DEFAULT_FINGERPRINT,
+        spec.captioner,
+        *(candidate.bundle for candidate in spec.candidates),
+        spec.encoder,
+    )
+    return [lineup.bundle(one) for one in models if one is not None]
 
 
 def _runs_per_item(bundle: Bundle) -> dict[str, float]:
     """Return how often each graph that a verdict needs runs for one item."""
     manifest = bundle.manifest
-    graphs: dict[str, Graph] = dict(manifest.graphs)
     if manifest.kind is BundleKind.ENCODER:
-        return {CUT_TOWER if CUT_TOWER in graphs else WHOLE_TOWER: 1}
+        return {CUT_TOWER if CUT_TOWER in manifest.graphs else WHOLE_TOWER: 1}
     if manifest.kind is BundleKind.CAPTIONER:
         return {"vision_encoder": 1, "text_decoder": CAPTION_STEPS}
     if manifest.kind is BundleKind.GENERATOR:
@@ -208,7 +206,7 @@ def _runs_per_item(bundle: Bundle) -> dict[str, float]:
         halves = 2 if manifest.generation.guidance > 1 else 1
         text = {encoder.role: 0.0 for encoder in manifest.generation.text_encoders}
         return {**text, "unet": steps * halves, "vae_decoder": 1}
-    return dict.fromkeys(graphs, 1)
+    return dict.fromkeys(manifest.graphs, 1)
 
 
 def planned_times(lineup: Lineup) -> PlannedTimes | None:
@@ -218,22 +216,19 @@ def planned_times(lineup: Lineup) -> PlannedTimes | None:
         BundleError: A bundle is absent, or its manifest cannot be read.
     """
     spec = lineup.spec
-    fingerprint = DEFAULT_FINGERPRINT if spec.fingerprint is None else spec.fingerprint
+    looks = (spec.fingerprint or DEFAULT_FINGERPRINT, spec.encoder)
     try:
-        looks = [_run_ms(lineup, one) for one in (fingerprint, spec.encoder) if one is not None]
         return PlannedTimes(
-            caption_ms=0.0 if spec.captioner is None else _run_ms(lineup, spec.captioner),
-            resynthesis_ms={
-                one.name: _run_ms(lineup, one.bundle)
-                for one in spec.candidates
-                if one.bundle is not None
-            },
-            look_ms=sum(looks),
+            caption_ms=_run_ms(lineup, spec.captioner),
+            resynthesis_ms={one.name: _run_ms(lineup, one.bundle) for one in spec.generators},
+            look_ms=sum(_run_ms(lineup, one) for one in looks),
         )
     except BundleFormatError:
         return None
 
 
-def _run_ms(lineup: Lineup, reference: str) -> float:
+def _run_ms(lineup: Lineup, reference: str | None) -> float:
+    if reference is None:
+        return 0.0
     # Files are not verified: who opens the lineup does that, and hashing takes seconds.
     return cost_from_bundle(Runtime().unverified_bundle(lineup.bundle(reference))).run_ms

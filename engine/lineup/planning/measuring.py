@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,23 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle, uses_arena
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
-from lineup.bundles.manifest import BundleKind, GraphCost, Manifest, TensorSpec
-from lineup.bundles.writer import with_costs
-from lineup.errors import BackendError
-from lineup.machine import usable_cores
-from lineup.memory import (
+from lineup.bundles.manifest import (
+    MANIFEST,
+    MANIFEST_NAME,
+    BundleKind,
+    GraphCost,
+    Manifest,
+    TensorSpec,
+)
+from lineup.errors import BackendError, UsageError
+from lineup.files import write_atomic
+from lineup.machine import (
     LITTLE,
     MemoryWatch,
     keep_freed_memory,
     resident_kib,
     return_freed_memory,
+    usable_cores,
 )
 from lineup.types import AnyArray
 
@@ -41,15 +48,11 @@ MOST_SECONDS = 5.0
 """A graph runs until it has run so often and so long, or longer than most; short ones need many
 looks at memory."""
 
-Feeds = Mapping[str, AnyArray]
-
 
 def costs_from_bundle(path: Path, *, threads: int = 0) -> dict[str, GraphCost]:
     """Measure the cost of every graph of a bundle, each in a child process.
 
-    Args:
-        path: The bundle; its files are not verified.
-        threads: Threads inside one operator; 0 takes every core.
+    Files are not verified; `threads` of 0 takes every core.
 
     Raises:
         BackendError: A graph cannot be loaded or run, or this system does not tell memory.
@@ -75,6 +78,32 @@ def bundle_with_costs(bundle: Bundle, *, threads: int = 0) -> Bundle:
     """
     manifest = with_costs(bundle.path, costs_from_bundle(bundle.path, threads=threads))
     return Bundle(bundle.path, manifest, content_digest(manifest))
+
+
+def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
+    """Put what graphs cost into the manifest of a bundle, and return it.
+
+    Graphs that are not among `costs` keep theirs.
+
+    Raises:
+        BundleError: The manifest cannot be read.
+        UsageError: It cannot be written.
+    """
+    _, manifest = read_bundle(root)
+    graphs = {
+        role: replace(graph, cost=costs.get(role, graph.cost))
+        for role, graph in manifest.graphs.items()
+    }
+    changed = replace(manifest, graphs=graphs)
+    path = root / MANIFEST_NAME
+    try:
+        write_atomic(path, MANIFEST.to_bytes(changed))
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}",
+            hint="Copy the bundle to a folder of yours and name that folder.",
+        ) from error
+    return changed
 
 
 def native_feeds(manifest: Manifest, role: str, items: int) -> dict[str, AnyArray]:
@@ -105,42 +134,24 @@ def _array(random: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]
     return np.zeros(shape, dtype)
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    """Runs of one size.
+def _measured(runner: Runner, feeds: Mapping[str, AnyArray]) -> tuple[int, int, float]:
+    """Return peak and rest of private memory in bytes, and the fastest time in ms, of runs.
 
-    Attributes:
-        peak_bytes: Private memory of the process at its highest.
-        kept_bytes: What it holds after the runs.
-        run_ms: Fastest time: whatever else the machine does only makes a run slower.
+    The fastest, because whatever else the machine does only makes a run slower.
     """
-
-    peak_bytes: int
-    kept_bytes: int
-    run_ms: float
-
-
-def _measured(runner: Runner, feeds: Feeds) -> _Measured:
     seconds: list[float] = []
     with MemoryWatch() as watch:
         runner.run(feeds)
-        while not _is_enough(seconds):
+        while sum(seconds) <= MOST_SECONDS and (
+            len(seconds) < LEAST_RUNS or sum(seconds) <= LEAST_SECONDS
+        ):
             start = time.perf_counter()
             outputs = runner.run(feeds)
             seconds.append(time.perf_counter() - start)
             del outputs
     assert watch.peak is not None
     return_freed_memory()
-    return _Measured(
-        peak_bytes=int(watch.peak.anonymous_mib * 2**20),
-        kept_bytes=_private_bytes(),
-        run_ms=min(seconds) * 1e3,
-    )
-
-
-def _is_enough(seconds: list[float]) -> bool:
-    total = sum(seconds)
-    return total > MOST_SECONDS or (len(seconds) >= LEAST_RUNS and total > LEAST_SECONDS)
+    return int(watch.peak.anonymous_mib * 2**20), _private_bytes(), min(seconds) * 1e3
 
 
 def _private_bytes() -> int:
@@ -168,18 +179,18 @@ def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
     with runner_from_bundle(bundle, role, Device(DeviceKind.CPU), options) as runner:
         return_freed_memory()
         opened = _private_bytes()
-        single = _measured(runner, one)
-        pair = single if is_fixed else _measured(runner, two)
+        single = peak, rest, run_ms = _measured(runner, one)
+        pair_peak, _, pair_ms = single if is_fixed else _measured(runner, two)
     # What stays in the arena after a run is of the run; otherwise, what stays is of the graph.
-    kept = opened if uses_arena(bundle, role) else single.kept_bytes
+    kept = opened if uses_arena(bundle, role) else rest
     loaded = max(0, kept - before)
-    activation = max(0, single.peak_bytes - before - loaded)
+    activation = max(0, peak - before - loaded)
     return GraphCost(
         activation_bytes=activation,
-        activation_bytes_per_item=max(0, pair.peak_bytes - single.peak_bytes),
+        activation_bytes_per_item=max(0, pair_peak - peak),
         loaded_bytes=loaded,
-        run_ms=single.run_ms,
-        run_ms_per_item=max(0.0, pair.run_ms - single.run_ms),
+        run_ms=run_ms,
+        run_ms_per_item=max(0.0, pair_ms - run_ms),
         threads=threads or usable_cores(),
     )
 

@@ -8,21 +8,34 @@ says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from lineup.errors import UsageError
-from lineup.planning.costs import ModelCost, Stage
+from lineup.lineups.store import Lineup
+from lineup.machine import resident_kib
+from lineup.planning.costs import ModelCost, Stage, costs_from_lineup
+from lineup.runtime import Runtime
 
 MIB = 2**20
+
+_UNITS = {
+    "": 1, "b": 1,
+    "k": 10**3, "kb": 10**3, "kib": 2**10,
+    "m": 10**6, "mb": 10**6, "mib": 2**20,
+    "g": 10**9, "gb": 10**9, "gib": 2**30,
+}  # fmt: skip
+
+LINEUP_BYTES = 20 * MIB
+"""Gallery, calibration and reading threads of the shipped lineup."""
 
 PICTURE_BYTES = 3
 """Per pixel of a resynthesis that waits for its features."""
 
 MAX_CHUNK = 64
 """Most images whose captions and resyntheses wait at a time; more saves no further loading."""
-
 
 HOLES_BYTES = 3 * MIB
 """Freed memory that stays in holes between the blocks of each loaded model; measured with the
@@ -108,6 +121,79 @@ class MemoryPlan:
     notes: tuple[str, ...] = ()
 
 
+def bytes_from_text(text: str) -> int:
+    """Parse a size, e.g. "900MiB", "2 GiB", "1.5GB".
+
+    Raises:
+        UsageError: The text is no size, or not above 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", text)
+    unit = _UNITS.get(match[2].lower()) if match else None
+    size = int(float(match[1]) * unit) if match and unit else 0
+    if size <= 0:
+        raise UsageError(
+            f"{text!r} is not a size.", hint="Write a number and a unit, e.g. 900MiB or 2GiB."
+        )
+    return size
+
+
+def plan_for_lineup(
+    lineup: Lineup,
+    *,
+    images: int,
+    gamma: int | None,
+    budget_bytes: int | None,
+    order: Order | None = None,
+    reading_bytes: int = 0,
+) -> MemoryPlan:
+    """Return the plan of a scan by resynthesis.
+
+    Args:
+        lineup: The lineup.
+        images: Queries.
+        gamma: Resyntheses per candidate; None takes the lineup's default.
+        budget_bytes: Most memory to use; None is no limit.
+        order: The only order to consider; None considers both.
+        reading_bytes: Memory for queries that are read ahead or wait.
+
+    Raises:
+        UsageError: No plan fits the budget.
+        BundleError: A bundle is absent or altered, or tells no costs.
+    """
+    models = costs_from_lineup(lineup)
+    pixels = _resynthesis_pixels(lineup)
+    return plan_from_budget(
+        models,
+        Work(images, gamma or lineup.spec.resynthesis.gamma, pixels),
+        base_bytes=_base_bytes() + reading_bytes,
+        budget_bytes=budget_bytes,
+        order=order,
+    )
+
+
+def _base_bytes() -> int:
+    """Return the private memory of a process that has opened a lineup and loaded no model (Linux).
+
+    That is this process with the libraries that run models, and what a lineup holds besides.
+    """
+    # Here, because what they take is counted; whoever plans is about to need them.
+    import lineup.lineups.models  # noqa: F401, PLC0415
+
+    return resident_kib()[0] * 2**10 + LINEUP_BYTES
+
+
+def _resynthesis_pixels(lineup: Lineup) -> int:
+    """Return the pixels of the largest resynthesis that a candidate makes."""
+    runtime = Runtime()
+    sizes = [0]
+    for candidate in lineup.spec.generators:
+        assert candidate.bundle is not None
+        info = runtime.unverified_bundle(lineup.bundle(candidate.bundle)).manifest.generation
+        assert info is not None
+        sizes.append(info.native_width_px * info.native_height_px)
+    return max(sizes)
+
+
 def plan_from_budget(
     models: Sequence[ModelCost],
     work: Work,
@@ -137,9 +223,11 @@ def plan_from_budget(
     limit = UNLIMITED if budget_bytes is None else budget_bytes
     apart = _stage_major(models, work, base_bytes, limit)
     if order is Order.IMAGE_MAJOR or apart.peak_bytes > limit:
-        smallest = smallest_budget(models, work, base_bytes=base_bytes)
-        if order is Order.IMAGE_MAJOR:
-            smallest = together.peak_bytes
+        smallest = (
+            together.peak_bytes
+            if order is Order.IMAGE_MAJOR
+            else smallest_budget(models, work, base_bytes=base_bytes)
+        )
         raise UsageError(
             f"A budget of {limit / MIB:.0f} MiB is too small for this lineup.",
             hint=f"The smallest that works is {-(-smallest // MIB)} MiB.",
@@ -153,28 +241,19 @@ def smallest_budget(models: Sequence[ModelCost], work: Work, *, base_bytes: int)
 
 
 def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> MemoryPlan:
-    kept = sum(model.loaded_bytes + HOLES_BYTES for model in models)
+    kept = base_bytes + sum(model.loaded_bytes + HOLES_BYTES for model in models)
     kept += _arena_bytes(models, work) + _resyntheses_bytes(models, work)
     stages = tuple(
-        StagePlan(
-            model=model.name,
-            stage=model.stage,
+        _stage(
+            model,
+            _runs(model, models, work),
             loads=1,
-            runs=_runs(model, models, work),
-            peak_bytes=base_bytes + kept + _run_bytes(model, models, work),
+            peak_bytes=kept + model.run_bytes(_looks(model, models, work)),
             mapped_bytes=model.mapped_bytes,
-            seconds=_runs(model, models, work) * model.run_ms / 1e3,
         )
         for model in models
     )
-    return MemoryPlan(
-        order=Order.IMAGE_MAJOR,
-        chunk=1,
-        peak_bytes=max(stage.peak_bytes for stage in stages),
-        mapped_bytes=_mapped_bytes(models),
-        seconds=sum(stage.seconds for stage in stages),
-        stages=stages,
-    )
+    return _plan(Order.IMAGE_MAJOR, 1, stages, mapped_bytes=_mapped_bytes(models))
 
 
 def _stage_major(
@@ -188,33 +267,40 @@ def _stage_major(
     per_image = _resyntheses_bytes(models, work)
     spare = min(budget_bytes - base_bytes - max(working.values()), MOST_PICTURE_BYTES)
     chunk = max(1, min(MAX_CHUNK, work.images, spare // per_image if per_image else MAX_CHUNK))
-    chunks = -(-work.images // chunk)
     stages = tuple(
-        StagePlan(
-            model=model.name,
-            stage=model.stage,
-            loads=1 if model.stage is Stage.FINGERPRINT else chunks,
-            runs=_runs(model, models, work),
+        _stage(
+            model,
+            _runs(model, models, work),
+            loads=1 if model.stage is Stage.FINGERPRINT else -(-work.images // chunk),
             peak_bytes=base_bytes + chunk * per_image + working[model.name],
             mapped_bytes=model.staged_mapped_bytes,
-            seconds=_runs(model, models, work) * model.run_ms / 1e3,
         )
         for model in models
     )
-    return MemoryPlan(
-        order=Order.STAGE_MAJOR,
-        chunk=chunk,
-        peak_bytes=max(stage.peak_bytes for stage in stages),
-        mapped_bytes=max(stage.mapped_bytes for stage in stages),
-        seconds=sum(stage.seconds for stage in stages),
-        stages=stages,
+    return replace(
+        _plan(Order.STAGE_MAJOR, chunk, stages, mapped_bytes=max(s.mapped_bytes for s in stages)),
         notes=_notes(stages, budget_bytes),
     )
 
 
+def _stage(
+    model: ModelCost, runs: int, *, loads: int, peak_bytes: int, mapped_bytes: int
+) -> StagePlan:
+    seconds = runs * model.run_ms / 1e3
+    return StagePlan(model.name, model.stage, loads, runs, peak_bytes, mapped_bytes, seconds)
+
+
+def _plan(
+    order: Order, chunk: int, stages: tuple[StagePlan, ...], *, mapped_bytes: int
+) -> MemoryPlan:
+    peak_bytes = max(stage.peak_bytes for stage in stages)
+    seconds = sum(stage.seconds for stage in stages)
+    return MemoryPlan(order, chunk, peak_bytes, mapped_bytes, seconds, stages)
+
+
 def _bytes_beside_kept(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
     if model.stage is Stage.FINGERPRINT:
-        return _run_bytes(model, models, work)
+        return model.run_bytes(_looks(model, models, work))
     return HOLES_BYTES + model.staged_bytes(_looks(model, models, work))
 
 
@@ -247,13 +333,8 @@ def _arena_bytes(models: Sequence[ModelCost], work: Work) -> int:
     return max(model.run_arena_bytes(_looks(model, models, work)) for model in models)
 
 
-def _run_bytes(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
-    """Return the memory, beside the arena, of runs; a query's resyntheses go together."""
-    return model.run_bytes(_looks(model, models, work))
-
-
 def _looks(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
-    """Return how many items of one query a model is given together."""
+    """Return how many items of one query a model is given together, its resyntheses among them."""
     return _runs(model, models, replace(work, images=1))
 
 

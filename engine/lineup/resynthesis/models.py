@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from lineup.closing import ClosesOnExit
-from lineup.memory import return_freed_memory
+from lineup.machine import return_freed_memory
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Captioner

@@ -15,7 +15,7 @@ from typing import Protocol
 from lineup.errors import BackendError, BundleError, UsageError
 from lineup.look_ahead import Signal
 from lineup.options import AttributionOptions
-from lineup.query import Query
+from lineup.query import Query, row_from_image
 from lineup.results import FINGERPRINT, Attribution
 from lineup.scan.identity import Identities, unique_paths
 from lineup.scan.meter import MainStage, ScanMeter
@@ -102,7 +102,7 @@ def rows_from_group(
     """Answer a group and yield its rows, in order."""
     rows = iter(_rows([one for one in group if one.error is None], engine, question, run))
     for image in group:
-        yield next(rows) if image.error is None else _row(image, run)
+        yield next(rows) if image.error is None else row_from_image(image, run)
 
 
 def _rows(
@@ -127,7 +127,7 @@ def _rows(
     except Exception as error:
         if len(usable) == 1:
             logger.debug("%s failed in a model", usable[0].path, exc_info=True)
-            return [_row(usable[0].failed(error), run)]
+            return [row_from_image(usable[0].failed(error), run)]
         logger.debug("a group of %d failed; one by one", len(usable), exc_info=True)
         rows = [row for image in usable for row in _rows([image], engine, question, run)]
         if all(row.error is not None for row in rows):
@@ -136,25 +136,7 @@ def _rows(
                 hint="Rows so far are complete; mend the cause, then use --resume.",
             ) from error
         return rows
-    return [
-        query.attribution(_row(image, run)) for image, query in zip(usable, queries, strict=True)
-    ]
-
-
-def _row(image: StreamedImage, run: str) -> Attribution:
-    """Return what the readers know of an image."""
-    return Attribution(
-        path=str(image.path),
-        run=run,
-        sha256=image.sha256,
-        size_bytes=image.size_bytes,
-        format=image.format,
-        width_px=image.width_px,
-        height_px=image.height_px,
-        ms=image.ms,
-        notes=image.notes,
-        error=image.error,
-    )
+    return [query.attribution(image, run) for image, query in zip(usable, queries, strict=True)]
 
 
 def _counted(

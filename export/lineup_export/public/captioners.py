@@ -9,25 +9,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-
-def heads_from_states(states: Tensor, heads: int) -> Tensor:
-    """Return (N, heads, length, D / heads) of (N, length, D)."""
-    count, length, dimension = states.shape
-    return states.view(count, length, heads, dimension // heads).transpose(1, 2)
+from lineup_models.pocket.blocks import joined_heads, split_heads
 
 
 def attended(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None = None) -> Tensor:
-    """Return (N, length, D) of queries, keys and values by head.
+    """Return (N, length, D) of queries (N, heads, length, D / heads), and keys and values.
 
-    Args:
-        queries: Shape (N, heads, length, D / heads).
-        keys: Shape (N, heads, entries, D / heads).
-        values: The same shape.
-        seen: bool, broadcast to (N, heads, length, entries): what a query may look at.
+    `seen`, bool, broadcast to (N, heads, length, entries), is what a query may look at.
     """
-    found = F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
-    count, heads, length, dimension = found.shape
-    return found.transpose(1, 2).reshape(count, length, heads * dimension)
+    return joined_heads(F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen))
 
 
 class Cache:
@@ -44,22 +34,23 @@ class Cache:
         self._past = past_keys, past_values
         self._here = (places == position)[:, None]
         self.seen = (places <= position)[None, None, None, :]
-        self._written: list[tuple[Tensor, Tensor]] = []
+        self.written: list[tuple[Tensor, Tensor]] = []
 
     def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Write the entry (N, heads, 1, D / heads) of the next layer; return all of the layer's."""
-        layer = len(self._written)
+        layer = len(self.written)
         keys, values = (
             torch.where(self._here, new.to(past.dtype), past[:, layer])
             for new, past in zip((key, value), self._past, strict=True)
         )
-        self._written.append((keys, values))
+        self.written.append((keys, values))
         return keys, values
 
-    def stacked(self) -> tuple[Tensor, Tensor]:
-        """Return keys and values of all layers."""
-        keys, values = zip(*self._written, strict=True)
-        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+
+def stacked(pairs: Iterable[Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return keys and values of all layers from those of each."""
+    keys, values = zip(*pairs, strict=True)
+    return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
 
 class BlipVisionEncoder(nn.Module):
@@ -78,15 +69,13 @@ class BlipVisionEncoder(nn.Module):
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Return `cross_keys` and `cross_values` (N, layers, heads, image tokens, D / heads)."""
         states = self.vision(pixel_values=pixel_values).last_hidden_state
-        pairs = [
-            tuple(
-                heads_from_states(part(states), cross.num_attention_heads)
+        return stacked(
+            [
+                split_heads(part(states), cross.num_attention_heads)
                 for part in (cross.key, cross.value)
-            )
+            ]
             for cross in cast("Iterable[Any]", self.cross)
-        ]
-        keys, values = zip(*pairs, strict=True)
-        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        )
 
 
 class BlipTextDecoder(nn.Module):
@@ -123,24 +112,24 @@ class BlipTextDecoder(nn.Module):
             own, other = layer.attention, layer.crossattention
             heads = own.self.num_attention_heads
             queries, key, value = (
-                heads_from_states(part(states), heads)
+                split_heads(part(states), heads)
                 for part in (own.self.query, own.self.key, own.self.value)
             )
             found = attended(queries, *cache.update(key, value), cache.seen)
             states = own.output(found, states)
-            queries = heads_from_states(other.self.query(states), heads)
+            queries = split_heads(other.self.query(states), heads)
             found = attended(queries, cross_keys[:, number], cross_values[:, number])
             states = other.output(found, states)
             states = layer.output(layer.intermediate(states), states)
         logits = self.head(states[:, 0])
-        return logits, *cache.stacked()
+        return logits, *stacked(cache.written)
 
 
 class VitVisionEncoder(nn.Module):
-    """`pixel_values` to what every decoder block attends to.
+    """As `BlipVisionEncoder`, of ViT and GPT-2.
 
     Args:
-        model: A transformers VisionEncoderDecoderModel of ViT and GPT-2.
+        model: A transformers VisionEncoderDecoderModel.
     """
 
     def __init__(self, model: Any) -> None:
@@ -150,21 +139,22 @@ class VitVisionEncoder(nn.Module):
         self.cross = nn.ModuleList(block.crossattention for block in model.decoder.transformer.h)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `cross_keys` and `cross_values` (N, layers, heads, image tokens, D / heads)."""
+        """Return `cross_keys` and `cross_values`."""
         states = self.projection(self.vision(pixel_values=pixel_values).last_hidden_state)
-        pairs = []
-        for cross in cast("Iterable[Any]", self.cross):
-            both = cross.c_attn(states).split(cross.split_size, dim=2)
-            pairs.append([heads_from_states(part, cross.num_heads) for part in both])
-        keys, values = zip(*pairs, strict=True)
-        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        return stacked(
+            [
+                split_heads(part, cross.num_heads)
+                for part in cross.c_attn(states).split(cross.split_size, dim=2)
+            ]
+            for cross in cast("Iterable[Any]", self.cross)
+        )
 
 
 class Gpt2TextDecoder(nn.Module):
-    """One token of each sequence.
+    """As `BlipTextDecoder`, of ViT and GPT-2.
 
     Args:
-        model: A transformers VisionEncoderDecoderModel of ViT and GPT-2.
+        model: A transformers VisionEncoderDecoderModel.
     """
 
     def __init__(self, model: Any) -> None:
@@ -183,19 +173,19 @@ class Gpt2TextDecoder(nn.Module):
         cross_keys: Tensor,
         cross_values: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `logits` (N, vocabulary), `keys` and `values`."""
+        """Return `logits`, `keys` and `values`."""
         cache = Cache(past_keys, past_values, position)
         gpt = self.transformer
         states = (gpt.wte(tokens) + gpt.wpe(position))[:, None]
         for number, block in enumerate(gpt.h):
             own, other = block.attn, block.crossattention
             parts = own.c_attn(block.ln_1(states)).split(own.split_size, dim=2)
-            queries, key, value = (heads_from_states(part, own.num_heads) for part in parts)
+            queries, key, value = (split_heads(part, own.num_heads) for part in parts)
             found = attended(queries, *cache.update(key, value), cache.seen)
             states = states + own.c_proj(found)
-            queries = heads_from_states(other.q_attn(block.ln_cross_attn(states)), own.num_heads)
+            queries = split_heads(other.q_attn(block.ln_cross_attn(states)), own.num_heads)
             found = attended(queries, cross_keys[:, number], cross_values[:, number])
             states = states + other.c_proj(found)
             states = states + block.mlp(block.ln_2(states))
         logits = self.head(gpt.ln_f(states[:, 0]))
-        return logits, *cache.stacked()
+        return logits, *stacked(cache.written)

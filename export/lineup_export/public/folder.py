@@ -17,7 +17,7 @@ from torch import nn
 from lineup.bundles.manifest import Origin, Precision, Source
 from lineup.errors import UsageError
 from lineup.files import sha256_from_file
-from lineup_export.public.source import class_from_name
+from lineup_export.public.source import RandomSource, class_from_name
 from lineup_export.public.tokenizer_files import tokenizer_from_folder
 from lineup_models.recipes.recipe import Recipe
 
@@ -26,6 +26,7 @@ CONFIG_NAME = "config.json"
 WHOLE = "model"
 """The only part of a transformers folder."""
 
+_SAVED = "Expected a folder that `save_pretrained` of diffusers or transformers wrote."
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 _CLASSES = {
     "blip": "transformers.BlipForConditionalGeneration",
@@ -56,6 +57,11 @@ class FolderSource:
         entry = self.index().get(part)
         return isinstance(entry, list) and len(entry) == 2 and None not in entry
 
+    def parts(self) -> list[str]:
+        """Return the components of a generator that are exported."""
+        wanted = ("text_encoder", "text_encoder_2", "unet", "vae")
+        return [part for part in wanted if self.has(part)]
+
     def index(self) -> dict[str, Any]:
         """Return the content of model_index.json; empty when there is none."""
         path = self.folder / INDEX_NAME
@@ -69,10 +75,8 @@ class FolderSource:
         """
         path = self._folder(part) / CONFIG_NAME
         if not path.is_file():
-            raise UsageError(
-                f"{self.folder} has no {path.relative_to(self.folder)}.",
-                hint="Expected a folder that `save_pretrained` of diffusers or transformers wrote.",
-            )
+            missing = path.relative_to(self.folder)
+            raise UsageError(f"{self.folder} has no {missing}.", hint=_SAVED)
         name = self.class_name(part)
         if name.startswith("diffusers."):
             return json_from_file(path)
@@ -104,7 +108,7 @@ class FolderSource:
             UsageError: It holds pickled weights only, or weights of something else.
         """
         folder = self._folder(part)
-        self.check_safetensors(part)
+        _check_safetensors(folder)
         named = {"variant": self.variant} if self.variant else {}
         try:
             module: nn.Module = class_from_name(self.class_name(part)).from_pretrained(
@@ -117,33 +121,30 @@ class FolderSource:
             ) from error
         return module.eval()
 
-    def check_safetensors(self, part: str) -> None:
-        """Check that the weights of a component are safetensors.
-
-        Raises:
-            UsageError: They are pickled, or there are none.
-        """
-        folder = self._folder(part)
-        if any(folder.glob("*.safetensors")):
-            return
-        pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
-        if pickles:
-            raise UsageError(
-                f"{folder} holds pickled weights only ({pickles[0]}), which are refused: "
-                "reading them would run code that they carry.",
-                hint="Convert them on a machine that may run that code: "
-                "model.save_pretrained(DIR, safe_serialization=True)",
-            )
-        raise UsageError(f"{folder} holds no *.safetensors.")
-
     def tokenizer(self, part: str) -> str:
-        """Return the tokenizer of a component."""
-        if part == WHOLE:
-            return tokenizer_from_folder(self.folder)
-        return tokenizer_from_folder(self.folder / part.replace("text_encoder", "tokenizer"))
+        """Return the tokenizer of a component, the content of a tokenizer.json."""
+        return tokenizer_from_folder(self._folder(part.replace("text_encoder", "tokenizer")))
 
     def _folder(self, part: str) -> Path:
         return self.folder if part == WHOLE else self.folder / part
+
+
+ModelSource = RandomSource | FolderSource
+"""Gives the components of one model, one at a time."""
+
+
+def _check_safetensors(folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise UsageError(
+            f"{folder} holds pickled weights only ({pickles[0]}), which are refused: "
+            "reading them would run code that they carry.",
+            hint="Convert them on a machine that may run that code: "
+            "model.save_pretrained(DIR, safe_serialization=True)",
+        )
+    raise UsageError(f"{folder} holds no *.safetensors.")
 
 
 def local_origin(folder: Path) -> Source:
@@ -159,7 +160,7 @@ def local_origin(folder: Path) -> Source:
             return Source(Origin.HUB, folder.resolve().name, f"sha256:{sha256_from_file(path)}")
     raise UsageError(
         f"{folder} holds neither {INDEX_NAME} nor {CONFIG_NAME}.",
-        hint="Expected a folder that `save_pretrained` of diffusers or transformers wrote.",
+        hint=_SAVED,
     )
 
 
@@ -183,14 +184,9 @@ _HALF, _WHOLE = "fp16.safetensors", "safetensors"
 
 
 def snapshot(hub_id: str, revision: str, patterns: Iterable[str]) -> Path:
-    """Download files of a repository, or find them in the cache.
+    """Download the files of a repository that fit patterns, or find them in the cache.
 
     HF_TOKEN, HF_HOME and HF_HUB_OFFLINE are honoured; an interrupted download is resumed.
-
-    Args:
-        hub_id: "owner/name".
-        revision: Commit, branch or tag.
-        patterns: Files to fetch; never pickles.
 
     Raises:
         UsageError: There is no such repository or revision, or no way to it.
@@ -218,16 +214,9 @@ def snapshot(hub_id: str, revision: str, patterns: Iterable[str]) -> Path:
 def source_from_hub(
     hub_id: str, revision: str, parts: Sequence[str], precision: Precision
 ) -> FolderSource:
-    """Return a repository's model.
+    """Return a repository's model, of which the folders of `parts` alone are fetched.
 
-    Args:
-        hub_id: "owner/name".
-        revision: Commit, branch or tag.
-        parts: Components that the export needs; their folders alone are fetched.
-        precision: Half-precision exports read half-precision files where every part has them.
-
-    Raises:
-        UsageError: The repository cannot be had.
+    Half-precision exports read half-precision files where every part has them.
     """
     half = [_weights(part, _HALF) for part in parts]
     if precision is Precision.FP16:

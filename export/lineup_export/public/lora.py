@@ -17,14 +17,9 @@ _PREFIXES = ("lora_unet_", "unet.", "base_model.model.")
 
 
 def fuse_lora(module: nn.Module, path: Path) -> int:
-    """Add low-rank weights to the layers that they name.
+    """Add low-rank weights to the layers that they name; return how many were changed.
 
-    Args:
-        module: Its linear and convolutional layers are changed in place.
-        path: A safetensors file with names as kohya-ss, diffusers or PEFT write them.
-
-    Returns:
-        The number of layers changed.
+    `path` is a safetensors file with names as kohya-ss, diffusers or PEFT write them.
 
     Raises:
         UsageError: The file cannot be read, or names a layer that the module lacks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -9,18 +10,14 @@ from torch import Tensor, nn
 
 
 class ImageTower(nn.Module):
-    """`pixel_values` to the CLS token after every block and the projected embedding.
-
-    Args:
-        model: A transformers CLIPVisionModelWithProjection.
-    """
+    """A transformers CLIPVisionModelWithProjection."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.vision, self.projection = model.vision_model, model.visual_projection
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `cls` (N, layers, D) and `embedding` (N, E), not normalised."""
+        """Return the CLS token after every block `cls` (N, layers, D), and `embedding` (N, E)."""
         features = self.vision.pre_layrnorm(self.vision.embeddings(pixel_values))
         tokens = []
         for block in self.vision.encoder.layers:
@@ -31,12 +28,7 @@ class ImageTower(nn.Module):
 
 
 class ImageTowerCut(nn.Module):
-    """The image tower up to one block, with its weights only.
-
-    Args:
-        model: A transformers CLIPVisionModelWithProjection.
-        layer: The last block to keep, counted from 1.
-    """
+    """The image tower up to block `layer`, counted from 1, with its weights only."""
 
     def __init__(self, model: Any, layer: int) -> None:
         super().__init__()
@@ -53,10 +45,10 @@ class ImageTowerCut(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Prompts to the states that a denoiser is fed.
+    """A transformers CLIPTextModel or CLIPTextModelWithProjection.
 
     Args:
-        model: A transformers CLIPTextModel or CLIPTextModelWithProjection.
+        model: The model.
         penultimate: Put out the states before the last block instead of the normalised last.
         has_pooled: Put out the projected embedding of the prompt too.
     """
@@ -143,27 +135,11 @@ class KlEncoder(nn.Module):
         return mean
 
 
-class TinyDecoder(nn.Module):
-    """The decoder of a diffusers AutoencoderTiny."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.decoder = model.decoder
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return the image, -1..1."""
-        image: Tensor = self.decoder(latents)
-        return image
+def tiny_decoder(model: Any) -> nn.Module:
+    """Return the decoder of a diffusers AutoencoderTiny, latents to image, -1..1."""
+    return nn.Sequential(OrderedDict(decoder=model.decoder))
 
 
-class TinyEncoder(nn.Module):
-    """The encoder of a diffusers AutoencoderTiny."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.encoder = model.encoder
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the latents."""
-        latents: Tensor = self.encoder(image)
-        return latents
+def tiny_encoder(model: Any) -> nn.Module:
+    """Return the encoder of a diffusers AutoencoderTiny, image to latents."""
+    return nn.Sequential(OrderedDict(encoder=model.encoder))

@@ -14,7 +14,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,35 +22,6 @@ from torch import Tensor, nn
 from lineup.bundles.manifest import Origin, Source
 from lineup_export.public.tokenizer_files import spelling_tokenizer
 from lineup_models.recipes.recipe import Recipe, TokenizerFamily
-
-
-class ModelSource(Protocol):
-    """Gives the components of one model, one at a time."""
-
-    @property
-    def origin(self) -> Source:
-        """What the manifest says about where the weights come from."""
-        ...
-
-    def has(self, part: str) -> bool:
-        """Return whether the model has such a component."""
-        ...
-
-    def config(self, part: str) -> Mapping[str, Any]:
-        """Return the configuration of a component."""
-        ...
-
-    def class_name(self, part: str) -> str:
-        """Return library and class of a component, e.g. "diffusers.AutoencoderKL"."""
-        ...
-
-    def module(self, part: str, dtype: torch.dtype) -> nn.Module:
-        """Build a component with its weights."""
-        ...
-
-    def tokenizer(self, part: str) -> str:
-        """Return the tokenizer of a component, the content of a tokenizer.json."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +49,6 @@ class RandomSource:
             {"hub_id": self.recipe.hub_id, "tokenizer": "stand-in that spells"},
         )
 
-    def has(self, part: str) -> bool:
-        """Return whether the recipe has such a component."""
-        return any(component.part == part for component in self.recipe.components)
-
     def config(self, part: str) -> Mapping[str, Any]:
         """Return the configuration of a component."""
         architecture = self.recipe.component(part).architecture
@@ -91,7 +58,7 @@ class RandomSource:
         return tiny_config(architecture.class_name, config) if self.is_tiny else config
 
     def class_name(self, part: str) -> str:
-        """Return library and class of a component."""
+        """Return library and class of a component, e.g. "diffusers.AutoencoderKL"."""
         return self.recipe.component(part).architecture.class_name
 
     def module(self, part: str, dtype: torch.dtype) -> nn.Module:
@@ -116,21 +83,19 @@ def class_from_name(name: str) -> Any:
 def module_from_config(class_name: str, config: Mapping[str, Any]) -> nn.Module:
     """Build a module of diffusers or transformers; its weights are what the library draws."""
     kind = class_from_name(class_name)
+    values = dict(config)
     if class_name.startswith("diffusers."):
-        module: nn.Module = kind.from_config(dict(config))
+        module: nn.Module = kind.from_config(values)
         return module
-    built: nn.Module = kind(_transformers_config(kind, config))
-    return built
-
-
-def _transformers_config(kind: Any, config: Mapping[str, Any]) -> Any:
-    values = {key: value for key, value in config.items() if key != "model_type"}
-    config_class = kind.config_class
+    values.pop("model_type", None)
     if "encoder" in values and "decoder" in values:
-        auto = importlib.import_module("transformers").AutoConfig
+        auto = class_from_name("transformers.AutoConfig")
         parts = [auto.for_model(**values.pop(key)) for key in ("encoder", "decoder")]
-        return config_class.from_encoder_decoder_configs(*parts, **values)
-    return config_class(**values)
+        made = kind.config_class.from_encoder_decoder_configs(*parts, **values)
+    else:
+        made = kind.config_class(**values)
+    built: nn.Module = kind(made)
+    return built
 
 
 NORM_SPREAD = 0.02
@@ -139,13 +104,9 @@ NORM_SPREAD = 0.02
 def random_module(
     build: Callable[[], nn.Module], dtype: torch.dtype, seed: int, name: str
 ) -> nn.Module:
-    """Build a module and fill it.
+    """Build a module, whose parameters take no memory meanwhile, and fill it.
 
-    Args:
-        build: Makes the module; its parameters take no memory meanwhile.
-        dtype: Of the parameters.
-        seed: Of the weights.
-        name: Enters the seed, e.g. the name of the architecture.
+    The name, e.g. that of the architecture, enters the seed.
     """
     with _parameters_on_meta():
         module = build()
@@ -191,40 +152,49 @@ def _parameters_on_meta() -> Iterator[None]:
 
 
 WIDTH = 8
+_TRANSFORMER = {
+    "hidden_size": 2 * WIDTH,
+    "intermediate_size": 4 * WIDTH,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
+_IMAGES = {"image_size": 4 * WIDTH, "patch_size": 2 * WIDTH}
 
 
 def tiny_config(class_name: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of the tiny version of an architecture.
-
-    Args:
-        class_name: As in a recipe, e.g. "diffusers.UNet2DConditionModel".
-        config: Of the full size.
-    """
-    shrink = {
-        "AutoencoderKL": _tiny_kl,
-        "AutoencoderTiny": _tiny_autoencoder,
-        "BlipForConditionalGeneration": _tiny_blip,
-        "UNet2DConditionModel": _tiny_unet,
-        "VisionEncoderDecoderModel": _tiny_vit_gpt2,
-    }.get(class_name.rpartition(".")[2], _tiny_clip)
-    return {**config, **shrink(config)}
-
-
-def _tiny_transformer(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **config,
-        "hidden_size": 2 * WIDTH,
-        "intermediate_size": 4 * WIDTH,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-
-
-def _tiny_clip(config: Mapping[str, Any]) -> dict[str, Any]:
-    sizes = {"projection_dim": WIDTH}
-    if "patch_size" in config:
-        sizes |= {"image_size": 4 * WIDTH, "patch_size": 2 * WIDTH}
-    return _tiny_transformer(config) | sizes
+    """Return the configuration of the tiny version of an architecture."""
+    sizes: dict[str, Any]
+    match class_name.rpartition(".")[2]:
+        case "UNet2DConditionModel":
+            sizes = _tiny_unet(config)
+        case "AutoencoderKL":
+            widths = [WIDTH] * len(config["block_out_channels"])
+            sizes = {"block_out_channels": widths, "layers_per_block": 1, "norm_num_groups": 4}
+        case "AutoencoderTiny":
+            levels = len(config["encoder_block_out_channels"])
+            sizes = {
+                "encoder_block_out_channels": [WIDTH] * levels,
+                "decoder_block_out_channels": [WIDTH] * levels,
+                "num_encoder_blocks": [1] * levels,
+                "num_decoder_blocks": [1] * levels,
+            }
+        case "BlipForConditionalGeneration":
+            text = {**_TRANSFORMER, "encoder_hidden_size": 2 * WIDTH}
+            sizes = {
+                "vision_config": {**config["vision_config"], **_TRANSFORMER, **_IMAGES},
+                "text_config": {**config["text_config"], **text},
+            }
+        case "VisionEncoderDecoderModel":
+            gpt2 = {"n_embd": 2 * WIDTH, "n_layer": 2, "n_head": 2}
+            sizes = {
+                "encoder": {**config["encoder"], **_TRANSFORMER, **_IMAGES},
+                "decoder": {**config["decoder"], **gpt2},
+            }
+        case _:  # CLIP's texts and images
+            sizes = {**_TRANSFORMER, "projection_dim": WIDTH}
+            if "patch_size" in config:
+                sizes |= _IMAGES
+    return {**config, **sizes}
 
 
 def _tiny_unet(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -249,8 +219,6 @@ def _tiny_unet(config: Mapping[str, Any]) -> dict[str, Any]:
             "addition_time_embed_dim": WIDTH,
             "projection_class_embeddings_input_dim": WIDTH + 6 * WIDTH,
         }
-    if config.get("time_cond_proj_dim"):
-        sizes["time_cond_proj_dim"] = config["time_cond_proj_dim"]
     return sizes
 
 
@@ -260,36 +228,3 @@ def _ends(levels: Sequence[Any]) -> list[Any]:
 
 def _ones(depth: Any) -> Any:
     return [_ones(item) for item in depth] if isinstance(depth, list) else 1
-
-
-def _tiny_kl(config: Mapping[str, Any]) -> dict[str, Any]:
-    levels = len(config["block_out_channels"])
-    return {
-        "block_out_channels": [WIDTH] * levels,
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-    }
-
-
-def _tiny_autoencoder(config: Mapping[str, Any]) -> dict[str, Any]:
-    levels = len(config["encoder_block_out_channels"])
-    return {
-        "encoder_block_out_channels": [WIDTH] * levels,
-        "decoder_block_out_channels": [WIDTH] * levels,
-        "num_encoder_blocks": [1] * levels,
-        "num_decoder_blocks": [1] * levels,
-    }
-
-
-def _tiny_blip(config: Mapping[str, Any]) -> dict[str, Any]:
-    vision = _tiny_transformer(config["vision_config"])
-    vision |= {"image_size": 4 * WIDTH, "patch_size": 2 * WIDTH}
-    text = _tiny_transformer(config["text_config"]) | {"encoder_hidden_size": 2 * WIDTH}
-    return {"vision_config": vision, "text_config": text}
-
-
-def _tiny_vit_gpt2(config: Mapping[str, Any]) -> dict[str, Any]:
-    encoder = _tiny_transformer(config["encoder"])
-    encoder |= {"image_size": 4 * WIDTH, "patch_size": 2 * WIDTH}
-    decoder = {**config["decoder"], "n_embd": 2 * WIDTH, "n_layer": 2, "n_head": 2}
-    return {"encoder": encoder, "decoder": decoder}

@@ -24,22 +24,12 @@ def spelling_tokenizer(family: TokenizerFamily) -> str:
     Returns:
         The content of a tokenizer.json.
     """
-    make = {
-        TokenizerFamily.BERT: _bert,
-        TokenizerFamily.CLIP: _clip,
-        TokenizerFamily.GPT2: _gpt2,
-    }[family]
+    make = {"bert": _bert, "clip": _clip, "gpt2": _gpt2}[family.value]
     return str(make().to_str())
 
 
 def tokenizer_from_folder(folder: Path) -> str:
-    """Return the tokenizer of a model's folder.
-
-    Args:
-        folder: Holds tokenizer.json, or the files that transformers makes one from.
-
-    Returns:
-        The content of a tokenizer.json.
+    """Return the content of tokenizer.json, or of what transformers makes of other files.
 
     Raises:
         UsageError: The folder holds no tokenizer.
@@ -69,8 +59,7 @@ def _converted(folder: Path) -> Tokenizer:
 def _clip() -> Tokenizer:
     letters = _byte_letters()
     words = [*letters, *(f"{letter}</w>" for letter in letters)]
-    words += [f"<unused{number}>" for number in range(CLIP_VOCABULARY - 2 - len(words))]
-    ids = {word: number for number, word in enumerate([*words, _CLIP_BOS, _CLIP_EOS])}
+    ids = _filled(words, [_CLIP_BOS, _CLIP_EOS], CLIP_VOCABULARY)
     tokenizer = Tokenizer(
         models.BPE(ids, [], unk_token=_CLIP_EOS, end_of_word_suffix="</w>", fuse_unk=False)
     )
@@ -95,10 +84,7 @@ def _clip() -> Tokenizer:
 
 
 def _gpt2() -> Tokenizer:
-    letters = _byte_letters()
-    words = [*letters, *(f"<unused{n}>" for n in range(GPT2_VOCABULARY - 1 - len(letters)))]
-    ids = {word: number for number, word in enumerate([*words, _CLIP_EOS])}
-    tokenizer = Tokenizer(models.BPE(ids, []))
+    tokenizer = Tokenizer(models.BPE(_filled(_byte_letters(), [_CLIP_EOS], GPT2_VOCABULARY), []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([_CLIP_EOS])
@@ -107,16 +93,8 @@ def _gpt2() -> Tokenizer:
 
 def _bert() -> Tokenizer:
     words = [f"[unused{number}]" for number in range(BERT_VOCABULARY)]
-    special = {
-        "[PAD]": 0,
-        "[UNK]": 100,
-        "[CLS]": 101,
-        "[SEP]": 102,
-        "[MASK]": 103,
-        "[DEC]": 30522,
-        "[ENC]": 30523,
-    }
-    for word, number in special.items():
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
+    for word, number in zip(special, (0, 100, 101, 102, 103, 30522, 30523), strict=True):
         words[number] = word
     letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     for offset, letter in enumerate(letters):
@@ -129,8 +107,14 @@ def _bert() -> Tokenizer:
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 101), ("[SEP]", 102)]
     )
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens(list(special))
+    tokenizer.add_special_tokens(special)
     return tokenizer
+
+
+def _filled(words: list[str], special: list[str], size: int) -> dict[str, int]:
+    """Return the ids of a vocabulary: words, unused ones up to its size, special tokens."""
+    unused = [f"<unused{number}>" for number in range(size - len(words) - len(special))]
+    return {word: number for number, word in enumerate([*words, *unused, *special])}
 
 
 def _byte_letters() -> list[str]:

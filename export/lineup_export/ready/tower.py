@@ -25,7 +25,7 @@ from lineup.bundles.manifest import (
 )
 from lineup.bundles.writer import BundleWriter, today
 from lineup.errors import BundleFormatError
-from lineup.memory import MemoryWatch
+from lineup.machine import MemoryWatch
 from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER
 from lineup.planning.measuring import bundle_with_costs
 from lineup.types import AnyArray, Float32Array

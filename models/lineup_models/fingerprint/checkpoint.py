@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
@@ -14,7 +14,8 @@ from safetensors.numpy import load, save
 
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.files import staged_directory, write_atomic
-from lineup.types import AnyArray, Float32Array, Float64Array
+from lineup.types import Float64Array
+from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.real_head import STATISTICS, RealWeights
 from lineup_models.fingerprint.spec import (
     LATTICE_DIMENSION,
@@ -31,22 +32,14 @@ FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Whitening:
-    """Mean and principal axes of the pooled log-spectra of photographs.
+class Whitening(FoundAxes):
+    """Mean and principal axes of the pooled log-spectra of photographs, and their lattice.
 
     Attributes:
-        mean: float64 (dimension,).
-        axes: float32 (axes, dimension), orthonormal rows, largest variance first.
-        variances: float64 (axes,), variance along each axis.
-        floor: Variance that is added to every axis, and assumed for all that are not kept.
         lattice_mean: float64 (81,), mean lattice contrasts of photographs.
         lattice_deviation: float64 (81,), their standard deviations.
     """
 
-    mean: Float64Array
-    axes: Float32Array
-    variances: Float64Array
-    floor: float
     lattice_mean: Float64Array
     lattice_deviation: Float64Array
 
@@ -76,37 +69,47 @@ def write_checkpoint(checkpoint: Checkpoint, target: Path) -> None:
     Raises:
         UsageError: `target` exists already.
     """
-    whitening = checkpoint.whitening
-    tensors: dict[str, AnyArray] = {
-        "mean": whitening.mean,
-        "axes": np.ascontiguousarray(whitening.axes),
-        "variances": whitening.variances,
-        "floor": np.array([whitening.floor]),
-        "lattice_mean": whitening.lattice_mean,
-        "lattice_deviation": whitening.lattice_deviation,
-    }
     record = {"format": FORMAT, "spec": spectrum_to_dict(checkpoint.spec), **checkpoint.record}
     refuse_existing(target)
     with staged_directory(target) as staging:
-        (staging / WEIGHTS_NAME).write_bytes(save(tensors))
-        text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-        (staging / RECORD_NAME).write_text(text, encoding="utf-8")
+        _write(staging, WEIGHTS_NAME, checkpoint.whitening, RECORD_NAME, record)
 
 
 def add_real_head(folder: Path, real: RealWeights, record: Mapping[str, Any]) -> None:
     """Put the real head into a checkpoint folder, in place of one that is there."""
-    tensors = {name: np.atleast_1d(np.asarray(value)) for name, value in asdict(real).items()}
+    _write(folder, REAL_WEIGHTS_NAME, real, REAL_RECORD_NAME, record)
+
+
+def _write(
+    folder: Path,
+    weights_name: str,
+    weights: Whitening | RealWeights,
+    record_name: str,
+    record: Mapping[str, Any],
+) -> None:
+    tensors = {
+        name: np.ascontiguousarray(np.atleast_1d(np.asarray(value)))
+        for name, value in asdict(weights).items()
+    }
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    write_atomic(folder / REAL_WEIGHTS_NAME, save(tensors))
-    write_atomic(folder / REAL_RECORD_NAME, text.encode())
+    write_atomic(folder / weights_name, save(tensors))
+    write_atomic(folder / record_name, text.encode())
+
+
+Weights = TypeVar("Weights", Whitening, RealWeights)
+
+
+def _read(path: Path, kind: type[Weights]) -> Weights:
+    tensors = load(path.read_bytes())
+    values: dict[str, Any] = {
+        name: float(tensors[name][0]) if hint is float else tensors[name]
+        for name, hint in get_type_hints(kind).items()
+    }
+    return kind(**values)
 
 
 def refuse_existing(target: Path) -> None:
-    """Raise when something lies where a checkpoint is to be written.
-
-    Raises:
-        UsageError: `target` exists already.
-    """
+    """Raise UsageError when something lies where a checkpoint is to be written."""
     if target.exists():
         raise UsageError(
             f"{target} exists already.", hint="Choose another --output, or remove it first."
@@ -122,18 +125,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     try:
         record = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        tensors = load((folder / WEIGHTS_NAME).read_bytes())
         if record.pop("format") != FORMAT:
             raise BundleFormatError(f"{folder / RECORD_NAME} was written by another version.")
         spec = spectrum_from_dict(record.pop("spec"))
-        whitening = Whitening(
-            mean=tensors["mean"],
-            axes=tensors["axes"],
-            variances=tensors["variances"],
-            floor=float(tensors["floor"][0]),
-            lattice_mean=tensors["lattice_mean"],
-            lattice_deviation=tensors["lattice_deviation"],
-        )
+        whitening = _read(folder / WEIGHTS_NAME, Whitening)
         real, real_record = _real_head(folder)
     except OSError as error:
         raise BundleNotFoundError(
@@ -150,15 +145,7 @@ def _real_head(folder: Path) -> tuple[RealWeights | None, Mapping[str, Any]]:
     path = folder / REAL_WEIGHTS_NAME
     if not path.exists():
         return None, {}
-    tensors = load(path.read_bytes())
-    real = RealWeights(
-        mean=tensors["mean"],
-        deviation=tensors["deviation"],
-        weights=tensors["weights"],
-        bias=float(tensors["bias"][0]),
-        traceless=float(tensors["traceless"][0]),
-        odd=float(tensors["odd"][0]),
-    )
+    real = _read(path, RealWeights)
     if any(one.shape != (STATISTICS,) for one in (real.mean, real.deviation, real.weights)):
         raise ValueError(f"{REAL_WEIGHTS_NAME} holds vectors of another length than {STATISTICS}")
     return real, json.loads((folder / REAL_RECORD_NAME).read_text(encoding="utf-8"))

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from lineup.errors import UsageError
 from lineup.types import AnyArray, Float32Array, Float64Array
-from lineup_models.simulator.bank_reader import Bank
 
 RELATIVE_PRECISION = 1e-12
 """Smaller variances than this, in units of the largest, are rounding errors."""
@@ -32,18 +30,17 @@ class FoundAxes:
     variances: Float64Array
     floor: float
 
+    def damped_axes(self) -> Float64Array:
+        """Return the axes times the roots of their gains, 1 - sqrt(f / (e + f)).
 
-@dataclass(frozen=True, slots=True)
-class WeightedRows:
-    """Deviations from a mean, and how much their second moment counts.
+        e are the variances and f is the floor; see `spectrum.WhitenedSpectrum`.
+        """
+        gains = 1.0 - np.sqrt(self.floor / (self.variances + self.floor))
+        return np.asarray(self.axes.astype(np.float64) * np.sqrt(gains)[:, None])
 
-    Attributes:
-        rows: float64 (n, dimension).
-        weight: Weight of their mean outer product.
-    """
 
-    rows: Float64Array
-    weight: float
+WeightedRows = tuple[Float64Array, float]
+"""Deviations from a mean, float64 (n, dimension), and the weight of their mean outer product."""
 
 
 class PrincipalAxes:
@@ -83,16 +80,12 @@ class PrincipalAxes:
             floor: The floor in multiples of the median variance.
         """
         offset, variances, rows = self._from_rows() if self._outer is None else self._from_sums()
-        variances = variances[variances > 0]
-        kept = min(axes or len(variances), len(variances))
-        return FoundAxes(
-            mean=self._origin + offset,
-            axes=_with_signs(rows[:kept]),
-            variances=variances[:kept].copy(),
-            floor=float(floor * np.median(variances)),
-        )
+        found = floor * np.median(variances[variances > 0])
+        return self._kept(offset, variances, rows, axes=axes, floor=float(found))
 
-    def mixed(self, cohort: Sequence[WeightedRows], *, own_weight: float, axes: int) -> FoundAxes:
+    def mixed(
+        self, cohort: Sequence[WeightedRows], *, own_weight: float, axes: int, floor: float
+    ) -> FoundAxes:
         """Return the mean of the vectors, and the axes of a mixture of second moments.
 
         C = own_weight * covariance of the vectors + sum of weight * mean outer product of rows.
@@ -100,7 +93,8 @@ class PrincipalAxes:
         Args:
             cohort: Further deviations, each with its weight.
             own_weight: Weight of the vectors' own covariance.
-            axes: How many axes to keep, largest variance first.
+            axes: How many axes to keep, largest variance first; 0 keeps all with a variance.
+            floor: The floor, in units of the variances.
 
         Raises:
             ValueError: More vectors were added than are kept; the mixture needs them.
@@ -110,14 +104,25 @@ class PrincipalAxes:
         own = np.stack(self._rows)
         offset = own.mean(axis=0)
         parts = [(own - offset) * np.sqrt(own_weight / self.count)]
-        parts += [one.rows * np.sqrt(one.weight / len(one.rows)) for one in cohort]
-        variances, rows = _axes_of_rows(np.concatenate(parts))
-        kept = min(axes or len(variances), int((variances > 0).sum()))
+        parts += [rows * np.sqrt(weight / len(rows)) for rows, weight in cohort]
+        return self._kept(offset, *_axes_of_rows(np.concatenate(parts)), axes=axes, floor=floor)
+
+    def _kept(
+        self,
+        offset: Float64Array,
+        variances: Float64Array,
+        rows: Float64Array,
+        *,
+        axes: int,
+        floor: float,
+    ) -> FoundAxes:
+        existing = int((variances > 0).sum())
+        kept = min(axes or existing, existing)
         return FoundAxes(
             mean=self._origin + offset,
             axes=_with_signs(rows[:kept]),
             variances=variances[:kept].copy(),
-            floor=0.0,
+            floor=floor,
         )
 
     def _from_rows(self) -> tuple[Float64Array, Float64Array, Float64Array]:
@@ -174,75 +179,3 @@ def _product(left: Float64Array, right: Float64Array) -> Float64Array:
         torch.from_numpy(np.ascontiguousarray(left)), torch.from_numpy(np.ascontiguousarray(right))
     ).numpy()
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class CohortOptions:
-    """How photographs and reconstructions are mixed into one covariance.
-
-    Attributes:
-        photographs: Weight of the covariance of photographs.
-        within: Weight of the covariance within a simulated generator.
-        between: Weight of the second moment of generators' means about the photographs' mean.
-        degraded: Weight of the second moment of what compression and resizing change.
-        rows: Most samples of each kind, drawn at random.
-        seed: Of the draw.
-    """
-
-    photographs: float = 0.7
-    within: float = 0.3
-    between: float = 0.03
-    degraded: float = 0.05
-    rows: int = 900
-    seed: int = 0
-
-
-def cohort_from_bank(
-    bank: Bank, mean: Float64Array, options: CohortOptions
-) -> Mapping[str, WeightedRows]:
-    """Return the deviations that reconstructions contribute, by kind.
-
-    Args:
-        bank: Pooled log-spectra of reconstructions, clean and degraded.
-        mean: Mean of photographs, (dimension,).
-        options: Weights and how many samples to draw.
-
-    Raises:
-        UsageError: The bank holds no generator with two images, or other spectra.
-    """
-    if bank.clean.shape[1] != len(mean):
-        raise UsageError(
-            f"The bank holds spectra of length {bank.clean.shape[1]}, expected {len(mean)}.",
-            hint="Fill a bank with the spectrum settings of this fit.",
-        )
-    generated = ~bank.is_photograph
-    models, inverse, counts = np.unique(
-        bank.model[generated], return_inverse=True, return_counts=True
-    )
-    if len(models) == 0 or counts.max() < 2:
-        raise UsageError(
-            "The bank holds no generator with at least two images.",
-            hint="Fill it with: python -m lineup_models.simulator bank --help",
-        )
-    clean = bank.clean[generated].astype(np.float64)
-    means = np.stack([clean[inverse == index].mean(axis=0) for index in range(len(models))])
-    several = counts[inverse] > 1
-    unbiased = np.sqrt(counts[inverse] / np.maximum(counts[inverse] - 1, 1))
-    within = (clean - means[inverse]) * unbiased[:, None]
-    shifts = bank.degraded[generated].astype(np.float64) - clean[:, None]
-    draw = np.random.default_rng(options.seed)
-    kinds = {
-        "within": (within[several], options.within),
-        "between": (means - mean, options.between),
-        "degraded": (shifts.reshape(-1, clean.shape[1]), options.degraded),
-    }
-    return {
-        name: WeightedRows(_drawn(rows, options.rows, draw), weight)
-        for name, (rows, weight) in kinds.items()
-    }
-
-
-def _drawn(rows: Float64Array, count: int, draw: np.random.Generator) -> Float64Array:
-    if len(rows) <= count:
-        return rows
-    return rows[np.sort(draw.choice(len(rows), count, replace=False))]

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import AnyArray, Float32Array, RgbImage
 from lineup_models.fingerprint.dft import LatticeContrast
@@ -30,7 +29,13 @@ from lineup_models.fingerprint.real_head import (
 )
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.photographs import HOLD_OUT_RULE, JPEG_QUALITIES, recoded, split_photographs
+from lineup_models.photographs import (
+    HOLD_OUT_RULE,
+    JPEG_QUALITIES,
+    pixels_from_path,
+    recoded,
+    split_photographs,
+)
 from lineup_models.simulator.bank_reader import bank_images
 from lineup_models.training import Watch, plainly
 
@@ -53,12 +58,8 @@ def photograph_tiles(
 ) -> Iterator[RgbImage]:
     """Yield five tiles of each photograph, (size, size, 3).
 
-    As it is; compressed; without its history (half its size); that, compressed; changed.
-
-    Args:
-        photographs: Each at least `size_px` a side.
-        size_px: Side of the tiles.
-        random: Draws everything.
+    As it is; compressed; without its history (half its size); that, compressed; changed. Each
+    photograph has at least `size_px` a side.
     """
     halves: deque[RgbImage] = deque(maxlen=MOSAIC_PHOTOGRAPHS)
     for photograph in photographs:
@@ -75,9 +76,7 @@ def reconstruction_tiles(
 ) -> Iterator[RgbImage]:
     """Yield one or two tiles of each reconstruction: as it is, and changed or compressed.
 
-    Args:
-        images: Square, of the tiles' size.
-        random: Draws everything.
+    Reconstructions are square, of the tiles' size.
     """
     for image in images:
         yield image
@@ -221,7 +220,7 @@ def fit_real_head(
     started = time.perf_counter()
     check_spec(spec)
     split = split_photographs(photos, options.hold_out)
-    photographs = (image_from_bytes(bytes_from_path(path)).pixels for path in split.fit)
+    photographs = map(pixels_from_path, split.fit)
     random = np.random.default_rng([options.seed, 0])
     real = _statistics(
         watch("tiles", photograph_tiles(photographs, spec.tile_size_px, random)), spec
@@ -249,7 +248,7 @@ def real_weights_from_statistics(
     Args:
         real: Statistics of photographs' tiles, (n, statistics).
         generated: Statistics of reconstructions' tiles, (m, statistics).
-        options: How.
+        options: Ridge and what is assumed.
     """
     rows = np.concatenate([real, generated]).astype(np.float64)
     mean, deviation = rows.mean(axis=0), rows.std(axis=0)

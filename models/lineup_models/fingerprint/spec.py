@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any
+
+import msgspec
 
 from lineup.errors import BundleFormatError, UsageError
 
@@ -102,11 +104,8 @@ class SpectrumSpec:
 
 def spectrum_to_dict(spec: SpectrumSpec) -> dict[str, Any]:
     """Return the spec as plain JSON values."""
-    return {
-        **asdict(spec),
-        "residual": spec.residual.value,
-        "channel_mean": spec.channel_mean.value,
-    }
+    raw: dict[str, Any] = msgspec.to_builtins(spec)
+    return raw
 
 
 def spectrum_from_dict(raw: Mapping[str, Any]) -> SpectrumSpec:
@@ -123,10 +122,6 @@ def spectrum_from_dict(raw: Mapping[str, Any]) -> SpectrumSpec:
             hint="Fit the whitening again with this version: lineup train whitening --help",
         )
     try:
-        enums = {
-            "residual": ResidualFilter(raw["residual"]),
-            "channel_mean": ChannelMean(raw["channel_mean"]),
-        }
-        return SpectrumSpec(**{**raw, **enums})
-    except (TypeError, ValueError) as error:
+        return msgspec.convert(raw, SpectrumSpec)
+    except msgspec.ValidationError as error:
         raise BundleFormatError(f"The spectrum settings cannot be used: {error}") from error

@@ -45,10 +45,10 @@ class PooledSpectrum(nn.Module):
         """Return each channel's residual, (tiles, 1, size, size); of the grey image, just one."""
         pixels = tiles.to(torch.float32)  # (tiles, size, size, 3)
         if self.spec.channel_mean is ChannelMean.PIXELS:
-            return [self._filtered(pixels.mean(3).unsqueeze(1))]
+            return [self.residual(pixels.mean(3).unsqueeze(1))]
         planes = pixels.permute(0, 3, 1, 2)  # (tiles, 3, size, size)
         # One channel at a time: temporaries of a third of the size stay in the processor's cache.
-        return [self._filtered(planes[:, channel : channel + 1]) for channel in range(3)]
+        return [self.residual(planes[:, channel : channel + 1]) for channel in range(3)]
 
     def levels_from_residuals(self, residuals: Sequence[Tensor]) -> Tensor:
         """Return each tile's full log-spectrum, from what `residuals` gave."""
@@ -68,10 +68,6 @@ class PooledSpectrum(nn.Module):
         """Return full log-spectra pooled, (tiles, dimension)."""
         pooled: Tensor = self.pool(level)
         return pooled.reshape(-1, self.spec.dimension)
-
-    def _filtered(self, image: Tensor) -> Tensor:
-        noise: Tensor = self.residual(image)
-        return noise
 
 
 class WhitenedSpectrum(nn.Module):
@@ -107,8 +103,6 @@ class WhitenedSpectrum(nn.Module):
     ) -> None:
         super().__init__()
         self.spectrum = PooledSpectrum(spec)
-        gains = 1.0 - np.sqrt(whitening.floor / (whitening.variances + whitening.floor))
-        axes = whitening.axes.astype(np.float64) * np.sqrt(gains)[:, None]
         self.register_buffer("mean", torch.from_numpy(whitening.mean.astype(np.float32)))
         self.lattice = LatticeContrast(spec.tile_size_px)
         self.lattice_weight = spec.lattice_weight
@@ -117,7 +111,7 @@ class WhitenedSpectrum(nn.Module):
             "lattice_mean", torch.from_numpy(whitening.lattice_mean.astype(np.float32))
         )
         self.register_buffer("lattice_scale", torch.from_numpy(scale.astype(np.float32)))
-        self.register_buffer("axes", torch.from_numpy(axes).to(axes_dtype))
+        self.register_buffer("axes", torch.from_numpy(whitening.damped_axes()).to(axes_dtype))
         if real is not None:
             check_spec(spec)
         self.statistics = None if real is None else TileStatistics()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +12,16 @@ import numpy as np
 import torch
 
 from lineup.errors import ImageError, UsageError
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import AnyArray, Float32Array, RgbImage
+from lineup.types import Float32Array, Float64Array
 from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening
-from lineup_models.fingerprint.covariance import (
-    CohortOptions,
-    FoundAxes,
-    PrincipalAxes,
-    cohort_from_bank,
-)
+from lineup_models.fingerprint.covariance import PrincipalAxes, WeightedRows
 from lineup_models.fingerprint.dft import LatticeContrast
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
 from lineup_models.photographs import (
     HOLD_OUT_RULE,
+    pixels_from_path,
     split_photographs,
     versions_of_photograph,
 )
@@ -53,29 +48,11 @@ class FitOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SkippedPhotograph:
-    """A photograph that the fit could not use.
-
-    Attributes:
-        path: The file.
-        reason: Why, for the user.
-    """
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Fit:
-    """What a fit gives.
-
-    Attributes:
-        checkpoint: The whitening and its record.
-        skipped: Photographs that could not be decoded.
-    """
+    """What a fit gives, and the photographs that could not be decoded, each with the reason."""
 
     checkpoint: Checkpoint
-    skipped: tuple[SkippedPhotograph, ...]
+    skipped: Mapping[Path, str]
 
 
 def fit_whitening(
@@ -110,97 +87,75 @@ def fit_whitening(
     # operations wait for the scheduler.
     with computing(threads=1):
         photographs = watch("photographs", split.fit)
-        skipped = _gather(photographs, _Sampler(spec, options), principal, contrasts)
+        skipped = _gather(photographs, spec, options, principal, contrasts)
         used = len(split.fit) - len(skipped)
         if used < 2:
             raise UsageError(
                 f"Only {used} of {len(split.fit)} photographs in {folder} can be decoded; "
                 "the fit needs at least two.",
-                hint=f"{skipped[0].path}: {skipped[0].reason}" if skipped else None,
+                hint=": ".join(map(str, next(iter(skipped.items())))) if skipped else None,
             )
         found = principal.found(axes=spec.axes, floor=spec.floor)
         if bank is not None:
             cohort = CohortOptions()
             rows = cohort_from_bank(bank, found.mean, cohort)
-            mixed = principal.mixed(
-                list(rows.values()), own_weight=cohort.photographs, axes=spec.axes
+            found = principal.mixed(
+                list(rows.values()),
+                own_weight=cohort.photographs,
+                axes=spec.axes,
+                floor=found.floor,
             )
-            found = replace(mixed, floor=found.floor)
-        whitening = _whitening(found, np.stack(contrasts))
-    record = {
-        **_cohort_record(bank),
-        **_data_record(options, used, len(skipped), len(split.held_out), principal.count),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    return Fit(Checkpoint(spec, whitening, record), tuple(skipped))
-
-
-def _whitening(found: FoundAxes, contrasts: Float32Array) -> Whitening:
-    return Whitening(
+    lattice = np.stack(contrasts)
+    deviation = lattice.std(axis=0, dtype=np.float64)
+    whitening = Whitening(
         mean=found.mean,
         axes=found.axes,
         variances=found.variances,
         floor=found.floor,
-        lattice_mean=contrasts.mean(axis=0, dtype=np.float64),
+        lattice_mean=lattice.mean(axis=0, dtype=np.float64),
         # Contrasts that never vary carry nothing; a deviation of 1 keeps them finite.
-        lattice_deviation=_or_one(contrasts.std(axis=0, dtype=np.float64)),
+        lattice_deviation=np.where(deviation > 0, deviation, 1.0),
     )
-
-
-def _or_one(values: AnyArray) -> AnyArray:
-    return np.where(values > 0, values, 1.0)
+    record = {
+        **_cohort_record(bank),
+        "photographs": used,
+        "photographs_skipped": len(skipped),
+        "photographs_held_out": len(split.held_out),
+        "hold_out_rule": HOLD_OUT_RULE,
+        "samples": principal.count,
+        "options": asdict(options),
+        "tools": tool_versions(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    return Fit(Checkpoint(spec, whitening, record), skipped)
 
 
 def _gather(
     photographs: Iterable[Path],
-    sampler: _Sampler,
+    spec: SpectrumSpec,
+    options: FitOptions,
     principal: PrincipalAxes,
     contrasts: list[Float32Array],
-) -> list[SkippedPhotograph]:
-    """Add the samples of all photographs; return those that cannot be decoded."""
-    skipped: list[SkippedPhotograph] = []
+) -> dict[Path, str]:
+    """Add the samples of all photographs and their copies; return those that cannot be decoded."""
+    spectrum, lattice = PooledSpectrum(spec).eval(), LatticeContrast(spec.tile_size_px).eval()
+    tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=options.tiles_per_photo)
+    skipped: dict[Path, str] = {}
     for path in photographs:
         try:
-            pixels = image_from_bytes(bytes_from_path(path)).pixels
+            pixels = pixels_from_path(path)
         except ImageError as error:
-            skipped.append(SkippedPhotograph(path, error.message))
+            skipped[path] = error.message
             continue
-        for spectrum, contrast in sampler.samples(pixels, path.name):
-            principal.add(spectrum)
-            contrasts.append(contrast)
+        for version in versions_of_photograph(
+            pixels, path.name, jpeg_copies=options.jpeg_copies, seed=options.seed
+        ):
+            tiles = torch.from_numpy(tiles_from_image(version, tiling))
+            with torch.inference_mode():
+                levels = spectrum.levels(tiles)
+                principal.add(spectrum.pooled(levels).mean(0).numpy())
+                contrasts.append(lattice(levels).mean(0).numpy())
     return skipped
-
-
-class _Sampler:
-    """Turns photographs into pooled log-spectra and lattice contrasts."""
-
-    def __init__(self, spec: SpectrumSpec, options: FitOptions) -> None:
-        self.spectrum = PooledSpectrum(spec).eval()
-        self.lattice = LatticeContrast(spec.tile_size_px).eval()
-        self.options = options
-        self.tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=options.tiles_per_photo)
-
-    def samples(self, pixels: RgbImage, name: str) -> list[tuple[Float32Array, Float32Array]]:
-        """Return the sample of the photograph, then those of its copies.
-
-        Each is a pooled log-spectrum (dimension,) and the lattice contrasts (81,).
-        """
-        options = self.options
-        versions = versions_of_photograph(
-            pixels,
-            name,
-            jpeg_copies=options.jpeg_copies,
-            seed=options.seed,
-        )
-        return [self._sample(version) for version in versions]
-
-    def _sample(self, pixels: RgbImage) -> tuple[Float32Array, Float32Array]:
-        tiles = tiles_from_image(pixels, self.tiling)
-        with torch.inference_mode():
-            levels = self.spectrum.levels(torch.from_numpy(tiles))
-            spectrum = self.spectrum.pooled(levels).mean(0)
-            contrast = self.lattice(levels).mean(0)
-        return spectrum.numpy(), contrast.numpy()
 
 
 def _cohort_record(bank: Bank | None) -> dict[str, Any]:
@@ -215,15 +170,72 @@ def _cohort_record(bank: Bank | None) -> dict[str, Any]:
     }
 
 
-def _data_record(
-    options: FitOptions, used: int, skipped: int, held_out: int, samples: int
-) -> Mapping[str, Any]:
-    return {
-        "photographs": used,
-        "photographs_skipped": skipped,
-        "photographs_held_out": held_out,
-        "hold_out_rule": HOLD_OUT_RULE,
-        "samples": samples,
-        "options": asdict(options),
-        "tools": tool_versions(),
+@dataclass(frozen=True, slots=True)
+class CohortOptions:
+    """How photographs and reconstructions are mixed into one covariance.
+
+    Attributes:
+        photographs: Weight of the covariance of photographs.
+        within: Weight of the covariance within a simulated generator.
+        between: Weight of the second moment of generators' means about the photographs' mean.
+        degraded: Weight of the second moment of what compression and resizing change.
+        rows: Most samples of each kind, drawn at random.
+        seed: Of the draw.
+    """
+
+    photographs: float = 0.7
+    within: float = 0.3
+    between: float = 0.03
+    degraded: float = 0.05
+    rows: int = 900
+    seed: int = 0
+
+
+def cohort_from_bank(
+    bank: Bank, mean: Float64Array, options: CohortOptions
+) -> Mapping[str, WeightedRows]:
+    """Return the deviations that reconstructions contribute, by kind.
+
+    Args:
+        bank: Pooled log-spectra of reconstructions, clean and degraded.
+        mean: Mean of photographs, (dimension,).
+        options: Weights and how many samples to draw.
+
+    Raises:
+        UsageError: The bank holds no generator with two images, or other spectra.
+    """
+    if bank.clean.shape[1] != len(mean):
+        raise UsageError(
+            f"The bank holds spectra of length {bank.clean.shape[1]}, expected {len(mean)}.",
+            hint="Fill a bank with the spectrum settings of this fit.",
+        )
+    generated = ~bank.is_photograph
+    models, inverse, counts = np.unique(
+        bank.model[generated], return_inverse=True, return_counts=True
+    )
+    if len(models) == 0 or counts.max() < 2:
+        raise UsageError(
+            "The bank holds no generator with at least two images.",
+            hint="Fill it with: python -m lineup_models.simulator bank --help",
+        )
+    clean = bank.clean[generated].astype(np.float64)
+    means = np.stack([clean[inverse == index].mean(axis=0) for index in range(len(models))])
+    several = counts[inverse] > 1
+    unbiased = np.sqrt(counts[inverse] / np.maximum(counts[inverse] - 1, 1))
+    within = (clean - means[inverse]) * unbiased[:, None]
+    shifts = bank.degraded[generated].astype(np.float64) - clean[:, None]
+    draw = np.random.default_rng(options.seed)
+    kinds = {
+        "within": (within[several], options.within),
+        "between": (means - mean, options.between),
+        "degraded": (shifts.reshape(-1, clean.shape[1]), options.degraded),
     }
+    return {
+        name: (_drawn(rows, options.rows, draw), weight) for name, (rows, weight) in kinds.items()
+    }
+
+
+def _drawn(rows: Float64Array, count: int, draw: np.random.Generator) -> Float64Array:
+    if len(rows) <= count:
+        return rows
+    return rows[np.sort(draw.choice(len(rows), count, replace=False))]

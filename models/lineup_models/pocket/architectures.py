@@ -60,7 +60,7 @@ class GeneratorSpec:
     """A generator.
 
     Attributes:
-        vae: Its autoencoder, one of `VAES`.
+        vae: Name of its autoencoder.
         unet: Its denoiser, or the trunk of it.
         text: Its text encoder, which starts as the teacher's where it has the same sizes; None
             where it is the teacher's and stays so.
@@ -145,6 +145,3 @@ GENERATORS = {
     ),
 }
 """The generators; the first two are siblings, the last is no candidate of the lineup."""
-
-CANDIDATES = ("pocket-ash", "pocket-birch", "pocket-cedar", "pocket-dogwood")
-HELD_OUT = "pocket-elm"

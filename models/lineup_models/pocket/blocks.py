@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import Enum
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
 
 def split_heads(features: Tensor, heads: int) -> Tensor:
     """Return (N, heads, length, D / heads) of (N, length, D)."""
-    images, length, dimension = features.shape
-    return features.view(images, length, heads, dimension // heads).transpose(1, 2)
+    return features.view(*features.shape[:2], heads, -1).transpose(1, 2)
 
 
 def joined_heads(features: Tensor) -> Tensor:
     """Return (N, length, D) of (N, heads, length, D / heads)."""
-    images, heads, length, dimension = features.shape
-    return features.transpose(1, 2).reshape(images, length, heads * dimension)
+    return features.transpose(1, 2).flatten(2)
 
 
 class Attention(nn.Module):
@@ -41,10 +39,8 @@ class Attention(nn.Module):
 
     def keys_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values, each (N, heads, length, D / heads), of (N, length, context)."""
-        return (
-            split_heads(self.key(context), self.heads),
-            split_heads(self.value(context), self.heads),
-        )
+        keys, values = self.key(context), self.value(context)
+        return split_heads(keys, self.heads), split_heads(values, self.heads)
 
     def attended(
         self, features: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
@@ -68,15 +64,10 @@ class Attention(nn.Module):
         return self.attended(features, keys, values, mask)
 
 
-class Mlp(nn.Sequential):
-    """Two linear layers with a GELU between them; (..., D) to (..., D)."""
-
-    def __init__(self, dimension: int, ratio: int) -> None:
-        super().__init__(
-            nn.Linear(dimension, ratio * dimension),
-            nn.GELU(),
-            nn.Linear(ratio * dimension, dimension),
-        )
+def mlp(dimension: int, ratio: int) -> nn.Sequential:
+    """Return two linear layers with a GELU between them; (..., D) to (..., D)."""
+    wide = ratio * dimension
+    return nn.Sequential(nn.Linear(dimension, wide), nn.GELU(), nn.Linear(wide, dimension))
 
 
 class TransformerBlock(nn.Module):
@@ -87,7 +78,7 @@ class TransformerBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dimension)
         self.attention = Attention(dimension, heads)
         self.norm2 = nn.LayerNorm(dimension)
-        self.mlp = Mlp(dimension, ratio)
+        self.mlp = mlp(dimension, ratio)
 
     def forward(self, features: Tensor, mask: Tensor | None = None) -> Tensor:
         """Return the features after the block."""
@@ -148,7 +139,7 @@ class Activation(str, Enum):
     LEAKY = "leaky"
 
 
-class RmsNorm(nn.Module):
+class _RmsNorm(nn.Module):
     """Divides each pixel by the root mean square of its channels; float (N, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
@@ -156,7 +147,6 @@ class RmsNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(channels, 1, 1))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return `features` normalised."""
         # Squares of half-precision numbers overflow from 256 on.
         mean = features.float().square().mean(dim=1, keepdim=True)
         return features * torch.rsqrt(mean + EPSILON).to(features.dtype) * self.scale
@@ -168,7 +158,7 @@ def norm_from_kind(kind: NormKind, channels: int) -> nn.Module:
         return nn.GroupNorm(4, channels, eps=EPSILON)
     if kind is NormKind.LAYER:
         return nn.GroupNorm(1, channels, eps=EPSILON)
-    return RmsNorm(channels) if kind is NormKind.RMS else nn.Identity()
+    return _RmsNorm(channels) if kind is NormKind.RMS else nn.Identity()
 
 
 def activation_from_kind(kind: Activation) -> nn.Module:
@@ -181,65 +171,37 @@ def activation_from_kind(kind: Activation) -> nn.Module:
     }[kind]
 
 
-class Upsample(nn.Module):
-    """Enlarges (N, `inputs`, H, W) to (N, `outputs`, 2 H, 2 W)."""
-
-    def __init__(self, kind: UpKind, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.kind = kind
-        if kind is UpKind.TRANSPOSED:
-            self.layer: nn.Module = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
-        elif kind is UpKind.PIXEL_SHUFFLE:
-            self.layer = nn.Conv2d(inputs, 4 * outputs, 3, padding=1)
-        else:
-            self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return `features` enlarged."""
-        if self.kind is UpKind.NEAREST:
-            features = F.interpolate(features, scale_factor=2.0, mode="nearest")
-        elif self.kind is UpKind.BILINEAR:
-            features = F.interpolate(
-                features, scale_factor=2.0, mode="bilinear", align_corners=False
-            )
-        found: Tensor = self.layer(features)
-        return F.pixel_shuffle(found, 2) if self.kind is UpKind.PIXEL_SHUFFLE else found
+def upsample(kind: UpKind, inputs: int, outputs: int) -> nn.Sequential:
+    """Return what enlarges (N, `inputs`, H, W) to (N, `outputs`, 2 H, 2 W)."""
+    # The weights are stored under "layer".
+    if kind is UpKind.TRANSPOSED:
+        return _named(layer=nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1))
+    if kind is UpKind.PIXEL_SHUFFLE:
+        return _named(
+            layer=nn.Conv2d(inputs, 4 * outputs, 3, padding=1), shuffled=nn.PixelShuffle(2)
+        )
+    enlarged = nn.Upsample(scale_factor=2.0, mode=kind.value)
+    return _named(enlarged=enlarged, layer=nn.Conv2d(inputs, outputs, 3, padding=1))
 
 
-class Downsample(nn.Module):
-    """Reduces (N, `inputs`, 2 H, 2 W) to (N, `outputs`, H, W)."""
+def downsample(kind: DownKind, inputs: int, outputs: int) -> nn.Sequential:
+    """Return what reduces (N, `inputs`, 2 H, 2 W) to (N, `outputs`, H, W)."""
+    if kind is DownKind.STRIDED:
+        return _named(layer=nn.Conv2d(inputs, outputs, 3, stride=2, padding=1))
+    if kind is DownKind.PIXEL_UNSHUFFLE:
+        return _named(reduced=nn.PixelUnshuffle(2), layer=nn.Conv2d(4 * inputs, outputs, 1))
+    return _named(reduced=nn.AvgPool2d(2), layer=nn.Conv2d(inputs, outputs, 3, padding=1))
 
-    def __init__(self, kind: DownKind, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.kind = kind
-        if kind is DownKind.STRIDED:
-            self.layer = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)
-        elif kind is DownKind.PIXEL_UNSHUFFLE:
-            self.layer = nn.Conv2d(4 * inputs, outputs, 1)
-        else:
-            self.layer = nn.Conv2d(inputs, outputs, 3, padding=1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Return `features` reduced."""
-        if self.kind is DownKind.AVERAGE:
-            features = F.avg_pool2d(features, 2)
-        elif self.kind is DownKind.PIXEL_UNSHUFFLE:
-            features = F.pixel_unshuffle(features, 2)
-        found: Tensor = self.layer(features)
-        return found
+def _named(**layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(layers))
 
 
 class ResidualBlock(nn.Module):
     """A residual block; (N, `inputs`, H, W) to (N, `outputs`, H, W).
 
-    Args:
-        kind: What it consists of.
-        inputs: Channels.
-        outputs: Channels.
-        norm: Normalisation before each convolution.
-        activation: Non-linearity.
-        embedding: Length of a vector that is added to the channels half way (the time of a
-            denoiser); 0 for none.
+    `embedding` is the length of a vector that is added to the channels half way (the time of a
+    denoiser), 0 for none.
     """
 
     def __init__(
@@ -252,13 +214,12 @@ class ResidualBlock(nn.Module):
         embedding: int = 0,
     ) -> None:
         super().__init__()
-        plain = kind is BlockKind.PLAIN
-        middle = outputs if plain else EXPANSION * outputs
+        self.plain = kind is BlockKind.PLAIN
+        middle = outputs if self.plain else EXPANSION * outputs
         self.norm1 = norm_from_kind(norm, inputs)
-        self.norm2 = norm_from_kind(norm, outputs if plain else middle)
+        self.norm2 = norm_from_kind(norm, middle)
         self.activation = activation_from_kind(activation)
-        self.plain = plain
-        if plain:
+        if self.plain:
             self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
             self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         else:
@@ -268,9 +229,7 @@ class ResidualBlock(nn.Module):
         # The block starts as the identity, which deep and unnormalised networks need.
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
-        self.embedded = (
-            nn.Linear(embedding, middle if not plain else outputs) if embedding else None
-        )
+        self.embedded = nn.Linear(embedding, middle) if embedding else None
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, features: Tensor, embedding: Tensor | None = None) -> Tensor:

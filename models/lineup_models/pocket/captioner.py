@@ -12,10 +12,10 @@ from lineup_models.pocket.blocks import (
     Activation,
     Attention,
     BlockKind,
-    Mlp,
     NormKind,
     ResidualBlock,
     TransformerBlock,
+    mlp,
 )
 from lineup_models.pocket.text import LENGTH
 
@@ -30,9 +30,7 @@ class CaptionerSpec:
         depthwise_blocks: Blocks of the encoder at the resolution of the stem's end.
         vision_blocks: Transformer blocks over the image tokens, at half of that.
         dimension: Of words and image tokens.
-        layers: Decoder blocks.
-        heads: Attention heads.
-        ratio: Width of the decoder's MLPs over `dimension`.
+        layers: Decoder blocks, whose MLPs are `ratio` times as wide as `dimension`.
         max_tokens: Length of the cache.
     """
 
@@ -57,7 +55,7 @@ class CaptionerSpec:
         return self.dimension // self.heads
 
 
-class ImageTokens(nn.Module):
+class _ImageTokens(nn.Module):
     """Convolutions, then attention; (N, 3, size, size) to (N, image_tokens, dimension)."""
 
     def __init__(self, spec: CaptionerSpec) -> None:
@@ -82,7 +80,6 @@ class ImageTokens(nn.Module):
         self.norm = nn.LayerNorm(spec.dimension)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        """Return the tokens of each picture."""
         tokens = self.layers(pixel_values).flatten(2).transpose(1, 2) + self.position
         for block in self.blocks:
             tokens = block(tokens)
@@ -90,7 +87,7 @@ class ImageTokens(nn.Module):
         return found
 
 
-class DecoderBlock(nn.Module):
+class _DecoderBlock(nn.Module):
     """Causal self-attention, attention to the picture, MLP."""
 
     def __init__(self, spec: CaptionerSpec) -> None:
@@ -100,7 +97,7 @@ class DecoderBlock(nn.Module):
         self.norm2 = nn.LayerNorm(spec.dimension)
         self.picture = Attention(spec.dimension, spec.heads)
         self.norm3 = nn.LayerNorm(spec.dimension)
-        self.mlp = Mlp(spec.dimension, spec.ratio)
+        self.mlp = mlp(spec.dimension, spec.ratio)
 
     def forward(
         self,
@@ -109,7 +106,6 @@ class DecoderBlock(nn.Module):
         cross: tuple[Tensor, Tensor],
         mask: Tensor,
     ) -> Tensor:
-        """Return the features; `past` and `cross` are keys and values, by head."""
         features = features + self.itself.attended(self.norm1(features), *past, mask)
         features = features + self.picture.attended(self.norm2(features), *cross)
         found: Tensor = features + self.mlp(self.norm3(features))
@@ -122,18 +118,18 @@ class Captioner(nn.Module):
     def __init__(self, spec: CaptionerSpec, words: int) -> None:
         super().__init__()
         self.spec = spec
-        self.image_tokens = ImageTokens(spec)
+        self.image_tokens = _ImageTokens(spec)
         self.embedding = nn.Embedding(words, spec.dimension)
         self.position = nn.Parameter(0.2 * torch.randn(spec.max_tokens, spec.dimension))
         nn.init.normal_(self.embedding.weight, std=0.5)
-        self.layers = nn.ModuleList(DecoderBlock(spec) for _ in range(spec.layers))
+        self.layers = nn.ModuleList(_DecoderBlock(spec) for _ in range(spec.layers))
         self.norm = nn.LayerNorm(spec.dimension)
         self.output = nn.Linear(spec.dimension, words)
 
     @property
-    def blocks(self) -> list[DecoderBlock]:
+    def blocks(self) -> list[_DecoderBlock]:
         """Return the decoder's blocks."""
-        return cast(list[DecoderBlock], list(self.layers))
+        return cast(list[_DecoderBlock], list(self.layers))
 
     def cross_keys_values(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values of the pictures, (N, layers, heads, image_tokens, D / heads)."""

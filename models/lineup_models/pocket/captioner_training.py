@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,76 +13,48 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lineup_models.pocket.captioner import Captioner, TextDecoder, VisionEncoder
-from lineup_models.pocket.data import UINT8, World, images_from_pixels, resized, varied
+from lineup_models.pocket.data import UINT8, images_from_pixels, resized, varied
+from lineup_models.pocket.registry import load_captioner, words
+from lineup_models.pocket.run import Run, StageTask
 from lineup_models.pocket.text import BOS, EOS, PAD, tokens_from_texts
-from lineup_models.pocket.world.grammar import (
-    COUNTS,
-    Background,
-    Camera,
-    Colour,
-    Kind,
-    Light,
-    Material,
-    Relation,
-    Size,
-)
-from lineup_models.training import LoopOptions, Task, mixed_precision
+from lineup_models.pocket.world import grammar
+from lineup_models.training import mixed_precision
 
 
-@dataclass(frozen=True, slots=True)
-class CaptionerOptions:
-    """How the captioner is trained.
+def train_captioner(run: Run) -> dict[str, Any]:
+    """Train the captioner; return losses and accuracy on held-out pictures."""
+    captioner = run.new("captioner", lambda: Captioner(run.preset.captioner_spec, words()))
+    figures = run.trained(CaptionerTask(run, captioner), run.preset.captioner.loop)
+    world, tokenizer = run.world("held-out"), run.tokenizer()
+    stored = load_captioner(run.output).to(run.device)
+    captions = []
+    for start in range(0, len(world.captions), 32):
+        some = world.pictures[start : start + 32]
+        captions += greedy_captions(stored, some, tokenizer, run.device)
+    right = shares_right(captions, [several[0] for several in world.captions])
+    shares = {name: round(share, 4) for name, share in right.items()}
+    return {**figures, "held_out": len(captions), "right": shares}
 
-    Attributes:
-        loop: Steps and learning rate.
-        pictures: Pictures of a step.
-        bfloat16: Compute in bfloat16 where that is exact enough.
-    """
 
-    loop: LoopOptions = field(default_factory=lambda: LoopOptions(1500, 1e-3))
-    pictures: int = 40
-    bfloat16: bool = False
+class CaptionerTask(StageTask[Captioner]):
+    """Trains a captioner by the cross-entropy of the next word."""
 
-
-class CaptionerTask(Task):
-    """Trains a captioner by the cross-entropy of the next word.
-
-    Args:
-        captioner: Changed in place.
-        world: Pictures and captions.
-        tokenizer: Of the captions.
-        options: How.
-        seed: Of the choice of pictures and of what happens to them.
-        device: Where to compute.
-    """
-
-    def __init__(
-        self,
-        captioner: Captioner,
-        world: World,
-        tokenizer: Tokenizer,
-        options: CaptionerOptions,
-        *,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        captioner.to(device).train().requires_grad_(True)
-        settings = {"captioner": asdict(captioner.spec), "options": asdict(options)}
-        super().__init__("captioner", captioner, settings)
-        self.captioner, self.world, self.options = captioner, world, options
-        self.seed, self.device = seed, device
-        self.tokens = tokens_from_texts(tokenizer, [several[0] for several in world.captions])
+    def __init__(self, run: Run, captioner: Captioner) -> None:
+        super().__init__(run, "captioner", captioner)
+        self.options, self.world = run.preset.captioner, run.world()
+        captions = [several[0] for several in self.world.captions]
+        self.tokens = tokens_from_texts(run.tokenizer(), captions)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the cross-entropy, in nats per word."""
-        random = np.random.default_rng([self.seed, step])
+        random = self.random(step)
         rows = random.integers(len(self.tokens), size=self.options.pictures)
         pixels = np.stack([varied(self.world.pictures[row], random) for row in rows])
-        images = images_from_pixels(resized(pixels, self.captioner.spec.size_px), self.device)
+        images = images_from_pixels(resized(pixels, self.model.spec.size_px), self.device)
         tokens = self.tokens[torch.from_numpy(rows)]
         tokens = tokens[:, : int((tokens != PAD).sum(dim=1).max())].to(self.device)
         with mixed_precision(self.device, bfloat16=self.options.bfloat16):
-            logits = self.captioner(images, tokens[:, :-1])
+            logits = self.model(images, tokens[:, :-1])
         logits, wanted = logits.float(), tokens[:, 1:]
         loss = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=PAD)
         known = wanted != PAD
@@ -95,11 +68,7 @@ def greedy_captions(
 ) -> list[str]:
     """Return the captions that choosing the likeliest word each time gives.
 
-    Args:
-        captioner: In evaluation mode.
-        pictures: uint8 (N, 256, 256, 3).
-        tokenizer: Of the captions.
-        device: Where to compute.
+    The captioner is in evaluation mode on `device`; pictures are uint8 (N, 256, 256, 3).
     """
     spec, count = captioner.spec, len(pictures)
     images = images_from_pixels(resized(pictures, spec.size_px), device)
@@ -122,36 +91,30 @@ def greedy_captions(
 
 
 ASPECTS: Mapping[str, Sequence[str]] = {
-    "kinds": [*(kind.value for kind in Kind), *(kind.plural for kind in Kind)],
-    "colours": [word.value for word in Colour],
-    "materials": [word.value for word in Material],
-    "sizes": [word.value for word in Size],
-    "counts": ["a", "an", *COUNTS.values()],
-    "relation": [word.value for word in Relation],
-    "background": [word.phrase for word in Background],
-    "light": [word.value for word in Light],
-    "camera": [word.value for word in Camera if word.value],
+    "kinds": [*(kind.value for kind in grammar.Kind), *(kind.plural for kind in grammar.Kind)],
+    "colours": [word.value for word in grammar.Colour],
+    "materials": [word.value for word in grammar.Material],
+    "sizes": [word.value for word in grammar.Size],
+    "counts": ["a", "an", *grammar.COUNTS.values()],
+    "relation": [word.value for word in grammar.Relation],
+    "background": [word.phrase for word in grammar.Background],
+    "light": [word.value for word in grammar.Light],
+    "camera": [word.value for word in grammar.Camera if word.value],
 }
 """Words and phrases of each aspect."""
+
+SINGULARS = {kind.plural: kind.value for kind in grammar.Kind}
 
 
 def named_in(caption: str, aspect: str) -> list[str]:
     """Return the words of an aspect that a caption names, in order; "s" of a plural left out."""
-    text = f" {caption.replace(',', ' ')} "
-    text = " ".join(text.split()).join("  ")
-    phrases = {phrase for phrase in ASPECTS[aspect] if f" {phrase} " in text}
+    text = " ".join(caption.replace(",", " ").split())
     if aspect == "counts":
         # The article of a place is no count: only words before the place are looked at.
-        ends = [text.find(place.phrase) for place in Background if place.phrase in text]
-        text = text[: min(ends, default=len(text))] + " "
-    places = []
-    for phrase in phrases:
-        start = text.find(f" {phrase} ")
-        while start >= 0:
-            places.append((start, phrase))
-            start = text.find(f" {phrase} ", start + 1)
-    singular = {kind.plural: kind.value for kind in Kind} if aspect == "kinds" else {}
-    return [singular.get(phrase, phrase) for _, phrase in sorted(places)]
+        places = [text.find(place) for place in ASPECTS["background"] if place in text]
+        text = text[: min(places, default=len(text))]
+    words = re.findall(rf"\b(?:{'|'.join(ASPECTS[aspect])})\b", text)
+    return [SINGULARS.get(word, word) for word in words]
 
 
 def shares_right(captions: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
@@ -159,13 +122,10 @@ def shares_right(captions: Sequence[str], truths: Sequence[str]) -> dict[str, fl
 
     "all" is the share of captions that are right in every word.
     """
-    shares = {
-        aspect: sum(
-            named_in(caption, aspect) == named_in(truth, aspect)
-            for caption, truth in zip(captions, truths, strict=True)
-        )
-        / len(truths)
+    pairs = list(zip(captions, truths, strict=True))
+    right = {
+        aspect: [named_in(caption, aspect) == named_in(truth, aspect) for caption, truth in pairs]
         for aspect in ASPECTS
     }
-    exact = [a == b.replace(",", "") for a, b in zip(captions, truths, strict=True)]
-    return {**shares, "all": sum(exact) / len(exact)}
+    right["all"] = [caption == truth.replace(",", "") for caption, truth in pairs]
+    return {aspect: sum(each) / len(pairs) for aspect, each in right.items()}

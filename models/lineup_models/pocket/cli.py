@@ -50,18 +50,20 @@ def pocket(
 
     from lineup_models.pictures import write_loss_plot
     from lineup_models.pocket.presets import PRESETS as KNOWN
-    from lineup_models.pocket.stages import RunOptions
+    from lineup_models.pocket.run import Run
     from lineup_models.pocket.training import train_pocket
     from lineup_models.training import deterministic, device_named
 
-    options = RunOptions(
-        preset=KNOWN[preset],
-        seed=seed,
-        device=device_named(device or ("cuda" if preset == "gpu" else "cpu")),
-        workers=threads or os.cpu_count() or 1,
-    )
     with deterministic(threads=threads):
-        records = train_pocket(options, output, only=only, watch=Progress(Console(stderr=True)))
+        run = Run(
+            KNOWN[preset],
+            output,
+            seed=seed,
+            device=device_named(device or ("cuda" if preset == "gpu" else "cpu")),
+            workers=threads or os.cpu_count() or 1,
+            watch=Progress(Console(stderr=True)),
+        )
+        records = train_pocket(run, only=only)
     plot = write_loss_plot(output)
     took = ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in records.items())
     click.echo(f"{output}: {took}{f'; losses in {plot}' if plot else ''}")

@@ -31,15 +31,11 @@ class ClipSpec:
     """Sizes of the pocket CLIP.
 
     Attributes:
-        size_px: Side of the pictures.
         dimension: Of a patch's state.
-        blocks: Transformer blocks of the image tower.
-        heads: Attention heads.
         ratio: Width of the MLPs over `dimension`.
         stem: Channels of the convolutions that make the patches, without the last one's.
         embedding: Dimension in which pictures and captions meet.
         middle: The block whose CLS token is compared for style, counted from 1.
-        text: Sizes of the text tower.
     """
 
     size_px: int = 256
@@ -117,10 +113,8 @@ class ImageTower(nn.Module):
     def forward(self, pixel_values: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return `cls` and `embedding`.
 
-        Args:
-            pixel_values: The pictures.
-            kept: int64, numbers of the patches to look at; None for all. Leaving patches out
-                makes training faster (FLIP, Li et al. 2023).
+        Looking only at the patches with the numbers `kept` makes training faster (FLIP, Li et al.
+        2023).
         """
         patches, token = self.patches(pixel_values)
         if kept is not None:

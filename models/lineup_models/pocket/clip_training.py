@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from tokenizers import Tokenizer
 from torch import Tensor
 
+from lineup.types import Float32Array
 from lineup_models.pocket.clip import SPECTRAL_BANDS, Clip
 from lineup_models.pocket.data import UINT8, World, drawn_caption, images_from_pixels, shifted
+from lineup_models.pocket.registry import load_clip, words
+from lineup_models.pocket.run import Run, StageTask
 from lineup_models.pocket.text import tokens_from_texts
-from lineup_models.training import LoopOptions, Task, mixed_precision
+from lineup_models.training import mixed_precision
 
 FACTORS = (2, 3, 4, 6, 8)
 PERIODS = (2, 4, 8, 16)
@@ -23,38 +24,30 @@ ENLARGEMENTS = (cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_
 
 
 def styled(picture: UINT8, seed: int) -> UINT8:
-    """Return a picture with the look number `seed`, which does not depend on the picture.
+    """Return a picture, uint8 (H, W, 3), with the look number `seed`.
 
-    A look is a random chain of what generators and cameras do to all their pictures alike:
-    resolution and its filter, blur or sharpening, contrast and tint, a faint lattice, grain.
-
-    Args:
-        picture: uint8 (H, W, 3).
-        seed: Of everything drawn.
+    A look does not depend on the picture. It is a random chain of what generators and cameras do
+    to all their pictures alike: resolution and its filter, blur or sharpening, contrast and tint,
+    a faint lattice, grain.
     """
     random = np.random.default_rng(seed)
     found = picture.astype(np.float32)
     if random.random() < 0.6:
         found = _fewer_details(found, random)
     if random.random() < 0.5:
-        soft = _float32(cv2.GaussianBlur(found, (0, 0), 0.5 + 2.0 * random.random()))
+        blurred = cv2.GaussianBlur(found, (0, 0), 0.5 + 2.0 * random.random())
+        soft = np.asarray(blurred, np.float32)
         found = soft if random.random() < 0.5 else found + random.random() * (found - soft)
     if random.random() < 0.6:
         found = _lattice(found, random)
     gain, offset = 1.0 + random.normal(0.0, 0.04, 3), random.normal(0.0, 2.5, 3)
-    found = _float32((found - 128.0) * gain.astype(np.float32) + 128.0 + offset.astype(np.float32))
+    found = (found - 128.0) * gain.astype(np.float32) + 128.0 + offset.astype(np.float32)
     if random.random() < 0.5:
         found += random.random() * 3.0 * random.standard_normal(found.shape, np.float32)
     return np.clip(np.rint(found), 0, 255).astype(np.uint8)
 
 
-def _float32(pixels: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    return np.asarray(pixels, np.float32)
-
-
-def _fewer_details(
-    pixels: npt.NDArray[np.float32], random: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def _fewer_details(pixels: Float32Array, random: np.random.Generator) -> Float32Array:
     """Reduce and enlarge again; mixed with what was there."""
     height, width = pixels.shape[:2]
     factor = FACTORS[int(random.integers(len(FACTORS)))]
@@ -62,19 +55,17 @@ def _fewer_details(
     small = cv2.resize(pixels, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
     again = cv2.resize(small, (width, height), interpolation=way)
     share = random.uniform(0.5, 1.0)
-    return _float32(share * again + (1.0 - share) * pixels)
+    return np.asarray(share * again + (1.0 - share) * pixels, np.float32)
 
 
-def _lattice(
-    pixels: npt.NDArray[np.float32], random: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def _lattice(pixels: Float32Array, random: np.random.Generator) -> Float32Array:
     """Multiply by a faint pattern that repeats, as upsampling leaves it."""
     height, width = pixels.shape[:2]
     period = PERIODS[int(random.integers(len(PERIODS)))]
     drawn = random.standard_normal((period, period, 1), np.float32)
     pattern = 1.0 + np.float32(random.uniform(0.01, 0.05)) * drawn
     repeats = (-(-height // period), -(-width // period), 1)
-    return _float32(pixels * np.tile(pattern, repeats)[:height, :width])
+    return np.asarray(pixels * np.tile(pattern, repeats)[:height, :width], np.float32)
 
 
 STANDARD_PICTURES = 128
@@ -82,39 +73,20 @@ POWER_FLOOR = 1e-7
 """Keeps the logarithm finite; far below the power of sensor noise."""
 
 
-@dataclass(frozen=True, slots=True)
-class ClipOptions:
-    """How the CLIP is trained.
-
-    Attributes:
-        loop: Steps and learning rate.
-        pictures: Pictures of a step, each with one caption; every two share a look.
-        kept_share: Share of the patches that are looked at, until `whole_share` begins.
-        whole_share: Share of the steps, at the end, in which all patches are.
-        spectral_weight: Weight of the error with which the middle CLS token tells the spectrum.
-        style_weight: Weight of finding, by the middle CLS tokens, the picture of the same look.
-        style_temperature: Of the cosines between these tokens.
-        bfloat16: Compute in bfloat16 where that is exact enough.
-    """
-
-    loop: LoopOptions = field(default_factory=lambda: LoopOptions(500, 1e-3))
-    pictures: int = 64
-    kept_share: float = 0.25
-    whole_share: float = 0.2
-    spectral_weight: float = 0.3
-    style_weight: float = 1.0
-    style_temperature: float = 0.1
-    bfloat16: bool = False
+def train_clip(run: Run) -> dict[str, Any]:
+    """Train the CLIP; return losses and accuracy on held-out pictures."""
+    clip = run.new("clip", lambda: Clip(run.preset.clip_spec, words()))
+    figures = run.trained(ClipTask(run, clip), run.preset.clip.loop)
+    world = run.world("held-out")
+    found = round(_retrieval_accuracy(run, world), 4)
+    return {**figures, "held_out": len(world.captions), "own_caption_first": found}
 
 
 def band_energies(images: Tensor) -> Tensor:
     """Return the logarithm of the luminance's power in rings of the spectrum.
 
-    Args:
-        images: float32 (N, 3, H, W), H equal to W.
-
-    Returns:
-        float32 (N, SPECTRAL_BANDS), from the lowest frequencies to those of the corners.
+    float32 (N, 3, H, W), H equal to W, to (N, SPECTRAL_BANDS), from the lowest frequencies to
+    those of the corners.
     """
     side = images.shape[-1]
     spectrum = torch.fft.rfft2(images.mean(dim=1), norm="ortho").abs().square()
@@ -127,7 +99,7 @@ def band_energies(images: Tensor) -> Tensor:
     return torch.log(power + POWER_FLOOR)
 
 
-class ClipTask(Task):
+class ClipTask(StageTask[Clip]):
     """Trains a CLIP.
 
     The towers learn by the symmetric cross-entropy of Radford et al. (2021). Captions say little
@@ -136,39 +108,20 @@ class ClipTask(Task):
     middle block's CLS tokens each has to find its partner, whose content is another. A linear head
     on that token, used in training alone, also has to tell the energy in rings of the picture's
     spectrum. No generator takes part.
-
-    Args:
-        clip: Changed in place.
-        world: Pictures and captions.
-        tokenizer: Of the captions.
-        options: How.
-        seed: Of everything drawn.
-        device: Where to compute.
     """
 
-    def __init__(
-        self,
-        clip: Clip,
-        world: World,
-        tokenizer: Tokenizer,
-        options: ClipOptions,
-        *,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        clip.to(device).train().requires_grad_(True)
-        super().__init__("clip", clip, {"clip": asdict(clip.spec), "options": asdict(options)})
-        self.clip, self.world, self.tokenizer, self.options = clip, world, tokenizer, options
-        self.seed, self.device = seed, device
-        random = np.random.default_rng([seed, options.loop.steps])
-        standard = min(STANDARD_PICTURES, len(world.captions))
+    def __init__(self, run: Run, clip: Clip) -> None:
+        super().__init__(run, "clip", clip)
+        self.options, self.world, self.tokenizer = run.preset.clip, run.world(), run.tokenizer()
+        random = self.random(self.options.loop.steps)
+        standard = min(STANDARD_PICTURES, len(self.world.captions))
         energies = band_energies(self._images(random, standard)[0])
         self.mean, self.deviation = energies.mean(dim=0), energies.std(dim=0)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the contrastive loss and the weighted error of the spectrum."""
-        options, clip = self.options, self.clip
-        random = np.random.default_rng([self.seed, step])
+        options, clip = self.options, self.model
+        random = self.random(step)
         images, captions = self._images(random, options.pictures)
         tokens = tokens_from_texts(self.tokenizer, captions).to(self.device)
         kept = self._kept(step, random)
@@ -185,9 +138,9 @@ class ClipTask(Task):
         spectral = F.smooth_l1_loss(told.float(), wanted)
         right = (similarities.argmax(dim=1) == own).float().mean()
         style, partners = partner_loss(middle.float(), options.style_temperature)
+        total = contrastive + options.spectral_weight * spectral + options.style_weight * style
         parts = {"contrastive": contrastive, "spectral": spectral, "style": style}
         parts |= {"retrieved": right, "partners_found": partners}
-        total = contrastive + options.spectral_weight * spectral + options.style_weight * style
         return total, {name: part.item() for name, part in parts.items()}
 
     def _images(self, random: np.random.Generator, count: int) -> tuple[Tensor, list[str]]:
@@ -204,7 +157,7 @@ class ClipTask(Task):
         return images_from_pixels(pixels, self.device), captions
 
     def _kept(self, step: int, random: np.random.Generator) -> Tensor | None:
-        options, patches = self.options, self.clip.spec.patches
+        options, patches = self.options, self.model.spec.patches
         if step >= (1.0 - options.whole_share) * options.loop.steps:
             return None
         chosen = random.permutation(patches)[: max(1, round(options.kept_share * patches))]
@@ -214,9 +167,7 @@ class ClipTask(Task):
 def partner_loss(tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Return the cross-entropy of finding one's partner among all others, and how often one does.
 
-    Args:
-        tokens: float32 (N, D), N even; rows 2 k and 2 k + 1 are partners.
-        temperature: Of the cosines.
+    Of `tokens`, float32 (N, D), N even, rows 2 k and 2 k + 1 are partners.
     """
     normal = F.normalize(tokens, dim=1)
     itself = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
@@ -227,21 +178,13 @@ def partner_loss(tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def retrieval_accuracy(
-    clip: Clip, world: World, tokenizer: Tokenizer, device: torch.device
-) -> float:
-    """Return the share of pictures whose own full caption is the nearest of all.
-
-    Args:
-        clip: In evaluation mode.
-        world: Pictures that it was not trained on.
-        tokenizer: Of the captions.
-        device: Where to compute.
-    """
-    tokens = tokens_from_texts(tokenizer, [several[0] for several in world.captions])
-    texts = clip.text_tower(tokens.to(device))
+def _retrieval_accuracy(run: Run, world: World) -> float:
+    """Return the share of pictures whose own full caption is the nearest of all."""
+    clip = load_clip(run.output).to(run.device)
+    tokens = tokens_from_texts(run.tokenizer(), [several[0] for several in world.captions])
+    texts = clip.text_tower(tokens.to(run.device))
     found = [
-        clip.image_tower(images_from_pixels(world.pictures[start : start + 16], device))[1]
+        clip.image_tower(images_from_pixels(world.pictures[start : start + 16], run.device))[1]
         for start in range(0, len(world.captions), 16)
     ]
     nearest = clip.similarities(torch.cat(found), texts).argmax(dim=1).cpu()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,8 +20,9 @@ from torch import Tensor
 from lineup.errors import UsageError
 from lineup.files import write_atomic
 from lineup_models.pocket.architectures import SIZE_PX
-from lineup_models.pocket.world import pixels_from_scene, scene_from_seed
-from lineup_models.training import Watch, plainly
+from lineup_models.pocket.world.render import pixels_from_scene
+from lineup_models.pocket.world.scene import scene_from_seed
+from lineup_models.training import Watch
 
 UINT8 = npt.NDArray[np.uint8]
 
@@ -39,50 +40,54 @@ DEGRADED_SHARE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Pictures and captions.
-
-    Attributes:
-        pictures: uint8 (N, 256, 256, 3), sRGB.
-        captions: True captions of each picture, the most detailed first.
-    """
+    """Pictures, (N, 256, 256, 3), sRGB, and true captions of each, the most detailed first."""
 
     pictures: UINT8
     captions: tuple[tuple[str, ...], ...]
 
 
-def scene_captions(seed: int) -> tuple[str, ...]:
-    """Return the captions of the scene with this seed, the most detailed first."""
-    return scene_from_seed(seed).captions()
-
-
-def fill_world(
-    folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch = plainly
-) -> None:
-    """Render pictures into `folder`; go on where an interrupted rendering stopped.
+def filled_arrays(
+    folder: Path,
+    rows: int,
+    at_once: int,
+    arrays: Mapping[str, tuple[npt.DTypeLike, tuple[int, ...]]],
+    watch: Watch,
+) -> Iterator[tuple[range, Mapping[str, npt.NDArray[Any]]]]:
+    """Yield numbers of rows to fill, and the arrays on disk; go on where a run was interrupted.
 
     Args:
-        folder: For `pictures.npy`, `captions.json` and the number of pictures done.
-        first_seed: Of the first scene; the others follow.
-        pictures: How many.
-        workers: Processes.
-        watch: Wraps the shards.
+        folder: For `NAME.npy` of each array, and the number of rows done.
+        rows: Of each array.
+        at_once: Rows that are filled between two notes of how far it has come.
+        arrays: Type and shape of a row of each, by name.
+        watch: Wraps the steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    progress, shape = folder / "done.txt", (pictures, SIZE_PX, SIZE_PX, 3)
+    progress = folder / "done.txt"
     done = int(progress.read_text()) if progress.exists() else 0
     mode: Any = "r+" if done else "w+"
-    array = open_memmap(folder / "pictures.npy", mode=mode, dtype=np.uint8, shape=shape)
-    starts = range(done, pictures, SHARD)
+    files = {
+        name: open_memmap(folder / f"{name}.npy", mode=mode, dtype=kind, shape=(rows, *shape))
+        for name, (kind, shape) in arrays.items()
+    }
+    for start in watch(folder.name, range(done, rows, at_once)):
+        stop = min(start + at_once, rows)
+        yield range(start, stop), files
+        for file in files.values():
+            file.flush()
+        write_atomic(progress, str(stop).encode())
+
+
+def fill_world(folder: Path, first_seed: int, pictures: int, *, workers: int, watch: Watch) -> None:
+    """Render scenes from `first_seed` on into `folder`: `pictures.npy`, then `captions.json`."""
+    arrays = {"pictures": (np.uint8, (SIZE_PX, SIZE_PX, 3))}
     # A forked process would inherit locked libraries; the spawned ones draw the same pixels.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for start in watch(folder.name, starts):
-            stop = min(start + SHARD, pictures)
-            seeds = range(first_seed + start, first_seed + stop)
-            for number, picture in zip(range(start, stop), pool.map(_rendered, seeds), strict=True):
-                array[number] = picture
-            array.flush()
-            write_atomic(progress, str(stop).encode())
-    captions = [scene_captions(first_seed + number) for number in range(pictures)]
+        for rows, files in filled_arrays(folder, pictures, SHARD, arrays, watch):
+            seeds = [first_seed + row for row in rows]
+            for row, picture in zip(rows, pool.map(_rendered, seeds), strict=True):
+                files["pictures"][row] = picture
+    captions = [scene_from_seed(first_seed + number).captions() for number in range(pictures)]
     write_atomic(folder / "captions.json", json.dumps(captions).encode())
 
 
@@ -91,11 +96,7 @@ def _rendered(seed: int) -> UINT8:
 
 
 def read_world(folder: Path) -> World:
-    """Return what `fill_world` left in `folder`; the pictures stay on disk.
-
-    Raises:
-        UsageError: It has not come to its end.
-    """
+    """Return what `fill_world` left in `folder`, if it came to its end; pictures stay on disk."""
     path = folder / "captions.json"
     if not path.exists():
         raise UsageError(
@@ -105,7 +106,7 @@ def read_world(folder: Path) -> World:
     return World(np.load(folder / "pictures.npy", mmap_mode="r"), captions)
 
 
-def images_from_pixels(pixels: UINT8, device: torch.device) -> Tensor:
+def images_from_pixels(pixels: UINT8, device: torch.device | str = "cpu") -> Tensor:
     """Return float32 (N, 3, H, W), -1..1, of uint8 (N, H, W, 3)."""
     # A copy: pictures on disk are read-only, and torch has no such tensors.
     planes = torch.from_numpy(np.array(pixels, order="C")).to(device).permute(0, 3, 1, 2)

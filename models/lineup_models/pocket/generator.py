@@ -63,12 +63,7 @@ TIMESTEP_MAX = 999.0
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
-    """How the teacher draws a picture.
-
-    Attributes:
-        steps: Denoising steps.
-        guidance: Scale of classifier-free guidance (Ho, Salimans 2022); 1 is none.
-    """
+    """How the teacher draws a picture; guidance is classifier-free (Ho, Salimans 2022), 1 none."""
 
     steps: int = 10
     guidance: float = 2.0

@@ -7,38 +7,147 @@ from dataclasses import dataclass, field
 
 from lineup_models.pocket.architectures import GENERATORS, TEACHER, VAES, GeneratorSpec
 from lineup_models.pocket.captioner import CaptionerSpec
-from lineup_models.pocket.captioner_training import CaptionerOptions
 from lineup_models.pocket.clip import ClipSpec
-from lineup_models.pocket.clip_training import ClipOptions
 from lineup_models.pocket.generator import SamplingOptions
-from lineup_models.pocket.pairs import PairsOptions
-from lineup_models.pocket.student_training import StudentOptions
-from lineup_models.pocket.teacher_training import TeacherOptions
 from lineup_models.pocket.vae import VaeSpec
-from lineup_models.pocket.vae_training import VaeOptions
 from lineup_models.training import LoopOptions
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
-    """A whole training.
+class StageOptions:
+    """How a model is trained.
 
     Attributes:
-        name: How records call it.
+        loop: Steps and learning rate.
+        bfloat16: Compute in bfloat16 where that is exact enough.
+    """
+
+    loop: LoopOptions
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VaeOptions(StageOptions):
+    """How an autoencoder is trained.
+
+    Attributes:
+        crop_px: Side of the training crops, `crops` of them in a step.
+        late_share: Share of the steps, at the end, on crops of twice the side, a fourth as many:
+            normalisations that look at the whole picture see more of it.
+        kl_weight: Of the mean divergence of a latent from the unit normal.
+        colour_weight: Of the error of the local mean colours. Without it a bottleneck can settle
+            on brightness and one axis of colour alone.
+        gradient_weight: Of the error of the differences between neighbours.
+        spectrum_weight: Of the distance of local spectra, which asks for texture.
+    """
+
+    crop_px: int = 64
+    crops: int = 16
+    late_share: float = 0.25
+    kl_weight: float = 1e-4
+    colour_weight: float = 1.0
+    gradient_weight: float = 0.5
+    spectrum_weight: float = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class ClipOptions(StageOptions):
+    """How the CLIP is trained.
+
+    Attributes:
+        pictures: Pictures of a step, each with one caption; every two share a look.
+        kept_share: Share of the patches that are looked at, until `whole_share` begins.
+        whole_share: Share of the steps, at the end, in which all patches are.
+        spectral_weight: Weight of the error with which the middle CLS token tells the spectrum.
+        style_weight: Weight of finding, by the middle CLS tokens, the picture of the same look.
+        style_temperature: Of the cosines between these tokens.
+    """
+
+    pictures: int = 64
+    kept_share: float = 0.25
+    whole_share: float = 0.2
+    spectral_weight: float = 0.3
+    style_weight: float = 1.0
+    style_temperature: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionerOptions(StageOptions):
+    """How the captioner is trained, with `pictures` in a step."""
+
+    pictures: int = 40
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherOptions(StageOptions):
+    """How the teacher is trained.
+
+    Attributes:
+        silent_share: Share that is trained without caption, for classifier-free guidance.
+        average_decay: Of the running average of the weights, which is what counts in the end.
+        noise_bias: Above 1 the noisier times are drawn more often: there it is decided what the
+            picture shows.
+        full_share: Share of captions that are the most detailed one.
+        things_share: Share of the loss that is spread by `thing_weights` instead of evenly.
+    """
+
+    pictures: int = 48
+    silent_share: float = 0.1
+    average_decay: float = 0.995
+    noise_bias: float = 1.5
+    full_share: float = 0.75
+    things_share: float = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class PairsOptions:
+    """How many pictures the teacher draws, `at_once` in a batch, and how.
+
+    `full_share` of the prompts are the most detailed caption of a scene.
+    """
+
+    pairs: int
+    sampling: SamplingOptions = SamplingOptions()  # noqa: RUF009 - frozen
+    full_share: float = 0.8
+    at_once: int = 40
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StudentOptions(StageOptions):
+    """How a generator is trained.
+
+    Attributes:
+        later_share: Share that is trained for the second to fourth step.
+        translation_steps: First steps, in which a translator learns alone to turn the teacher's
+            latents of a picture into its own.
+        decoded: Of how many pictures a part, `crop_px` a side, is compared as picture.
+        pixel_weight: Of the error of the decoded part.
+        spectrum_weight: Of the distance of its local spectra.
+        things_share: Share of the error of the latents that is spread by `thing_weights`.
+        average_decay: Of the running average of the weights, which is what counts in the end.
+    """
+
+    pictures: int = 32
+    later_share: float = 0.1
+    translation_steps: int = 100
+    decoded: int = 16
+    crop_px: int = 64
+    pixel_weight: float = 1.0
+    spectrum_weight: float = 0.5
+    things_share: float = 0.4
+    average_decay: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A whole training: how each stage goes, and the architectures of the models.
+
+    Attributes:
         pictures: Rendered pictures to learn from.
         held_out: Further ones, for figures alone.
-        vae: How the autoencoders are trained.
         vae_steps: Steps of those autoencoders that get another number of them.
-        clip: How the CLIP is trained.
-        captioner: How the captioner is trained.
-        teacher: How the teacher is trained.
-        pairs: What the teacher draws for the students.
-        student: How the students are trained.
-        vaes: Architectures of the autoencoders, by name.
-        clip_spec: Sizes of the CLIP.
-        captioner_spec: Sizes of the captioner.
-        teacher_spec: Architecture of the teacher.
-        generators: Architectures of the students, by name.
+        generators: The students, by name.
     """
 
     name: str
@@ -58,69 +167,38 @@ class Preset:
     generators: Mapping[str, GeneratorSpec] = field(default_factory=lambda: dict(GENERATORS))
 
 
-_CPU_VAE = VaeOptions(
-    loop=LoopOptions(1100, 3e-3, warmup_steps=50, checkpoint_steps=100), bfloat16=True
-)
-
 CPU = Preset(
     name="cpu",
     pictures=8192,
     held_out=512,
-    vae=_CPU_VAE,
+    vae=VaeOptions(LoopOptions(1100, 3e-3)),
     vae_steps={"moss": 1400},
-    clip=ClipOptions(
-        loop=LoopOptions(800, 1e-3, warmup_steps=40, checkpoint_steps=50),
-        whole_share=0.1,
-        bfloat16=True,
-    ),
-    captioner=CaptionerOptions(
-        loop=LoopOptions(2600, 1.5e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
-    ),
-    teacher=TeacherOptions(
-        loop=LoopOptions(3500, 1.2e-3, warmup_steps=100, checkpoint_steps=100), bfloat16=True
-    ),
-    pairs=PairsOptions(pairs=4000, sampling=SamplingOptions(steps=6, guidance=1.5), bfloat16=True),
+    clip=ClipOptions(LoopOptions(800, 1e-3, 40, checkpoint_steps=50), whole_share=0.1),
+    captioner=CaptionerOptions(LoopOptions(2600, 1.5e-3, 100)),
+    teacher=TeacherOptions(LoopOptions(3500, 1.2e-3, 100)),
+    pairs=PairsOptions(4000, SamplingOptions(steps=6, guidance=1.5)),
     student=StudentOptions(
-        loop=LoopOptions(500, 2e-3, warmup_steps=30, checkpoint_steps=50),
-        pictures=24,
-        decoded=12,
-        bfloat16=True,
+        LoopOptions(500, 2e-3, 30, checkpoint_steps=50), pictures=24, decoded=12
     ),
 )
 """About two hours of two cores."""
-
-_GPU_VAE = VaeOptions(
-    loop=LoopOptions(20_000, 2e-3, warmup_steps=200, checkpoint_steps=1000), crop_px=96, crops=48
-)
 
 GPU = Preset(
     name="gpu",
     pictures=40_000,
     held_out=2000,
-    vae=_GPU_VAE,
+    vae=VaeOptions(
+        LoopOptions(20_000, 2e-3, 200, checkpoint_steps=1000), bfloat16=False, crop_px=96, crops=48
+    ),
     vae_steps={},
-    clip=ClipOptions(
-        loop=LoopOptions(8000, 5e-4, warmup_steps=500, checkpoint_steps=500),
-        pictures=512,
-        bfloat16=True,
-    ),
-    captioner=CaptionerOptions(
-        loop=LoopOptions(10_000, 1e-3, warmup_steps=500, checkpoint_steps=1000),
-        pictures=128,
-        bfloat16=True,
-    ),
+    clip=ClipOptions(LoopOptions(8000, 5e-4, 500, checkpoint_steps=500), pictures=512),
+    captioner=CaptionerOptions(LoopOptions(10_000, 1e-3, 500, checkpoint_steps=1000), pictures=128),
     teacher=TeacherOptions(
-        loop=LoopOptions(40_000, 8e-4, warmup_steps=500, checkpoint_steps=2000),
-        pictures=256,
-        average_decay=0.9995,
-        bfloat16=True,
+        LoopOptions(40_000, 8e-4, 500, checkpoint_steps=2000), pictures=256, average_decay=0.9995
     ),
-    pairs=PairsOptions(pairs=60_000, at_once=256, bfloat16=True),
+    pairs=PairsOptions(60_000, at_once=256),
     student=StudentOptions(
-        loop=LoopOptions(20_000, 1e-3, warmup_steps=500, checkpoint_steps=1000),
-        pictures=128,
-        average_decay=0.999,
-        bfloat16=True,
+        LoopOptions(20_000, 1e-3, 500, checkpoint_steps=1000), pictures=128, average_decay=0.999
     ),
 )
 """The same models with twenty times the training."""

@@ -1,62 +1,63 @@
-"""Training the teacher: a latent diffusion model of the rendered pictures."""
+"""The teacher: a latent diffusion model of the rendered pictures, and what it draws."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
-from lineup_models.pocket.data import UINT8, drawn_caption, images_from_pixels
-from lineup_models.pocket.generator import TIMESTEP_MAX, Generator, velocity_target
+from lineup.errors import UsageError
+from lineup_models.pictures import write_sheet
+from lineup_models.pocket.architectures import SIZE_PX
+from lineup_models.pocket.data import (
+    PROMPTS_FIRST,
+    SEEDS_PER_RUN,
+    UINT8,
+    drawn_caption,
+    filled_arrays,
+    images_from_pixels,
+    pixels_from_images,
+)
+from lineup_models.pocket.generator import (
+    TIMESTEP_MAX,
+    Generator,
+    latents_from_noise,
+    velocity_target,
+)
+from lineup_models.pocket.registry import words
+from lineup_models.pocket.run import SHOWN, Run, StageTask
 from lineup_models.pocket.text import tokens_from_texts
-from lineup_models.pocket.vae import Vae
-from lineup_models.training import LoopOptions, Task, average_of, follow, mixed_precision
+from lineup_models.pocket.world.scene import scene_from_seed
+from lineup_models.training import mixed_precision, read_tensors, write_tensors
 
 ENCODED_AT_ONCE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherOptions:
-    """How the teacher is trained.
-
-    Attributes:
-        loop: Steps and learning rate.
-        pictures: Pictures of a step.
-        silent_share: Share that is trained without caption, for classifier-free guidance.
-        average_decay: Of the running average of the weights, which is what counts in the end.
-        noise_bias: Above 1 the noisier times are drawn more often: there it is decided what the
-            picture shows.
-        full_share: Share of captions that are the most detailed one.
-        things_share: Share of the loss that is spread by `thing_weights` instead of evenly.
-        bfloat16: Compute in bfloat16 where that is exact enough.
-    """
-
-    loop: LoopOptions = field(default_factory=lambda: LoopOptions(1500, 1e-3))
-    pictures: int = 48
-    silent_share: float = 0.1
-    average_decay: float = 0.995
-    noise_bias: float = 1.5
-    full_share: float = 0.75
-    things_share: float = 0.4
-    bfloat16: bool = False
+def train_teacher(run: Run) -> dict[str, Any]:
+    """Train the teacher; return losses."""
+    teacher = run.new("teacher", lambda: Generator(run.preset.teacher_spec, words()))
+    return run.trained(TeacherTask(run, teacher), run.preset.teacher.loop)
 
 
 @torch.no_grad()
-def latents_of_pictures(
-    vae: Vae, pictures: UINT8, device: torch.device, *, bfloat16: bool = False
-) -> Tensor:
-    """Return scaled latents, float32 (N, C, rows, columns), on the CPU."""
-    vae.eval().to(device)
-    found = []
-    for start in range(0, len(pictures), ENCODED_AT_ONCE):
-        images = images_from_pixels(pictures[start : start + ENCODED_AT_ONCE], device)
-        with mixed_precision(device, bfloat16=bfloat16):
-            found.append(vae.latents_from_images(images).float().cpu())
-    return torch.cat(found)
+def stored_latents(run: Run, name: str, vae_name: str, pictures: UINT8) -> Tensor:
+    """Return scaled latents of pictures, float32 (N, C, rows, columns); computed once per name."""
+    path = run.output / "latents" / f"{name}.pt"
+    if not path.exists():
+        vae, found = run.vae(vae_name).to(run.device), []
+        for start in range(0, len(pictures), ENCODED_AT_ONCE):
+            images = images_from_pixels(pictures[start : start + ENCODED_AT_ONCE], run.device)
+            with mixed_precision(run.device, bfloat16=run.preset.vae.bfloat16):
+                found.append(vae.latents_from_images(images).float().cpu())
+        write_tensors(path, {"latents": torch.cat(found)})
+    latents: Tensor = read_tensors(path, name)["latents"]
+    return latents
 
 
 def thing_weights(latents: Tensor, share: float) -> Tensor:
@@ -64,14 +65,8 @@ def thing_weights(latents: Tensor, share: float) -> Tensor:
 
     Things cover a small part of a picture, and a short training on even weights learns nothing
     but places. Most places look the same along a row: what is far from the median of its row
-    tends to be a thing.
-
-    Args:
-        latents: float32 (N, C, rows, columns), of clean pictures.
-        share: Share of the weight that goes by the squared distance from the median.
-
-    Returns:
-        float32 (N, 1, rows, columns).
+    tends to be a thing. Of clean latents, float32 (N, C, rows, columns), to (N, 1, rows, columns);
+    `share` of the weight goes by the squared distance from the median.
     """
     # By sorting: torch's median is not deterministic on GPUs.
     middle = (latents.shape[3] - 1) // 2
@@ -81,42 +76,19 @@ def thing_weights(latents: Tensor, share: float) -> Tensor:
     return 1.0 - share + share * relative
 
 
-class TeacherTask(Task):
-    """Trains a diffusion model by the squared error of v.
+class TeacherTask(StageTask[Generator]):
+    """Trains a diffusion model by the squared error of v."""
 
-    Args:
-        teacher: Changed in place; `average` is what to use afterwards.
-        latents: float32 (N, C, rows, columns), of the pictures, scaled.
-        captions: Of each picture.
-        tokenizer: Of the captions.
-        options: How.
-        seed: Of everything drawn.
-        device: Where to compute.
-    """
-
-    def __init__(
-        self,
-        teacher: Generator,
-        latents: Tensor,
-        captions: tuple[tuple[str, ...], ...],
-        tokenizer: Tokenizer,
-        options: TeacherOptions,
-        *,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        teacher.to(device).train().requires_grad_(True)
-        self.teacher, self.average = teacher, average_of(teacher)
-        modules = nn.ModuleDict({"model": teacher, "average": self.average})
-        settings = {"teacher": asdict(teacher.spec), "options": asdict(options)}
-        super().__init__("teacher", modules, settings)
-        self.latents, self.captions, self.tokenizer = latents, captions, tokenizer
-        self.options, self.seed, self.device = options, seed, device
+    def __init__(self, run: Run, teacher: Generator) -> None:
+        self.options, self.tokenizer, world = run.preset.teacher, run.tokenizer(), run.world()
+        super().__init__(run, "teacher", teacher, average_decay=self.options.average_decay)
+        self.captions = world.captions
+        self.latents = stored_latents(run, "teacher", teacher.spec.vae, world.pictures)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the mean squared error of v; a blind guess of 0 has about 1."""
         options = self.options
-        random = np.random.default_rng([self.seed, step])
+        random = self.random(step)
         rows = random.integers(len(self.latents), size=options.pictures)
         captions = [
             ""
@@ -133,13 +105,73 @@ class TeacherTask(Task):
         noisy, velocity = velocity_target(latents.to(self.device), noise.to(self.device), time)
         tokens = tokens_from_texts(self.tokenizer, captions).to(self.device)
         with mixed_precision(self.device, bfloat16=options.bfloat16):
-            found = self.teacher(noisy, TIMESTEP_MAX * time, tokens)
+            found = self.model(noisy, TIMESTEP_MAX * time, tokens)
         errors = F.mse_loss(found.float(), velocity, reduction="none")
         weights = thing_weights(latents.to(self.device), options.things_share)
         errors = (errors * weights).mean(dim=(1, 2, 3))
         parts = {"noisiest_half": errors[len(rows) // 2 :].mean().item()}
         return errors.mean(), parts
 
-    def after_step(self, step: int) -> None:
-        """Let the average follow."""
-        follow(self.average, self.teacher, self.options.average_decay, step)
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """What the teacher drew of noise (N, C, rows, columns) and captions' tokens (N, length)."""
+
+    noise: npt.NDArray[np.float32]
+    tokens: npt.NDArray[np.int64]
+    pictures: UINT8
+
+
+def draw_pairs(run: Run) -> dict[str, Any]:
+    """Let the teacher draw what the students learn from; go on where it was interrupted."""
+    folder = run.output / "pairs"
+    tokens = tokens_from_texts(run.tokenizer(), _prompts(run))
+    _draw(run, folder, tokens)
+    # Written last: says that all is there.
+    np.save(folder / "tokens.npy", tokens.numpy())
+    pictures = read_pairs(folder).pictures
+    sheet = run.output / "sheets" / "teacher.png"
+    write_sheet(sheet, [pictures[:SHOWN], pictures[-SHOWN:]])
+    return {"pairs": len(pictures)}
+
+
+def _prompts(run: Run) -> list[str]:
+    """Return captions of scenes that need not be rendered."""
+    first, options = run.seed * SEEDS_PER_RUN + PROMPTS_FIRST, run.preset.pairs
+    random = np.random.default_rng(first)
+    return [
+        drawn_caption(scene_from_seed(first + number).captions(), random, options.full_share)
+        for number in range(options.pairs)
+    ]
+
+
+@torch.no_grad()
+def _draw(run: Run, folder: Path, tokens: Tensor) -> None:
+    options, device = run.preset.pairs, run.device
+    vae, teacher = run.vae(run.preset.teacher_spec.vae).to(device), run.teacher().to(device)
+    empty, seed = tokens_from_texts(run.tokenizer(), [""]).to(device), run.seed_of("pairs")
+    shape = vae.spec.latent_shape(SIZE_PX)
+    arrays: dict[str, tuple[npt.DTypeLike, tuple[int, ...]]] = {
+        "pictures": (np.uint8, (SIZE_PX, SIZE_PX, 3)),
+        "noise": (np.float32, shape),
+    }
+    for rows, files in filled_arrays(folder, len(tokens), options.at_once, arrays, run.watch):
+        some, random = slice(rows.start, rows.stop), np.random.default_rng([seed, rows.start])
+        noise = random.standard_normal((len(rows), *shape), np.float32)
+        given = torch.from_numpy(noise).to(device), tokens[some].to(device)
+        with mixed_precision(device, bfloat16=options.bfloat16):
+            latents = latents_from_noise(teacher, *given, empty, options.sampling)
+            pictures = pixels_from_images(vae.images_from_latents(latents))
+        files["noise"][some], files["pictures"][some] = noise, pictures
+
+
+def read_pairs(folder: Path) -> Pairs:
+    """Return what `draw_pairs` left in `folder`, if it came to its end; pictures stay on disk."""
+    if not (folder / "tokens.npy").exists():
+        raise UsageError(
+            f"{folder} has no pictures of the teacher.", hint="Go through stage pairs first."
+        )
+    noise, pictures = (
+        np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("noise", "pictures")
+    )
+    return Pairs(noise, np.load(folder / "tokens.npy"), pictures)

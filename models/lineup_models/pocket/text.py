@@ -27,11 +27,8 @@ LENGTH = 32
 def tokenizer_from_vocabulary(vocabulary: Sequence[str]) -> Tokenizer:
     """Return a word-level tokenizer; case and punctuation do not count.
 
-    Args:
-        vocabulary: Words; their order decides their ids, after those of the special tokens.
-
-    Returns:
-        A tokenizer that frames a text with <bos> and <eos> and maps unknown words to <unk>.
+    The order of the words decides their ids, after those of the special tokens. A text is framed
+    with <bos> and <eos>, and unknown words become <unk>.
     """
     ids = {token: number for number, token in enumerate((*SPECIAL_TOKENS, *vocabulary))}
     tokenizer = Tokenizer(WordLevel(ids, unk_token=SPECIAL_TOKENS[UNKNOWN]))
@@ -62,14 +59,7 @@ def tokens_from_texts(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class TextEncoderSpec:
-    """Sizes of a text encoder.
-
-    Attributes:
-        dimension: Of a token's state.
-        blocks: Transformer blocks.
-        heads: Attention heads.
-        ratio: Width of the MLPs over `dimension`.
-    """
+    """Sizes of a text encoder: `dimension` of a token's state, `ratio` of the MLPs' width to it."""
 
     dimension: int = 96
     blocks: int = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
@@ -14,14 +15,14 @@ from lineup_models.pocket.blocks import (
     Attention,
     BlockKind,
     DownKind,
-    Downsample,
-    Mlp,
     NormKind,
     ResidualBlock,
     UpKind,
-    Upsample,
     activation_from_kind,
+    downsample,
+    mlp,
     norm_from_kind,
+    upsample,
 )
 
 TIME_FEATURES = 64
@@ -39,12 +40,7 @@ class UNetSpec:
         attention: Levels with attention to the caption, by number.
         self_attention: Levels, among those, whose cells attend to each other as well.
         text_dimension: Of a token's state.
-        up: How the decoder enlarges.
-        down: How the encoder reduces.
-        norm: Normalisation.
-        block: Kind of the residual blocks.
-        activation: Non-linearity.
-        heads: Attention heads.
+        up: How the decoder enlarges; `down`, how the encoder reduces.
     """
 
     latent_channels: int
@@ -61,7 +57,7 @@ class UNetSpec:
     heads: int = 4
 
 
-class TimeEmbedding(nn.Module):
+class _TimeEmbedding(nn.Module):
     """Sines and cosines of the timestep, then an MLP; float32 (N,) to (N, `dimension`)."""
 
     frequencies: Tensor
@@ -78,13 +74,12 @@ class TimeEmbedding(nn.Module):
         )
 
     def forward(self, timestep: Tensor) -> Tensor:
-        """Return the embedding of timesteps 0..999."""
         angles = timestep[:, None] * self.frequencies
         found: Tensor = self.mlp(torch.cat([angles.sin(), angles.cos()], dim=1))
         return found
 
 
-class CaptionAttention(nn.Module):
+class _CaptionAttention(nn.Module):
     """Lets cells attend to each other and to the caption; (N, C, rows, columns) to the same."""
 
     def __init__(self, channels: int, spec: UNetSpec, *, itself: bool) -> None:
@@ -94,10 +89,9 @@ class CaptionAttention(nn.Module):
         self.norm2 = nn.LayerNorm(channels)
         self.caption = Attention(channels, spec.heads, spec.text_dimension)
         self.norm3 = nn.LayerNorm(channels)
-        self.mlp = Mlp(channels, 2)
+        self.mlp = mlp(channels, 2)
 
     def forward(self, features: Tensor, text_states: Tensor) -> Tensor:
-        """Return the features after attention."""
         images, channels, rows, columns = features.shape
         cells = features.flatten(2).transpose(1, 2)
         if self.itself is not None:
@@ -108,7 +102,7 @@ class CaptionAttention(nn.Module):
         return found
 
 
-class Level(nn.Module):
+class _Level(nn.Module):
     """Residual blocks of one resolution, each followed by attention where the level has it."""
 
     def __init__(self, spec: UNetSpec, level: int, inputs: int, embedding: int) -> None:
@@ -121,11 +115,10 @@ class Level(nn.Module):
         )
         itself = level in spec.self_attention
         self.attention = (
-            CaptionAttention(width, spec, itself=itself) if level in spec.attention else None
+            _CaptionAttention(width, spec, itself=itself) if level in spec.attention else None
         )
 
     def forward(self, features: Tensor, embedding: Tensor, text_states: Tensor) -> Tensor:
-        """Return the features after the level."""
         for block in self.blocks:
             features = block(features, embedding)
         if self.attention is not None:
@@ -145,19 +138,19 @@ class UNet(nn.Module):
         self.spec = spec
         widths, last = spec.widths, len(spec.widths) - 1
         embedding = 2 * widths[0]
-        self.time = TimeEmbedding(embedding)
+        self.time = _TimeEmbedding(embedding)
         self.input = nn.Conv2d(spec.latent_channels, widths[0], 3, padding=1)
         self.down_levels = nn.ModuleList(
-            Level(spec, level, width, embedding) for level, width in enumerate(widths)
+            _Level(spec, level, width, embedding) for level, width in enumerate(widths)
         )
         self.downs = nn.ModuleList(
-            Downsample(spec.down, widths[level], widths[level + 1]) for level in range(last)
+            downsample(spec.down, widths[level], widths[level + 1]) for level in range(last)
         )
         self.ups = nn.ModuleList(
-            Upsample(spec.up, widths[level + 1], widths[level]) for level in range(last)
+            upsample(spec.up, widths[level + 1], widths[level]) for level in range(last)
         )
         self.up_levels = nn.ModuleList(
-            Level(spec, level, 2 * widths[level], embedding) for level in range(last)
+            _Level(spec, level, 2 * widths[level], embedding) for level in range(last)
         )
         self.norm = norm_from_kind(spec.norm, widths[0])
         self.activation = activation_from_kind(spec.activation)
@@ -192,9 +185,6 @@ class TranslatorSpec:
         widths: Channels at the trunk's resolution and at the own one.
         blocks: Residual blocks there.
         up: How features are enlarged between the two, where `fold` is 2.
-        norm: Normalisation.
-        block: Kind of the residual blocks.
-        activation: Non-linearity.
     """
 
     latent_channels: int
@@ -207,34 +197,26 @@ class TranslatorSpec:
     activation: Activation = Activation.SILU
 
 
-class Translator(nn.Module):
-    """Turns the trunk's latents into the generator's own.
+def translator(spec: TranslatorSpec, inputs: int) -> nn.Sequential:
+    """Return what turns the trunk's latents into the generator's own.
 
     Input float32 (N, C, rows, columns); output (N, own C, fold rows, fold columns).
     """
 
-    def __init__(self, spec: TranslatorSpec, inputs: int) -> None:
-        super().__init__()
-        coarse, fine = spec.widths
-        layers: list[nn.Module] = [nn.Conv2d(inputs, coarse, 3, padding=1)]
-        layers += [self._block(spec, coarse) for _ in range(spec.blocks[0])]
-        if spec.fold == 2:
-            layers.append(Upsample(spec.up, coarse, fine))
-        else:
-            layers.append(nn.Conv2d(coarse, fine, 3, padding=1))
-        layers += [self._block(spec, fine) for _ in range(spec.blocks[1])]
-        layers += [norm_from_kind(spec.norm, fine), activation_from_kind(spec.activation)]
-        layers.append(nn.Conv2d(fine, spec.latent_channels, 3, padding=1))
-        self.layers = nn.Sequential(*layers)
-
-    @staticmethod
-    def _block(spec: TranslatorSpec, width: int) -> nn.Module:
+    def block(width: int) -> nn.Module:
         return ResidualBlock(spec.block, width, width, spec.norm, spec.activation)
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return the own latents."""
-        found: Tensor = self.layers(latents)
-        return found
+    coarse, fine = spec.widths
+    layers: list[nn.Module] = [nn.Conv2d(inputs, coarse, 3, padding=1)]
+    layers += [block(coarse) for _ in range(spec.blocks[0])]
+    folds = spec.fold == 2
+    layers.append(
+        upsample(spec.up, coarse, fine) if folds else nn.Conv2d(coarse, fine, 3, padding=1)
+    )
+    layers += [block(fine) for _ in range(spec.blocks[1])]
+    layers += [norm_from_kind(spec.norm, fine), activation_from_kind(spec.activation)]
+    layers.append(nn.Conv2d(fine, spec.latent_channels, 3, padding=1))
+    return nn.Sequential(OrderedDict(layers=nn.Sequential(*layers)))
 
 
 class TranslatedUNet(nn.Module):
@@ -249,14 +231,10 @@ class TranslatedUNet(nn.Module):
         self.fold = spec.fold
         self.entry = nn.Conv2d(spec.latent_channels * spec.fold**2, trunk.latent_channels, 1)
         self.trunk = UNet(trunk)
-        self.translator = Translator(spec, trunk.latent_channels)
+        self.translator = translator(spec, trunk.latent_channels)
 
     def take_noise_as_teacher(self, matrix: Tensor) -> None:
-        """Let the first layer undo a noise map: the trunk sees the teacher's noise.
-
-        Args:
-            matrix: Of the `NoiseMap`, float32 (own channels, at least the trunk's channels).
-        """
+        """Let the first layer undo a `NoiseMap` matrix: the trunk sees the teacher's noise."""
         with torch.no_grad():
             self.entry.weight.copy_(matrix[:, : self.entry.out_channels].T[:, :, None, None])
             self.entry.bias.zero_()  # type: ignore[union-attr]

@@ -14,13 +14,13 @@ from lineup_models.pocket.blocks import (
     Activation,
     BlockKind,
     DownKind,
-    Downsample,
     NormKind,
     ResidualBlock,
     UpKind,
-    Upsample,
     activation_from_kind,
+    downsample,
     norm_from_kind,
+    upsample,
 )
 
 LOG_VARIANCE_MIN, LOG_VARIANCE_MAX = -12.0, 4.0
@@ -39,12 +39,9 @@ class VaeSpec:
         latent_channels: Channels of a latent.
         encoder_widths: Channels per level, at full resolution first; each level halves.
         decoder_widths: Channels per level, at the latent's resolution first; as many.
-        blocks: Residual blocks per decoder level; their number is that of `decoder_widths`.
-        up: How the decoder enlarges.
-        down: How the encoder reduces.
+        blocks: Residual blocks per decoder level.
+        up: How the decoder enlarges; `down`, how the encoder reduces.
         norm: Normalisation, also before the output.
-        block: Kind of the residual blocks.
-        activation: Non-linearity.
     """
 
     latent_channels: int
@@ -62,6 +59,11 @@ class VaeSpec:
         """Return the pixels per latent cell and side."""
         return int(2 ** (len(self.encoder_widths) - 1))
 
+    def latent_shape(self, size_px: int) -> tuple[int, int, int]:
+        """Return the shape of the latent of a square picture."""
+        side = size_px // self.factor
+        return self.latent_channels, side, side
+
 
 class VaeEncoder(nn.Module):
     """Input float32 (N, 3, H, W), -1..1; output the posterior mean (N, C, H / f, W / f)."""
@@ -71,7 +73,7 @@ class VaeEncoder(nn.Module):
         widths = spec.encoder_widths
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 3, padding=1)]
         for before, width in itertools.pairwise(widths):
-            layers.append(Downsample(spec.down, before, width))
+            layers.append(downsample(spec.down, before, width))
             layers.append(ResidualBlock(spec.block, width, width, spec.norm, spec.activation))
         self.layers = nn.Sequential(*layers)
         self.norm = norm_from_kind(spec.norm, widths[-1])
@@ -113,7 +115,7 @@ class VaeDecoder(nn.Module):
         layers: list[nn.Module] = [nn.Conv2d(spec.latent_channels, widths[0], 3, padding=1)]
         for level, width in enumerate(widths):
             if level:
-                layers.append(Upsample(spec.up, widths[level - 1], width))
+                layers.append(upsample(spec.up, widths[level - 1], width))
             layers.extend(
                 ResidualBlock(spec.block, width, width, spec.norm, spec.activation)
                 for _ in range(spec.blocks[level])
@@ -136,9 +138,7 @@ class VaeDecoder(nn.Module):
 class Vae(nn.Module):
     """Encoder, decoder and the statistics that bring latents to mean 0 and variance 1.
 
-    Attributes:
-        latent_scaling: The denoiser sees `(latent - latent_shift) * latent_scaling`.
-        latent_shift: See `latent_scaling`.
+    A denoiser sees `(latent - latent_shift) * latent_scaling`.
     """
 
     latent_scaling: Tensor

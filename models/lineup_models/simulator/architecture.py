@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeVar
 
 import numpy as np
-
-from lineup.errors import UsageError
 
 LEVELS = 3
 """Scales of the encoder: the features of level i have 1 / 2^i of the image's resolution."""
@@ -100,8 +97,6 @@ SPACES = {space.name: space for space in (PUBLISHED, EXTENDED)}
 
 Choice = TypeVar("Choice")
 
-LEVEL_PATTERN = re.compile(r"(?P<upsampler>[a-z]{2})(?P<factor>[248])(?P<cells>(?:\.[a-z]{5})+)")
-
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -161,46 +156,6 @@ def _text_from_level(level: Level) -> str:
         f".{''.join(cell.order)}{cell.activation.value}{cell.norm.value}" for cell in level.cells
     )
     return f"{level.upsampler.value}{level.factor}{cells}"
-
-
-def architecture_from_id(text: str) -> Architecture:
-    """Return the architecture that `text` names.
-
-    Raises:
-        UsageError: `text` is not the id of an architecture.
-    """
-    try:
-        start, *levels = text.split("-")
-        architecture = Architecture(int(start), tuple(map(_level_from_text, levels)))
-    except (KeyError, ValueError) as error:
-        raise _bad_id(text) from error
-    climbed = sum(level.doublings for level in architecture.levels)
-    if climbed != architecture.start_scale or not 1 <= climbed <= LEVELS:
-        raise _bad_id(text)
-    return architecture
-
-
-def _level_from_text(text: str) -> Level:
-    match = LEVEL_PATTERN.fullmatch(text)
-    if match is None:
-        raise ValueError(text)
-    cells = tuple(map(_cell_from_text, match["cells"][1:].split(".")))
-    return Level(Upsampler(match["upsampler"]), int(match["factor"]), cells)
-
-
-def _cell_from_text(text: str) -> Cell:
-    first, second, third = (Operation(letter) for letter in text[:3])
-    if len({first, second, third}) != len(Operation):
-        raise ValueError(text)
-    return Cell((first, second, third), Activation(text[3]), Norm(text[4]))
-
-
-def _bad_id(text: str) -> UsageError:
-    return UsageError(
-        f"{text!r} is not the id of a decoder architecture.",
-        hint="An id reads like 2-ne2.cangb-ps2.ancsi.naclg: start scale, then upsampler, factor "
-        "and cells of each level, the factors multiplying to 2^scale.",
-    )
 
 
 class _Draw:

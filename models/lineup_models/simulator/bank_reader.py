@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from lineup.errors import UsageError
 from lineup.types import AnyArray, RgbImage, RgbTiles
 from lineup_models.simulator.bank import BANK_NAME, PHOTOGRAPH
 from lineup_models.simulator.features import (
+    Degradation,
     FeatureFunction,
-    features_of_images,
+    degradation_from_seed,
+    degraded_image,
     read_arrays,
     write_arrays,
 )
+from lineup_models.training import Watch, plainly
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,28 +87,42 @@ def read_bank(folder: Path, features: str) -> Bank:
     return Bank(header=header, model_ids=ids, **arrays)
 
 
-def add_features(folder: Path, name: str, features: FeatureFunction) -> Iterable[Path]:
-    """Compute features called `name` for all shards that lack them; yield each shard done.
+def add_features(
+    folder: Path, name: str, features: FeatureFunction, *, watch: Watch = plainly
+) -> int:
+    """Compute features called `name` for all shards that lack them; return how many did.
+
+    A shard gets arrays clean, float16 (N, D), degraded, float16 (N, versions, D), and
+    degradations, float32 (N, versions, 5), the attributes of `Degradation` in order.
 
     Args:
         folder: A bank.
         name: What to call the features.
         features: Applied to the images and to their degraded versions.
+        watch: Wraps the shards.
 
     Raises:
         UsageError: There is no bank, or its images are gone.
     """
     options = _header(folder)["options"]
-    for shard in _shards(folder):
-        target = shard / f"features-{name}.npz"
-        if target.exists():
-            continue
+    seed, versions = options["seed"], options["degraded_versions"]
+    lacking = [one for one in _shards(folder) if not (one / f"features-{name}.npz").exists()]
+    for shard in watch("features", lacking):
         kind, number = shard.name.rsplit("-", 1)
+        # Degradations of photographs and models must not coincide.
         stream = 2 * int(number) + (kind == "models")
-        count = options["degraded_versions"]
-        arrays = features_of_images(_images(shard), options["seed"], stream, count, features)
-        write_arrays(target, arrays)
-        yield shard
+        images = _images(shard)
+        clean = features(list(images)).astype(np.float16)
+        degraded = np.empty((len(images), versions, clean.shape[1]), np.float16)
+        degradations = np.empty((len(images), versions, len(fields(Degradation))), np.float32)
+        for position, image in enumerate(images):
+            drawn = [degradation_from_seed([seed, stream, position, n]) for n in range(versions)]
+            if drawn:
+                degraded[position] = features([degraded_image(image, one) for one in drawn])
+                degradations[position] = [astuple(one) for one in drawn]
+        arrays = {"clean": clean, "degraded": degraded, "degradations": degradations}
+        write_arrays(shard / f"features-{name}.npz", arrays)
+    return len(lacking)
 
 
 def bank_images(folder: Path) -> Iterator[RgbImage]:

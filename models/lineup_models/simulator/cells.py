@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,47 +13,8 @@ from torch import Tensor, nn
 
 from lineup_models.simulator.architecture import Activation, Cell, Norm, Operation, Upsampler
 
-Moments = tuple[Tensor, Tensor]
-"""Mean and variance per channel, float32 (channels,) each."""
-
-
-class BatchStatistics:
-    """Statistics from the batch at hand."""
-
-    def moments(self, key: str, features: Tensor) -> Moments:
-        """Return mean and variance for the norm called `key`."""
-        del key
-        variance, mean = torch.var_mean(features, dim=(0, 2, 3), correction=0)
-        return mean, variance
-
-
-class RecordedStatistics(BatchStatistics):
-    """Statistics from the batch at hand, written down for later.
-
-    Attributes:
-        recorded: What each norm has seen.
-    """
-
-    def __init__(self) -> None:
-        self.recorded: dict[str, Moments] = {}
-
-    def moments(self, key: str, features: Tensor) -> Moments:
-        """Return mean and variance for the norm called `key`, and record them."""
-        moments = super().moments(key, features)
-        self.recorded[key] = moments
-        return moments
-
-
-class FixedStatistics(BatchStatistics):
-    """Statistics recorded earlier."""
-
-    def __init__(self, recorded: Mapping[str, Moments]) -> None:
-        self.recorded = recorded
-
-    def moments(self, key: str, features: Tensor) -> Moments:
-        """Return what was recorded for the norm called `key`."""
-        del features
-        return self.recorded[key]
+Statistics = dict[str, tuple[Tensor, Tensor]]
+"""Variance and mean per channel, float32 (channels,) each, that each batch norm has seen."""
 
 
 START_NOISE = 1.0
@@ -164,33 +126,24 @@ def interpolated_by_insertion(features: Tensor, factor: int, taps: Tensor) -> Te
     return spread[:, :, cut, cut]
 
 
-def _interpolated(mode: str) -> Callable[[Tensor, int], Tensor]:
-    def enlarge(features: Tensor, factor: int) -> Tensor:
-        corners = None if mode == "nearest" else False
-        return F.interpolate(features, scale_factor=factor, mode=mode, align_corners=corners)
-
-    return enlarge
-
-
-def _blurred_nearest(features: Tensor, factor: int) -> Tensor:
-    return filtered(_interpolated("nearest")(features, factor), binomial_taps(factor))
-
-
-def _zero_insertion(features: Tensor, factor: int) -> Tensor:
-    return interpolated_by_insertion(features, factor, triangle_taps(factor))
-
-
-def _kaiser_sinc(features: Tensor, factor: int) -> Tensor:
-    return interpolated_by_insertion(features, factor, kaiser_sinc_taps(factor))
+def _interpolated(features: Tensor, factor: int, mode: str) -> Tensor:
+    corners = None if mode == "nearest" else False
+    return F.interpolate(features, scale_factor=factor, mode=mode, align_corners=corners)
 
 
 FIXED_UPSAMPLERS: dict[Upsampler, Callable[[Tensor, int], Tensor]] = {
-    Upsampler.BILINEAR: _interpolated("bilinear"),
-    Upsampler.NEAREST: _interpolated("nearest"),
-    Upsampler.BICUBIC: _interpolated("bicubic"),
-    Upsampler.BLURRED_NEAREST: _blurred_nearest,
-    Upsampler.ZERO_INSERTION: _zero_insertion,
-    Upsampler.KAISER_SINC: _kaiser_sinc,
+    Upsampler.BILINEAR: partial(_interpolated, mode="bilinear"),
+    Upsampler.NEAREST: partial(_interpolated, mode="nearest"),
+    Upsampler.BICUBIC: partial(_interpolated, mode="bicubic"),
+    Upsampler.BLURRED_NEAREST: lambda features, factor: filtered(
+        _interpolated(features, factor, "nearest"), binomial_taps(factor)
+    ),
+    Upsampler.ZERO_INSERTION: lambda features, factor: interpolated_by_insertion(
+        features, factor, triangle_taps(factor)
+    ),
+    Upsampler.KAISER_SINC: lambda features, factor: interpolated_by_insertion(
+        features, factor, kaiser_sinc_taps(factor)
+    ),
 }
 """Upsamplers without weights: (features, factor) -> enlarged features."""
 
@@ -205,11 +158,7 @@ class VariUp(nn.Module):
     """
 
     def __init__(
-        self,
-        channels_in: int,
-        channels_out: int,
-        factor: int,
-        upsamplers: tuple[Upsampler, ...],
+        self, channels_in: int, channels_out: int, factor: int, upsamplers: tuple[Upsampler, ...]
     ) -> None:
         super().__init__()
         self.factor = factor
@@ -238,14 +187,10 @@ NORM_GROUPS = 8
 EPSILON = 1e-5
 
 
-def _leaky_relu(features: Tensor) -> Tensor:
-    return F.leaky_relu(features, 0.2)
-
-
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.GELU: F.gelu,
     Activation.SILU: F.silu,
-    Activation.LEAKY_RELU: _leaky_relu,
+    Activation.LEAKY_RELU: partial(F.leaky_relu, negative_slope=0.2),
 }
 
 
@@ -268,13 +213,17 @@ class StyledNorm(nn.Module):
         with torch.no_grad():
             self.affine.bias.copy_(torch.cat([torch.ones(channels), torch.zeros(channels)]))
 
-    def forward(
-        self, features: Tensor, style: Tensor, key: str, statistics: BatchStatistics
-    ) -> Tensor:
-        """Return the normalised features; `key` names a batch norm to `statistics`."""
+    def forward(self, features: Tensor, style: Tensor, key: str, statistics: Statistics) -> Tensor:
+        """Return the normalised features.
+
+        A batch norm takes the moments called `key` in `statistics`; where there are none, it
+        takes those of the batch and puts them there.
+        """
         gain, offset = self.affine(style)[:, :, None, None].chunk(2, dim=1)
         if self.norm is Norm.BATCH:
-            mean, variance = statistics.moments(key, features)
+            if key not in statistics:
+                statistics[key] = torch.var_mean(features, dim=(0, 2, 3), correction=0)
+            variance, mean = statistics[key]
             scale = torch.rsqrt(variance + EPSILON)
             # Folded into one multiply-add per pixel.
             gain = gain * scale[:, None, None]
@@ -295,12 +244,7 @@ class VariStruct(nn.Module):
         self.norms = nn.ModuleDict({norm.name: StyledNorm(channels, style, norm) for norm in Norm})
 
     def forward(
-        self,
-        features: Tensor,
-        cell: Cell,
-        style: Tensor,
-        key: str,
-        statistics: BatchStatistics,
+        self, features: Tensor, cell: Cell, style: Tensor, key: str, statistics: Statistics
     ) -> Tensor:
         """Return the features after the three operations."""
         for operation in cell.order:

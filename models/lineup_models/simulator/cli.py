@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +24,12 @@ weights_option = click.option(
     type=click.Path(exists=True, dir_okay=False),
     help="Trained simulator, known by the name of its folder; may be given several times.",
 )
+space_option = click.option(
+    "--space", type=click.Choice(list(SPACES)), default="extended", show_default=True
+)
+strength_option = click.option(
+    "--strength", type=click.FloatRange(min=0), default=0.1, show_default=True
+)
 
 
 @click.group()
@@ -35,8 +42,15 @@ def simulator() -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Run folder.")
 @seed_option
 @click.option("--steps", type=click.IntRange(min=1), default=5000, show_default=True)
-@click.option("--crop", type=click.IntRange(min=32), default=128, show_default=True, help="In px.")
-@click.option("--space", type=click.Choice(list(SPACES)), default="extended", show_default=True)
+@click.option(
+    "--crop",
+    "crop_px",
+    type=click.IntRange(min=32),
+    default=128,
+    show_default=True,
+    help="In px.",
+)
+@space_option
 @hold_out_option
 @click.option("--learning-rate", type=float, default=3e-3, show_default=True)
 @click.option(
@@ -49,7 +63,7 @@ def simulator() -> None:
 @click.option("--lpips", is_flag=True, help="Judge by the published LPIPS (package lpips).")
 @click.option(
     "--initial",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(exists=True, dir_okay=False),
     help="Weights to start from, to get a sibling of a trained simulator.",
 )
 @click.option(
@@ -60,49 +74,18 @@ def simulator() -> None:
     help="Noise on those weights, in units of their spread.",
 )
 @threads_option
-def train(
-    photos: Path,
-    output: Path,
-    seed: int,
-    steps: int,
-    crop: int,
-    space: str,
-    hold_out: int,
-    learning_rate: float,
-    perceptual_weight: float,
-    lpips: bool,
-    initial: Path | None,
-    perturbation: float,
-    threads: int | None,
-) -> None:
+def train(photos: Path, output: Path, threads: int | None, **options: Any) -> None:
     """Train on photographs; the same command goes on with an interrupted run."""
     from rich.console import Console
 
     from lineup_models.simulator.training import TrainingOptions, train_simulator
+    from lineup_models.training import computing
 
-    _use_threads(threads)
-    options = TrainingOptions(
-        seed=seed,
-        steps=steps,
-        space=space,
-        hold_out=hold_out,
-        crop_px=crop,
-        learning_rate=learning_rate,
-        perceptual_weight=perceptual_weight,
-        lpips=lpips,
-        initial=None if initial is None else str(initial),
-        perturbation=perturbation,
-    )
-    trained = train_simulator(photos, options, output, watch=Progress(Console(stderr=True)))
+    watch = Progress(Console(stderr=True))
+    with computing(threads=threads):
+        trained = train_simulator(photos, TrainingOptions(**options), output, watch=watch)
     psnr_db = trained.record["psnr_db_last_200_steps"]
-    click.echo(f"{output}: {steps} steps, {psnr_db} dB on the last 200 batches")
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    click.echo(f"{output}: {options['steps']} steps, {psnr_db} dB on the last 200 batches")
 
 
 @simulator.command()
@@ -111,7 +94,7 @@ def _use_threads(threads: int | None) -> None:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="PNG file.")
 @click.option("--models", type=click.IntRange(min=1), default=12, show_default=True)
 @click.option("--shared-images", type=click.IntRange(min=1), default=4, show_default=True)
-@click.option("--strength", type=click.FloatRange(min=0), default=0.1, show_default=True)
+@strength_option
 @hold_out_option
 @seed_option
 @threads_option
@@ -120,27 +103,22 @@ def sheet(
     weights: tuple[str, ...],
     output: Path,
     models: int,
-    shared_images: int,
-    strength: float,
-    hold_out: int,
-    seed: int,
     threads: int | None,
+    **options: Any,
 ) -> None:
     """Draw generators and show what they make of a few photographs."""
     from lineup_models.pictures import write_sheet
     from lineup_models.simulator.bank import BankFiller, BankOptions
+    from lineup_models.training import computing
 
-    _use_threads(threads)
-    options = BankOptions(
-        seed=seed, own_images=1, shared_images=shared_images, strength=strength, hold_out=hold_out
-    )
-    filler = BankFiller(photos, _named(weights), options, {})
-    rows = [filler.originals(0)[1]]
-    for index in range(models):
-        samples, identity = filler.model(index)
-        rows.append(samples.images)
-        psnr_db = " ".join(f"{value:.1f}" for value in samples.table["psnr_db"])
-        click.echo(f"{identity}: {psnr_db} dB")
+    with computing(threads=threads):
+        filler = BankFiller(photos, _named(weights), BankOptions(own_images=1, **options))
+        rows = [filler.originals(0)[1]]
+        for index in range(models):
+            samples, identity = filler.model(index)
+            rows.append(samples["images"])
+            psnr_db = " ".join(f"{value:.1f}" for value in samples["psnr_db"])
+            click.echo(f"{identity}: {psnr_db} dB")
     write_sheet(output, rows)
 
 
@@ -151,48 +129,33 @@ def sheet(
 @click.option("--models", type=click.IntRange(min=1), default=1500, show_default=True)
 @click.option("--own-images", type=click.IntRange(min=1), default=8, show_default=True)
 @click.option("--shared-images", type=click.IntRange(min=0), default=4, show_default=True)
-@click.option("--strength", type=click.FloatRange(min=0), default=0.1, show_default=True)
-@click.option("--space", type=click.Choice(list(SPACES)), default="extended", show_default=True)
+@strength_option
+@space_option
 @hold_out_option
-@click.option("--versions", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option(
+    "--versions", "degraded_versions", type=click.IntRange(min=0), default=1, show_default=True
+)
 @seed_option
 @threads_option
 def bank(
-    photos: Path,
-    weights: tuple[str, ...],
-    output: Path,
-    models: int,
-    own_images: int,
-    shared_images: int,
-    strength: float,
-    space: str,
-    hold_out: int,
-    versions: int,
-    seed: int,
-    threads: int | None,
+    photos: Path, weights: tuple[str, ...], output: Path, threads: int | None, **options: Any
 ) -> None:
     """Run photographs through many generators and keep images and spectra."""
     from rich.console import Console
 
     from lineup_models.fingerprint.spec import SpectrumSpec
+    from lineup_models.fingerprint.spectrum import PooledSpectrum
     from lineup_models.simulator.bank import BankOptions, fill_bank
-    from lineup_models.simulator.features import spectrum_features
+    from lineup_models.simulator.bank_reader import add_features
+    from lineup_models.simulator.features import features_from_spectrum
+    from lineup_models.training import computing
 
-    _use_threads(threads)
-    options = BankOptions(
-        seed=seed,
-        models=models,
-        own_images=own_images,
-        shared_images=shared_images,
-        strength=strength,
-        space=space,
-        hold_out=hold_out,
-        degraded_versions=versions,
-    )
-    features = {"spectrum": spectrum_features(SpectrumSpec())}
     watch = Progress(Console(stderr=True))
-    fill_bank(photos, _named(weights), output, options, features, watch=watch)
-    click.echo(f"{output}: {models} generators")
+    with computing(threads=threads):
+        fill_bank(photos, _named(weights), output, BankOptions(**options), watch=watch)
+        features = features_from_spectrum(PooledSpectrum(SpectrumSpec()).eval())
+        add_features(output, "spectrum", features, watch=watch)
+    click.echo(f"{output}: {options['models']} generators")
 
 
 @simulator.command()

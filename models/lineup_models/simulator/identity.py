@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lineup.errors import UsageError
-from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup.types import Float32Array, RgbTiles
 from lineup_models.photographs import images_from_pixels
 from lineup_models.simulator.architecture import (
     Architecture,
     SearchSpace,
-    architecture_from_id,
     architecture_from_seed,
 )
-from lineup_models.simulator.cells import FixedStatistics, RecordedStatistics
+from lineup_models.simulator.cells import Statistics
 from lineup_models.simulator.network import (
+    FeatureNoise,
     Simulator,
     noise_of_image,
     noise_strength_from_seed,
@@ -46,21 +45,6 @@ class ModelIdentity:
         return f"{self.weights}/{self.perturbation_seed}/{self.architecture.id}"
 
 
-def identity_from_id(text: str) -> ModelIdentity:
-    """Return the identity that `text` names.
-
-    Raises:
-        UsageError: `text` is not the id of a simulated generator.
-    """
-    parts = text.split("/")
-    if len(parts) != 3 or not parts[1].isdecimal():
-        raise UsageError(
-            f"{text!r} is not the id of a simulated generator.",
-            hint="An id reads like base/17/1-ne2.cangb: weights, seed, architecture.",
-        )
-    return ModelIdentity(parts[0], int(parts[1]), architecture_from_id(parts[2]))
-
-
 def identity_from_seed(
     seed: int, index: int, weights: Sequence[str], space: SearchSpace
 ) -> ModelIdentity:
@@ -78,6 +62,7 @@ class SimulatedModel:
         strength: Of the noise on the weights, in units of their spread; 0 leaves them.
         textured: Whether some generators, drawn by their seed, add noise to their features.
         calibration: Photographs that fix the batch norms' statistics, uint8 (N, H, W, 3).
+        device: Where it runs.
     """
 
     def __init__(
@@ -88,31 +73,37 @@ class SimulatedModel:
         strength: float,
         textured: bool = True,
         calibration: RgbTiles,
+        device: str | torch.device = "cpu",
     ) -> None:
         self.identity = identity
         seed = identity.perturbation_seed
         self.noise = noise_strength_from_seed(seed) if textured else 0.0
-        self.simulator = perturbed_simulator(simulators[identity.weights], seed, strength)
-        recording = RecordedStatistics()
-        with torch.inference_mode():
-            images = images_from_pixels(calibration)
-            self.simulator(images, identity.architecture, recording)
-        self.statistics = FixedStatistics(recording.recorded)
+        simulator = perturbed_simulator(simulators[identity.weights], seed, strength)
+        self.simulator, self.device = simulator.to(device), device
+        self.statistics: Statistics = {}
+        self.decoded(calibration, None)
 
     def reconstructions(self, pixels: RgbTiles) -> RgbTiles:
         """Return the reconstructions of uint8 (N, H, W, 3), the same shape, rounded to uint8."""
+        seed, strength = self.identity.perturbation_seed, self.noise
         # One by one: faster, since an image's features stay in the cache, and then the last bit
         # cannot depend on the batch either.
-        return np.concatenate([self._decoded(image) for image in pixels])
+        return np.concatenate(
+            [
+                self.decoded(
+                    image[None], noise_of_image(image, strength, seed) if strength else None
+                )
+                for image in pixels
+            ]
+        )
 
-    def _decoded(self, pixels: RgbImage) -> RgbTiles:
-        seed = self.identity.perturbation_seed
+    def decoded(self, pixels: RgbTiles, noise: FeatureNoise | None) -> RgbTiles:
+        """Return the reconstructions of a whole batch at once, with the same noise object."""
         with torch.inference_mode():
-            images = images_from_pixels(pixels[None])
-            noise = noise_of_image(pixels, self.noise, seed) if self.noise else None
+            images = images_from_pixels(pixels).to(self.device)
             decoded = self.simulator(images, self.identity.architecture, self.statistics, noise)
             rounded = (decoded * 255.0).round().clamp(0.0, 255.0).to(torch.uint8)
-        return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
+        return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def psnr_db(reconstructions: RgbTiles, originals: RgbTiles) -> Float32Array:

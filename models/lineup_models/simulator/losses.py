@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from importlib import import_module
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -105,8 +105,7 @@ class LpipsDistance(nn.Module):
         return distance.mean()
 
 
-@dataclass(frozen=True, slots=True)
-class LossParts:
+class LossParts(NamedTuple):
     """The loss of one batch.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lineup.types import RgbImage
 from lineup_models.simulator.architecture import LEVELS, SPACES, Architecture, Norm, SearchSpace
-from lineup_models.simulator.cells import BatchStatistics, StyledNorm, VariStruct, VariUp
+from lineup_models.simulator.cells import Statistics, StyledNorm, VariStruct, VariUp
 from lineup_models.training import seeded
 from lineup_models.weights_file import WeightsFormat, spec_from_dict
 
@@ -78,10 +78,11 @@ class SimulatorSpec:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around a SiLU, added to the input."""
+    """Two convolutions, each after an activation, added to the input."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, activation: Callable[[Tensor], Tensor] = F.silu) -> None:
         super().__init__()
+        self.activation = activation
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         # Starts as the identity.
@@ -89,7 +90,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features of the same shape."""
-        added: Tensor = self.second(F.silu(self.first(F.silu(features))))
+        added: Tensor = self.second(self.activation(self.first(self.activation(features))))
         return features + added
 
 
@@ -172,7 +173,7 @@ class Simulator(nn.Module):
         self,
         images: Tensor,
         architecture: Architecture,
-        statistics: BatchStatistics | None = None,
+        statistics: Statistics | None = None,
         noise: FeatureNoise | None = None,
     ) -> Tensor:
         """Return the reconstructions.
@@ -180,10 +181,11 @@ class Simulator(nn.Module):
         Args:
             images: The batch; all go through the same architecture.
             architecture: The path to take; must belong to the simulator's search space.
-            statistics: Where batch norms take theirs from; None is the batch itself.
+            statistics: Moments that batch norms take; those that are not there are of the batch
+                and are put there. None is the batch itself.
             noise: Added to the features before each upsampling; None adds nothing.
         """
-        statistics = statistics or BatchStatistics()
+        statistics = {} if statistics is None else statistics
         level = architecture.start_scale
         latent = self.encoder(images * 2.0 - 1.0, level)
         deviation, mean = torch.std_mean(latent, dim=(2, 3), correction=0)

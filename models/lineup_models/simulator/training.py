@@ -86,11 +86,7 @@ def train_simulator(
 ) -> TrainedSimulator:
     """Train on the photographs of a folder; go on where an interrupted run stopped.
 
-    Args:
-        photos: Searched recursively for photographs.
-        options: How to train.
-        output: Folder for checkpoint, losses and, at the end, the weights.
-        watch: Wraps the steps.
+    Checkpoint, losses and, at the end, the weights lie in `output`.
 
     Raises:
         UsageError: Options that do not fit together, or a folder with another run's checkpoint.
@@ -158,8 +154,8 @@ class SimulatorTask(Task):
         ):
             architecture = architecture_from_seed([options.seed, step, index], self.space)
             shift = (int(random.integers(4)), int(random.integers(4)))
-            found = self.compare(self.simulator(batch, architecture), batch, shift)
-            parts.append(torch.stack([found.total, found.squared_error, found.perceptual]))
+            reconstruction = self.simulator(batch, architecture)
+            parts.append(torch.stack(self.compare(reconstruction, batch, shift)))
         total, squared_error, perceptual = torch.stack(parts).mean(dim=0)
         figures = {"squared_error": squared_error.item(), "perceptual": perceptual.item()}
         return total, figures

@@ -5,14 +5,13 @@ import pytest
 from lineup.backends.device import (
     Device,
     DeviceKind,
-    Probe,
     device_from_text,
     resolve_device,
 )
 from lineup.errors import DeviceUnavailableError, UsageError
 
-USABLE = Probe(True)
-ABSENT = Probe(False, "no driver")
+USABLE = None
+ABSENT = "no driver"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from lineup.backends.onnxrt_runners import (
     BoundRunner,
     DeviceMemory,
     OrtDeviceArray,
-    RowGatherer,
 )
 from lineup.errors import BackendError
 
@@ -33,7 +32,7 @@ def opened(graph):
 
 @pytest.fixture
 def memory():
-    return DeviceMemory("cpu", 0, RowGatherer(lambda: opened(onnxrt._ROWS_GRAPH), "cpu", 0))
+    return DeviceMemory("cpu", 0, lambda: opened(onnxrt._ROWS_GRAPH))
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import re
 
 import cv2
 import numpy as np
@@ -15,13 +17,16 @@ def run(*arguments):
     return CliRunner().invoke(attribute, [str(one) for one in arguments])
 
 
-def test_a_readable_verdict(red_image):
+def test_the_answer_is_a_sentence_the_likeliest_sources_and_a_caveat(red_image):
     result = run(red_image)
 
     assert result.exit_code == 0
-    assert "Verdict: reds" in result.stdout
-    for name in ("reds", "blues", "unknown", "real"):
-        assert name in result.stdout
+    path, sentence, sources, caveat = result.stdout.rstrip().splitlines()
+    assert path == str(red_image)
+    assert re.fullmatch(r"Most likely made by reds \(\d+(\.\d)? %\)\.", sentence)
+    assert re.fullmatch(r"Likeliest sources: reds [\d.]+ %, blues [\d.]+ %\.", sources)
+    assert caveat
+    assert max(map(len, (sentence, sources, caveat))) <= 80
 
 
 def test_json_is_the_row_of_a_scan(red_image):
@@ -42,8 +47,9 @@ def test_an_image_of_no_known_source_may_be_a_photograph(tmp_path):
 
     output = " ".join(run(path).stdout.split())
 
-    assert "Verdict: unknown" in output
-    assert "another generator, or a photograph" in output
+    assert "Made by none of the known sources" in output
+    assert "an unknown generator, or a photograph" in output
+    assert all(len(line) <= 80 for line in run(path).stdout.splitlines()[1:])
 
 
 @pytest.mark.parametrize("content", [b"", b"text"])
@@ -66,6 +72,8 @@ def test_json_of_a_failure_is_an_error_row(tmp_path):
     record = json.loads(result.stdout)
     assert record["error"]["type"] == "UnsupportedImageError"
     assert record["caption"] is None
+    assert record["bytes"] == 4
+    assert record["sha256"] == hashlib.sha256(b"text").hexdigest()
     assert result.exit_code == 1
 
 
@@ -91,7 +99,7 @@ def test_one_bad_image_does_not_stop_the_others(tmp_path, red_image):
 def test_all_evidence_of_a_lineup_is_explained(toy_lineup, red_image):
     output = run(red_image, "--lineup", "toy", "--explain", "--gamma", 2).stdout
 
-    assert "Verdict: reds" in output
+    assert "Most likely made by reds" in output
     assert "Caption: a plain colour" in output
     for text in ("fingerprint", "resynthesis", "resynthesis-fingerprint", "LLR", "unet", "caption"):
         assert text in output

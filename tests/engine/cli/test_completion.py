@@ -41,6 +41,19 @@ def test_lineups(typed):
     assert completed(*typed) == ["pocket"]
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("models", "show", "pocket-c"),
+        ("models", "verify", "pocket-c"),
+        ("build", "pocket-c"),
+        ("scan", "--fingerprint", "pocket-c"),
+    ],
+)
+def test_bundles(typed):
+    assert completed(*typed) == ["pocket-captioner", "pocket-cedar", "pocket-clip"]
+
+
 def test_a_gallery_that_cannot_be_read_completes_nothing(lineup_home):
     (lineup_home / "gallery").mkdir()
     (lineup_home / "gallery" / "manifest.json").write_text("no JSON")

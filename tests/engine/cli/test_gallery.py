@@ -138,7 +138,7 @@ class TestEnroll:
 
     def test_nothing_to_enrol_is_a_usage_error(self, tmp_path, extractor):
         (tmp_path / "empty").mkdir()
-        with pytest.raises(UsageError, match="found no image"):
+        with pytest.raises(UsageError, match="No images in"):
             run(enroll, "sd", tmp_path / "empty")
         with pytest.raises(GalleryError, match="cannot name a source"):
             run(enroll, "a/b", tmp_path)

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from lineup.cli.scan import scan
 from lineup.errors import UsageError
-from lineup.planning import budget as budget_module
+from lineup.planning import plan as plan_module
 from lineup.planning.plan import MemoryPlan, Order
 
 pytestmark = pytest.mark.usefixtures("colour_engine")
@@ -26,7 +26,7 @@ def planned(monkeypatch):
         asked.append(given)
         return MemoryPlan(Order.STAGE_MAJOR, 2, 0, 0, 0.0, (), ("weights are read again",))
 
-    monkeypatch.setattr(budget_module, "plan_for_lineup", plan_for_lineup)
+    monkeypatch.setattr(plan_module, "plan_for_lineup", plan_for_lineup)
     return asked
 
 

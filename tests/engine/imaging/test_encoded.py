@@ -29,7 +29,7 @@ def test_the_size_is_known_before_the_pixels_are(name, image, monkeypatch):
             patch.setattr(f"lineup.imaging.decode.{decoder}", None)
         encoded = encoded_from_bytes(stream.getvalue())
 
-    assert (encoded.width_px, encoded.height_px) == (70, 50)
+    assert (encoded.header.width_px, encoded.header.height_px) == (70, 50)
     assert encoded.decoded().pixels.shape == (50, 70, 3)
 
 
@@ -38,7 +38,10 @@ def test_the_size_of_heic_is_known_too():
     encoded = encoded_from_bytes(HEIC.read_bytes())
 
     decoded = encoded.decoded()
-    assert (encoded.width_px, encoded.height_px) == (decoded.width_px, decoded.height_px)
+    assert (encoded.header.width_px, encoded.header.height_px) == (
+        decoded.width_px,
+        decoded.height_px,
+    )
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineup.imaging.raster import Raster, rgb_from_raster
+from lineup.imaging.decoders import Raster, rgb_from_raster
 
 
 @pytest.mark.parametrize("bit_depth", [10, 12, 16])

@@ -18,7 +18,7 @@ from lineup.bundles.manifest import (
 )
 from lineup.bundles.writer import BundleWriter, today
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
-from lineup.models import encoder as module
+from lineup.models import components as module
 from lineup.models.encoder import ImageEncoder
 from lineup.paths import shipped_dir
 from lineup.runtime import Runtime
@@ -176,9 +176,9 @@ def test_a_bundle_without_a_cut_tower(tmp_path, loaded, images):
 def test_images_run_in_batches_of_limited_size(encoder, images, monkeypatch):
     together = encoder.features(images)
     sizes = []
-    run = encoder._runner("image_tower_cut").run
+    run = encoder._components._runner("image_tower_cut").run
     monkeypatch.setattr(
-        encoder._runner("image_tower_cut"),
+        encoder._components._runner("image_tower_cut"),
         "run",
         lambda feeds: (sizes.append(len(feeds["pixel_values"])), run(feeds))[1],
     )

@@ -8,12 +8,11 @@ from click.testing import CliRunner
 
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import GraphCost
-from lineup.bundles.writer import with_costs
 from lineup.cli.models import models
 from lineup.errors import BackendError, UsageError
 from lineup.paths import shipped_dir
 from lineup.planning import measuring
-from lineup.planning.measuring import bundle_with_costs, costs_from_bundle, native_feeds
+from lineup.planning.measuring import bundle_with_costs, costs_from_bundle, native_feeds, with_costs
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="memory is told by Linux only")
 COST = GraphCost(2**20, 2**19, 2**18, 1.5, 1.25, 2)
@@ -69,7 +68,7 @@ def test_what_a_large_graph_keeps_of_the_arena_is_of_its_runs(
 ):
     private = iter([100, 130])  # before and after the graph is loaded
     monkeypatch.setattr(measuring, "_private_bytes", lambda: next(private))
-    monkeypatch.setattr(measuring, "_measured", lambda *_: measuring._Measured(500, 450, 1.0))
+    monkeypatch.setattr(measuring, "_measured", lambda *_: (500, 450, 1.0))
     monkeypatch.setattr(measuring, "uses_arena", lambda *_: in_arena)
     cost = measuring._cost(clip, "image_tower", 1)
     assert (cost.loaded_bytes, cost.activation_bytes) == (loaded, activation)
@@ -101,7 +100,7 @@ def test_a_manifest_that_cannot_be_written_is_a_usage_error(clip, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("lineup.bundles.writer.write_atomic", refuse)
+    monkeypatch.setattr("lineup.planning.measuring.write_atomic", refuse)
     with pytest.raises(UsageError, match="cannot be written"):
         with_costs(clip.path, {"image_tower": COST})
 

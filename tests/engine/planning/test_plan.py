@@ -10,6 +10,7 @@ from lineup.planning.plan import (
     MOST_PICTURE_BYTES,
     Order,
     Work,
+    bytes_from_text,
     plan_from_budget,
     smallest_budget,
 )
@@ -199,3 +200,23 @@ def test_fingerprints_are_taken_side_by_side():
     assert made.stages[0].peak_bytes == (
         BASE + 140 * MIB + 5 * HOLES_BYTES + PICTURES + 4 * 20 * MIB
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2GiB", 2 * 2**30),
+        ("2 gib", 2 * 2**30),
+        ("900MiB", 900 * 2**20),
+        ("1.5GB", 1_500_000_000),
+        ("4096", 4096),
+    ],
+)
+def test_bytes_from_text(text, size):
+    assert bytes_from_text(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "-1GiB", "0", "2 apples", "1e9", "2GiB 3"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(UsageError, match="not a size"):
+        bytes_from_text(text)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lineup.bundles.manifest import Precision
-from lineup_export.assembly import ExportedBundle, ExportOptions
+from lineup_export.assembly import ExportedBundle
+from lineup_export.component import ExportOptions
 from lineup_export.public.exporter import bundle_from_model
 from lineup_export.public.request import ExportRequest, model_from_request
 from lineup_models.recipes.read import open_recipe

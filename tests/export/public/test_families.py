@@ -18,7 +18,7 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.graph_cache import GraphCache
 from lineup.backends.onnxrt import runner_from_onnx
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
-from lineup.backends.tensorrt.options import BuildOptions, Range
+from lineup.backends.tensorrt.builder import BuildOptions, Range
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import Origin, Precision
 from lineup.models.caption_search import CachedDecoder, SearchOptions, search

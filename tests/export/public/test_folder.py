@@ -14,15 +14,15 @@ from lineup.errors import UsageError
 from lineup.models.generator import ImageGenerator, SynthesisOptions
 from lineup.models.noise import noise_from_seed
 from lineup.runtime import Runtime
-from lineup_export.assembly import ExportOptions
-from lineup_export.public.defaults import defaults_from_folder
+from lineup_export.component import ExportOptions
+from lineup_export.public.defaults import recipe_from_folder
 from lineup_export.public.exporter import bundle_from_model
 from lineup_export.public.folder import FolderSource, local_origin
 from lineup_export.public.request import ExportRequest, model_from_request
 from lineup_export.public.source import RandomSource
 from lineup_export.public.tokenizer_files import spelling_tokenizer
 from lineup_models.recipes.read import open_recipe
-from lineup_models.recipes.recipe import RecipeKind, TokenizerFamily
+from lineup_models.recipes.recipe import Recipe, RecipeKind, TextStates, TokenizerFamily
 
 SCHEDULER = {
     "num_train_timesteps": 1000,
@@ -75,7 +75,7 @@ def test_a_saved_pipeline_makes_the_same_images(pipeline: Any, saved: Path, tmp_
     bundle_from_model(model, tmp_path / "bundle", ExportOptions())
 
     with Runtime("cpu", threads=1).open(ImageGenerator, tmp_path / "bundle") as generator:
-        width, height = generator.native_size
+        width, height = generator.info.native_width_px, generator.info.native_height_px
         found = generator.images("a red cat", [SEED], SynthesisOptions())[0]
 
     cells = (4, height // 8, width // 8)
@@ -95,17 +95,22 @@ def test_a_saved_pipeline_makes_the_same_images(pipeline: Any, saved: Path, tmp_
     assert np.abs(found.astype(np.float64) - 255 * expected).max() <= 1
 
 
-def test_the_folder_says_how_the_model_is_run(saved: Path) -> None:
-    source = FolderSource(saved, local_origin(saved))
-    read = defaults_from_folder(saved)
+def recipe_of(folder: Path) -> Recipe:
+    source = FolderSource(folder, local_origin(folder))
+    return recipe_from_folder(source, RecipeKind.GENERATOR, folder.name, "NOASSERTION")
 
-    run = read.generation(source)
+
+def test_the_folder_says_how_the_model_is_run(saved: Path) -> None:
+    recipe = recipe_of(saved)
+
+    run = recipe.generation
     assert (run.steps, run.guidance, run.vae_family) == (1, 0.0, "sd-kl-f8")
     assert (run.native_width_px, run.native_height_px) == (512, 512)
-    assert read.scheduler()["type"] == "one-step"
-    assert read.text_states() == {"text_encoder": False}
-    assert read.pad_token_id("text_encoder") == 0
-    assert source.origin.id == "tiny-turbo"
+    assert recipe.scheduler["type"] == "one-step"
+    text = recipe.component("text_encoder")
+    assert (text.states, text.pad_token_id) == (TextStates.LAST, 0)
+    assert [item.part for item in recipe.components if item.tokenizer] == ["text_encoder"]
+    assert recipe.hub_id == "tiny-turbo"
 
 
 def test_other_solvers_give_way_to_ddim(saved: Path, tmp_path: Path) -> None:
@@ -114,11 +119,10 @@ def test_other_solvers_give_way_to_ddim(saved: Path, tmp_path: Path) -> None:
     config = json.loads(path.read_text()) | {"_class_name": "PNDMScheduler"}
     path.write_text(json.dumps({**config, "timestep_spacing": "leading"}))
 
-    read = defaults_from_folder(folder)
+    recipe = recipe_of(folder)
 
-    assert read.scheduler()["type"] == "ddim"
-    run = read.generation(FolderSource(folder, local_origin(folder)))
-    assert (run.steps, run.guidance) == (25, 7.5)
+    assert recipe.scheduler["type"] == "ddim"
+    assert (recipe.generation.steps, recipe.generation.guidance) == (25, 7.5)
 
 
 def test_a_scheduler_that_the_runtime_lacks_is_named(saved: Path, tmp_path: Path) -> None:
@@ -127,7 +131,7 @@ def test_a_scheduler_that_the_runtime_lacks_is_named(saved: Path, tmp_path: Path
     path.write_text('{"_class_name": "FlowMatchEulerDiscreteScheduler"}')
 
     with pytest.raises(UsageError, match="FlowMatchEulerDiscreteScheduler, which the runtime"):
-        defaults_from_folder(folder).scheduler()
+        recipe_of(folder)
 
 
 def test_pickled_weights_are_refused_by_name(saved: Path, tmp_path: Path) -> None:

@@ -4,43 +4,37 @@ from lineup_lab.bench.harness import BenchMode, BenchOptions, measure
 from lineup_lab.bench.workloads import Workload
 
 
-class Sleeper(Workload):
-    name, kind, unit, digest, device = "sleeper", "toy", "nap", "0", "cpu"
+def sleeper(runs):
+    def work(first, count):
+        runs.extend(range(first, first + count))
+        time.sleep(0.002 * count)
+        return {"nap": 2.0 * count}
 
-    def __init__(self) -> None:
-        self.runs: list[int] = []
-
-    def run(self, index):
-        self.runs.append(index)
-        time.sleep(0.002)
-        return {"nap": 2.0}
-
-    def close(self):
-        pass
+    return Workload("sleeper", "toy", "nap", "0", "cpu", work)
 
 
 def test_warm_up_is_not_measured_and_every_run_has_its_own_index():
-    sleeper = Sleeper()
+    runs = []
     counts = []
     options = BenchOptions(iterations=4, duration_s=0.0, warmup=3)
-    measured = measure(sleeper, options, on_run=counts.append)
-    assert sleeper.runs == list(range(7))
+    measured = measure(sleeper(runs), options, on_run=counts.append)
+    assert runs == list(range(7))
     assert counts == [1, 2, 3, 4]
-    assert measured.latency.count == 4
-    assert measured.latency.min >= 2.0
-    assert measured.stages["nap"].mean == 2.0
+    assert measured.latency["count"] == 4
+    assert measured.latency["min"] >= 2.0
+    assert measured.stages["nap"]["mean"] == 2.0
 
 
 def test_both_iterations_and_duration_are_met():
-    measured = measure(Sleeper(), BenchOptions(iterations=1, duration_s=0.05, warmup=0))
-    assert 5 <= measured.latency.count <= 25
+    measured = measure(sleeper([]), BenchOptions(iterations=1, duration_s=0.05, warmup=0))
+    assert 5 <= measured.latency["count"] <= 25
 
 
 def test_offline_counts_pieces_not_runs():
-    sleeper = Sleeper()
+    runs = []
     options = BenchOptions(BenchMode.OFFLINE, iterations=2, duration_s=0.0, warmup=0, batch=5)
-    measured = measure(sleeper, options)
-    assert sleeper.runs == list(range(10))
-    assert measured.latency.count == 2
-    assert measured.stages["nap"].mean == 10.0
+    measured = measure(sleeper(runs), options)
+    assert runs == list(range(10))
+    assert measured.latency["count"] == 2
+    assert measured.stages["nap"]["mean"] == 10.0
     assert 50 < measured.throughput_per_s <= 500

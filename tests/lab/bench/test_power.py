@@ -40,6 +40,6 @@ def test_samples_become_mean_and_peak(monkeypatch):
     values = iter([1.0, 3.0])
     with PowerWatch(Sensor("toy", lambda: next(values, 2.0))) as watch:
         time.sleep(0.1)
-    assert watch.power.peak_w == 3.0
-    assert 1.0 < watch.power.mean_w < 3.0
-    assert watch.power.sensor == "toy"
+    assert watch.power["peak"] == 3.0
+    assert 1.0 < watch.power["mean"] < 3.0
+    assert watch.power["sensor"] == "toy"

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from lineup.errors import UsageError
-from lineup_lab.bench.record import changes, differences, record_from_file
+from lineup_lab.bench.record import STEADY_VARIATION, changes, differences, record_from_file
 from lineup_lab.cli.bench import bench
 
 
@@ -34,8 +34,10 @@ def test_a_cold_start_is_the_sum_of_its_parts(record):
     assert 0 < parts <= cold["total_ms"]
 
 
-def test_few_runs_are_warned_of(record):
+def test_few_runs_and_scattered_ones_are_warned_of(record):
     assert any("p99 of 2 runs" in text for text in record["warnings"])
+    scattered = record["latency_ms"]["cv"] > STEADY_VARIATION
+    assert any("latency varies" in text for text in record["warnings"]) == scattered
 
 
 def test_records_are_compared_figure_by_figure(record, tmp_path):
@@ -43,9 +45,10 @@ def test_records_are_compared_figure_by_figure(record, tmp_path):
     other["latency_ms"]["p50"] = 2 * record["latency_ms"]["p50"]
     other["environment"]["cores"] = 99
     other["power_w"] = {"mean": 3.0, "peak": 4.0, "sensor": "toy"}
-    by_name = {change.name: change for change in changes(record, other)}
-    assert by_name["latency_ms.p50"].ratio == 2.0
-    assert by_name["stages.fingerprint.p50"].ratio == 1.0
+    by_name = changes(record, other)
+    before, after = by_name["latency_ms.p50"]
+    assert after / before == 2.0
+    assert len(set(by_name["stages.fingerprint.p50"])) == 1
     assert "power_w.mean" not in by_name  # one of them has none
     assert differences(record, other) == [f"cores: {record['environment']['cores']} / 99"]
 

@@ -4,12 +4,8 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_models.fingerprint.covariance import (
-    CohortOptions,
-    PrincipalAxes,
-    WeightedRows,
-    cohort_from_bank,
-)
+from lineup_models.fingerprint.covariance import PrincipalAxes
+from lineup_models.fingerprint.whitening import CohortOptions, cohort_from_bank
 from lineup_models.simulator.bank_reader import Bank
 
 DIMENSION = 6
@@ -40,14 +36,14 @@ def bank(models: list[int]) -> Bank:
 def test_kinds_of_variation_are_kept_apart() -> None:
     rows = cohort_from_bank(bank([0, 0, 0, 1, 1, 1, -1]), np.zeros(DIMENSION), CohortOptions())
 
-    assert {name: len(one.rows) for name, one in rows.items()} == {
+    assert {name: len(one) for name, (one, _) in rows.items()} == {
         "within": 6,
         "between": 2,
         "degraded": 6,
     }
-    assert np.abs(rows["within"].rows[:, 0]).max() == 0
-    np.testing.assert_allclose(rows["between"].rows[:, 0], [0, 10])
-    np.testing.assert_allclose(rows["degraded"].rows[:, 5], 3, atol=0.01)
+    assert np.abs(rows["within"][0][:, 0]).max() == 0
+    np.testing.assert_allclose(rows["between"][0][:, 0], [0, 10])
+    np.testing.assert_allclose(rows["degraded"][0][:, 5], 3, atol=0.01)
 
 
 def test_few_images_do_not_make_a_generator_look_more_alike_than_it_is() -> None:
@@ -58,7 +54,7 @@ def test_few_images_do_not_make_a_generator_look_more_alike_than_it_is() -> None
         CohortOptions(rows=800),
     )["within"]
 
-    assert np.square(pairs.rows[:, 2]).mean() == pytest.approx(1, rel=0.15)
+    assert np.square(pairs[0][:, 2]).mean() == pytest.approx(1, rel=0.15)
 
 
 def test_rows_are_drawn_by_the_seed() -> None:
@@ -68,8 +64,8 @@ def test_rows_are_drawn_by_the_seed() -> None:
         for seed in (0, 0, 1)
     ]
 
-    assert (draws[0].rows == draws[1].rows).all()
-    assert (draws[0].rows != draws[2].rows).any()
+    assert (draws[0][0] == draws[1][0]).all()
+    assert (draws[0][0] != draws[2][0]).any()
 
 
 def test_a_bank_without_generators_is_refused() -> None:
@@ -89,10 +85,11 @@ def test_a_mixture_is_the_sum_of_its_second_moments() -> None:
     for row in own:
         gathered.add(row)
 
-    found = gathered.mixed([WeightedRows(other, 0.3)], own_weight=0.7, axes=0)
+    found = gathered.mixed([(other, 0.3)], own_weight=0.7, axes=0, floor=2.0)
 
     expected = 0.7 * np.cov(own.T, bias=True) + 0.3 * other.T @ other / 4
     np.testing.assert_allclose(found.mean, own.mean(axis=0))
+    assert found.floor == 2.0
     np.testing.assert_allclose(
         found.axes.T @ np.diag(found.variances) @ found.axes, expected, atol=1e-6
     )

@@ -30,7 +30,7 @@ def test_held_out_photographs_are_never_read(photographs: Path) -> None:
 def test_a_broken_photograph_is_reported_and_left_out(photographs: Path) -> None:
     fit = fit_whitening(photographs, SPEC, FitOptions(hold_out=0))
 
-    assert [skipped.path.name for skipped in fit.skipped] == ["broken.jpg"]
+    assert [path.name for path in fit.skipped] == ["broken.jpg"]
     assert fit.checkpoint.record["photographs"] == 12
     assert fit.checkpoint.whitening.axes.shape == (11, 24)
 

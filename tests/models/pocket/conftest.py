@@ -8,18 +8,20 @@ import torch
 from lineup_models.pocket.architectures import GeneratorSpec
 from lineup_models.pocket.blocks import DownKind, NormKind, UpKind
 from lineup_models.pocket.captioner import CaptionerSpec
-from lineup_models.pocket.captioner_training import CaptionerOptions
 from lineup_models.pocket.clip import ClipSpec
-from lineup_models.pocket.clip_training import ClipOptions
 from lineup_models.pocket.generator import SamplingOptions
-from lineup_models.pocket.pairs import PairsOptions
-from lineup_models.pocket.presets import Preset
-from lineup_models.pocket.student_training import StudentOptions
-from lineup_models.pocket.teacher_training import TeacherOptions
+from lineup_models.pocket.presets import (
+    CaptionerOptions,
+    ClipOptions,
+    PairsOptions,
+    Preset,
+    StudentOptions,
+    TeacherOptions,
+    VaeOptions,
+)
 from lineup_models.pocket.text import TextEncoderSpec
 from lineup_models.pocket.unet import TranslatorSpec, UNetSpec
 from lineup_models.pocket.vae import VaeSpec
-from lineup_models.pocket.vae_training import VaeOptions
 from lineup_models.training import LoopOptions
 
 LOOP = LoopOptions(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_steps=2)
@@ -68,18 +70,20 @@ def preset() -> Preset:
         down=DownKind.STRIDED,
         norm=NormKind.GROUP,
     )
-    vae = VaeOptions(loop=LOOP, crop_px=32, crops=4)
+    vae = VaeOptions(LOOP, bfloat16=False, crop_px=32, crops=4)
     return Preset(
         name="toy",
         pictures=6,
         held_out=3,
         vae=vae,
         vae_steps={"fine": 3},
-        clip=ClipOptions(loop=LOOP, pictures=4),
-        captioner=CaptionerOptions(loop=LOOP, pictures=3),
-        teacher=TeacherOptions(loop=LOOP, pictures=4),
-        pairs=PairsOptions(pairs=5, sampling=SamplingOptions(steps=2), at_once=3),
-        student=StudentOptions(loop=LOOP, pictures=3, later_share=0.5, translation_steps=2),
+        clip=ClipOptions(LOOP, bfloat16=False, pictures=4),
+        captioner=CaptionerOptions(LOOP, bfloat16=False, pictures=3),
+        teacher=TeacherOptions(LOOP, bfloat16=False, pictures=4),
+        pairs=PairsOptions(pairs=5, sampling=SamplingOptions(steps=2), at_once=3, bfloat16=False),
+        student=StudentOptions(
+            LOOP, bfloat16=False, pictures=3, later_share=0.5, translation_steps=2
+        ),
         vaes={"coarse": coarse, "fine": fine},
         clip_spec=ClipSpec(
             dimension=8, blocks=2, heads=2, stem=(4, 4), embedding=8, middle=1, text=TEXT

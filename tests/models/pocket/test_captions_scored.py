@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lineup_models.pocket.captioner_training import named_in, shares_right
-from lineup_models.pocket.data import scene_captions
+from lineup_models.pocket.world.scene import scene_from_seed
 
 TRUTH = "two small red dotted cups left of a large blue shiny car on a meadow at noon, close up"
 
@@ -34,7 +34,7 @@ def test_shares_count_captions_that_are_right_in_an_aspect() -> None:
 
 def test_every_full_caption_names_kind_colour_and_place() -> None:
     for seed in range(100):
-        caption = scene_captions(seed)[0]
+        caption = scene_from_seed(seed).captions()[0]
         kinds = named_in(caption, "kinds")
         assert len(kinds) == len(named_in(caption, "colours")) == len(named_in(caption, "counts"))
         assert len(named_in(caption, "background")) == 1

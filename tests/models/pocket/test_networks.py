@@ -9,11 +9,11 @@ from lineup_models.pocket.blocks import (
     Attention,
     BlockKind,
     DownKind,
-    Downsample,
     NormKind,
     ResidualBlock,
     UpKind,
-    Upsample,
+    downsample,
+    upsample,
 )
 from lineup_models.pocket.clip import SPECTRAL_BANDS, ClipSpec, Patches
 from lineup_models.pocket.clip_training import band_energies, partner_loss, styled
@@ -37,12 +37,12 @@ def test_attention_agrees_with_torch_and_leaves_out_what_is_masked() -> None:
 
 @pytest.mark.parametrize("kind", UpKind)
 def test_every_upsampling_doubles(kind: UpKind) -> None:
-    assert Upsample(kind, 6, 4)(torch.randn(1, 6, 5, 3)).shape == (1, 4, 10, 6)
+    assert upsample(kind, 6, 4)(torch.randn(1, 6, 5, 3)).shape == (1, 4, 10, 6)
 
 
 @pytest.mark.parametrize("kind", DownKind)
 def test_every_downsampling_halves(kind: DownKind) -> None:
-    assert Downsample(kind, 4, 6)(torch.randn(1, 4, 10, 6)).shape == (1, 6, 5, 3)
+    assert downsample(kind, 4, 6)(torch.randn(1, 4, 10, 6)).shape == (1, 6, 5, 3)
 
 
 @pytest.mark.parametrize("kind", BlockKind)

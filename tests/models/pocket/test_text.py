@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import torch
 
-from lineup_models.pocket.data import scene_captions
 from lineup_models.pocket.registry import load_tokenizer, words
 from lineup_models.pocket.text import (
     BOS,
@@ -14,12 +13,13 @@ from lineup_models.pocket.text import (
     TextEncoderSpec,
     tokens_from_texts,
 )
+from lineup_models.pocket.world.scene import scene_from_seed
 
 
 def test_every_caption_of_the_world_is_known_and_comes_back_without_commas() -> None:
     tokenizer = load_tokenizer(None)
     for seed in range(50):
-        for caption in scene_captions(seed):
+        for caption in scene_from_seed(seed).captions():
             ids = tokenizer.encode(caption).ids
             assert UNKNOWN not in ids
             assert len(ids) <= LENGTH

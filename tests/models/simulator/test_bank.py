@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from simulated_ids import identity_from_id
 
 from lineup.errors import UsageError
 from lineup.types import Float32Array, RgbImage
 from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.fingerprint.spectrum import PooledSpectrum
 from lineup_models.simulator.bank import BankFiller, BankOptions, fill_bank
 from lineup_models.simulator.bank_reader import (
     add_features,
@@ -18,9 +20,10 @@ from lineup_models.simulator.bank_reader import (
     one_image_per_generator,
     read_bank,
 )
-from lineup_models.simulator.features import spectrum_features
-from lineup_models.simulator.identity import SimulatedModel, identity_from_id
+from lineup_models.simulator.features import features_from_spectrum
+from lineup_models.simulator.identity import SimulatedModel
 from lineup_models.simulator.network import Simulator, TrainedSimulator, write_simulator
+from lineup_models.training import Item
 
 OPTIONS = BankOptions(
     models=5,
@@ -50,7 +53,8 @@ def weights(
 @pytest.fixture
 def folder(photos: Path, weights: dict[str, Path], tmp_path: Path) -> Path:
     output = tmp_path / "bank"
-    fill_bank(photos, weights, output, OPTIONS, {"colour": mean_colour})
+    fill_bank(photos, weights, output, OPTIONS)
+    add_features(output, "colour", mean_colour)
     return output
 
 
@@ -78,7 +82,7 @@ def test_held_out_photographs_stay_out(folder: Path, photos: Path) -> None:
 def test_ids_give_the_very_images_again(
     folder: Path, photos: Path, weights: dict[str, Path]
 ) -> None:
-    filler = BankFiller(photos, weights, OPTIONS, {})
+    filler = BankFiller(photos, weights, OPTIONS)
     identity = identity_from_id(read_bank(folder, "colour").model_ids[4])
     model = SimulatedModel(
         filler.simulators, identity, strength=OPTIONS.strength, calibration=filler.calibration
@@ -92,12 +96,14 @@ def test_goes_on_where_it_stopped(
 ) -> None:
     other = tmp_path / "parts"
 
-    def first_two(_name: str, shards: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
+    def first_two(_name: str, shards: Sequence[Item]) -> Sequence[Item]:
         return shards[:2]
 
-    fill_bank(photos, weights, other, OPTIONS, {"colour": mean_colour}, watch=first_two)
+    fill_bank(photos, weights, other, OPTIONS, watch=first_two)
     assert len(list(other.glob("*/shard.json"))) == 2
-    fill_bank(photos, weights, other, OPTIONS, {"colour": mean_colour})
+    add_features(other, "colour", mean_colour, watch=first_two)
+    fill_bank(photos, weights, other, OPTIONS)
+    add_features(other, "colour", mean_colour)
     whole, parts = read_bank(folder, "colour"), read_bank(other, "colour")
     assert np.array_equal(whole.degraded, parts.degraded)
     assert whole.model_ids == parts.model_ids
@@ -105,15 +111,15 @@ def test_goes_on_where_it_stopped(
 
 def test_other_options_are_refused(folder: Path, photos: Path, weights: dict[str, Path]) -> None:
     with pytest.raises(UsageError, match="other options"):
-        fill_bank(photos, weights, folder, replace(OPTIONS, seed=1), {"colour": mean_colour})
+        fill_bank(photos, weights, folder, replace(OPTIONS, seed=1))
 
 
 def test_features_can_be_added_later(folder: Path) -> None:
     def brightness(images: Sequence[RgbImage]) -> Float32Array:
         return mean_colour(images).mean(axis=1, keepdims=True)
 
-    assert len(list(add_features(folder, "brightness", brightness))) == 5
-    assert list(add_features(folder, "brightness", brightness)) == []
+    assert add_features(folder, "brightness", brightness) == 5
+    assert add_features(folder, "brightness", brightness) == 0
     bank, colour = read_bank(folder, "brightness"), read_bank(folder, "colour")
     assert np.allclose(bank.degraded, colour.degraded.mean(axis=2, keepdims=True), atol=0.5)
     assert np.array_equal(bank.degradations, colour.degradations)
@@ -130,7 +136,8 @@ def test_a_folder_that_is_no_bank(tmp_path: Path) -> None:
 
 
 def test_spectra_are_averaged_over_the_tiles_of_an_image() -> None:
-    features = spectrum_features(SpectrumSpec(tile_size_px=64, pool_height=16, pool_width=8))
+    spec = SpectrumSpec(tile_size_px=64, pool_height=16, pool_width=8)
+    features = features_from_spectrum(PooledSpectrum(spec).eval())
     image = np.random.default_rng(0).integers(0, 255, (64, 128, 3), dtype=np.uint8)
     whole, left, right = features([image, image[:, :64], image[:, 64:]])
     assert whole.shape == (128,)
@@ -158,7 +165,8 @@ def test_fewer_photographs_and_no_degraded_versions(
     photos: Path, weights: dict[str, Path], tmp_path: Path
 ) -> None:
     options = replace(OPTIONS, photographs=2, photograph_crops=1, degraded_versions=0)
-    fill_bank(photos, weights, tmp_path / "small", options, {"colour": mean_colour})
+    fill_bank(photos, weights, tmp_path / "small", options)
+    add_features(tmp_path / "small", "colour", mean_colour)
     bank = read_bank(tmp_path / "small", "colour")
 
     assert bank.photograph[bank.is_photograph].tolist() == [0, 2]

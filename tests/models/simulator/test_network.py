@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from simulated_ids import architecture_from_id
 
 from lineup_models.simulator.architecture import (
     EXTENDED,
     PUBLISHED,
     SPACES,
-    architecture_from_id,
     architecture_from_seed,
 )
-from lineup_models.simulator.cells import FixedStatistics, RecordedStatistics
+from lineup_models.simulator.cells import Statistics
 from lineup_models.simulator.network import Simulator, SimulatorSpec
 
 
@@ -55,13 +55,12 @@ def test_size_of_the_network(space: object) -> None:
 
 def test_images_do_not_share_statistics_once_these_are_fixed(toy_simulator: Simulator) -> None:
     architecture = architecture_from_id("2-ne2.ncagb.cansb-bl2.cnalb")
-    recording = RecordedStatistics()
+    statistics: Statistics = {}
     images = torch.rand(4, 3, 32, 32)
-    together = toy_simulator(images, architecture, recording)
-    assert set(recording.recorded) == {"1.0", "1.1", "0.0"}
-    fixed = FixedStatistics(recording.recorded)
-    assert torch.allclose(toy_simulator(images, architecture, fixed), together, atol=1e-5)
-    alone = toy_simulator(images[:1], architecture, fixed)
+    together = toy_simulator(images, architecture, statistics)
+    assert set(statistics) == {"1.0", "1.1", "0.0"}
+    assert torch.allclose(toy_simulator(images, architecture, statistics), together, atol=1e-5)
+    alone = toy_simulator(images[:1], architecture, statistics)
     assert torch.allclose(alone, together[:1], atol=1e-5)
     assert not torch.allclose(toy_simulator(images[:1], architecture), together[:1], atol=1e-3)
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from simulated_ids import architecture_from_id, identity_from_id
 
-from lineup_models.simulator.architecture import architecture_from_id
-from lineup_models.simulator.identity import SimulatedModel, identity_from_id
+from lineup_models.simulator.identity import SimulatedModel
 from lineup_models.simulator.network import (
     NOISELESS,
     STRENGTH_RANGE,

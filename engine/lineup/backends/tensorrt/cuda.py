@@ -59,21 +59,18 @@ class CudaRuntime:
 
     def upload(self, address: int, array: AnyArray) -> None:
         """Copy a C-contiguous array to the device, in the stream's order."""
-        kind = self._api.cudaMemcpyKind.cudaMemcpyHostToDevice
-        self._call(
-            self._api.cudaMemcpyAsync, address, array.ctypes.data, array.nbytes, kind, self._stream
-        )
+        self._copy("HostToDevice", address, array.ctypes.data, array.nbytes)
 
     def download(self, array: AnyArray, address: int) -> None:
         """Copy from the device into a C-contiguous array, in the stream's order."""
-        kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToHost
-        self._call(
-            self._api.cudaMemcpyAsync, array.ctypes.data, address, array.nbytes, kind, self._stream
-        )
+        self._copy("DeviceToHost", array.ctypes.data, address, array.nbytes)
 
     def copy(self, target: int, source: int, size_bytes: int) -> None:
         """Copy between two addresses of the device, in the stream's order."""
-        kind = self._api.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        self._copy("DeviceToDevice", target, source, size_bytes)
+
+    def _copy(self, way: str, target: int, source: int, size_bytes: int) -> None:
+        kind = getattr(self._api.cudaMemcpyKind, f"cudaMemcpy{way}")
         self._call(self._api.cudaMemcpyAsync, target, source, size_bytes, kind, self._stream)
 
     def synchronize(self) -> None:
@@ -191,11 +188,6 @@ class DevicePool:
 
 class CudaArray(DeviceArray):
     """An output that an engine left on the GPU.
-
-    Args:
-        pool: Where its buffer comes from and goes to.
-        shape: Lengths of its axes.
-        dtype: Of its elements.
 
     Raises:
         BackendError: The device is out of memory.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,6 @@ Shapes = tuple[tuple[int, ...], ...]
 
 RUNS_BEFORE_CAPTURE = 2
 """Runs of the same shapes before a CUDA graph is recorded; the first one also allocates."""
-
-
-@dataclass(slots=True)
-class _Buffer:
-    address: int = 0
-    size_bytes: int = 0
 
 
 class TensorRtRunner(Runner):
@@ -44,21 +37,15 @@ class TensorRtRunner(Runner):
     ) -> None:
         """Load a plan.
 
-        Args:
-            api: The TensorRT module that built it.
-            plan: The serialised engine.
-            graph: The graph's record in the manifest; names, dtypes and shapes.
-            cuda: The GPU.
-            scratch: Shared by every engine on that GPU.
-            pool: Of what engines leave on that GPU for each other.
-            weights: The ONNX file to take the weights of a stripped plan from.
+        A stripped plan takes its weights from the ONNX file `weights`; every engine on the GPU
+        shares `scratch` and `pool`.
 
         Raises:
             BackendError: The plan cannot be loaded, or does not fit the graph.
         """
         self.inputs, self.outputs = graph.inputs, graph.outputs
         self._cuda, self._scratch, self._pool = cuda, scratch, pool
-        self._buffers: dict[str, _Buffer] = {}
+        self._buffers: dict[str, tuple[int, int]] = {}  # addresses and sizes in bytes
         self._addresses: dict[str, int] = {}
         self._graphs: dict[tuple[Shapes, tuple[int, ...]], int | None] = {}
         self._repeats: tuple[Shapes, int] = ((), 0)
@@ -90,8 +77,8 @@ class TensorRtRunner(Runner):
     def close(self) -> None:
         """Release the engine and its buffers; the shared scratch stays."""
         self._context = self._engine = None
-        for buffer in self._buffers.values():
-            self._cuda.free(buffer.address)
+        for address, _ in self._buffers.values():
+            self._cuda.free(address)
         self._buffers = {}
 
     def _feed(self, name: str, value: Value) -> None:
@@ -114,14 +101,15 @@ class TensorRtRunner(Runner):
 
     def _bind_buffer(self, name: str, size_bytes: int) -> int:
         """Return the address of a buffer of at least this size, told to the context."""
-        buffer = self._buffers.setdefault(name, _Buffer())
-        if size_bytes > buffer.size_bytes:
-            if buffer.size_bytes:
+        address, available = self._buffers.get(name, (0, 0))
+        if size_bytes > available:
+            if available:
                 self._cuda.synchronize()
-                self._cuda.free(buffer.address)
-            buffer.address, buffer.size_bytes = self._cuda.allocate(size_bytes), size_bytes
-        self._bind(name, buffer.address)
-        return buffer.address
+                self._cuda.free(address)
+            address = self._cuda.allocate(size_bytes)
+            self._buffers[name] = address, size_bytes
+        self._bind(name, address)
+        return address
 
     def _bind_outputs(self, resident: Collection[str]) -> dict[str, Value]:
         missing = self._context.infer_shapes()

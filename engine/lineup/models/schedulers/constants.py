@@ -33,9 +33,6 @@ class Constants:
     Every method raises `BundleFormatError`, which names the field, where it is wrong, or absent
     without a default.
 
-    Args:
-        values: The manifest's `scheduler`.
-
     Raises:
         BundleFormatError: A constant has a value that is not implemented.
     """
@@ -57,9 +54,9 @@ class Constants:
         """Return a number, or None when it is absent or null."""
         return None if self._values.get(key) is None else self.number(key)
 
-    def integer(self, key: str, default: int | None = None) -> int:
+    def integer(self, key: str) -> int:
         """Return a whole number of at least 0."""
-        value = self._value(key, default)
+        value = self._value(key, None)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise _wrong(key, value, "expected a whole number of at least 0")
         return value
@@ -153,9 +150,8 @@ def check_steps(steps: int, largest: int) -> None:
 def first_step_from_strength(steps: int, strength: float) -> int:
     """Return the step at which redrawing an image starts.
 
-    Args:
-        steps: Steps of the whole way from noise to image.
-        strength: 0..1; 1 redraws from pure noise. As diffusers' `get_timesteps`.
+    As diffusers' `get_timesteps`: `steps` are those of the whole way from noise to image, and a
+    strength of 1 redraws from pure noise.
 
     Raises:
         UsageError: No step is left to take.

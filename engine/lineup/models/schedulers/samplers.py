@@ -50,13 +50,7 @@ class EulerScheduler(Scheduler):
 
     Euler's method on the probability flow: Karras et al. (2206.00364), algorithm 2 without churn.
     With trailing spacing and one to four steps it is how the ADD students (SD-Turbo, SDXL-Turbo;
-    2311.17042) are run.
-
-    Args:
-        constants: See `Scheduler`.
-        steps: See `Scheduler`.
-        strength: See `Scheduler`.
-        default_spacing: Spacing when the constants name none; None demands it.
+    2311.17042) are run; `default_spacing` is taken when the constants name none, None demands it.
     """
 
     def __init__(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from lineup_models.pocket.world.scene import Group, Scene
 
 
 class Kind(str, Enum):
@@ -41,10 +38,7 @@ class Kind(str, Enum):
     @property
     def floats(self) -> bool:
         """Whether it hangs in the air when nothing says otherwise."""
-        return self in FLOATING
-
-
-FLOATING = frozenset({Kind.STAR, Kind.KITE, Kind.MOON, Kind.CLOUD, Kind.HEART})
+        return self in (Kind.STAR, Kind.KITE, Kind.MOON, Kind.CLOUD, Kind.HEART)
 
 
 class Colour(str, Enum):
@@ -81,7 +75,7 @@ class Material(str, Enum):
 
 
 class Relation(str, Enum):
-    """Where the subject is, seen from the other group."""
+    """Where the subject is, seen from the other group; opposites follow each other."""
 
     LEFT = "left of"
     RIGHT = "right of"
@@ -93,17 +87,8 @@ class Relation(str, Enum):
     @property
     def inverse(self) -> Relation:
         """The same fact, told from the other group."""
-        return INVERSES[self]
-
-
-INVERSES = {
-    Relation.LEFT: Relation.RIGHT,
-    Relation.RIGHT: Relation.LEFT,
-    Relation.ABOVE: Relation.BELOW,
-    Relation.BELOW: Relation.ABOVE,
-    Relation.BEHIND: Relation.FRONT,
-    Relation.FRONT: Relation.BEHIND,
-}
+        order = list(Relation)
+        return order[order.index(self) ^ 1]
 
 
 class Background(str, Enum):
@@ -124,7 +109,7 @@ class Background(str, Enum):
     @property
     def phrase(self) -> str:
         """The place with its preposition."""
-        return f"{PREPOSITIONS[self]} {self.value}"
+        return f"{PREPOSITIONS.get(self, 'in')} {self.value}"
 
     @property
     def indoors(self) -> bool:
@@ -134,17 +119,12 @@ class Background(str, Enum):
 
 PREPOSITIONS = {
     Background.MEADOW: "on",
-    Background.DESERT: "in",
     Background.SEA: "on",
-    Background.SNOW: "in",
-    Background.FOREST: "in",
-    Background.CITY: "in",
-    Background.MOUNTAINS: "in",
     Background.NIGHT_SKY: "under",
     Background.TABLE: "on",
     Background.WALL: "against",
-    Background.STUDIO: "in",
 }
+"""Of the places that one is not in."""
 
 
 class Light(str, Enum):
@@ -172,35 +152,58 @@ class Camera(str, Enum):
     TILTED = "tilted view"
 
 
-COUNTS = {1: "one", 2: "two", 3: "three", 4: "four"}
+COUNTS = {2: "two", 3: "three", 4: "four"}
 """Number words; one thing is told by its article."""
 
 
-TEMPLATE_WORDS = ("a", "an", "and", "beside", "with")
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One to four equal things that stand together; the size is compared with the other group."""
+
+    kind: Kind
+    colour: Colour
+    size: Size
+    material: Material
+    count: int
 
 
-def captions_from_scene(scene: Scene) -> tuple[str, ...]:
-    """Return true captions of a scene.
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One scene; pictures of it differ in everything that is not said here.
 
-    The first tells everything and has at most 24 words; the others leave things out or tell the
-    relation from the other side. Words are lower case, parted by single spaces; a comma may
-    follow a word.
+    Attributes:
+        subject: What the picture shows first.
+        relation: Where the subject is, seen from the other group; None without one.
+        other: Second group, of another kind and colour; None without one.
     """
-    pair = _pair_captions(scene) if scene.other is not None else _single_captions(scene)
-    return tuple(dict.fromkeys(pair))
+
+    subject: Group
+    relation: Relation | None
+    other: Group | None
+    background: Background
+    light: Light
+    camera: Camera
+
+    def captions(self) -> tuple[str, ...]:
+        """Return true captions, none twice.
+
+        The first tells everything and has at most 24 words; the others leave things out or tell
+        the relation from the other side. Words are lower case, parted by single spaces; a comma
+        may follow a word.
+        """
+        if self.other is None or self.relation is None:
+            return tuple(dict.fromkeys(_single_captions(self)))
+        pair = _pair_captions(self, self.subject, self.other, self.relation)
+        return tuple(dict.fromkeys(pair))
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The subject, then the other group if there is one."""
+        return (self.subject,) if self.other is None else (self.subject, self.other)
 
 
-def words_from_caption(caption: str) -> tuple[str, ...]:
-    """Return the words of a caption, without commas."""
-    return tuple(caption.replace(",", " ").split())
-
-
-def _pair_captions(scene: Scene) -> list[str]:
-    first, second, relation = scene.subject, scene.other, scene.relation
-    assert second is not None
-    assert relation is not None
-    place, setting = scene.background.phrase, _setting(scene)
-    word = relation.value
+def _pair_captions(scene: Scene, first: Group, second: Group, relation: Relation) -> list[str]:
+    place, setting, word = scene.background.phrase, _setting(scene), relation.value
     beside = "beside" if relation in (Relation.LEFT, Relation.RIGHT) else word
     return [
         _with_camera(f"{_full(first)} {word} {_full(second)} {setting}", scene.camera),
@@ -240,33 +243,31 @@ def _with_camera(text: str, camera: Camera) -> str:
 
 
 def _full(group: Group) -> str:
-    return _counted(group, f"{group.size.value} {group.colour.value} {group.material.value} ")
+    return _kinds(group, group.size, group.colour, group.material)
 
 
 def _coloured(group: Group) -> str:
-    return _counted(group, f"{group.colour.value} ")
+    return _kinds(group, group.colour)
 
 
-def _kinds(group: Group) -> str:
-    return _counted(group, "")
-
-
-def _counted(group: Group, adjectives: str) -> str:
+def _kinds(group: Group, *adjectives: Enum) -> str:
     noun = group.kind.value if group.count == 1 else group.kind.plural
-    words = f"{adjectives}{noun}"
+    words = " ".join([*(word.value for word in adjectives), noun])
     if group.count > 1:
         return f"{COUNTS[group.count]} {words}"
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
-def _vocabulary() -> tuple[str, ...]:
-    phrases = [*TEMPLATE_WORDS, *(COUNTS[count] for count in COUNTS if count > 1)]
-    phrases += [kind.value for kind in Kind] + [kind.plural for kind in Kind]
-    phrases += [background.phrase for background in Background]
-    for words in (Colour, Size, Material, Relation, Light, Camera):
-        phrases += [word.value for word in words]
-    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
+_PHRASES = [
+    *("a", "an", "and", "beside", "with", *COUNTS.values()),
+    *(kind.plural for kind in Kind),
+    *(background.phrase for background in Background),
+    *(
+        word.value
+        for words in (Kind, Colour, Size, Material, Relation, Light, Camera)
+        for word in words
+    ),
+]
 
-
-VOCABULARY = _vocabulary()
+VOCABULARY = tuple(sorted({word for phrase in _PHRASES for word in phrase.split()}))
 """Every word that a caption can contain, sorted; commas are no words."""

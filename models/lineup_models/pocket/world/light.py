@@ -45,6 +45,23 @@ def linear_from_hsv(hue: float, saturation: float, value: float) -> Float32Array
     return linear_from_srgb((value - value * saturation * ramp).astype(np.float32)).reshape(3, 1, 1)
 
 
+def colour_near(
+    rng: np.random.Generator,
+    hue: float,
+    saturation: float,
+    value: float,
+    spread: tuple[float, float, float] = (7, 0.07, 0.05),
+    darkest: float = 0.0,
+) -> Float32Array:
+    """Draw a linear RGB, float32 (3, 1, 1), near a display colour with hue in degrees."""
+    off = rng.uniform(-1, 1, 3) * spread
+    return linear_from_hsv(
+        hue + float(off[0]),
+        float(np.clip(saturation + off[1], 0, 1)),
+        float(np.clip(value + off[2], darkest, 1)),
+    )
+
+
 def colour_from_word(rng: np.random.Generator, colour: Colour) -> Float32Array:
     """Draw one linear RGB, float32 (3, 1, 1), that the word fits."""
     hue, saturation, value = (float(rng.uniform(*ends)) for ends in HSV_RANGES[colour])
@@ -67,64 +84,39 @@ def partner_from_colour(rng: np.random.Generator, colour: Colour) -> Float32Arra
 
 Rgb = tuple[float, float, float]
 
-
-@dataclass(frozen=True, slots=True)
-class Mood:
-    """Light of an hour; colours are linear RGB.
-
-    Attributes:
-        sun: Colour of the direct light.
-        ambient: Colour of the light from everywhere.
-        zenith: Sky at the top.
-        horizon: Sky at the horizon, and haze.
-        elevation: Range of the light's height, 0 horizon to 1 zenith.
-        brightness: Range of the mean that the exposure aims at, linear.
-    """
-
-    sun: Rgb
-    ambient: Rgb
-    zenith: Rgb
-    horizon: Rgb
-    elevation: tuple[float, float]
-    brightness: tuple[float, float]
-
-
-MOODS: Mapping[Light, Mood] = {
-    Light.MORNING: Mood(
+MOODS: Mapping[Light, tuple[Rgb, Rgb, Rgb, Rgb, Range, Range]] = {
+    Light.MORNING: (
         (0.85, 0.74, 0.62), (0.40, 0.44, 0.55), (0.30, 0.48, 0.80), (0.95, 0.78, 0.75),
         (0.30, 0.50), (0.24, 0.34),
     ),
-    Light.NOON: Mood(
+    Light.NOON: (
         (0.95, 0.93, 0.88), (0.36, 0.40, 0.46), (0.10, 0.28, 0.70), (0.60, 0.75, 0.92),
         (0.70, 0.90), (0.28, 0.38),
     ),
-    Light.EVENING: Mood(
+    Light.EVENING: (
         (1.00, 0.62, 0.34), (0.34, 0.28, 0.36), (0.20, 0.16, 0.36), (1.00, 0.46, 0.18),
         (0.18, 0.38), (0.17, 0.26),
     ),
-    Light.NIGHT: Mood(
+    Light.NIGHT: (
         (0.30, 0.38, 0.58), (0.10, 0.13, 0.24), (0.008, 0.014, 0.045), (0.04, 0.06, 0.14),
         (0.45, 0.75), (0.06, 0.10),
     ),
-    Light.FROM_LEFT: Mood(
+    Light.FROM_LEFT: (
         (0.95, 0.88, 0.76), (0.26, 0.27, 0.30), (0.40, 0.42, 0.45), (0.70, 0.68, 0.64),
         (0.30, 0.60), (0.20, 0.32),
     ),
 }  # fmt: skip
-"""The lamp from the right is the one from the left, mirrored."""
+"""Direct light, light from everywhere, sky at the top and at the horizon (with haze), linear RGB;
+ranges of the light's height (0 horizon, 1 zenith) and of the mean that the exposure aims at. The
+lamp from the right is the one from the left, mirrored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """The light of one picture.
+    """The light of one picture, drawn from `MOODS`; colours are float32 (3, 1, 1).
 
     Attributes:
         direction: Unit vector to the light: right, up, to the camera.
-        sun: float32 (3, 1, 1), linear RGB.
-        ambient: float32 (3, 1, 1), linear RGB.
-        zenith: float32 (3, 1, 1), linear RGB.
-        horizon: float32 (3, 1, 1), linear RGB.
-        brightness: Mean that the exposure aims at, linear.
         night: Whether windows and lamps glow.
     """
 
@@ -140,27 +132,25 @@ class Rig:
 def rig_from_light(light: Light, rng: np.random.Generator) -> Rig:
     """Draw the light of one picture."""
     mood = MOODS[Light.FROM_LEFT if light is Light.FROM_RIGHT else light]
+    sun, ambient, zenith, horizon, elevation, brightness = mood
     sides = {Light.FROM_LEFT: -1.0, Light.FROM_RIGHT: 1.0}
     side = sides.get(light, float(rng.choice([-1.0, 1.0])))
-    up = float(rng.uniform(*mood.elevation))
+    up = float(rng.uniform(*elevation))
     across = side * float(rng.uniform(0.55, 0.9)) * float(np.sqrt(1 - up**2))
     front = float(np.sqrt(max(1 - up**2 - across**2, 0.05)))
     norm = float(np.sqrt(up**2 + across**2 + front**2))
     return Rig(
         direction=(across / norm, up / norm, front / norm),
-        sun=_jittered(mood.sun, rng),
-        ambient=_jittered(mood.ambient, rng),
-        zenith=_jittered(mood.zenith, rng),
-        horizon=_jittered(mood.horizon, rng),
-        brightness=float(rng.uniform(*mood.brightness)),
+        sun=_jittered(sun, rng),
+        ambient=_jittered(ambient, rng),
+        zenith=_jittered(zenith, rng),
+        horizon=_jittered(horizon, rng),
+        brightness=float(rng.uniform(*brightness)),
         night=light is Light.NIGHT,
     )
 
 
 def _jittered(colour: Rgb, rng: np.random.Generator) -> Float32Array:
     overall = rng.uniform(0.88, 1.12)
-    return (
-        (np.array(colour) * overall * rng.uniform(0.94, 1.06, 3))
-        .astype(np.float32)
-        .reshape(3, 1, 1)
-    )
+    jittered = np.array(colour) * overall * rng.uniform(0.94, 1.06, 3)
+    return jittered.astype(np.float32).reshape(3, 1, 1)

@@ -1,4 +1,4 @@
-"""Everyday things, and which function draws which kind."""
+"""Solids and everyday things, and which function draws which kind."""
 
 from __future__ import annotations
 
@@ -13,27 +13,105 @@ from lineup_models.pocket.world.planes import Grid
 from lineup_models.pocket.world.solids import (
     Paint,
     Part,
-    ball,
+    barrel,
     box,
     circle,
-    cloud,
-    cone,
     convex,
-    cube,
-    cylinder,
     ellipse,
-    heart,
     hollow,
-    moon,
-    ring,
-    star_shape,
+    star,
     stroke,
+    taper,
     union,
 )
 
 
-def house(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """Walls in the caption's colour, a roof, a door, windows, perhaps a chimney."""
+def _ball(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    radius = float(rng.uniform(0.44, 0.5))
+    return [Part(circle(grid, (0, radius), radius), bevel=radius)]
+
+
+def _cube(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """Three faces in oblique projection."""
+    deep = float(rng.uniform(0.16, 0.28))
+    low, high = -0.5 + deep * 0.1, 0.5 - deep
+    side = high - low
+    shift, lift = deep, deep * float(rng.uniform(0.7, 1.0))
+    front = convex(grid, [(low, 0), (high, 0), (high, side), (low, side)])
+    right = convex(
+        grid, [(high, 0), (high + shift, lift), (high + shift, side + lift), (high, side)]
+    )
+    top = convex(
+        grid, [(low, side), (high, side), (high + shift, side + lift), (low + shift, side + lift)]
+    )
+    # The patterns of the slanted faces are slanted with them.
+    beside = ((grid.x - high) / shift * side + high, grid.y - (grid.x - high) * (lift / shift))
+    above = (grid.x - (grid.y - side) * (shift / lift), (grid.y - side) / lift * side + side)
+    return [
+        Part(right, tilt=(0.85, 0.0), texture=beside),
+        Part(top, tilt=(0.0, 0.85), texture=above),
+        Part(front, bevel=0.02, tilt=(-0.1, 0.0)),
+    ]
+
+
+def _cone(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    """An upright cone, seen from a little above."""
+    half, tall = float(rng.uniform(0.34, 0.46)), float(rng.uniform(0.85, 1.0))
+    sides = convex(grid, [(-half, 0.08), (half, 0.08), (0, tall)])
+    foot = ellipse(grid, (0, 0.08), (half, 0.08))
+    width = np.maximum((tall - grid.y) * (half / tall), 0.02)
+    return [Part(union(sides, foot), barrel=barrel(grid, width), tilt=(0.0, 0.25))]
+
+
+def _cylinder(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    half, tall = float(rng.uniform(0.28, 0.38)), float(rng.uniform(0.75, 0.9))
+    flat = half * 0.26
+    wall = box(grid, (0, (tall + flat) / 2), (half, (tall - flat) / 2))
+    ends = [ellipse(grid, (0, y), (half, flat)) for y in (flat, tall)]
+    body = union(wall, *ends)
+    return [
+        Part(body, barrel=barrel(grid, half)),
+        Part(ellipse(grid, (0, tall), (half * 0.99, flat)), tilt=(0.0, 0.9)),
+    ]
+
+
+def _ring(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    tube = float(rng.uniform(0.09, 0.15))
+    return [Part(hollow(circle(grid, (0, 0.5), 0.5 - tube), tube), bevel=tube)]
+
+
+def _star_shape(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    return [Part(star(grid, (0, 0.48), 0.52, float(rng.uniform(0.42, 0.55))), bevel=0.16)]
+
+
+def _moon(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    bite = float(rng.uniform(0.18, 0.28))
+    body = circle(grid, (0, 0.5), 0.48)
+    bitten = circle(grid, (bite, 0.5 + bite / 2), 0.42)
+    return [Part(np.maximum(body, -bitten), bevel=0.16)]
+
+
+def _cloud(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    shifts = rng.uniform(-0.04, 0.04, 5)
+    puffs = [
+        circle(grid, (-0.4, 0.34 + shifts[0]), 0.19),
+        circle(grid, (-0.14 + shifts[1], 0.48), 0.26),
+        circle(grid, (0.16 + shifts[2], 0.5 + shifts[3]), 0.22),
+        circle(grid, (0.42, 0.34 + shifts[4]), 0.18),
+        box(grid, (0, 0.28), (0.5, 0.12), 0.12),
+    ]
+    return [Part(union(*puffs, blend=0.12), bevel=0.24)]
+
+
+def _heart(grid: Grid, rng: np.random.Generator) -> list[Part]:
+    wide = float(rng.uniform(0.23, 0.26))
+    lobes = [circle(grid, (side * wide, 0.66), 0.27) for side in (-1, 1)]
+    edge = wide + 0.195
+    tip = convex(grid, [(0, 0.04), (edge, 0.475), (0, 0.85), (-edge, 0.475)])
+    return [Part(union(*lobes, tip, blend=0.12), bevel=0.24)]
+
+
+def _house(grid: Grid, rng: np.random.Generator) -> list[Part]:
     half, wall = float(rng.uniform(0.36, 0.44)), float(rng.uniform(0.5, 0.58))
     eaves, ridge = half + 0.07, float(rng.uniform(0.9, 1.0))
     door = float(rng.choice([-0.18, 0.0, 0.18]))
@@ -41,9 +119,7 @@ def house(grid: Grid, rng: np.random.Generator) -> list[Part]:
         Part(box(grid, (0.2, 0.84), (0.06, 0.14)), Paint.TRIM, tilt=(0.2, 0.0)),
         Part(box(grid, (0, wall / 2), (half, wall / 2)), bevel=0.015),
         Part(
-            convex(
-                grid, [(-eaves, wall - 0.03), (eaves, wall - 0.03), (0.1, ridge), (-0.1, ridge)]
-            ),
+            taper(grid, (eaves, wall - 0.03), (0.1, ridge)),
             Paint.TRIM,
             tilt=(0.0, 0.45),
         ),
@@ -56,11 +132,10 @@ def house(grid: Grid, rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def tree(grid: Grid, rng: np.random.Generator) -> list[Part]:
+def _tree(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """A trunk and a crown in the caption's colour, round or pointed."""
-    trunk = convex(grid, [(-0.07, 0), (0.07, 0), (0.045, 0.5), (-0.045, 0.5)])
-    barrel = np.clip(grid.x / 0.07, -1, 1)
-    parts = [Part(trunk, Paint.WOOD, barrel=barrel)]
+    trunk = taper(grid, (0.07, 0), (0.045, 0.5))
+    parts = [Part(trunk, Paint.WOOD, barrel=barrel(grid, 0.07))]
     if rng.random() < 0.4:
         for foot, wide in ((0.22, 0.4), (0.45, 0.32), (0.66, 0.23)):
             tier = convex(grid, [(-wide, foot), (wide, foot), (0, foot + 0.36)])
@@ -77,8 +152,7 @@ def tree(grid: Grid, rng: np.random.Generator) -> list[Part]:
     return [*parts, Part(crown, bevel=0.3)]
 
 
-def car(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A body in the caption's colour, windows and two wheels."""
+def _car(grid: Grid, rng: np.random.Generator) -> list[Part]:
     roof = float(rng.uniform(0.5, 0.58))
     cabin = convex(grid, [(-0.4, 0.28), (0.32, 0.28), (0.16, roof), (-0.28, roof)])
     glass = convex(grid, [(-0.33, 0.33), (0.25, 0.33), (0.14, roof - 0.05), (-0.25, roof - 0.05)])
@@ -95,8 +169,7 @@ def car(grid: Grid, rng: np.random.Generator) -> list[Part]:
     return parts
 
 
-def boat(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A hull in the caption's colour, a mast and a sail."""
+def _boat(grid: Grid, rng: np.random.Generator) -> list[Part]:
     top = float(rng.uniform(0.24, 0.3))
     hull = convex(grid, [(-0.36, 0), (0.34, 0), (0.58, top), (-0.52, top)])
     sail = convex(grid, [(0.03, top + 0.06), (0.44, top + 0.08), (0.03, 0.98)])
@@ -110,23 +183,22 @@ def boat(grid: Grid, rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def mushroom(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A pale stem under a cap in the caption's colour."""
+def _mushroom(grid: Grid, rng: np.random.Generator) -> list[Part]:
     stem = float(rng.uniform(0.1, 0.14))
     dome = ellipse(grid, (0, 0.5), (0.48, 0.46))
     cap = np.maximum(dome, ellipse(grid, (0, 1.05), (0.9, 0.62)))
     return [
         Part(
-            convex(grid, [(-stem - 0.04, 0), (stem + 0.04, 0), (stem, 0.6), (-stem, 0.6)]),
+            taper(grid, (stem + 0.04, 0), (stem, 0.6)),
             Paint.CREAM,
-            barrel=np.clip(grid.x / (stem + 0.04), -1, 1),
+            barrel=barrel(grid, stem + 0.04),
         ),
         Part(ellipse(grid, (0, 0.52), (0.42, 0.09)), Paint.CREAM, tilt=(0.0, -0.8)),
         Part(cap, bevel=0.42, relief=dome, tilt=(0.0, 0.1)),
     ]
 
 
-def fish(grid: Grid, rng: np.random.Generator) -> list[Part]:
+def _fish(grid: Grid, rng: np.random.Generator) -> list[Part]:
     """A fish looking to the right."""
     tall = float(rng.uniform(0.22, 0.3))
     tail = union(
@@ -143,42 +215,35 @@ def fish(grid: Grid, rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def cup(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A cup with its handle to the right."""
+def _cup(grid: Grid, rng: np.random.Generator) -> list[Part]:
     top, foot = float(rng.uniform(0.32, 0.38)), float(rng.uniform(0.22, 0.3))
     handle = hollow(ellipse(grid, (top - 0.02, 0.42), (0.2, 0.21)), 0.045)
-    sides = convex(grid, [(-foot, 0.06), (foot, 0.06), (top, 0.78), (-top, 0.78)])
+    sides = taper(grid, (foot, 0.06), (top, 0.78))
     body = union(
         sides, ellipse(grid, (0, 0.06), (foot, 0.06)), ellipse(grid, (0, 0.78), (top, 0.1))
     )
     width = foot + (top - foot) * np.clip(grid.y, 0, 0.8) / 0.8
     return [
         Part(handle, bevel=0.045),
-        Part(body, barrel=np.clip(grid.x / width, -1, 1)),
+        Part(body, barrel=barrel(grid, width)),
         Part(ellipse(grid, (0, 0.78), (top * 0.93, 0.08)), Paint.CREAM, tilt=(0.0, -0.6)),
         Part(ellipse(grid, (0, 0.755), (top * 0.82, 0.055)), Paint.WOOD, tilt=(0.0, 0.4)),
     ]
 
 
-def lamp(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A standing lamp whose shade has the caption's colour."""
+def _lamp(grid: Grid, rng: np.random.Generator) -> list[Part]:
     top, low = float(rng.uniform(0.16, 0.24)), float(rng.uniform(0.34, 0.42))
-    shade = convex(grid, [(-low, 0.52), (low, 0.52), (top, 0.98), (-top, 0.98)])
+    shade = taper(grid, (low, 0.52), (top, 0.98))
     width = low + (top - low) * np.clip(grid.y - 0.52, 0, 0.46) / 0.46
     return [
         Part(ellipse(grid, (0, 0.05), (0.24, 0.06)), Paint.METAL, bevel=0.05, tilt=(0.0, 0.3)),
-        Part(
-            stroke(grid, (0, 0.06), (0, 0.6), 0.03),
-            Paint.METAL,
-            barrel=np.clip(grid.x / 0.03, -1, 1),
-        ),
+        Part(stroke(grid, (0, 0.06), (0, 0.6), 0.03), Paint.METAL, barrel=barrel(grid, 0.03)),
         Part(ellipse(grid, (0, 0.525), (low * 0.9, 0.05)), Paint.GLOW),
-        Part(shade, barrel=np.clip(grid.x / width, -1, 1)),
+        Part(shade, barrel=barrel(grid, width)),
     ]
 
 
-def flower(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A stem with leaves and a blossom in the caption's colour."""
+def _flower(grid: Grid, rng: np.random.Generator) -> list[Part]:
     petals, turn = int(rng.integers(5, 9)), float(rng.uniform(0, pi))
     radius = 0.62 / petals + 0.035
     around = [turn + 2 * pi * index / petals for index in range(petals)]
@@ -194,8 +259,7 @@ def flower(grid: Grid, rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def kite(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A diamond with a tail of bows."""
+def _kite(grid: Grid, rng: np.random.Generator) -> list[Part]:
     half = float(rng.uniform(0.33, 0.4))
     sail = convex(grid, [(0, 0.12), (half, 0.66), (0, 1.0), (-half, 0.66)])
     swing = float(rng.uniform(0.08, 0.16))
@@ -211,8 +275,7 @@ def kite(grid: Grid, rng: np.random.Generator) -> list[Part]:
     ]
 
 
-def bottle(grid: Grid, rng: np.random.Generator) -> list[Part]:
-    """A bottle with a cork, perhaps with a label."""
+def _bottle(grid: Grid, rng: np.random.Generator) -> list[Part]:
     half, shoulder = float(rng.uniform(0.18, 0.24)), float(rng.uniform(0.5, 0.6))
     neck = half * 0.4
     body = union(
@@ -227,7 +290,7 @@ def bottle(grid: Grid, rng: np.random.Generator) -> list[Part]:
     ]
     if rng.random() < 0.5:
         label = box(grid, (0, shoulder * 0.45), (half * 0.98, 0.09))
-        parts.append(Part(label, Paint.CREAM, barrel=np.clip(grid.x / half, -1, 1)))
+        parts.append(Part(label, Paint.CREAM, barrel=barrel(grid, half)))
     return parts
 
 
@@ -235,24 +298,24 @@ Shape = Callable[[Grid, np.random.Generator], list[Part]]
 """Draws a thing on a grid; the generator gives its proportions."""
 
 SHAPES: Mapping[Kind, Shape] = {
-    Kind.BALL: ball,
-    Kind.CUBE: cube,
-    Kind.CONE: cone,
-    Kind.CYLINDER: cylinder,
-    Kind.RING: ring,
-    Kind.HOUSE: house,
-    Kind.TREE: tree,
-    Kind.CAR: car,
-    Kind.BOAT: boat,
-    Kind.MUSHROOM: mushroom,
-    Kind.STAR: star_shape,
-    Kind.FISH: fish,
-    Kind.CUP: cup,
-    Kind.LAMP: lamp,
-    Kind.FLOWER: flower,
-    Kind.KITE: kite,
-    Kind.MOON: moon,
-    Kind.CLOUD: cloud,
-    Kind.HEART: heart,
-    Kind.BOTTLE: bottle,
+    Kind.BALL: _ball,
+    Kind.CUBE: _cube,
+    Kind.CONE: _cone,
+    Kind.CYLINDER: _cylinder,
+    Kind.RING: _ring,
+    Kind.HOUSE: _house,
+    Kind.TREE: _tree,
+    Kind.CAR: _car,
+    Kind.BOAT: _boat,
+    Kind.MUSHROOM: _mushroom,
+    Kind.STAR: _star_shape,
+    Kind.FISH: _fish,
+    Kind.CUP: _cup,
+    Kind.LAMP: _lamp,
+    Kind.FLOWER: _flower,
+    Kind.KITE: _kite,
+    Kind.MOON: _moon,
+    Kind.CLOUD: _cloud,
+    Kind.HEART: _heart,
+    Kind.BOTTLE: _bottle,
 }

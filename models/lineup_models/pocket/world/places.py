@@ -1,4 +1,4 @@
-"""Places with built things, and which function paints which place."""
+"""Painters of the places, and which paints which."""
 
 from __future__ import annotations
 
@@ -8,26 +8,108 @@ import numpy as np
 
 from lineup.types import Float32Array
 from lineup_models.pocket.world.grammar import Background
+from lineup_models.pocket.world.light import colour_near
 from lineup_models.pocket.world.outdoors import (
     Setting,
-    colour_near,
-    desert,
     distance_on_ground,
     ground_light,
     ground_noise,
-    meadow,
-    mountains,
-    night_sky,
     open_sky,
     over_ground,
-    sea,
-    snow,
+    sky,
+    with_stars,
 )
-from lineup_models.pocket.world.planes import colour_from_rgb, coverage, mixed
+from lineup_models.pocket.world.planes import colour_from_rgb, coverage, mixed, ridge
 
 
-def forest(setting: Setting) -> Float32Array:
-    """Leaves and trunks in two depths, above a floor of moss."""
+def _meadow(setting: Setting) -> Float32Array:
+    rng = setting.rng
+    grass = colour_near(rng, 92, 0.58, 0.46)
+    dry = colour_near(rng, 68, 0.52, 0.55)
+    patches = ground_noise(setting)
+    blend = np.clip(0.35 + 0.25 * patches, 0, 1)
+    blades = 1 + 0.2 * setting.fine + 0.12 * patches
+    ground = mixed(grass, dry, blend) * np.maximum(blades, 0.15) * ground_light(setting)
+    backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 110, 0.45, 0.34), 1, 0.05)
+    return over_ground(backdrop, ground, setting, haze=0.3)
+
+
+def _desert(setting: Setting) -> Float32Array:
+    rng = setting.rng
+    sand = colour_near(rng, 36, 0.45, 0.82)
+    waves = ground_noise(setting, squeeze=3.0, zoom=0.4)
+    grains = 1 + 0.16 * waves + 0.07 * setting.fine
+    ground = sand * np.maximum(grains, 0.2) * ground_light(setting)
+    backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 32, 0.45, 0.7), 2, 0.06)
+    return over_ground(backdrop, ground, setting, haze=0.4)
+
+
+def _sea(setting: Setting) -> Float32Array:
+    rng, rig = setting.rng, setting.rig
+    deep = colour_near(rng, 205, 0.65, 0.42) * ground_light(setting)
+    waves = ground_noise(setting, squeeze=4.0, zoom=0.8)
+    mirror = np.clip(0.35 + 0.22 * waves, 0, 1)
+    water = mixed(deep, (rig.horizon + rig.zenith) * 0.5, mirror)
+    glints = np.maximum(waves + 0.3 * setting.fine - 1.6, 0)
+    water += glints * rig.sun * 0.5
+    water *= 1 + 0.06 * setting.fine
+    return over_ground(open_sky(setting), water, setting, haze=0.4)
+
+
+def _snow(setting: Setting) -> Float32Array:
+    rng = setting.rng
+    white = colour_near(rng, 215, 0.07, 0.94)
+    drifts = ground_noise(setting, squeeze=2.0, zoom=0.35)
+    relief = 1 + 0.09 * drifts + 0.035 * setting.fine
+    ground = white * np.maximum(relief, 0.3) * ground_light(setting)
+    backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 215, 0.25, 0.45), 1, 0.04)
+    return over_ground(backdrop, ground, setting, haze=0.3)
+
+
+def _mountains(setting: Setting) -> Float32Array:
+    rng = setting.rng
+    backdrop = _ridges(open_sky(setting), setting, colour_near(rng, 218, 0.3, 0.42), 3, 0.2)
+    stone = colour_near(rng, 50, 0.22, 0.44)
+    noise = ground_noise(setting, zoom=0.9)
+    rough = 1 + 0.25 * noise + 0.16 * setting.fine
+    ground = stone * np.maximum(rough, 0.15) * ground_light(setting)
+    return over_ground(backdrop, ground, setting, haze=0.3)
+
+
+def _night_sky(setting: Setting) -> Float32Array:
+    rng = setting.rng
+    painted = with_stars(sky(setting, clouds=0.0), setting, 220)
+    slope = float(rng.uniform(-1, 1))
+    off = setting.frame.v - 0.3 - slope * (setting.frame.u - 0.5)
+    band = np.exp(-((off / 0.12) ** 2)) * np.maximum(1 + 0.5 * setting.coarse, 0)
+    painted += band * colour_from_rgb(0.05, 0.05, 0.085)
+    earth = colour_near(rng, 130, 0.3, 0.3)
+    rough = 1 + 0.25 * ground_noise(setting) + 0.12 * setting.fine
+    ground = earth * np.maximum(rough, 0.15) * ground_light(setting)
+    backdrop = _ridges(painted, setting, earth * 0.5, 1, 0.06)
+    return over_ground(backdrop, ground, setting, haze=0.2)
+
+
+def _ridges(
+    painted: Float32Array, setting: Setting, colour: Float32Array, count: int, height: float
+) -> Float32Array:
+    """Put `count` ridges at the horizon, far ones first; `height` in parts of the picture."""
+    rng, frame = setting.rng, setting.frame
+    light = ground_light(setting) * 0.9
+    texture = 1 + 0.12 * setting.coarse + 0.08 * setting.fine
+    lit = colour * light * np.maximum(texture, 0.2)
+    for index in range(count):
+        near = (index + 1) / count
+        top = height * (1.15 - 0.6 * index / count)
+        profile = ridge(rng, frame.u * 0.9 + rng.uniform(0, 1))
+        crest = setting.horizon - top * (0.6 + 0.3 * profile)
+        cover = coverage((frame.v - crest) * frame.size_px)
+        hazy = setting.rig.horizon + near * 0.8 * (lit - setting.rig.horizon)
+        painted = mixed(painted, hazy, cover)
+    return painted
+
+
+def _forest(setting: Setting) -> Float32Array:
     rng, frame = setting.rng, setting.frame
     light = ground_light(setting)
     leaves = mixed(colour_near(rng, 110, 0.55, 0.25), colour_near(rng, 85, 0.6, 0.52),
@@ -42,7 +124,7 @@ def forest(setting: Setting) -> Float32Array:
             lean = float(rng.normal(0, 0.04))
             across = frame.u - middle - lean * (frame.v - 0.5)
             cover = np.clip((half - np.abs(across)) * frame.size_px, 0, 1)
-            round_ = 1 + 0.5 * light_side(setting) * across / half
+            round_ = 1 + 0.5 * _light_side(setting) * across / half
             shade = np.clip(round_ + 0.25 * setting.fine, 0.3, 1.7)
             backdrop = mixed(backdrop, bark * shade, cover)
     moss, soil = colour_near(rng, 80, 0.45, 0.36), colour_near(rng, 30, 0.5, 0.35)
@@ -52,13 +134,12 @@ def forest(setting: Setting) -> Float32Array:
     return over_ground(backdrop, floor * rough * light, setting, haze=0.0)
 
 
-def light_side(setting: Setting) -> float:
+def _light_side(setting: Setting) -> float:
     """Return the side the light comes from: -1 left, 1 right."""
     return 1.0 if setting.rig.direction[0] > 0 else -1.0
 
 
-def city(setting: Setting) -> Float32Array:
-    """A skyline with windows, lit at night, behind a street."""
+def _city(setting: Setting) -> Float32Array:
     backdrop = open_sky(setting)
     for depth in (0.5, 1.0):
         backdrop = _skyline(backdrop, setting, depth)
@@ -104,11 +185,10 @@ def _skyline(painted: Float32Array, setting: Setting, near: float) -> Float32Arr
     return mixed(painted, lit, cover)
 
 
-def table(setting: Setting) -> Float32Array:
-    """Planks in perspective before a dim room."""
+def _table(setting: Setting) -> Float32Array:
     rng, frame, rig = setting.rng, setting.frame, setting.rig
     room = colour_near(rng, float(rng.choice([25, 45, 160, 210])), 0.25, 0.42)
-    side = 1 + 0.5 * light_side(setting) * (frame.u - 0.5)
+    side = 1 + 0.5 * _light_side(setting) * (frame.u - 0.5)
     dim = side + 0.16 * setting.coarse + 0.02 * setting.fine
     backdrop = room * np.maximum(dim, 0.1) * (rig.ambient + rig.sun * 0.25)
     far = distance_on_ground(setting)
@@ -124,8 +204,7 @@ def table(setting: Setting) -> Float32Array:
     return over_ground(backdrop, surface, setting, haze=0.0)
 
 
-def wall(setting: Setting) -> Float32Array:
-    """Bricks in running bond above a pavement."""
+def _wall(setting: Setting) -> Float32Array:
     rng, frame, rig = setting.rng, setting.frame, setting.rig
     tall = rng.uniform(0.045, 0.065)
     y = (frame.v + rng.uniform(0, 1)) / tall
@@ -143,7 +222,7 @@ def wall(setting: Setting) -> Float32Array:
     rough = 1 + 0.1 * setting.coarse + 0.12 * setting.fine
     clay = colour_near(rng, float(rng.choice([12, 20, 30])), 0.5, 0.52)
     mortar = colour_near(rng, 40, 0.1, 0.62)
-    falloff = 1 + 0.6 * light_side(setting) * (frame.u - 0.5)
+    falloff = 1 + 0.6 * _light_side(setting) * (frame.u - 0.5)
     light = (rig.ambient + rig.sun * 0.55) * falloff
     bricks = mixed(mortar, clay * tone, brick) * rough * light
     pavement = colour_near(rng, 40, 0.06, 0.5)
@@ -152,12 +231,11 @@ def wall(setting: Setting) -> Float32Array:
     return over_ground(bricks, floor, setting, haze=0.0)
 
 
-def studio(setting: Setting) -> Float32Array:
-    """A seamless backdrop with a soft fall of light."""
+def _studio(setting: Setting) -> Float32Array:
     rng, frame, rig = setting.rng, setting.frame, setting.rig
     paper = colour_near(rng, float(rng.uniform(0, 360)), float(rng.uniform(0.05, 0.3)), 0.66)
     bend = coverage((frame.v - setting.horizon) * 4)
-    fall = 1 + 0.7 * light_side(setting) * (frame.u - 0.5)
+    fall = 1 + 0.7 * _light_side(setting) * (frame.u - 0.5)
     level = fall * (0.75 + 0.3 * bend)
     level *= 1 + 0.03 * setting.coarse + 0.015 * setting.fine
     return np.asarray(paper * level * (rig.ambient + rig.sun * 0.6), np.float32)
@@ -167,16 +245,16 @@ Painter = Callable[[Setting], Float32Array]
 """Paints a place, float32 (3, size, size), linear RGB."""
 
 PLACES: Mapping[Background, tuple[Painter, tuple[float, float]]] = {
-    Background.MEADOW: (meadow, (0.4, 0.56)),
-    Background.DESERT: (desert, (0.4, 0.56)),
-    Background.SEA: (sea, (0.38, 0.55)),
-    Background.SNOW: (snow, (0.4, 0.56)),
-    Background.FOREST: (forest, (0.5, 0.6)),
-    Background.CITY: (city, (0.5, 0.6)),
-    Background.MOUNTAINS: (mountains, (0.48, 0.6)),
-    Background.NIGHT_SKY: (night_sky, (0.55, 0.64)),
-    Background.TABLE: (table, (0.4, 0.55)),
-    Background.WALL: (wall, (0.56, 0.64)),
-    Background.STUDIO: (studio, (0.5, 0.62)),
+    Background.MEADOW: (_meadow, (0.4, 0.56)),
+    Background.DESERT: (_desert, (0.4, 0.56)),
+    Background.SEA: (_sea, (0.38, 0.55)),
+    Background.SNOW: (_snow, (0.4, 0.56)),
+    Background.FOREST: (_forest, (0.5, 0.6)),
+    Background.CITY: (_city, (0.5, 0.6)),
+    Background.MOUNTAINS: (_mountains, (0.48, 0.6)),
+    Background.NIGHT_SKY: (_night_sky, (0.55, 0.64)),
+    Background.TABLE: (_table, (0.4, 0.55)),
+    Background.WALL: (_wall, (0.56, 0.64)),
+    Background.STUDIO: (_studio, (0.5, 0.62)),
 }
 """Painter and range of the horizon's v."""

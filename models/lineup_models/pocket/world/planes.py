@@ -16,11 +16,7 @@ from lineup.types import AnyArray, Float32Array
 class Frame:
     """The picture's coordinates: u to the right and v down, both 0..1 over an untilted picture.
 
-    Attributes:
-        size_px: Side of the picture.
-        angle: Tilt of the camera in radians.
-        u: float32 (size, size).
-        v: float32 (size, size).
+    `u` and `v` are float32 (size_px, size_px), `angle` is the tilt of the camera in radians.
     """
 
     size_px: int
@@ -50,16 +46,13 @@ def frame_from_size(size_px: int, angle: float = 0.0) -> Frame:
 class Grid:
     """A window of the picture in the coordinates of one thing.
 
-    x to the right, y up; the thing stands on y = 0 and is about 1 tall.
+    x to the right, y up, float32 (rows, columns); the thing stands on y = 0, about 1 tall.
 
     Attributes:
-        x: float32 (rows, columns).
-        y: float32 (rows, columns).
         unit_px: Pixels of one unit.
         angle: How far the thing is turned in the picture, radians, clockwise.
         mirrored: Whether x runs to the left.
-        left: First column of the window in the picture.
-        top: First row of the window in the picture.
+        left: First column of the window in the picture; `top`, its first row.
     """
 
     x: Float32Array
@@ -123,26 +116,26 @@ def coverage(edge_px: AnyArray) -> Float32Array:
 
 
 @lru_cache(maxsize=32)
-def _amplitude(size_px: int, exponent: float, lowest: float) -> Float32Array:
-    """Amplitude of every frequency, (size, size): zero below `lowest` cycles per picture."""
+def _amplitude(size_px: int, exponent: float) -> Float32Array:
+    """Amplitude of every frequency, (size, size)."""
     cycles = np.fft.fftfreq(size_px, 1 / size_px)
     radius = np.hypot(cycles[:, None], cycles[None])
-    amplitude = np.where(radius >= lowest, np.maximum(radius, 1.0) ** -exponent, 0.0)
+    amplitude = np.maximum(radius, 1.0) ** -exponent
     amplitude[0, 0] = 0
     amplitude *= size_px**2 / np.sqrt((amplitude**2).sum())
-    return amplitude.astype(np.float32)
+    return np.asarray(amplitude, np.float32)
 
 
 def fractal_pair(
-    rng: np.random.Generator, size_px: int, exponent: float = 1.0, lowest: float = 1.0
+    rng: np.random.Generator, size_px: int, exponent: float = 1.0
 ) -> tuple[Float32Array, Float32Array]:
     """Return two independent fields, float32 (size, size), mean 0, standard deviation near 1.
 
     They tile: the right edge continues at the left one. The amplitude falls as
-    1 / frequency^exponent (1 for photographs: Field 1987) above `lowest` cycles per picture.
+    1 / frequency^exponent (1 for photographs: Field 1987).
     """
     spectrum = rng.standard_normal((size_px, size_px, 2), dtype=np.float32)
-    spectrum *= _amplitude(size_px, exponent, lowest)[..., None]
+    spectrum *= _amplitude(size_px, exponent)[..., None]
     fields = cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE)
     return np.ascontiguousarray(fields[..., 0]), np.ascontiguousarray(fields[..., 1])
 
@@ -158,10 +151,10 @@ def sampled(field: Float32Array, columns: Float32Array, rows: Float32Array) -> F
     return np.asarray(read, np.float32)
 
 
-def ridge(rng: np.random.Generator, points: Float32Array, exponent: float = 1.4) -> Float32Array:
+def ridge(rng: np.random.Generator, points: Float32Array) -> Float32Array:
     """Return a random height along a line, read at `points` (any shape, in 0..1); spread near 1."""
     waves = np.arange(1, 25)
-    amplitude = waves.astype(float) ** -exponent
+    amplitude = waves.astype(float) ** -1.4
     amplitude *= np.sqrt(2 / (amplitude**2).sum())
     spectrum = np.zeros(513, np.complex128)
     spectrum[waves] = amplitude * np.exp(1j * rng.uniform(0, 2 * np.pi, len(waves))) * 512

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from functools import lru_cache
 from math import cos, radians, sin
 
@@ -12,83 +11,60 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.types import Float32Array, RgbImage
-from lineup_models.pocket.world.grammar import Background, Camera
+from lineup_models.pocket.world.grammar import Background, Camera, Scene
 from lineup_models.pocket.world.light import Rig, rig_from_light
 from lineup_models.pocket.world.objects import SHAPES
 from lineup_models.pocket.world.outdoors import Setting
 from lineup_models.pocket.world.places import PLACES
 from lineup_models.pocket.world.planes import Frame, blurred, fractal_pair, frame_from_size, grid_at
-from lineup_models.pocket.world.scene import Placement, Scene, placements_from_scene
+from lineup_models.pocket.world.scene import Placement, placements_from_scene
 from lineup_models.pocket.world.sprites import Sprite, sprite_from_parts, style_from_group
 
 LEVELS = 1 << 13
 """Steps of the display curve's table; fine enough to keep every 8-bit level."""
 
 
-@dataclass(frozen=True, slots=True)
-class Optics:
-    """One exposure.
-
-    Attributes:
-        blur_px: Standard deviation of the lens blur at 256 pixels.
-        glow: Share of light that is spread widely (soft focus).
-        vignette: Darkening of the corners, 0..1.
-        shot_noise: Variance of the noise over the signal.
-        read_noise: Standard deviation of the noise in the dark, linear.
-    """
-
-    blur_px: float
-    glow: float
-    vignette: float
-    shot_noise: float
-    read_noise: float
-
-
-def optics_from_seed(soft: bool, rng: np.random.Generator) -> Optics:
-    """Draw one exposure."""
-    return Optics(
-        blur_px=float(rng.uniform(0.8, 1.15) if soft else rng.uniform(0.3, 0.5)),
-        glow=float(rng.uniform(0.3, 0.5)) if soft else 0.0,
-        vignette=float(rng.uniform(0.05, 0.35)),
-        shot_noise=float(rng.uniform(1.5, 5)) * 1e-4,
-        read_noise=float(rng.uniform(0.8, 2.5)) * 1e-3,
-    )
-
-
 def photograph(
     radiance: Float32Array,
-    optics: Optics,
-    brightness: float,
     frame: Frame,
+    brightness: float,
+    *,
+    soft: bool,
     rng: np.random.Generator,
+    noise_rng: np.random.Generator,
 ) -> RgbImage:
     """Return the picture that the camera takes.
 
     Args:
         radiance: Linear RGB, float32 (3, size, size), 0 and above.
-        optics: The exposure.
-        brightness: Mean that the exposure aims at, linear.
         frame: Of the picture.
-        rng: Of the noise.
+        brightness: Mean that the exposure aims at, linear.
+        soft: Whether light is spread widely (soft focus).
+        rng: Of the exposure.
+        noise_rng: Of the noise, whose numbers depend on the size.
     """
     scale = frame.size_px / 256
-    if optics.glow:
-        wide = blurred(radiance, 4.5 * scale)
-        radiance = radiance + optics.glow * (wide - radiance)
-    exposed = blurred(radiance, optics.blur_px * scale)
+    blur_px = float(rng.uniform(0.8, 1.15) if soft else rng.uniform(0.3, 0.5))
+    glow = float(rng.uniform(0.3, 0.5)) if soft else 0.0
+    darker_corners = float(rng.uniform(0.05, 0.35))
+    shot_noise = float(rng.uniform(1.5, 5)) * 1e-4
+    read_noise = float(rng.uniform(0.8, 2.5)) * 1e-3
+    if soft:
+        radiance = radiance + glow * (blurred(radiance, 4.5 * scale) - radiance)
+    exposed = blurred(radiance, blur_px * scale)
     gain = _gain(exposed, brightness)
-    exposed *= _vignette(frame.size_px) * (-optics.vignette * gain) + gain
+    exposed *= _vignette(frame.size_px) * (-darker_corners * gain) + gain
     np.maximum(exposed, 0, out=exposed)
-    noise = rng.standard_normal(exposed.shape, dtype=np.float32)
-    noise *= np.sqrt(exposed * optics.shot_noise + optics.read_noise**2)
+    # Variance over the signal, and in the dark.
+    noise = noise_rng.standard_normal(exposed.shape, dtype=np.float32)
+    noise *= np.sqrt(exposed * shot_noise + read_noise**2)
     noise += exposed
     return np.ascontiguousarray(_display_from_linear(noise).transpose(1, 2, 0))
 
 
 def _gain(radiance: Float32Array, brightness: float) -> float:
     """Go three quarters of the way to the wanted mean, in stops; bright scenes stay brighter."""
-    mean = float(radiance.mean())
-    return float((brightness / max(mean, 1e-4)) ** 0.75)
+    return float((brightness / max(float(radiance.mean()), 1e-4)) ** 0.75)
 
 
 @lru_cache(maxsize=8)
@@ -134,17 +110,18 @@ def _render(scene: Scene, seed: int, size_px: int) -> tuple[RgbImage, tuple[Floa
     coarse, fine = _textures(texture_rng, size_px)
     painter, (highest, lowest) = PLACES[scene.background]
     horizon = float(rng.uniform(highest, lowest))
-    canvas = painter(Setting(frame, rig, horizon, coarse, fine, rng))
-    canvas = _out_of_focus(canvas, scene, rng)
+    setting = Setting(frame, rig, horizon, coarse, fine, rng)
+    canvas = _out_of_focus(painter(setting), scene, rng)
     placements = placements_from_scene(scene, rng)
-    sprites = _sprites(scene, placements, frame, rig, fine, rng)
+    sprites = _sprites(scene, placements, setting)
     shadows = _shadows(placements, sprites, frame, rig)
     canvas *= 1 - shadows * _shadow_depth(rig, scene)
     masks = tuple(np.zeros((size_px, size_px), np.float32) for _ in scene.groups)
     for placement, sprite in zip(placements, sprites, strict=True):
         _composite(canvas, sprite, masks, placement.group)
-    optics = optics_from_seed(scene.camera is Camera.SOFT_FOCUS, rng)
-    return photograph(canvas, optics, rig.brightness, frame, texture_rng), masks
+    soft = scene.camera is Camera.SOFT_FOCUS
+    pixels = photograph(canvas, frame, rig.brightness, soft=soft, rng=rng, noise_rng=texture_rng)
+    return pixels, masks
 
 
 def _tilt(camera: Camera, rng: np.random.Generator) -> float:
@@ -168,22 +145,16 @@ def _out_of_focus(canvas: Float32Array, scene: Scene, rng: np.random.Generator) 
     return blurred(canvas, sigma) if sigma > 0.3 else canvas
 
 
-def _sprites(
-    scene: Scene,
-    placements: tuple[Placement, ...],
-    frame: Frame,
-    rig: Rig,
-    noise: Float32Array,
-    rng: np.random.Generator,
-) -> list[Sprite]:
+def _sprites(scene: Scene, placements: tuple[Placement, ...], setting: Setting) -> list[Sprite]:
+    rig, rng = setting.rig, setting.rng
     styles = [style_from_group(group, rig, rng) for group in scene.groups]
     proportions = [int(rng.integers(1 << 31)) for _ in scene.groups]
     sprites = []
     for place in placements:
         group = scene.groups[place.group]
-        grid = grid_at(frame, (place.u, place.v), place.unit, place.angle, place.flip)
+        grid = grid_at(setting.frame, (place.u, place.v), place.unit, place.angle, place.flip)
         parts = SHAPES[group.kind](grid, np.random.default_rng(proportions[place.group]))
-        grain = _window(noise, grid.x.shape, rng)
+        grain = _window(setting.fine, grid.x.shape, rng)
         sprites.append(sprite_from_parts(parts, grid, styles[place.group], rig, grain))
     return sprites
 

@@ -15,12 +15,13 @@ from lineup_models.pocket.world.grammar import (
     Background,
     Camera,
     Colour,
+    Group,
     Kind,
     Light,
     Material,
     Relation,
+    Scene,
     Size,
-    captions_from_scene,
 )
 
 Choice = TypeVar("Choice")
@@ -33,55 +34,6 @@ COUNT_WEIGHTS = (0.5, 0.25, 0.15, 0.1)
 
 CAMERA_WEIGHTS = (0.4, 0.15, 0.15, 0.15, 0.15)
 """In the order of `Camera`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Equal things that stand together.
-
-    Attributes:
-        kind: What they are.
-        colour: Of their bodies.
-        size: Compared with the other group.
-        material: Surface of their bodies.
-        count: How many, 1 to 4.
-    """
-
-    kind: Kind
-    colour: Colour
-    size: Size
-    material: Material
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """One scene; pictures of it differ in everything that is not said here.
-
-    Attributes:
-        subject: What the picture shows first.
-        relation: Where the subject is, seen from the other group; None without one.
-        other: Second group, of another kind and colour; None without one.
-        background: The place.
-        light: Hour outdoors, side of the lamp indoors.
-        camera: How it is seen.
-    """
-
-    subject: Group
-    relation: Relation | None
-    other: Group | None
-    background: Background
-    light: Light
-    camera: Camera
-
-    def captions(self) -> tuple[str, ...]:
-        """Return true captions, the full one first, then shorter ones; none twice."""
-        return captions_from_scene(self)
-
-    @property
-    def groups(self) -> tuple[Group, ...]:
-        """The subject, then the other group if there is one."""
-        return (self.subject,) if self.other is None else (self.subject, self.other)
 
 
 def scene_from_seed(seed: int) -> Scene:
@@ -162,13 +114,12 @@ ROWS: dict[int, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """One thing in the picture.
+    """One thing; coordinates are parts of the picture, u to the right and v down.
 
     Attributes:
         group: Index of its group in `Scene.groups`.
-        u: Of the middle of its base, parts of the picture.
-        v: Of its base, parts of the picture, down.
-        unit: Its height, parts of the picture.
+        u: Of the middle of its base; `v`, of its base.
+        unit: Its height.
         angle: How far it is turned, radians.
         flip: Whether it is mirrored.
         ground_v: Where its shadow falls; its base, unless it hangs in the air.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from lineup.errors import UsageError
 from lineup.types import RgbImage
+from lineup_models.pocket.world.grammar import Scene
 from lineup_models.pocket.world.render import pixels_from_scene
-from lineup_models.pocket.world.scene import Scene, scene_from_seed
+from lineup_models.pocket.world.scene import scene_from_seed
 
 
 class Split(str, Enum):
@@ -31,23 +29,11 @@ SPLIT_SIZE = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One picture with what is true of it.
+    """One picture, uint8 RGB (size, size, 3), of its scene, whose full caption is the first."""
 
-    Attributes:
-        seed: Of the scene and of the picture.
-        scene: What the picture shows.
-        pixels: uint8 RGB (size, size, 3).
-        captions: The scene's captions, the full one first.
-    """
-
-    seed: int
     scene: Scene
     pixels: RgbImage
     captions: tuple[str, ...]
-
-    def caption(self, version: int) -> str:
-        """Return one caption; `version` (0 and above) counts round, 0 is the full one."""
-        return self.captions[version % len(self.captions)]
 
 
 def seed_from_index(split: Split, index: int) -> int:
@@ -67,14 +53,4 @@ def example_from_index(split: Split, index: int, size_px: int = 256) -> Example:
     """Draw one example of a split; the same index gives the same example."""
     seed = seed_from_index(split, index)
     scene = scene_from_seed(seed)
-    return Example(seed, scene, pixels_from_scene(scene, seed, size_px), scene.captions())
-
-
-def batches(
-    split: Split, indices: range, batch: int, size_px: int = 256
-) -> Iterator[tuple[RgbImage, tuple[str, ...]]]:
-    """Yield pixels, uint8 (images, size, size, 3), and full captions; the last may be smaller."""
-    for first in range(0, len(indices), batch):
-        examples = [example_from_index(split, i, size_px) for i in indices[first : first + batch]]
-        pixels = np.stack([example.pixels for example in examples])
-        yield pixels, tuple(example.captions[0] for example in examples)
+    return Example(scene, pixels_from_scene(scene, seed, size_px), scene.captions())

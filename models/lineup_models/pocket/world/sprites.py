@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 
 from lineup.types import AnyArray, Float32Array
-from lineup_models.pocket.world.grammar import Material
+from lineup_models.pocket.world.grammar import Group, Material
 from lineup_models.pocket.world.light import (
     Rig,
     colour_from_word,
-    linear_from_hsv,
+    colour_near,
     partner_from_colour,
 )
 from lineup_models.pocket.world.planes import Grid, coverage
-from lineup_models.pocket.world.scene import Group
 from lineup_models.pocket.world.solids import Paint, Part
 
 STEEP = 0.96
@@ -30,11 +29,8 @@ class Style:
     """How the things of one group are painted in one picture; colours are linear RGB (3, 1, 1).
 
     Attributes:
-        paints: Colour of each paint.
         partner: Second colour of a pattern.
-        material: Surface of the body.
-        period: Of the pattern, in units.
-        turn: Of the pattern, radians.
+        period: Of the pattern, in units; `turn` in radians.
         grain: Contrast of the grain on the body.
     """
 
@@ -54,8 +50,7 @@ class Sprite:
         colour: float32 (3, rows, columns), linear RGB, multiplied by the coverage.
         coverage: float32 (rows, columns), 0..1.
         body: float32 (rows, columns), coverage of what has the caption's colour.
-        left: First column in the picture.
-        top: First row in the picture.
+        left: First column in the picture; `top`, its first row.
     """
 
     colour: Float32Array
@@ -69,12 +64,7 @@ def style_from_group(group: Group, rig: Rig, rng: np.random.Generator) -> Style:
     """Draw the exact paints of a group."""
 
     def hsv(hue: float, saturation: float, value: float) -> Float32Array:
-        spread = rng.uniform(-1, 1, 3) * (12, 0.08, 0.08)
-        return linear_from_hsv(
-            hue + float(spread[0]),
-            float(np.clip(saturation + spread[1], 0, 1)),
-            float(np.clip(value + spread[2], 0.03, 1)),
-        )
+        return colour_near(rng, hue, saturation, value, (12, 0.08, 0.08), darkest=0.03)
 
     paints = {
         Paint.BODY: colour_from_word(rng, group.colour),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,29 +12,13 @@ import torch
 from torch import Tensor
 
 from lineup.errors import UsageError
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.types import RgbImage, RgbTiles
-from lineup_models.photographs import images_from_pixels, random_crop
+from lineup.types import Float32Array, RgbImage, RgbTiles
+from lineup_models.photographs import crop_from_path
+from lineup_models.simulator.bank import CALIBRATION_IMAGES, CALIBRATION_PX
 from lineup_models.simulator.bank_reader import Bank
-from lineup_models.simulator.cells import FixedStatistics, RecordedStatistics
 from lineup_models.simulator.features import FeatureFunction, degradation_from_seed, degraded_image
-from lineup_models.simulator.identity import ModelIdentity, identity_from_seed
-from lineup_models.simulator.network import (
-    FeatureNoise,
-    Simulator,
-    noise_strength_from_seed,
-    perturbed_simulator,
-)
-
-
-class SetSampling(str, Enum):
-    """How a batch's photographs are shared between its generators."""
-
-    MULTIPLE = "multiple"
-    """Every generator gets photographs of its own."""
-
-    SINGLE = "single"
-    """All generators get the same photographs: nothing but the generator tells them apart."""
+from lineup_models.simulator.identity import ModelIdentity, SimulatedModel, identity_from_seed
+from lineup_models.simulator.network import FeatureNoise, Simulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +29,8 @@ class BatchShape:
         models: Generators of a batch.
         images_per_model: Images of each, at least 2, so that every one has a positive.
         photographs: Photographs that go through no generator.
-        single_share: Share of the batches that are sampled as a single set, 0..1.
+        single_share: Share of the batches that are sampled as a single set, 0..1: all generators
+            get the same photographs, and nothing but the generator tells them apart.
     """
 
     models: int = 24
@@ -61,13 +44,13 @@ class Draw:
     """A batch: which photographs go through which generators.
 
     Attributes:
-        sampling: Single or multiple set.
+        single: Whether all generators get the same photographs.
         models: Generators, by number.
         images: Photographs of each generator, by number.
         photographs: Photographs that stay as they are, by number.
     """
 
-    sampling: SetSampling
+    single: bool
     models: tuple[int, ...]
     images: tuple[tuple[int, ...], ...]
     photographs: tuple[int, ...]
@@ -76,20 +59,13 @@ class Draw:
 def draw_from_seed(
     seed: int | Sequence[int], shape: BatchShape, *, models: int, photographs: int
 ) -> Draw:
-    """Draw a batch.
-
-    Args:
-        seed: The same seed and sizes give the same draw.
-        shape: Numbers of the batch.
-        models: Generators to choose from.
-        photographs: Photographs to choose from.
+    """Draw a batch from so many generators and photographs.
 
     Raises:
         UsageError: There are fewer generators or photographs than a batch needs.
     """
     random = np.random.default_rng(seed)
     single = bool(random.random() < shape.single_share)
-    sampling = SetSampling.SINGLE if single else SetSampling.MULTIPLE
     through = shape.images_per_model * (1 if single else shape.models)
     check_enough("generators", shape.models, models)
     check_enough("photographs", through + shape.photographs, photographs)
@@ -98,15 +74,11 @@ def draw_from_seed(
     drawn = random.choice(photographs, through + shape.photographs, replace=False)
     sets = drawn[:through].reshape(-1, shape.images_per_model).tolist()
     images = tuple(tuple(row) for row in (sets * shape.models if single else sets))
-    return Draw(sampling, tuple(chosen.tolist()), images, tuple(drawn[through:].tolist()))
+    return Draw(single, tuple(chosen.tolist()), images, tuple(drawn[through:].tolist()))
 
 
 def check_enough(what: str, needed: int, available: int) -> None:
-    """Raise when there is less of something than a batch needs.
-
-    Raises:
-        UsageError: Fewer are available than needed.
-    """
+    """Raise UsageError when there is less of something than a batch needs."""
     if needed > available:
         raise UsageError(
             f"A batch needs {needed} {what}, but there are {available}.",
@@ -129,11 +101,11 @@ class Batch:
     generated: Tensor
 
 
-class Source(Protocol):
-    """Gives the batch of a seed, always the same one."""
-
-    def batch(self, seed: Sequence[int], shape: BatchShape) -> Batch:
-        """Return the batch."""
+def _labelled(rows: Float32Array, draw: Draw, models: int) -> Batch:
+    """Return the batch of rows that come generator by generator, then photograph by photograph."""
+    through = [model for model, one in zip(draw.models, draw.images, strict=True) for _ in one]
+    labels = torch.tensor([*through, *(models + n for n in range(len(draw.photographs)))])
+    return Batch(torch.from_numpy(rows), labels, torch.arange(len(labels)) < len(through))
 
 
 class BankSource:
@@ -168,45 +140,30 @@ class BankSource:
         enough = shape.models * shape.images_per_model + shape.photographs
         draw = draw_from_seed(seed, shape, models=len(self.own), photographs=enough)
         random = np.random.default_rng([*seed, 1])
-        sets = self.common if draw.sampling is SetSampling.SINGLE else self.own
+        sets = self.common if draw.single else self.own
         chosen = [sets[model] for model in draw.models]
         fewest = min(len(positions) for positions in chosen)
         if fewest < shape.images_per_model:
             raise UsageError(
-                f"A generator of the bank has {fewest} images for {draw.sampling.value}-set "
-                f"sampling; a batch needs {shape.images_per_model}.",
+                f"A generator of the bank has {fewest} images for "
+                f"{'single' if draw.single else 'multiple'}-set sampling; "
+                f"a batch needs {shape.images_per_model}.",
                 hint="Lower images_per_model, or fill a bank with more images.",
             )
         # In a single set every generator gives the same photographs: one choice of columns.
         columns = random.permutation(fewest)[: shape.images_per_model]
         through = np.concatenate([positions[columns] for positions in chosen])
         real = random.choice(self.photographs, shape.photographs, replace=False)
-        positions = np.concatenate([through, real])
-        labels = np.concatenate(
-            [
-                np.repeat(draw.models, shape.images_per_model),
-                len(self.own) + np.arange(shape.photographs),
-            ]
-        )
-        return Batch(
-            rows=torch.from_numpy(self._rows(positions, random)),
-            labels=torch.from_numpy(labels.astype(np.int64)),
-            generated=torch.arange(len(labels)) < len(through),
-        )
+        rows = self._rows(np.concatenate([through, real]), random)
+        return _labelled(rows, draw, len(self.own))
 
-    def _rows(
-        self, positions: npt.NDArray[np.intp], random: np.random.Generator
-    ) -> npt.NDArray[np.float32]:
+    def _rows(self, positions: npt.NDArray[np.intp], random: np.random.Generator) -> Float32Array:
         rows = self.bank.clean[positions].astype(np.float32)
         degraded = np.flatnonzero(random.random(len(positions)) < self.degraded_share)
         if len(degraded):
             version = random.integers(self.bank.degraded.shape[1], size=len(degraded))
             rows[degraded] = self.bank.degraded[positions[degraded], version]
         return np.asarray(rows, np.float32)
-
-
-CALIBRATION_PX = 128
-CALIBRATION_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,16 +184,7 @@ class OnlineOptions:
 
 
 class OnlineSource:
-    """Runs photographs through simulated generators as they are asked for.
-
-    Args:
-        simulators: Trained simulators by name.
-        paths: Photographs.
-        features: Images to rows.
-        options: What batches are made of.
-        seed: Of the generators.
-        device: Where the simulators run.
-    """
+    """Runs photographs through simulated generators, drawn by `seed`, as they are asked for."""
 
     def __init__(
         self,
@@ -251,8 +199,9 @@ class OnlineSource:
         self.simulators, self.paths, self.features = simulators, paths, features
         self.options, self.seed, self.device = options, seed, device
         drawn = np.random.default_rng([seed, 0]).integers(len(paths), size=CALIBRATION_IMAGES)
-        calibration = [self._crop(int(index), [seed, 1], CALIBRATION_PX) for index in drawn]
-        self.calibration = images_from_pixels(np.stack(calibration)).to(device)
+        self.calibration = np.stack(
+            [self._crop(int(index), [seed, 1], CALIBRATION_PX) for index in drawn]
+        )
 
     def batch(self, seed: Sequence[int], shape: BatchShape) -> Batch:
         """Return the batch of `seed`."""
@@ -263,18 +212,7 @@ class OnlineSource:
             crops = np.stack([self._crop(number, seed, options.size_px) for number in numbers])
             images.extend(self.reconstructions(model, crops, seed))
         images += [self._crop(number, seed, options.size_px) for number in draw.photographs]
-        labels = np.concatenate(
-            [
-                np.repeat(draw.models, shape.images_per_model),
-                options.models + np.arange(shape.photographs),
-            ]
-        )
-        through = shape.models * shape.images_per_model
-        return Batch(
-            rows=torch.from_numpy(self.features(self._degraded(images, seed))),
-            labels=torch.from_numpy(labels.astype(np.int64)),
-            generated=torch.arange(len(labels)) < through,
-        )
+        return _labelled(self.features(self._degraded(images, seed)), draw, options.models)
 
     def identity(self, model: int) -> ModelIdentity:
         """Return which generator `model` is: weights, noise on them, architecture."""
@@ -283,26 +221,21 @@ class OnlineSource:
 
     def reconstructions(self, model: int, crops: RgbTiles, seed: Sequence[int]) -> RgbTiles:
         """Return what generator `model` makes of `crops`, the same shape, rounded to uint8."""
-        identity = self.identity(model)
-        number = identity.perturbation_seed
-        simulator = perturbed_simulator(
-            self.simulators[identity.weights], number, self.options.strength
-        ).to(self.device)
-        strength = noise_strength_from_seed(number)
+        generator = SimulatedModel(
+            self.simulators,
+            self.identity(model),
+            strength=self.options.strength,
+            calibration=self.calibration,
+            device=self.device,
+        )
         drawn = int(np.random.default_rng([*seed, 4, model]).integers(1 << 62))
-        noise = FeatureNoise(strength, drawn) if strength else None
-        recording = RecordedStatistics()
-        with torch.inference_mode():
-            simulator(self.calibration, identity.architecture, recording)
-            fixed = FixedStatistics(recording.recorded)
-            images = images_from_pixels(crops).to(self.device)
-            decoded: Tensor = simulator(images, identity.architecture, fixed, noise)
-            rounded = (decoded * 255.0).round().clamp(0.0, 255.0).to(torch.uint8)
-        return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).cpu().numpy())
+        return generator.decoded(
+            crops, FeatureNoise(generator.noise, drawn) if generator.noise else None
+        )
 
     def _crop(self, photograph: int, seed: Sequence[int], size_px: int) -> RgbImage:
-        pixels = image_from_bytes(bytes_from_path(self.paths[photograph])).pixels
-        return random_crop(pixels, size_px, np.random.default_rng([*seed, 5, photograph]))
+        random = np.random.default_rng([*seed, 5, photograph])
+        return crop_from_path(self.paths[photograph], size_px, random)
 
     def _degraded(self, images: Sequence[RgbImage], seed: Sequence[int]) -> list[RgbImage]:
         chosen = np.random.default_rng([*seed, 6]).random(len(images))
@@ -312,3 +245,7 @@ class OnlineSource:
             else image
             for position, image in enumerate(images)
         ]
+
+
+Source = BankSource | OnlineSource
+"""Gives the batch of a seed, always the same one."""

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lineup.imaging.decode import bytes_from_path, image_from_bytes
+from lineup.types import RgbTiles
 from lineup_models.fingerprint.covariance import FoundAxes, PrincipalAxes
-from lineup_models.fingerprint.dft import HalfPlaneMagnitude, SpectrumPool
 from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.photographs import crops_from_paths, random_crop
+from lineup_models.photographs import crop_from_path, crops_from_paths
 from lineup_models.simulator.features import FeatureFunction
 from lineup_models.training import LoopOptions, Task, seeded
 
@@ -85,29 +83,22 @@ def denoiser_from_spec(spec: DenoiserSpec, *, seed: int) -> Denoiser:
         return Denoiser(spec)
 
 
-class DenoisedSpectrum(nn.Module):
-    """Tiles to log-spectra of the denoiser's residual; stands where `PooledSpectrum` does.
+class DenoisedSpectrum(PooledSpectrum):
+    """The log-spectra of the denoiser's residual; the spec's residual filter plays no part.
 
     log(1 + |F|) of the mean residual over the channels, F orthonormal and the residual in grey
     levels, on the half plane, pooled to `pool_height` x `pool_width` cells of `spec` (256 x 129
-    for tiles of 256 px pools nothing). The spec's residual filter plays no part.
-
-    Input uint8 (tiles, size, size, 3), RGB, 0..255. Output float32 (tiles, dimension), >= 0.
+    for tiles of 256 px pools nothing).
     """
 
     def __init__(self, denoiser: Denoiser, spec: SpectrumSpec) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         self.denoiser = denoiser
-        self.magnitude = HalfPlaneMagnitude(spec.tile_size_px)
-        self.pool = SpectrumPool(spec.tile_size_px, spec.pool_height, spec.pool_width)
 
-    def forward(self, tiles: Tensor) -> Tensor:
-        """Return the log-spectrum of each tile."""
+    def levels(self, tiles: Tensor) -> Tensor:
+        """Return each tile's full log-spectrum."""
         images = tiles.to(torch.float32).permute(0, 3, 1, 2)
-        residual = self.denoiser(images).mean(dim=1)
-        pooled: Tensor = self.pool(torch.log1p(self.magnitude(residual)))
-        return pooled.reshape(-1, self.spec.dimension)
+        return torch.log1p(self.magnitude(self.denoiser(images).mean(dim=1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +123,7 @@ class DenoiserOptions:
 
 
 class DenoiserTask(Task):
-    """Trains a denoiser.
-
-    Args:
-        denoiser: Changed in place.
-        paths: Photographs.
-        options: How.
-        seed: Of crops and noise.
-        device: Where to compute.
-        settings: As for `Task`.
-    """
+    """Trains a denoiser in place; `seed` is that of crops and noise."""
 
     def __init__(
         self,
@@ -151,10 +133,10 @@ class DenoiserTask(Task):
         *,
         seed: int,
         device: torch.device,
-        settings: Mapping[str, Any],
     ) -> None:
         denoiser.to(device).train().requires_grad_(True)
-        super().__init__("denoiser", denoiser, {**settings, "denoiser": asdict(options)})
+        settings = {"sizes": asdict(denoiser.spec), "denoiser": asdict(options)}
+        super().__init__("denoiser", denoiser, settings)
         self.denoiser, self.paths, self.options = denoiser, paths, options
         self.seed, self.device = seed, device
 
@@ -180,19 +162,20 @@ class DenoiserTask(Task):
 
 def training_crops(
     paths: Sequence[Path], options: DenoiserOptions, random: np.random.Generator
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
+) -> RgbTiles:
     """Return crops, uint8 (N, crop_px, crop_px, 3), several of each photograph.
 
     Decoding a photograph costs more than a step on a small crop, so a larger crop is drawn once
     and cut at random places.
     """
-    size = options.crop_px
-    larger = crops_from_paths(paths, 2 * size, options.photographs_per_step, random)
-    crops = []
-    for crop in larger:
-        for top, left in random.integers(0, size, (options.crops_per_photograph, 2), endpoint=True):
-            crops.append(crop[top : top + size, left : left + size])
-    return np.stack(crops)
+    size, count = options.crop_px, options.crops_per_photograph
+    return np.stack(
+        [
+            crop[top : top + size, left : left + size]
+            for crop in crops_from_paths(paths, 2 * size, options.photographs_per_step, random)
+            for top, left in random.integers(0, size, (count, 2), endpoint=True)
+        ]
+    )
 
 
 class ResidualSource(str, Enum):
@@ -205,7 +188,7 @@ class ResidualSource(str, Enum):
     """The trained denoiser."""
 
 
-def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> nn.Module:
+def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> PooledSpectrum:
     """Return the module from tiles to rows of log-spectra; frozen, in evaluation mode."""
     module = PooledSpectrum(spec) if denoiser is None else DenoisedSpectrum(denoiser, spec)
     return module.eval().requires_grad_(False)
@@ -214,17 +197,9 @@ def spectrum_module(spec: SpectrumSpec, denoiser: Denoiser | None) -> nn.Module:
 def whitening_of_photographs(
     paths: Iterable[Path], spec: SpectrumSpec, features: FeatureFunction, *, seed: int
 ) -> FoundAxes:
-    """Fit mean and principal axes on a random crop of each photograph.
-
-    Args:
-        paths: Photographs, none of them held out.
-        spec: Constants of the spectrum.
-        features: Images to rows.
-        seed: Of the crops.
-    """
+    """Fit mean and principal axes on a random crop of each photograph, none of them held out."""
     principal = PrincipalAxes(spec.dimension)
     for index, path in enumerate(paths):
-        pixels = image_from_bytes(bytes_from_path(path)).pixels
         random = np.random.default_rng([seed, index])
-        principal.add(features([random_crop(pixels, spec.tile_size_px, random)])[0])
+        principal.add(features([crop_from_path(path, spec.tile_size_px, random)])[0])
     return principal.found(axes=spec.axes, floor=spec.floor)

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from lineup.errors import UsageError
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.fingerprint.spectrum import PooledSpectrum
+from lineup_models.simulator.network import ResidualBlock
 from lineup_models.training import seeded
 
 EXPANSION = 4
@@ -48,12 +50,9 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Bottleneck ResNet; the defaults are ResNet-50 with one input channel.
 
-    Input float32 (N, 1, height, width); output float32 (N, embedding), not normalised.
+    `width` is that of the first stage's inner channels and doubles from stage to stage.
 
-    Args:
-        embedding: Outputs of the last, linear layer.
-        blocks: Bottlenecks of each of the stages.
-        width: Inner channels of the first stage, doubled from stage to stage.
+    Input float32 (N, 1, height, width); output float32 (N, embedding), not normalised.
     """
 
     def __init__(
@@ -82,22 +81,6 @@ class ResNet(nn.Module):
         return embedding
 
 
-class PlainBlock(nn.Module):
-    """Two 3x3 convolutions around a shortcut, without norms; starts as the identity."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(_bias(self.second))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return features of the same shape."""
-        added: Tensor = self.second(F.relu(self.first(F.relu(features))))
-        return features + added
-
-
 class MapNetwork(nn.Module):
     """Whitened spectrum map to a correction of it, zero at the start of the training.
 
@@ -105,30 +88,23 @@ class MapNetwork(nn.Module):
     in the batch, and the strength of its spectrum stays visible.
 
     Input and output float32 (N, 1, height, width), height and width even.
-
-    Args:
-        width: Channels.
-        blocks: Residual blocks.
     """
 
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
         self.stem = nn.Conv2d(2, width, 4, stride=2, padding=1)
-        self.blocks = nn.Sequential(*(PlainBlock(width) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(ResidualBlock(width, F.relu) for _ in range(blocks)))
         self.head = nn.Conv2d(width, 4, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(_bias(self.head))
+        for name, parameter in self.named_parameters():
+            if name.endswith(("second.bias", "head.bias")):
+                nn.init.zeros_(parameter)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the correction."""
         # Peaks and dips of the spectrum tell of different things; both at hand from the start.
         features = self.stem(torch.cat([maps, maps.abs()], dim=1))
         return F.pixel_shuffle(self.head(F.relu(self.blocks(features))), 2)
-
-
-def _bias(layer: nn.Conv2d) -> Tensor:
-    assert layer.bias is not None
-    return layer.bias
 
 
 class ExtractorKind(str, Enum):
@@ -175,8 +151,7 @@ class Whitened(nn.Module):
 
     def __init__(self, whitening: FoundAxes) -> None:
         super().__init__()
-        gains = 1.0 - np.sqrt(whitening.floor / (whitening.variances + whitening.floor))
-        axes = whitening.axes.astype(np.float64) * np.sqrt(gains)[:, None]
+        axes = whitening.damped_axes()
         self.register_buffer("mean", torch.from_numpy(whitening.mean.astype(np.float32)))
         self.register_buffer("axes", torch.from_numpy(axes.astype(np.float32)))
         self.register_buffer("unit", torch.tensor(float(whitening.floor) ** -0.5))
@@ -187,27 +162,34 @@ class Whitened(nn.Module):
         return (deviation - F.linear(deviation, self.axes) @ self.axes) * self.unit
 
 
-class WhitenedExtractor(nn.Module):
+class Extractor(nn.Module):
+    """Rows of log-spectra, float32 (N, rows), to embeddings of length 1, float32 (N, dimension)."""
+
+    def __init__(self, spec: ExtractorSpec, spectrum: SpectrumSpec, dimension: int) -> None:
+        super().__init__()
+        self.spec, self.spectrum, self.dimension = spec, spectrum, dimension
+        self.shape = (1, spectrum.pool_height, spectrum.pool_width)
+
+
+class WhitenedExtractor(Extractor):
     """normalise(z + g(z)): z the whitened spectrum, g a network that starts at zero.
 
     Before training this is the closed-form fingerprint itself.
     """
 
     def __init__(self, spec: ExtractorSpec, spectrum: SpectrumSpec, whitening: FoundAxes) -> None:
-        super().__init__()
+        super().__init__(spec, spectrum, spectrum.dimension)
         if spectrum.pool_height % 2 or spectrum.pool_width % 2:
             raise UsageError(
                 f"The extractor halves its maps; {spectrum.pool_height} x {spectrum.pool_width} "
                 "cells cannot be halved.",
                 hint="Choose an even pool_height and pool_width.",
             )
-        self.shape = (1, spectrum.pool_height, spectrum.pool_width)
-        self.dimension = spectrum.dimension
         self.whitened = Whitened(whitening)
         self.network = MapNetwork(spec.width, sum(spec.blocks))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return embeddings of length 1, float32 (N, dimension)."""
+        """Return the embeddings."""
         whitened, correction = self.parts(rows)
         return F.normalize(whitened + correction, dim=1)
 
@@ -218,34 +200,22 @@ class WhitenedExtractor(nn.Module):
         return whitened, correction.reshape(-1, self.dimension)
 
 
-class ResNetExtractor(nn.Module):
+class ResNetExtractor(Extractor):
     """ResNet on the raw log-spectrum, then unit length."""
 
     def __init__(self, spec: ExtractorSpec, spectrum: SpectrumSpec) -> None:
-        super().__init__()
-        self.shape = (1, spectrum.pool_height, spectrum.pool_width)
-        self.dimension = spec.embedding
+        super().__init__(spec, spectrum, spec.embedding)
         self.network = ResNet(spec.embedding, spec.blocks, spec.width)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return embeddings of length 1, float32 (N, dimension)."""
+        """Return the embeddings."""
         return F.normalize(self.network(rows.reshape(-1, *self.shape)), dim=1)
-
-
-Extractor = WhitenedExtractor | ResNetExtractor
 
 
 def extractor_from_spec(
     spec: ExtractorSpec, spectrum: SpectrumSpec, whitening: FoundAxes | None, *, seed: int
 ) -> Extractor:
-    """Return an extractor with weights drawn from `seed`.
-
-    Args:
-        spec: Which network and sizes.
-        spectrum: The rows it will get.
-        whitening: Needed by the whitened kind.
-        seed: Of the weights; torch's own random state stays as it is.
-    """
+    """Return an extractor with weights drawn from `seed`; the whitened kind needs a whitening."""
     with seeded(seed):
         if spec.kind is ExtractorKind.RESNET50:
             return ResNetExtractor(spec, spectrum)
@@ -259,13 +229,9 @@ class FingerprintNetwork(nn.Module):
     Inputs: `tiles` uint8 (tiles, size, size, 3), RGB, and `tile_weights` float32 (images, tiles),
     whose row i holds 1/T_i at image i's tiles and 0 elsewhere.
     Output: float32 (images, dimension), rows of length 1.
-
-    Args:
-        spectrum: Tiles to rows of log-spectra.
-        extractor: Rows to embeddings.
     """
 
-    def __init__(self, spectrum: nn.Module, extractor: Extractor) -> None:
+    def __init__(self, spectrum: PooledSpectrum, extractor: Extractor) -> None:
         super().__init__()
         self.spectrum = spectrum
         self.extractor = extractor

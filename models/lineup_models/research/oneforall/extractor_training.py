@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -54,24 +52,14 @@ class ExtractorOptions:
 
 @dataclass(frozen=True, slots=True)
 class HeadsOptions:
-    """How the heads are trained on an extractor that stays.
-
-    Attributes:
-        loop: Steps and learning rate.
-        batch: Numbers of a batch.
-    """
+    """How the heads are trained on an extractor that stays."""
 
     loop: LoopOptions = field(default_factory=lambda: LoopOptions(400, 1e-3))
     batch: BatchShape = field(default_factory=lambda: BatchShape(photographs=48))
 
 
 class Fingerprinter(nn.Module):
-    """Extractor and heads, one set of weights.
-
-    Args:
-        extractor: Rows to embeddings.
-        seed: Of the heads' weights.
-    """
+    """Extractor and heads, one set of weights; those of the heads are drawn from `seed`."""
 
     def __init__(self, extractor: Extractor, *, seed: int) -> None:
         super().__init__()
@@ -81,8 +69,34 @@ class Fingerprinter(nn.Module):
             self.real_head = RealHead(extractor.dimension)
 
 
-class ExtractorTask(Task):
-    """Trains the extractor on batches of a source."""
+class _BatchTask(Task):
+    """Trains on batches of a source."""
+
+    def __init__(
+        self,
+        name: str,
+        modules: nn.Module,
+        model: Fingerprinter,
+        source: Source,
+        options: ExtractorOptions | HeadsOptions,
+        *,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        sizes, spectrum = asdict(model.extractor.spec), asdict(model.extractor.spectrum)
+        settings = {"sizes": sizes, "spectrum": spectrum, name: asdict(options)}
+        super().__init__(name, modules, settings)
+        self.model, self.source, self.seed, self.device = model, source, seed, device
+
+    def batch(self, seed: list[int], shape: BatchShape) -> tuple[Tensor, Tensor, Tensor]:
+        """Return rows, labels and which were generated, on the device."""
+        batch = self.source.batch(seed, shape)
+        rows, labels = batch.rows.to(self.device), batch.labels.to(self.device)
+        return rows, labels, batch.generated.to(self.device)
+
+
+class ExtractorTask(_BatchTask):
+    """Trains the extractor."""
 
     def __init__(
         self,
@@ -92,25 +106,21 @@ class ExtractorTask(Task):
         *,
         seed: int,
         device: torch.device,
-        settings: Mapping[str, Any],
     ) -> None:
-        memory = NegativeMemory(options.memory, model.extractor.dimension)
-        modules = nn.ModuleDict({"model": model, "memory": memory}).to(device)
+        self.options = options
+        self.memory = NegativeMemory(options.memory, model.extractor.dimension)
+        modules = nn.ModuleDict({"model": model, "memory": self.memory}).to(device)
         model.train().requires_grad_(True)
         model.pair_head.requires_grad_(options.joint_heads)
         model.real_head.requires_grad_(options.joint_heads)
-        super().__init__("extractor", modules, {**settings, "extractor": asdict(options)})
-        self.model, self.memory, self.source = model, memory, source
-        self.options, self.seed, self.device = options, seed, device
+        super().__init__("extractor", modules, model, source, options, seed=seed, device=device)
         self._latest: tuple[Tensor, Tensor] | None = None
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the weighted sum of the losses of `step`."""
         options = self.options
-        batch = self.source.batch([self.seed, step], options.batch)
-        rows, labels = batch.rows.to(self.device), batch.labels.to(self.device)
+        rows, labels, generated = self.batch([self.seed, step], options.batch)
         embeddings, drift = self._embedded(rows)
-        generated = batch.generated.to(self.device)
         # Photographs have no positives: they are negatives of all others, and never anchors.
         losses = {
             "contrastive": contrastive_loss(embeddings, labels, tau=options.tau, memory=self.memory)
@@ -142,7 +152,7 @@ class ExtractorTask(Task):
         return nn.functional.normalize(whitened + correction, dim=1), share.mean()
 
 
-class HeadsTask(Task):
+class HeadsTask(_BatchTask):
     """Trains the heads on embeddings of an extractor that stays."""
 
     def __init__(
@@ -153,39 +163,30 @@ class HeadsTask(Task):
         *,
         seed: int,
         device: torch.device,
-        settings: Mapping[str, Any],
     ) -> None:
+        self.shape = options.batch
         heads = nn.ModuleDict({"pair": model.pair_head, "real": model.real_head})
         model.to(device).eval().requires_grad_(False)
         heads.train().requires_grad_(True)
-        super().__init__("heads", heads, {**settings, "heads": asdict(options)})
-        self.model, self.source = model, source
-        self.options, self.seed, self.device = options, seed, device
+        super().__init__("heads", heads, model, source, options, seed=seed, device=device)
 
     def loss(self, step: int) -> tuple[Tensor, dict[str, float]]:
         """Return the sum of both heads' losses of `step`."""
         seed = [self.seed, step, 2]
-        batch = self.source.batch(seed, self.options.batch)
+        rows, labels, generated = self.batch(seed, self.shape)
         with torch.no_grad():
-            embeddings = self.model.extractor(batch.rows.to(self.device))
-        labels, generated = batch.labels.to(self.device), batch.generated.to(self.device)
+            embeddings = self.model.extractor(rows)
         losses = head_losses(self.model, embeddings, labels, generated, seed)
-        return losses["pair"] + losses["real"], {
-            name: value.item() for name, value in losses.items()
-        }
+        parts = {name: value.item() for name, value in losses.items()}
+        return losses["pair"] + losses["real"], parts
 
 
 def head_losses(
     model: Fingerprinter, embeddings: Tensor, labels: Tensor, generated: Tensor, seed: list[int]
 ) -> dict[str, Tensor]:
-    """Return the losses of both heads, called "pair" and "real".
+    """Return the losses of both heads, called "pair" and "real"; `seed` mines the pairs.
 
-    Args:
-        model: Has the heads.
-        embeddings: (N, dimension).
-        labels: int64 (N,).
-        generated: bool (N,).
-        seed: Of the pairs that are mined.
+    Embeddings are (N, dimension), labels int64 (N,), `generated` is bool (N,).
     """
     drawn = int(np.random.default_rng([*seed, 3]).integers(1 << 62))
     generator = torch.Generator().manual_seed(drawn)

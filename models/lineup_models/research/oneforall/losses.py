@@ -88,10 +88,6 @@ class PairHead(nn.Module):
     A scaled cosine plus a network of (|u_i - u_j|, u_i u_j), u = P z, where the publication
     concatenates [z_i; z_j], whose order matters. The network starts at zero: the untrained head
     ranks as the cosine does.
-
-    Args:
-        dimension: Of the fingerprints.
-        width: Of the projection and of the hidden layer.
     """
 
     def __init__(self, dimension: int, width: int = 64) -> None:
@@ -114,12 +110,7 @@ class PairHead(nn.Module):
 
 
 class RealHead(nn.Module):
-    """Logit that a fingerprint is of a generated image; of its magnitudes too, which peaks raise.
-
-    Args:
-        dimension: Of the fingerprints.
-        width: Of the hidden layer.
-    """
+    """Logit that a fingerprint is of a generated image; peaks raise its magnitudes, read too."""
 
     def __init__(self, dimension: int, width: int = 32) -> None:
         super().__init__()
@@ -188,10 +179,7 @@ def pair_loss(head: PairHead, embeddings: Tensor, pairs: Pairs) -> Tensor:
 def real_loss(head: RealHead, embeddings: Tensor, generated: Tensor) -> Tensor:
     """Return the binary cross-entropy, both classes with the same weight whatever their numbers.
 
-    Args:
-        head: The head.
-        embeddings: (N, dimension).
-        generated: bool (N,).
+    Embeddings are (N, dimension), `generated` is bool (N,).
     """
     losses = F.binary_cross_entropy_with_logits(
         head(embeddings), generated.to(embeddings.dtype), reduction="none"

@@ -14,7 +14,7 @@ from lineup_models.research.oneforall.denoiser import (
     DenoiserSpec,
     ResidualSource,
 )
-from lineup_models.research.oneforall.extractor import LEAN, RESNET50, ExtractorKind, ExtractorSpec
+from lineup_models.research.oneforall.extractor import LEAN, RESNET50, ExtractorSpec
 from lineup_models.research.oneforall.extractor_training import ExtractorOptions, HeadsOptions
 from lineup_models.simulator.bank import BankOptions
 from lineup_models.simulator.training import TrainingOptions
@@ -85,11 +85,6 @@ class Preset:
         """Return the stages that the fingerprint needs."""
         needless = () if self.residual is ResidualSource.DENOISER else (Stage.DENOISER,)
         return tuple(stage for stage in Stage if stage not in needless)
-
-    @property
-    def whitened(self) -> bool:
-        """Return whether the extractor takes whitened spectra."""
-        return self.extractor.kind is ExtractorKind.WHITENED
 
 
 CPU = Preset(

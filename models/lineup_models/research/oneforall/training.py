@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from lineup_models.research.oneforall.denoiser import (
     spectrum_module,
     whitening_of_photographs,
 )
-from lineup_models.research.oneforall.extractor import extractor_from_spec
+from lineup_models.research.oneforall.extractor import ExtractorKind, extractor_from_spec
 from lineup_models.research.oneforall.extractor_training import (
     ExtractorTask,
     Fingerprinter,
@@ -36,7 +36,7 @@ from lineup_models.simulator.bank import fill_bank
 from lineup_models.simulator.bank_reader import add_features, read_bank
 from lineup_models.simulator.features import FeatureFunction, features_from_spectrum
 from lineup_models.simulator.network import read_simulator
-from lineup_models.simulator.training import WEIGHTS_NAME, TrainingOptions, train_simulator
+from lineup_models.simulator.training import WEIGHTS_NAME, train_simulator
 from lineup_models.training import (
     LoopOptions,
     Task,
@@ -100,11 +100,17 @@ def train_fingerprint(
     """
     run = FingerprintRun(photos, options, output, watch)
     wanted = options.preset.stages if stages is None else stages
-    for stage in Stage:
+    going_through = {
+        Stage.DENOISER: run.train_denoiser,
+        Stage.SIMULATOR: run.train_simulators,
+        Stage.EXTRACTOR: run.train_extractor,
+        Stage.HEADS: run.train_heads,
+    }
+    for stage, go_through in going_through.items():
         if stage in wanted:
             started = time.perf_counter()
             try:
-                run.go_through(stage)
+                go_through()
             finally:
                 run.note(stage, time.perf_counter() - started)
     return run.record
@@ -118,16 +124,20 @@ class FingerprintRun:
         self.preset, self.device = options.preset, torch.device(options.device)
         split = split_photographs(photos, self.preset.hold_out)
         self.paths = split.fit
-        self.record = claimed_record(output, self._settings(len(split.held_out)))
-
-    def go_through(self, stage: Stage) -> None:
-        """Run a stage, or what is left of it."""
-        {
-            Stage.DENOISER: self._train_denoiser,
-            Stage.SIMULATOR: self._train_simulators,
-            Stage.EXTRACTOR: self._train_extractor,
-            Stage.HEADS: self._train_heads,
-        }[stage]()
+        names = "\n".join(path.name for path in self.paths)
+        # What makes two runs the same.
+        settings = {
+            "preset": asdict(self.preset),
+            "seed": options.seed,
+            "lpips": options.lpips,
+            "device": self.device.type,
+            "simulators": [str(path) for path in options.simulators],
+            "photographs": len(self.paths),
+            "photographs_held_out": len(split.held_out),
+            "photographs_sha256": sha256_from_bytes(names.encode()),
+            "hold_out_rule": HOLD_OUT_RULE,
+        }
+        self.record = claimed_record(output, settings)
 
     def note(self, stage: Stage, seconds: float) -> None:
         """Add to a stage's time in the record, also where it was interrupted."""
@@ -135,40 +145,16 @@ class FingerprintRun:
         self.record["seconds"][stage.value] = round(before + seconds, 1)
         write_record(self.output, self.record)
 
-    def _settings(self, held_out: int) -> dict[str, Any]:
-        """Return what makes two runs the same."""
-        options = self.options
-        names = "\n".join(path.name for path in self.paths)
-        return {
-            "preset": asdict(self.preset),
-            "seed": options.seed,
-            "lpips": options.lpips,
-            "device": self.device.type,
-            "simulators": [str(path) for path in options.simulators],
-            "photographs": len(self.paths),
-            "photographs_held_out": held_out,
-            "photographs_sha256": sha256_from_bytes(names.encode()),
-            "hold_out_rule": HOLD_OUT_RULE,
-        }
-
-    def _train_denoiser(self) -> None:
-        preset = self.preset
-        denoiser = denoiser_from_spec(preset.denoiser, seed=self.options.seed)
-        options = preset.denoiser_training
-        task = DenoiserTask(
-            denoiser,
-            self.paths,
-            options,
-            seed=self.options.seed,
-            device=self.device,
-            settings={"sizes": asdict(preset.denoiser)},
-        )
-        run_task(task, options.loop, self.output, watch=self.watch)
-        self._note_losses(task)
+    def train_denoiser(self) -> None:
+        """Train the denoiser and write its weights."""
+        options, seed = self.preset.denoiser_training, self.options.seed
+        denoiser = denoiser_from_spec(self.preset.denoiser, seed=seed)
+        task = DenoiserTask(denoiser, self.paths, options, seed=seed, device=self.device)
+        self._run(task, options.loop)
         buffers = {name: value.cpu() for name, value in denoiser.state_dict().items()}
         write_tensors(self.output / "denoiser.pt", buffers)
 
-    def _train_simulators(self) -> None:
+    def train_simulators(self) -> None:
         """Train the simulator, then siblings of it: other weights, other fingerprints."""
         if self.options.simulators:
             return
@@ -178,37 +164,32 @@ class FingerprintRun:
             hold_out=self.preset.hold_out,
             lpips=self.options.lpips,
         )
-        base = self.output / "simulator"
-        self._train_simulator(options, base)
-        for number in range(1, self.preset.siblings + 1):
-            sibling = replace(
+        base, *siblings = (self.output / name for name in self._simulator_names())
+        initial = str((base / WEIGHTS_NAME).resolve())
+        runs = {base: options}
+        for number, folder in enumerate(siblings, 1):
+            runs[folder] = replace(
                 options,
                 seed=self.options.seed + number,
                 steps=self.preset.sibling_steps,
-                initial=str((base / WEIGHTS_NAME).resolve()),
+                initial=initial,
                 perturbation=SIBLING_PERTURBATION,
             )
-            self._train_simulator(sibling, self.output / f"sibling{number}")
+        for folder, one in runs.items():
+            if not (folder / WEIGHTS_NAME).exists():
+                train_simulator(self.photos, one, folder, watch=self.watch)
 
-    def _train_simulator(self, options: TrainingOptions, folder: Path) -> None:
-        if not (folder / WEIGHTS_NAME).exists():
-            train_simulator(self.photos, options, folder, watch=self.watch)
+    def train_extractor(self) -> None:
+        """Train the extractor, with the heads where the preset says so."""
+        model, options = self._new_model(), self.preset.extractor_training
+        seed, device = self.options.seed, self.device
+        task = ExtractorTask(model, self._source(), options, seed=seed, device=device)
+        self._run(task, options.loop)
+        self._write(model)
 
-    def _train_extractor(self) -> None:
-        model = self._new_model()
-        options = self.preset.extractor_training
-        task = ExtractorTask(
-            model,
-            self._source(),
-            options,
-            seed=self.options.seed,
-            device=self.device,
-            settings=self._extractor_settings(),
-        )
-        self._run(task, options.loop, model)
-
-    def _train_heads(self) -> None:
-        model = self._new_model()
+    def train_heads(self) -> None:
+        """Train the heads on the extractor's last checkpoint."""
+        model, options = self._new_model(), self.preset.heads_training
         trained = read_tensors(self.output / "extractor.checkpoint.pt", Stage.EXTRACTOR.value)
         done, wanted = trained["steps_done"], self.preset.extractor_training.loop.steps
         if done < wanted:
@@ -223,30 +204,26 @@ class FingerprintRun:
             if name.startswith(prefix)
         }
         model.load_state_dict(state)
-        options = self.preset.heads_training
-        task = HeadsTask(
-            model,
-            self._source(),
-            options,
-            seed=self.options.seed,
-            device=self.device,
-            settings=self._extractor_settings(),
-        )
-        self._run(task, options.loop, model)
-
-    def _run(
-        self, task: ExtractorTask | HeadsTask, loop: LoopOptions, model: Fingerprinter
-    ) -> None:
-        run_task(task, loop, self.output, watch=self.watch)
-        self._note_losses(task)
+        seed, device = self.options.seed, self.device
+        task = HeadsTask(model, self._source(), options, seed=seed, device=device)
+        self._run(task, options.loop)
         self._write(model)
 
-    def _extractor_settings(self) -> Mapping[str, Any]:
-        return {"sizes": asdict(self.preset.extractor), "spectrum": asdict(self.preset.spectrum)}
+    def _run(self, task: Task, loop: LoopOptions) -> None:
+        run_task(task, loop, self.output, watch=self.watch)
+        last = task.losses[-50:]
+        self.record["losses_last_50_steps"][task.name] = {
+            name: round(float(np.mean([losses[name] for losses in last])), 5) for name in last[0]
+        }
+
+    def _write(self, model: Fingerprinter) -> None:
+        trained = TrainedFingerprint(model, self._denoiser(), self.record)
+        write_fingerprint(trained, self.output / FINGERPRINT_NAME)
 
     def _new_model(self) -> Fingerprinter:
         preset, seed = self.preset, self.options.seed
-        whitening = self._whitening() if preset.whitened else None
+        whitened = preset.extractor.kind is ExtractorKind.WHITENED
+        whitening = self._whitening() if whitened else None
         extractor = extractor_from_spec(preset.extractor, preset.spectrum, whitening, seed=seed)
         return Fingerprinter(extractor, seed=seed)
 
@@ -259,11 +236,12 @@ class FingerprintRun:
                 self._features(),
                 seed=self.options.seed,
             )
-            arrays = {name: torch.tensor(value) for name, value in asdict(found).items()}
-            write_tensors(path, arrays)
+            write_tensors(
+                path, {name: torch.tensor(value) for name, value in asdict(found).items()}
+            )
         stored = read_tensors(path, Stage.EXTRACTOR.value)
-        floor = float(stored.pop("floor"))
-        return FoundAxes(**{name: value.numpy() for name, value in stored.items()}, floor=floor)
+        arrays = {name: value.numpy() for name, value in stored.items()}
+        return FoundAxes(**{**arrays, "floor": float(arrays["floor"])})
 
     def _denoiser(self) -> Denoiser | None:
         if self.preset.residual is ResidualSource.FILTER:
@@ -274,7 +252,10 @@ class FingerprintRun:
 
     def _features(self) -> FeatureFunction:
         spectrum = spectrum_module(self.preset.spectrum, self._denoiser())
-        return features_from_spectrum(spectrum, self.preset.spectrum, device=str(self.device))
+        return features_from_spectrum(spectrum, device=self.device)
+
+    def _simulator_names(self) -> list[str]:
+        return ["simulator", *(f"sibling{n}" for n in range(1, self.preset.siblings + 1))]
 
     def _simulators(self) -> dict[str, Path]:
         """Return the weights of the simulators by name.
@@ -282,44 +263,23 @@ class FingerprintRun:
         Raises:
             UsageError: They are not trained yet.
         """
-        names = ["simulator", *(f"sibling{n}" for n in range(1, self.preset.siblings + 1))]
-        paths = self.options.simulators or [self.output / name / WEIGHTS_NAME for name in names]
+        made = [self.output / name / WEIGHTS_NAME for name in self._simulator_names()]
+        paths = self.options.simulators or made
         for path in paths:
             check_made(path, Stage.SIMULATOR.value)
         return {path.resolve().parent.name: path for path in paths}
 
     def _source(self) -> Source:
-        if self.preset.making is Making.BANK:
-            return self._bank_source()
+        preset, seed = self.preset, self.options.seed
+        if preset.making is Making.BANK:
+            folder = self.output / "bank"
+            options = replace(preset.bank, seed=seed, hold_out=preset.hold_out)
+            fill_bank(self.photos, self._simulators(), folder, options, watch=self.watch)
+            add_features(folder, FEATURES, self._features(), watch=self.watch)
+            return BankSource(read_bank(folder, FEATURES), degraded_share=preset.degraded_share)
         simulators = {
             name: read_simulator(path).simulator for name, path in self._simulators().items()
         }
         return OnlineSource(
-            simulators,
-            self.paths,
-            self._features(),
-            self.preset.online,
-            seed=self.options.seed,
-            device=self.device,
+            simulators, self.paths, self._features(), preset.online, seed=seed, device=self.device
         )
-
-    def _bank_source(self) -> BankSource:
-        """Return the source of a bank that is filled as far as it is not."""
-        preset, folder = self.preset, self.output / "bank"
-        options = replace(preset.bank, seed=self.options.seed, hold_out=preset.hold_out)
-        fill_bank(self.photos, self._simulators(), folder, options, {}, watch=self.watch)
-        for _ in add_features(folder, FEATURES, self._features()):
-            pass
-        return BankSource(read_bank(folder, FEATURES), degraded_share=preset.degraded_share)
-
-    def _note_losses(self, task: Task) -> None:
-        last = task.losses[-50:]
-        self.record["losses_last_50_steps"][task.name] = {
-            name: round(float(np.mean([losses[name] for losses in last])), 5) for name in last[0]
-        }
-
-    def _write(self, model: Fingerprinter) -> None:
-        trained = TrainedFingerprint(
-            self.preset.spectrum, self.preset.extractor, model, self._denoiser(), self.record
-        )
-        write_fingerprint(trained, self.output / FINGERPRINT_NAME)

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from lineup_models.fingerprint.covariance import FoundAxes
-from lineup_models.fingerprint.spec import SpectrumSpec, spectrum_from_dict, spectrum_to_dict
+from lineup_models.fingerprint.spec import spectrum_from_dict
 from lineup_models.research.oneforall.denoiser import (
     Denoiser,
     DenoiserSpec,
@@ -38,38 +38,40 @@ class TrainedFingerprint:
     """A trained fingerprint and how it came about.
 
     Attributes:
-        spectrum: Constants of the log-spectrum.
-        extractor: Sizes of the extractor.
         model: Extractor and heads, frozen.
         denoiser: Takes the content out; None where the spectrum's own filter does.
         record: Data, options, seed, tools, final losses (plain JSON values).
     """
 
-    spectrum: SpectrumSpec
-    extractor: ExtractorSpec
     model: Fingerprinter
     denoiser: Denoiser | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
     def network(self) -> FingerprintNetwork:
         """Return the graph from pixels to fingerprints, in evaluation mode."""
-        spectrum = spectrum_module(self.spectrum, self.denoiser)
-        return FingerprintNetwork(spectrum, self.model.extractor).eval().requires_grad_(False)
+        extractor = self.model.extractor
+        spectrum = spectrum_module(extractor.spectrum, self.denoiser)
+        return FingerprintNetwork(spectrum, extractor).eval().requires_grad_(False)
+
+    def modules(self) -> nn.ModuleDict:
+        """Return everything that has weights, named as in the file."""
+        modules = nn.ModuleDict({"model": self.model})
+        if self.denoiser is not None:
+            modules["denoiser"] = self.denoiser
+        return modules
 
 
 def write_fingerprint(trained: TrainedFingerprint, path: Path) -> None:
     """Write weights (fp32), sizes and record, whole or not at all."""
+    extractor, denoiser = trained.model.extractor, trained.denoiser
     header = {
-        "spectrum": spectrum_to_dict(trained.spectrum),
-        "extractor": {**asdict(trained.extractor), "kind": trained.extractor.kind.value},
-        "denoiser": None if trained.denoiser is None else asdict(trained.denoiser.spec),
+        "spectrum": asdict(extractor.spectrum),
+        "extractor": asdict(extractor.spec),
+        "denoiser": None if denoiser is None else asdict(denoiser.spec),
         "record": dict(trained.record),
     }
-    modules = nn.ModuleDict({"model": trained.model})
-    if trained.denoiser is not None:
-        modules["denoiser"] = trained.denoiser
-    tensors = {name: value.cpu().contiguous() for name, value in modules.state_dict().items()}
-    FORMAT.write(path, header, tensors)
+    state = trained.modules().state_dict()
+    FORMAT.write(path, header, {name: value.cpu().contiguous() for name, value in state.items()})
 
 
 def read_fingerprint(path: Path) -> TrainedFingerprint:
@@ -80,23 +82,21 @@ def read_fingerprint(path: Path) -> TrainedFingerprint:
         BundleFormatError: It holds something else.
     """
     with FORMAT.reading(path) as (header, tensors):
-        return _built(header, tensors)
-
-
-def _built(header: Mapping[str, Any], tensors: Mapping[str, Any]) -> TrainedFingerprint:
-    spectrum = spectrum_from_dict(header["spectrum"])
-    spec = spec_from_dict(ExtractorSpec, header["extractor"])
-    axes = tensors.get("model.extractor.whitened.axes")
-    blank = None if axes is None else _blank_whitening(*axes.shape)
-    model = Fingerprinter(extractor_from_spec(spec, spectrum, blank, seed=0), seed=0)
-    modules = nn.ModuleDict({"model": model})
-    denoiser = None
-    if header["denoiser"] is not None:
-        denoiser = denoiser_from_spec(spec_from_dict(DenoiserSpec, header["denoiser"]), seed=0)
-        modules["denoiser"] = denoiser
-    modules.load_state_dict(dict(tensors))
-    modules.eval().requires_grad_(False)
-    return TrainedFingerprint(spectrum, spec, model, denoiser, header["record"])
+        axes = tensors.get("model.extractor.whitened.axes")
+        extractor = extractor_from_spec(
+            spec_from_dict(ExtractorSpec, header["extractor"]),
+            spectrum_from_dict(header["spectrum"]),
+            None if axes is None else _blank_whitening(*axes.shape),
+            seed=0,
+        )
+        denoiser = None
+        if header["denoiser"] is not None:
+            denoiser = denoiser_from_spec(spec_from_dict(DenoiserSpec, header["denoiser"]), seed=0)
+        trained = TrainedFingerprint(Fingerprinter(extractor, seed=0), denoiser, header["record"])
+        modules = trained.modules()
+        modules.load_state_dict(tensors)
+        modules.eval().requires_grad_(False)
+        return trained
 
 
 def _blank_whitening(axes: int, dimension: int) -> FoundAxes:

@@ -29,6 +29,6 @@ def test_supported_releases(version):
 
 def test_a_device_without_its_module_is_not_usable(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "tensorrt", None)
-    result = probe(Device(DeviceKind.TENSORRT_NATIVE))
-    assert not result.usable
-    assert "'tensorrt' cannot be imported" in result.reason
+    problem = probe(Device(DeviceKind.TENSORRT_NATIVE))
+    assert problem is not None
+    assert "'tensorrt' cannot be imported" in problem

@@ -9,7 +9,7 @@ import pytest
 from lineup.backends.building import build_with_tensorrt
 from lineup.backends.graph_cache import GraphCache
 from lineup.backends.tensorrt.api import Flavour
-from lineup.backends.tensorrt.options import BuildOptions, Range
+from lineup.backends.tensorrt.builder import BuildOptions, Range
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BatchRange
 from lineup.errors import UsageError

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from lineup.backends.tensorrt.api import Flavour
-from lineup.backends.tensorrt.builder import build_engine
-from lineup.backends.tensorrt.options import BuildOptions
+from lineup.backends.tensorrt.builder import BuildOptions, build_engine
 from lineup.errors import BackendError, UsageError
 
 PROFILE = {"x": ((1, 3), (2, 3), (4, 3))}

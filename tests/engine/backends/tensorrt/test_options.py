@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from lineup.backends.tensorrt.api import Flavour
-from lineup.backends.tensorrt.options import (
+from lineup.backends.tensorrt.builder import (
     BuildOptions,
     Range,
     capability_from_text,

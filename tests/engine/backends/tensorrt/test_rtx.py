@@ -6,8 +6,8 @@ from click.testing import CliRunner
 from lineup.backends.building import build_with_tensorrt, engine_of_graph
 from lineup.backends.graph_cache import GraphCache
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
+from lineup.backends.tensorrt.builder import BuildOptions, Range
 from lineup.backends.tensorrt.cuda import DevicePool, SharedScratch
-from lineup.backends.tensorrt.options import BuildOptions, Range
 from lineup.backends.tensorrt.runner import TensorRtRunner
 from lineup.bundles.store import BundleStore
 from lineup.cli.build import build
@@ -44,7 +44,7 @@ def test_without_a_gpu_loading_fails_in_words(bundle, tmp_path, cuda):
     from lineup.backends.device import Device, DeviceKind
     from lineup.backends.opening import probe
 
-    if probe(Device(DeviceKind.CUDA)).usable:
+    if probe(Device(DeviceKind.CUDA)) is None:
         pytest.skip("there is a GPU")
     api = api_from_flavour(Flavour.RTX)
     (built,) = build_with_tensorrt(bundle, api, options(), GraphCache(tmp_path))

@@ -10,7 +10,6 @@ from lineup.backends.onnxrt_runners import (
     BoundRunner,
     DeviceMemory,
     OrtDeviceArray,
-    RowGatherer,
 )
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
 from lineup.models.captioner import Captioner, CaptionOptions
@@ -130,8 +129,7 @@ def test_captions_are_the_same_where_the_cache_stays_on_the_device(
     expected = captioner.captions(images, options)
     copied = []
     # The memory of the host stands in for that of a GPU.
-    gather = RowGatherer(lambda: session_of(onnxrt._ROWS_GRAPH), "cpu", 0)
-    memory = DeviceMemory("cpu", 0, gather)
+    memory = DeviceMemory("cpu", 0, lambda: session_of(onnxrt._ROWS_GRAPH))
     for name in ("_vision", "_decoder"):
         session = getattr(captioner, name)._session
         monkeypatch.setattr(captioner, name, BoundRunner(session, memory, records=True))

@@ -39,7 +39,7 @@ def test_defaults_come_from_the_bundle(open_toy):
         (explicit,) = generator.images(
             "red", [0], SynthesisOptions(steps=2, guidance=3.0, width_px=40, height_px=24)
         )
-        assert generator.native_size == (40, 24)
+        assert (generator.info.native_width_px, generator.info.native_height_px) == (40, 24)
 
     assert image.shape == (24, 40, 3)
     assert (image == explicit).all()

@@ -6,21 +6,25 @@ from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.info import TextEncoderInfo
 from lineup.errors import BundleFormatError
 from lineup.models.components import Components
-from lineup.models.text import TextEncoders, text_digest
+from lineup.models.text import text_digest, text_states, tokens_from_prompts
 
 
 @pytest.fixture
 def open_text(toy_bundle):
     def opened(**changes):
         bundle = toy_bundle(**changes)
-        components = Components(bundle, Device(DeviceKind.CPU), RuntimeOptions(threads=1))
-        return TextEncoders(components, bundle.manifest.generation)
+        return Components(bundle, Device(DeviceKind.CPU), RuntimeOptions(threads=1))
 
     return opened
 
 
 def tokens(text, prompts, length=6):
-    return text.tokens(prompts, TextEncoderInfo("text_encoder", "tokenizer.json", length, 0))
+    encoder = TextEncoderInfo("text_encoder", "tokenizer.json", length, 0)
+    return tokens_from_prompts(text, prompts, encoder)
+
+
+def states_of(text, prompts):
+    return text_states(text, text.bundle.manifest.generation.text_encoders, prompts)
 
 
 def test_short_prompts_are_padded(open_text):
@@ -53,11 +57,11 @@ def test_a_closed_vocabulary_is_named(open_text, toy):
 
 def test_what_is_no_tokenizer_is_named(open_text):
     with pytest.raises(BundleFormatError, match=r"tokenizer\.json: not a tokenizer"):
-        open_text(tokenizer=b"{}").states(["red"])
+        states_of(open_text(tokenizer=b"{}"), ["red"])
 
 
 def test_states_of_one_encoder(open_text, toy):
-    states = open_text().states(["red", "blue circle"])
+    states = states_of(open_text(), ["red", "blue circle"])
 
     assert states.states.shape == (2, toy.length, toy.width)
     assert states.pooled is None
@@ -65,8 +69,8 @@ def test_states_of_one_encoder(open_text, toy):
 
 
 def test_states_of_several_encoders_are_joined(open_text, toy):
-    one = open_text(name="one").states(["red"])
-    two = open_text(name="two", text_encoders=2, pooled=True).states(["red"])
+    one = states_of(open_text(name="one"), ["red"])
+    two = states_of(open_text(name="two", text_encoders=2, pooled=True), ["red"])
 
     assert two.states.shape == (1, toy.length, 2 * toy.width)
     np.testing.assert_array_equal(two.states[..., : toy.width], one.states)

@@ -9,19 +9,24 @@ from lineup_models.pocket.world.grammar import (
     Background,
     Camera,
     Colour,
+    Group,
     Kind,
     Light,
     Material,
     Relation,
+    Scene,
     Size,
-    words_from_caption,
 )
-from lineup_models.pocket.world.scene import Group, Scene, scene_from_seed
+from lineup_models.pocket.world.scene import scene_from_seed
 
 BALL = Group(Kind.BALL, Colour.RED, Size.LARGE, Material.STRIPED, 1)
 CUBES = Group(Kind.CUBE, Colour.BLUE, Size.SMALL, Material.MATTE, 2)
 PAIR = Scene(BALL, Relation.LEFT, CUBES, Background.MEADOW, Light.EVENING, Camera.CLOSE_UP)
 SCENES = [scene_from_seed(seed) for seed in range(400)]
+
+
+def words_from_caption(caption: str) -> list[str]:
+    return caption.replace(",", " ").split()
 
 
 def test_the_first_caption_tells_everything() -> None:
@@ -49,6 +54,11 @@ def test_the_inverse_relation_is_told_from_the_other_group() -> None:
     inverse = PAIR.captions()[1]
 
     assert inverse.startswith("two small blue matte cubes right of a large red striped ball")
+
+
+def test_the_same_scene_has_the_same_captions() -> None:
+    assert scene_from_seed(3).captions() == scene_from_seed(3).captions()
+    assert scene_from_seed(3).captions() != scene_from_seed(4).captions()
 
 
 def test_a_night_sky_needs_no_hour() -> None:

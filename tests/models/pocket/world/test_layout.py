@@ -6,10 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lineup_models.pocket.world.grammar import Camera, Kind, Relation, Size
+from lineup_models.pocket.world.grammar import Camera, Kind, Relation, Scene, Size
 from lineup_models.pocket.world.scene import (
     Placement,
-    Scene,
     placements_from_scene,
     scene_from_seed,
 )

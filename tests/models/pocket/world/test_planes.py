@@ -30,14 +30,6 @@ def test_fields_are_standardised_and_independent() -> None:
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.6
 
 
-def test_low_frequencies_can_be_left_out() -> None:
-    field, _ = fractal_pair(np.random.default_rng(3), 128, lowest=10)
-
-    spectrum = np.abs(np.fft.fft2(field))
-
-    assert spectrum[0, :9].max() < 1e-3 * spectrum[0, 12]
-
-
 def test_sampling_at_the_pixels_gives_the_field_and_it_tiles() -> None:
     field, _ = fractal_pair(np.random.default_rng(3), 64)
     rows, columns = (ticks.astype(np.float32) / 64 for ticks in np.mgrid[:64, :64])

@@ -32,7 +32,7 @@ def test_it_learns_to_find_noise(photos: Path, tmp_path: Path) -> None:
     loop = LoopOptions(100, 1e-2, warmup_steps=5, checkpoint_steps=100)
     options = DenoiserOptions(loop, 24, 2, 4, sigma_min=8.0, sigma_max=16.0)
     paths = sorted(photos.iterdir())[:4]
-    task = DenoiserTask(denoiser, paths, options, seed=0, device=CPU, settings={})
+    task = DenoiserTask(denoiser, paths, options, seed=0, device=CPU)
 
     run_task(task, loop, tmp_path)
 
@@ -52,7 +52,7 @@ def test_a_step_depends_on_seed_and_number_alone(photos: Path) -> None:
 
     def loss(seed: int, step: int) -> float:
         denoiser = denoiser_from_spec(DenoiserSpec(3, 4), seed=0)
-        task = DenoiserTask(denoiser, paths, options, seed=seed, device=CPU, settings={})
+        task = DenoiserTask(denoiser, paths, options, seed=seed, device=CPU)
         return task.loss(step)[0].item()
 
     assert loss(0, 5) == loss(0, 5)

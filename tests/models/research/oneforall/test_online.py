@@ -23,7 +23,7 @@ def source(photos: Path) -> OnlineSource:
     torch.manual_seed(0)
     toy = SimulatorSpec((8, 8, 16, 16), (6, 6, 6), 8)
     simulator = Simulator(EXTENDED, toy).eval().requires_grad_(False)
-    features = features_from_spectrum(spectrum_module(SPECTRUM, None), SPECTRUM, device=str(CPU))
+    features = features_from_spectrum(spectrum_module(SPECTRUM, None), device=CPU)
     options = OnlineOptions(models=1000, size_px=32)
     paths = sorted(photos.iterdir())
     return OnlineSource({"toy": simulator}, paths, features, options, seed=4, device=CPU)

@@ -10,7 +10,6 @@ from lineup.errors import UsageError
 from lineup_models.research.oneforall.batches import (
     BankSource,
     BatchShape,
-    SetSampling,
     draw_from_seed,
 )
 from lineup_models.simulator.bank_reader import Bank
@@ -23,7 +22,7 @@ def test_a_draw_is_known_by_its_seed() -> None:
     again = [draw_from_seed([7, step], SHAPE, models=50, photographs=40) for step in range(20)]
     assert draws == again
     assert len({draw.models for draw in draws}) == 20
-    assert {draw.sampling for draw in draws} == set(SetSampling)
+    assert {draw.single for draw in draws} == {True, False}
 
 
 def test_multiple_sets_never_show_a_photograph_twice() -> None:

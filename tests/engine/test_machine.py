@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from lineup.memory import MemoryWatch
+from lineup.machine import MemoryWatch
 
 MIB = 2**20
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 PROGRAM = """
-from lineup.memory import LITTLE, SOME, keep_freed_memory, resident_kib
+from lineup.machine import LITTLE, SOME, keep_freed_memory, resident_kib
 import numpy as np
 keep_freed_memory(LITTLE)
 keep_freed_memory(SOME)  # never loosened
