@@ -20,6 +20,7 @@ from lineup.errors import BundleError, BundleFormatError, UsageError
 from lineup.files import sha256_from_file
 from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER, ImageEncoder
 from lineup.runtime import Runtime
+from lineup_export.parity import outputs_from_file
 from lineup_export.ready import fetch, tower
 from lineup_export.ready.description import (
     DESCRIPTION,
@@ -30,6 +31,7 @@ from lineup_export.ready.description import (
 )
 from lineup_export.ready.fetch import fetched_file
 from lineup_export.ready.install import installed_by_description
+from lineup_export.ready.tower import with_unsigned_weights
 
 SIZE, TOKENS, DIMENSION = 10, 3, 6
 """3 * 10 * 10 numbers are 3 tokens of 100."""
@@ -260,6 +262,47 @@ def test_a_file_that_is_no_graph_is_an_error_of_ours(tmp_path, lineup_home):
     file.write_bytes(b"no graph at all")
     with pytest.raises(BundleFormatError, match="is no ONNX file"):
         installed_by_description(BundleStore(lineup_home), described(file, tmp_path), file)
+
+
+def test_weights_in_int8_are_the_same_integers_on_every_processor(tmp_path):
+    """With VNNI the published graph is right as well; without, its sums saturate in 16 bits."""
+    pixels = np.full((1, 4, 64), 255, np.uint8)
+    weights = np.full((64, 8), 127, np.int8)
+    zero = np.arange(-4, 4, dtype=np.int8)
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w", "xz", "wz"], ["y"])],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 4, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 4, 8])],
+        [
+            numpy_helper.from_array(weights, "w"),
+            numpy_helper.from_array(np.uint8(3), "xz"),
+            numpy_helper.from_array(zero, "wz"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    with_unsigned_weights(model)
+    path = tmp_path / "product.onnx"
+    onnx.save(model, path)
+
+    (found,) = outputs_from_file(path, [{"x": pixels}])
+
+    right = (pixels.astype(np.int32) - 3) @ (weights.astype(np.int32) - zero)
+    np.testing.assert_array_equal(found["y"], right)
+    assert {one.data_type for one in model.graph.initializer} == {TensorProto.UINT8}
+
+
+def test_integer_products_without_a_zero_point_are_refused():
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"], name="first")],
+        "product",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 8])],
+        [numpy_helper.from_array(np.ones((8, 8), np.int8), "w")],
+    )
+    with pytest.raises(BundleFormatError, match="'first' has no constant zero point"):
+        with_unsigned_weights(helper.make_model(graph))
 
 
 def _with_sources(model: ReadyModel, *sources: FileSource) -> ReadyModel:
