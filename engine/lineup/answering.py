@@ -12,7 +12,7 @@ import numpy as np
 from lineup.calibration.calibration import Calibration
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.errors import BackendError, UsageError
-from lineup.fingerprint import FingerprintExtractor, Signals
+from lineup.fingerprint import FingerprintExtractor, Signals, is_unjudged
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery
 from lineup.gallery.scoring import SourceScorer
@@ -263,7 +263,7 @@ class Answering:
             if FINGERPRINT not in query.wanted:
                 continue
             query.evidence.append(self._fingerprint_evidence(query))
-            if signals.real_llrs is not None:
+            if signals.real_llrs is not None and not is_unjudged(query.tile_notes):
                 # From the same run of the model as the fingerprint, whose cost includes it.
                 llr = {REAL: float(signals.real_llrs[row])}
                 query.evidence.append(Evidence(name=REAL, scores={}, llr=llr, cost_ms=0.0))
@@ -275,6 +275,8 @@ class Answering:
         # By itself: a product of matrices may round otherwise than that of a single row.
         scores = scorer.scores(query.fingerprint[None])
         llrs = scorer.llrs(scores)
+        if is_unjudged(query.tile_notes):
+            llrs[:] = 0.0
         return Evidence(
             name=FINGERPRINT,
             scores=dict(zip(scorer.names, scores[0].tolist(), strict=True)),

@@ -26,7 +26,7 @@ from lineup.calibration.calibration import CALIBRATION, Calibration
 from lineup.closing import ClosesOnExit
 from lineup.errors import SourceNotFoundError, UsageError
 from lineup.finding import find_images
-from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor, is_unjudged
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import known_gallery, shipped_gallery, user_store
 from lineup.lineups.store import Lineup, open_lineup
@@ -206,7 +206,8 @@ class Engine(ClosesOnExit):
         scores = scorer.scores(self._fingerprint(read.pixels)[None])
         column = scorer.names.index(source)
         score = float(scores[0, column])
-        llr = float(scorer.llrs(scores)[0, column])
+        notes = self.extractor.notes(read.pixels)
+        llr = 0.0 if is_unjudged(notes) else float(scorer.llrs(scores)[0, column])
         return Verification(
             source=source,
             accepted=llr > 0,
@@ -216,7 +217,7 @@ class Engine(ClosesOnExit):
             false_accept_rate=scorer.false_accept_rate(source, score),
             false_reject_rate=scorer.false_reject_rate(source, score),
             support=len(support),
-            notes=(*read.notes, *self.extractor.notes(read.pixels)),
+            notes=(*read.notes, *notes),
         )
 
     def classify(self, image: AnyImage, classifier: OpenSetClassifier) -> Classification:

@@ -7,7 +7,7 @@ their log-spectra, which the graph forms as a matrix product with `tile_weights`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -34,6 +34,16 @@ per tile.
 
 DEFAULT_BUNDLE = "whitened-spectrum"
 """The bundle that is used when none is named; it ships inside the package."""
+
+TEXTURE_SHARE = 0.05
+"""An image whose neighbouring pixels differ at a smaller share of places is flat."""
+
+NOISE_CORRELATION = 0.2
+"""An image whose horizontal neighbours correlate less is noise."""
+
+NO_TEXTURE = "no texture to judge: nearly all pixels are like their neighbours"
+NOISE = "nothing to judge: neighbouring pixels are unrelated, as in noise"
+"""What is noted of an image that has no fingerprint."""
 
 GRAPH, REAL_OUTPUT = "fingerprint", "real"
 
@@ -161,9 +171,14 @@ class FingerprintExtractor(ClosesOnExit):
         """Return remarks on how far the fingerprint of this image can be trusted."""
         height, width = pixels.shape[:2]
         size = self.tile_spec.size_px
+        reason = unjudged_reason(pixels)
+        notes = () if reason is None else (reason,)
         if min(height, width) >= size:
-            return ()
-        return (f"{width}x{height} is smaller than the {size} px tile; mirrored to fill it",)
+            return notes
+        return (
+            *notes,
+            f"{width}x{height} is smaller than the {size} px tile; mirrored to fill it",
+        )
 
     def close(self) -> None:
         """Release the session."""
@@ -176,6 +191,33 @@ class FingerprintExtractor(ClosesOnExit):
             "tile_weights": _tile_weights([len(image) for image in tiles]),
         }
         return self._runner.run(feeds)
+
+
+def unjudged_reason(pixels: RgbImage) -> str | None:
+    """Return why an image has no fingerprint that could be read; None where it has.
+
+    Every eighth row and column is looked at. Black, white and plain colours have no texture, nor
+    has most of a chart; in noise, neighbouring pixels have nothing to do with each other. Pictures
+    that were measured, photographs and generated ones, had neighbours that differ at 36 % of their
+    pixels or more, with a correlation of 0.37 or more.
+
+    Args:
+        pixels: Shape (height, width, 3), uint8 RGB.
+    """
+    rows, columns = pixels[::8], pixels[:, ::8]
+    across = (rows[:, 1:] != rows[:, :-1]).any(axis=2)
+    down = (columns[1:] != columns[:-1]).any(axis=2)
+    if not any(one.size and one.mean() >= TEXTURE_SHARE for one in (across, down)):
+        return NO_TEXTURE
+    grey = rows.mean(axis=2, dtype=np.float32)
+    left, right = (one - one.mean() for one in (grey[:, :-1].ravel(), grey[:, 1:].ravel()))
+    length = float(np.sqrt(left @ left) * np.sqrt(right @ right))
+    return NOISE if length and float(left @ right) < NOISE_CORRELATION * length else None
+
+
+def is_unjudged(notes: Iterable[str]) -> bool:
+    """Tell whether the notes on an image say that it has no fingerprint."""
+    return not {NO_TEXTURE, NOISE}.isdisjoint(notes)
 
 
 def _groups_of_images(

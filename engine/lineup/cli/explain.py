@@ -36,7 +36,8 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
     console.print(row.path or "image", style="bold", markup=False, soft_wrap=True)
     remarks = _remarks(row, verdict)
     _print_lines(console, sentence_from_verdict(verdict), style="bold")
-    _print_lines(console, _likeliest(verdict))
+    if not _is_undetermined(verdict):
+        _print_lines(console, _likeliest(verdict))
     named = verdict.label not in _NOBODY
     _print_lines(console, remarks[0] if remarks else NO_NAME if named else NO_PROOF, style="dim")
     if explain:
@@ -54,11 +55,20 @@ def sentence_from_verdict(verdict: Verdict) -> str:
     """Return the verdict as people say it."""
     if verdict.label not in _NOBODY:
         return f"Most likely made by {verdict.title} ({_percent(verdict.title_probability)})."
+    if _is_undetermined(verdict):
+        return "Undetermined: nothing in this image speaks for or against any source."
     nobody = sum(verdict.posterior[name] for name in _NOBODY)
     likelier = "photograph" if verdict.label == REAL else "unknown generator"
     return (
         f"Made by none of the known sources ({_percent(nobody)}): an unknown generator, or a "
         f"photograph; rather the {likelier}, by what little speaks for either."
+    )
+
+
+def _is_undetermined(verdict: Verdict) -> bool:
+    """Tell whether no evidence says anything; the published procedures have scores alone."""
+    return not verdict.evidence or all(
+        one.llr and not any(one.llr.values()) for one in verdict.evidence
     )
 
 
