@@ -217,6 +217,8 @@ class Engine(ClosesOnExit):
             false_accept_rate=scorer.false_accept_rate(source, score),
             false_reject_rate=scorer.false_reject_rate(source, score),
             support=len(support),
+            others=len(scorer.calibrations[column].negatives),
+            other_sources=len(self.gallery.sources) - 1,
             notes=(*read.notes, *notes),
         )
 

@@ -173,6 +173,8 @@ class Verification:
         false_reject_rate: Share of the source's own images that score lower;
             NaN when it has fewer than two.
         support: Number of images in the source's support set.
+        others: Number of images that the false-accept rate is measured on.
+        other_sources: Number of sources that they are of.
         notes: Remarks on how far the answer can be trusted.
     """
 
@@ -184,6 +186,8 @@ class Verification:
     false_accept_rate: float
     false_reject_rate: float
     support: int
+    others: int
+    other_sources: int
     notes: tuple[str, ...] = ()
 
 

@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from lineup.cli.options import (
     json_option,
     threads_option,
 )
+
+if TYPE_CHECKING:
+    from lineup.results import Verification
 
 
 @click.command(short_help="Test whether one source made an image.")
@@ -63,12 +67,25 @@ def verify(
         f"score {result.score:.4f} against {result.support} images, "
         f"log likelihood ratio {result.llr:+.2f}"
     )
-    click.echo(
-        f"of the gallery's other images {_percent(result.false_accept_rate)} score at least as "
-        f"high, of {source}'s own {_percent(result.false_reject_rate)} score lower"
-    )
+    click.echo(_accepts_text(result))
+    click.echo(f"of {source}'s own images {_percent(result.false_reject_rate)} score lower")
     for note in result.notes:
         click.echo(f"note: {note}")
+
+
+def _accepts_text(result: Verification) -> str:
+    """Say what the false-accept rate is measured on, and what so many images can show at most."""
+    from lineup.gallery.scoring import highest_rate
+
+    if not result.others:
+        return "the gallery has no other images: how often others score as high is not known"
+    hits = round(result.false_accept_rate * result.others)
+    limit = 100 * highest_rate(hits, result.others)
+    sources = f"{result.other_sources} other source{'' if result.other_sources == 1 else 's'}"
+    return (
+        f"{hits} of {result.others} images of {sources} score at least as high, "
+        f"so below {limit:.1f} % of such images do"
+    )
 
 
 def _percent(rate: float) -> str:

@@ -8,6 +8,7 @@ its own source with itself left out (a positive) and against all other sources (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +108,32 @@ class SourceScorer:
         """Return the share of the source's own images that score below this, 0..1."""
         one = self.calibrations[self.names.index(name)]
         return _mean(one.positives < one.standardised(score))
+
+
+def highest_rate(hits: int, trials: int, level: float = 0.975) -> float:
+    """Return the highest rate that as few hits do not rule out (Clopper and Pearson 1934).
+
+    Args:
+        hits: How often something was seen.
+        trials: In how many trials, at least 1.
+        level: Confidence that the rate is not higher; 0.975 is the upper end of a 95 % interval.
+
+    Returns:
+        The rate, 0..1, at which so few hits have the probability 1 - level.
+    """
+    if hits >= trials:
+        return 1.0
+    ways = [math.log(math.comb(trials, count)) for count in range(hits + 1)]
+    low, high = hits / trials, 1.0
+    while high - low > 1e-9:
+        rate = (low + high) / 2
+        logs = [
+            way + count * math.log(rate) + (trials - count) * math.log1p(-rate)
+            for count, way in enumerate(ways)
+        ]
+        is_likely = math.fsum(map(math.exp, logs)) > 1 - level
+        low, high = (rate, high) if is_likely else (low, rate)
+    return high
 
 
 def leave_one_out_scores(support: Float32Array) -> Float64Array:

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -17,6 +18,15 @@ def test_a_match(red_image):
     assert "no match" not in result.stdout
 
 
+def test_the_false_accept_rate_says_what_it_is_measured_on(red_image):
+    output = CliRunner().invoke(verify, [str(red_image), "--source", "reds"]).stdout
+
+    assert re.search(
+        r"^0 of \d+ images of \d other sources? score at least as high, so", output, re.M
+    )
+    assert re.search(r"so below \d+\.\d % of such images do$", output, re.M)
+
+
 def test_no_match(red_image):
     assert (
         "no match with blues"
@@ -31,6 +41,7 @@ def test_json(red_image):
 
     assert record["accepted"] is True
     assert record["support"] == 12
+    assert record["others"] > 0
     assert record["false_accept_rate"] == 0.0
     assert 0.5 < record["probability"] < 1
 

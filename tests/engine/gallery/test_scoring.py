@@ -8,6 +8,7 @@ from lineup.gallery.scoring import (
     PRIOR_INTERCEPT,
     PRIOR_SLOPE,
     SourceScorer,
+    highest_rate,
     leave_one_out_scores,
 )
 
@@ -147,3 +148,22 @@ def test_llr_rises_with_the_score(count_a, count_b, seed):
     llrs = scorer.llrs(np.stack([line, line], axis=1))
 
     assert np.all(np.diff(llrs, axis=0) >= 0)
+
+
+@pytest.mark.parametrize(
+    ("hits", "trials", "expected"),
+    # scipy.stats: beta.ppf(0.975, hits + 1, trials - hits)
+    [
+        (0, 412, 0.0089133),
+        (0, 1, 0.975),
+        (3, 50, 0.1654819),
+        (41, 412, 0.1325768),
+        (9, 10, 0.9974714),
+    ],
+)
+def test_what_few_hits_do_not_rule_out(hits, trials, expected):
+    assert highest_rate(hits, trials) == pytest.approx(expected, abs=1e-6)
+
+
+def test_hits_alone_rule_out_nothing():
+    assert highest_rate(5, 5) == 1.0
