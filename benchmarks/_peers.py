@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lineup.sampling import Watch
+from lineup.machine import Watch
 
 PEERS_DIR = Path(__file__).parent / "peers"
 SAMPLE_INTERVAL_S = 0.005
