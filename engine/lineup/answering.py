@@ -17,7 +17,13 @@ from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery
 from lineup.gallery.scoring import SourceScorer
 from lineup.lineups.store import Lineup
-from lineup.options import DEFAULT_OPTIONS, AttributionOptions
+from lineup.options import (
+    DEFAULT_OPTIONS,
+    AttributionOptions,
+    CascadeOptions,
+    Mode,
+    ResynthesisOptions,
+)
 from lineup.query import Query
 from lineup.results import (
     EVIDENCE_NAMES,
@@ -31,13 +37,12 @@ from lineup.results import (
     Resynthesis,
     Verdict,
 )
-from lineup.resynthesis.cascade import Cascade, CascadeOptions, Step
-from lineup.resynthesis.options import Mode, ResynthesisOptions
+from lineup.resynthesis.cascade import Cascade, Step
 from lineup.resynthesis.stored import StoredResyntheses
 
 if TYPE_CHECKING:
     from lineup.lineups.models import ResynthesisModels
-    from lineup.resynthesis.expected import PlannedTimes
+    from lineup.resynthesis.cascade import PlannedTimes
 
 
 class Known:

@@ -30,7 +30,7 @@ from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import known_gallery, shipped_gallery, user_store
 from lineup.lineups.store import Lineup, open_lineup
-from lineup.options import DEFAULT_OPTIONS, AttributionOptions
+from lineup.options import DEFAULT_OPTIONS, AttributionOptions, ResynthesisOptions
 from lineup.query import Query
 from lineup.reading import read_image
 from lineup.results import (
@@ -40,7 +40,6 @@ from lineup.results import (
     Classification,
     Verification,
 )
-from lineup.resynthesis.options import ResynthesisOptions
 from lineup.resynthesis.stored import StoredResyntheses, open_stored
 from lineup.runtime import Runtime
 from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, rows_from_paths
@@ -50,8 +49,8 @@ if TYPE_CHECKING:
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
     from lineup.lineups.models import ResynthesisModels
     from lineup.reading import AnyImage
-    from lineup.scan.identity import Identities
     from lineup.scan.meter import ScanMeter
+    from lineup.scan.pipeline import Identities
     from lineup.types import Float32Array, RgbImage, RgbTiles
 
 RUN_ID_DIGITS = 12

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
+from lineup.cli.lineup_options import question_from_choices, question_options
 from lineup.cli.options import (
     device_option,
     fingerprint_option,
@@ -16,7 +16,7 @@ from lineup.cli.options import (
     json_option,
     threads_option,
 )
-from lineup.cli.question import question_options
+from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.results import Attribution
@@ -57,7 +57,6 @@ def attribute(
 
     Exit code: 0 every image has a verdict, 1 some failed, 2 wrong usage.
     """
-    from lineup.cli.question import question_from_choices
     from lineup.engine import open_engine
 
     paths = images_from_arguments(images)

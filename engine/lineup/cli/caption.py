@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.files import SOME_FAILED, images_from_arguments
 from lineup.cli.options import device_option, json_option, threads_option
+from lineup.cli.progress import SOME_FAILED, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Caption

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.options import device_option, fingerprint_option, json_option, threads_option
+from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.results import Classification

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.options import (
     complete_sources,
     device_option,
@@ -15,6 +14,7 @@ from lineup.cli.options import (
     gallery_option,
     threads_option,
 )
+from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.engine import Engine

@@ -13,8 +13,7 @@ from typing import NoReturn
 import click
 
 from lineup._version import __version__
-from lineup.errors import LineupError, did_you_mean
-from lineup.extras import require_extra
+from lineup.errors import LineupError, did_you_mean, require_extra
 
 
 @dataclass(frozen=True, slots=True)

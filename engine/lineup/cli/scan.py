@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED, no_images
+from lineup.cli.lineup_options import (
+    QUESTION_CHOICES,
+    Question,
+    question_from_choices,
+    question_options,
+)
 from lineup.cli.options import (
     batch_option,
     device_option,
@@ -20,11 +25,10 @@ from lineup.cli.options import (
     gallery_option,
     threads_option,
 )
-from lineup.cli.question import QUESTION_CHOICES, question_options
+from lineup.cli.progress import SOME_FAILED, no_images, scan_progress
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
-    from lineup.cli.question import Question
     from lineup.finding import NamedImages
     from lineup.scan.encoding import RowFormat
     from lineup.scan.meter import ScanMeter
@@ -168,7 +172,6 @@ class _Request:
 
 def _exit_code(request: _Request) -> int:
     """Scan; return 0 or one of the codes above."""
-    from lineup.cli.question import question_from_choices
     from lineup.scan.meter import ScanMeter
 
     inputs, options = request.inputs(), request.options()
@@ -237,8 +240,6 @@ def _progress(
     """Return a progress bar, if somebody can see it and rows do not run over the same screen."""
     if not sys.stderr.isatty() or (request.output == STDOUT and sys.stdout.isatty()):
         return nullcontext(lambda: None)
-    from lineup.scan.progress import scan_progress
-
     return scan_progress(meter, inputs.images() if inputs.can_list_twice else None)
 
 

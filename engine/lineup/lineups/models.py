@@ -15,7 +15,7 @@ from lineup.models.captioner import Captioner
 from lineup.models.encoder import ImageEncoder
 from lineup.models.generator import ImageGenerator
 from lineup.resynthesis.cache import open_cache
-from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup.runtime import Runtime
 

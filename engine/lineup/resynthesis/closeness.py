@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from lineup.resynthesis.options import Aggregate, Distance
+from lineup.options import Aggregate, Distance
 from lineup.types import AnyArray, Float32Array, RgbImage
 
 Float64Array = npt.NDArray[np.float64]

@@ -8,8 +8,7 @@ from click.testing import CliRunner
 from lineup._version import __version__
 from lineup.cli import main as program
 from lineup.cli.main import COMMANDS, cli
-from lineup.errors import LineupError, MissingExtraError, UsageError
-from lineup.extras import require_extra
+from lineup.errors import LineupError, MissingExtraError, UsageError, require_extra
 
 
 def run(*arguments):
