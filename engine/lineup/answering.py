@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lineup.calibration.calibration import Calibration
 from lineup.calibration.verdict import verdict_from_scores
+from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, UsageError
 from lineup.fingerprint import FingerprintExtractor, Signals
 from lineup.fusion import verdict_from_evidence
@@ -38,87 +45,93 @@ from lineup.results import (
     Verdict,
 )
 from lineup.resynthesis.cascade import Cascade, Step
-from lineup.resynthesis.stored import StoredResyntheses
+from lineup.resynthesis.stored import StoredResyntheses, open_stored
 
 if TYPE_CHECKING:
     from lineup.lineups.models import ResynthesisModels
     from lineup.resynthesis.cascade import PlannedTimes
 
 
-class Known:
-    """The known sources, read when they are first needed.
+RUN_ID_DIGITS = 12
+
+
+class Answering(ClosesOnExit):
+    """Computes the evidence of queries and fuses it.
 
     Args:
-        read: Returns the gallery.
-    """
-
-    def __init__(self, read: Callable[[], Gallery]) -> None:
-        self._read = read
-        self._gallery: Gallery | None = None
-        self._scorer: SourceScorer | None = None
-
-    @property
-    def gallery(self) -> Gallery:
-        """The known sources.
-
-        Raises:
-            GalleryError: They cannot be read, or were made with another fingerprint.
-        """
-        if self._gallery is None:
-            self._gallery = self._read()
-        return self._gallery
-
-    @property
-    def scorer(self) -> SourceScorer:
-        """Compares fingerprints with the candidates of the gallery."""
-        if self._scorer is None:
-            self._scorer = SourceScorer(self.gallery)
-        return self._scorer
-
-    def forget(self) -> None:
-        """Read the gallery again when it is next needed: it has changed."""
-        self._gallery = self._scorer = None
-
-
-class Answering:
-    """Computes the evidence of queries and fuses it; one thread at a time.
-
-    Args:
-        extractor: Computes fingerprints.
-        known: The known sources.
-        lineup: Candidates, defaults; one without any is the gallery alone.
+        extractor: Computes fingerprints; closed with this.
+        read_gallery: Returns the known sources; called when they are first needed.
+        lineup: Candidates, defaults and calibration; one without any is the gallery alone.
         open_models: Opens what resynthesises queries; None where nothing does.
         calibration: How scores become ratios; None leaves that to the gallery.
-        stored: Resyntheses made elsewhere.
+        stored: Resyntheses made elsewhere; None is the user's own.
+        gallery_path: Where enrolments go; None is the user's own gallery.
 
     Attributes:
-        known: As given.
+        extractor: As given.
+        lineup: As given.
         calibration: As given.
     """
 
     def __init__(
         self,
         extractor: FingerprintExtractor,
-        known: Known,
+        read_gallery: Callable[[], Gallery],
         lineup: Lineup,
         *,
-        open_models: Callable[[], ResynthesisModels] | None,
-        calibration: Calibration | None,
-        stored: StoredResyntheses,
+        open_models: Callable[[], ResynthesisModels] | None = None,
+        calibration: Calibration | None = None,
+        stored: StoredResyntheses | None = None,
+        gallery_path: Path | None = None,
     ) -> None:
         self.extractor = extractor
-        self.known = known
         self.lineup = lineup
         self.calibration = calibration
-        self.stored = stored
+        self._stored = stored or open_stored()
+        self._read_gallery = read_gallery
         self._open_models = open_models
         self._models: ResynthesisModels | None = None
+        self._gallery_path = gallery_path
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Let one thread at a time work, in the process that opened the models."""
+        if os.getpid() != self._process:
+            # The threads of the models' pools were not copied by fork: a call would wait for ever.
+            raise UsageError(
+                f"This engine was opened by process {self._process} and is used in process "
+                f"{os.getpid()}, which was forked off it.",
+                hint="Open an engine in each process, after the fork.",
+            )
+        with self._lock:
+            yield
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The known sources.
+
+        Raises:
+            GalleryError: They cannot be read, or were made with another fingerprint.
+        """
+        return self._read_gallery()
+
+    @cached_property
+    def scorer(self) -> SourceScorer:
+        """Compares fingerprints with the candidates of the gallery."""
+        return SourceScorer(self.gallery)
+
+    def forget_gallery(self) -> None:
+        """Read the gallery again when it is next needed: it has changed."""
+        for name in ("gallery", "scorer"):
+            self.__dict__.pop(name, None)
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """Every source that may be named: those of the lineup, then of the gallery."""
         listed = [one.name for one in self.lineup.spec.candidates]
-        return tuple(dict.fromkeys([*listed, *self.known.scorer.names]))
+        return tuple(dict.fromkeys([*listed, *self.scorer.names]))
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -150,26 +163,27 @@ class Answering:
             UsageError: The engine does not have the evidence, or the options do not fit it.
             BackendError: A model failed.
         """
-        settings = self.settings(options)
-        for query in queries:
-            if self._asks_resyntheses(options) and query.sha256 is not None:
-                query.stored = self.stored.of_query(query.sha256)
-            query.wanted = self._wanted(options, settings, query.stored)
-        self._take_fingerprints(queries)
-        self._resynthesise(queries, options.cascade, settings)
-        for query in queries:
-            start = time.perf_counter()
-            verdict = self._verdict(query, settings)
-            query.verdict = replace(verdict, notes=(*verdict.notes, *query.notes))
-            query.ms = query.ms.plus(fuse=(time.perf_counter() - start) * 1e3)
+        with self.working():
+            settings = self.settings(options)
+            for query in queries:
+                if self._asks_resyntheses(options) and query.sha256 is not None:
+                    query.stored = self._stored.of_query(query.sha256)
+                query.wanted = self._wanted(options, settings, query.stored)
+            self._take_fingerprints(queries)
+            self._resynthesise(queries, options.cascade, settings)
+            for query in queries:
+                start = time.perf_counter()
+                verdict = self._verdict(query, settings)
+                query.verdict = replace(verdict, notes=(*verdict.notes, *query.notes))
+                query.ms = query.ms.plus(fuse=(time.perf_counter() - start) * 1e3)
 
     def columns(self, options: AttributionOptions = DEFAULT_OPTIONS) -> tuple[str, ...]:
         """Return the columns that verdicts fill in a table of rows (`lineup.scan.encoding`)."""
         asked = self.evidence_of(options)
         listed = tuple(one.name for one in self.lineup.spec.candidates)
-        stored = self.stored.candidates() if self._asks_resyntheses(options) else ()
+        stored = self._stored.candidates() if self._asks_resyntheses(options) else ()
         names = tuple(dict.fromkeys([*self.candidates, *stored]))
-        spoken_of = {FINGERPRINT: self.known.scorer.names}
+        spoken_of = {FINGERPRINT: self.scorer.names}
         columns = [f"posterior.{name}" for name in (*names, UNKNOWN, REAL)]
         for evidence in asked:
             sources = spoken_of.get(evidence, tuple(dict.fromkeys([*listed, *stored])))
@@ -200,10 +214,21 @@ class Answering:
         """Return how resyntheses are made: as asked for, or as the lineup says."""
         return options.resynthesis or self.lineup.spec.resynthesis
 
+    def run_id(self, options: AttributionOptions = DEFAULT_OPTIONS) -> str:
+        """Return 12 hex digits that change when the models, the gallery or the question do."""
+        asked = self.evidence_of(options)
+        parts = [self.extractor.digest, self.gallery.digest, *asked]
+        parts.append("null" if self.calibration is None else self.calibration.text)
+        if set(asked) & set(RESYNTHESIS_EVIDENCE):
+            parts += [*self.models.digests, repr(self.settings(options))]
+            parts += [] if options.cascade is None else [repr(options.cascade)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:RUN_ID_DIGITS]
+
     def close(self) -> None:
-        """Release what resynthesises."""
-        if self._models is not None:
-            self._models.close()
+        """Release the models."""
+        with closing(self.extractor):
+            if self._models is not None:
+                self._models.close()
 
     def _planned_times(self) -> PlannedTimes | None:
         # Here, because it knows all kinds of models, and fingerprints alone need none.
@@ -276,7 +301,7 @@ class Answering:
     def _fingerprint_evidence(self, query: Query) -> Evidence:
         """Compare with the gallery, whose own images tell what a score means."""
         assert query.fingerprint is not None
-        scorer = self.known.scorer
+        scorer = self.scorer
         # By itself: a product of matrices may round otherwise than that of a single row.
         scores = scorer.scores(query.fingerprint[None])
         llrs = scorer.llrs(scores)

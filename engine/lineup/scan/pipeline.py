@@ -12,8 +12,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
+from lineup.answering import Answering
 from lineup.errors import BackendError, BundleError, UsageError
 from lineup.look_ahead import Signal
 from lineup.options import AttributionOptions
@@ -24,7 +24,6 @@ from lineup.stream import (
     ImageReader,
     StreamedImage,
     StreamOptions,
-    TileCutter,
     groups_from_stream,
 )
 
@@ -56,30 +55,9 @@ class Identities:
         return _key(str(path), sha256 or "") in self._keys
 
 
-class AnsweringEngine(Protocol):
-    """What a scan needs of the engine (`lineup.engine`)."""
-
-    @property
-    def extractor(self) -> TileCutter:
-        """Cuts images into tiles; called from several threads."""
-        ...
-
-    def answer(self, queries: Sequence[Query], options: AttributionOptions) -> None:
-        """Give each query its verdict; called from the scanning thread only."""
-        ...
-
-    def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
-        """Return the evidence that these options ask for."""
-        ...
-
-    def run_id(self, options: AttributionOptions) -> str:
-        """Return what changes when the models, the gallery or the question do."""
-        ...
-
-
 def scan_rows(
     paths: Iterable[Path],
-    engine: AnsweringEngine,
+    engine: Answering,
     question: AttributionOptions,
     options: StreamOptions,
     *,
@@ -123,7 +101,7 @@ def scan_rows(
 
 
 def rows_from_group(
-    group: Sequence[StreamedImage], engine: AnsweringEngine, question: AttributionOptions, run: str
+    group: Sequence[StreamedImage], engine: Answering, question: AttributionOptions, run: str
 ) -> Iterator[Attribution]:
     """Answer a group and yield its rows, in order."""
     rows = iter(_rows([one for one in group if one.error is None], engine, question, run))
@@ -133,7 +111,7 @@ def rows_from_group(
 
 def _rows(
     usable: Sequence[StreamedImage],
-    engine: AnsweringEngine,
+    engine: Answering,
     question: AttributionOptions,
     run: str,
 ) -> list[Attribution]:
