@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lineup.cli.options import complete_lineups, with_options
+from lineup.cli.options import ENGINE_CHOICES, complete_lineups, with_options
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
+    from lineup.engine import Engine
     from lineup.lineups.store import Lineup
     from lineup.options import AttributionOptions, CascadeOptions
     from lineup.stream import StreamOptions
@@ -38,21 +39,21 @@ def lineup_option(default: str) -> Callable[[Command], Command]:
     )
 
 
-def evidence_option(command: Command) -> Command:
-    """Add `--evidence`; the command receives `evidence: str | None`."""
-    return click.option(
-        "--evidence",
-        metavar="NAME,...",
-        help="fingerprint, resynthesis (embeddings and fingerprints of resyntheses).  "
-        "[default: fingerprint, and all of a lineup that is named]",
-    )(command)
-
-
-def no_cache_option(command: Command) -> Command:
-    """Add `--no-cache`; the command receives `no_cache: bool`."""
-    return click.option(
-        "--no-cache", is_flag=True, help="Make every resynthesis anew and keep nothing on disk."
-    )(command)
+evidence_option = click.option(
+    "--evidence",
+    metavar="NAME,...",
+    help="fingerprint, resynthesis (embeddings and fingerprints of resyntheses).  "
+    "[default: fingerprint, and all of a lineup that is named]",
+)
+no_cache_option = click.option(
+    "--no-cache", is_flag=True, help="Make every resynthesis anew and keep nothing on disk."
+)
+memory_budget_option = click.option(
+    "--memory-budget",
+    metavar="SIZE",
+    help="Most memory to use, e.g. 900MiB or 2GiB: decides whether models stay loaded or take "
+    "turns; see `lineup plan`.  [default: no limit]",
+)
 
 
 def resynthesis_options(command: Command) -> Command:
@@ -126,16 +127,6 @@ def cascade_options(command: Command) -> Command:
         ),
     )
     return with_options(command, options)
-
-
-def memory_budget_option(command: Command) -> Command:
-    """Add `--memory-budget`; the command receives `memory_budget: str | None`."""
-    return click.option(
-        "--memory-budget",
-        metavar="SIZE",
-        help="Most memory to use, e.g. 900MiB or 2GiB: decides whether models stay loaded or take "
-        "turns; see `lineup plan`.  [default: no limit]",
-    )(command)
 
 
 def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
@@ -237,13 +228,19 @@ class Question:
         lineup: Whose candidates; one without any is the gallery alone.
         options: Which evidence, and how.
         scan: How images are read and grouped.
-        keeps_models: Whether all models stay loaded.
+        engine: What `lineup.engine.open_engine` takes beside the lineup.
     """
 
     lineup: Lineup
     options: AttributionOptions
     scan: StreamOptions
-    keeps_models: bool = True
+    engine: Mapping[str, Any]
+
+    def open_engine(self) -> Engine:
+        """Open the engine that answers it."""
+        from lineup.engine import open_engine
+
+        return open_engine(self.lineup, **self.engine)
 
 
 def question_from_choices(
@@ -252,7 +249,7 @@ def question_from_choices(
     """Read the lineup and plan the work; nothing is loaded.
 
     Args:
-        choices: Of `QUESTION_CHOICES`, and "order" where the command has it.
+        choices: Of `QUESTION_CHOICES` and `ENGINE_CHOICES`, and "order" where the command has it.
         scan: How images are read; None takes the defaults.
         images: How many there are; None where nobody knows.
 
@@ -268,13 +265,16 @@ def question_from_choices(
     asks = name is not None if evidence is None else "resynthesis" in evidence
     said = [name for name in _ABOUT_RESYNTHESIS if choices.get(name) not in (None, False)]
     if said and not asks:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in said)
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in said)
         raise UsageError(
-            f"{options} is about resyntheses, which were not asked for.",
+            f"{names} is about resyntheses, which were not asked for.",
             hint="Add --lineup NAME, or --evidence fingerprint,resynthesis.",
         )
     lineup = open_lineup(DEFAULT_LINEUP if name is None and asks else name)
-    question = Question(lineup, attribution_options_from_choices(lineup, evidence, choices), scan)
+    options = attribution_options_from_choices(lineup, evidence, choices)
+    engine = {name: choices[name] for name in ENGINE_CHOICES}
+    engine |= {"cache": not choices["no_cache"], "keep_models": True}
+    question = Question(lineup, options, scan, engine)
     if not asks or not lineup.spec.generators:
         return question
     if choices["memory_budget"] is None and choices.get("order") is None:
@@ -307,4 +307,5 @@ def _planned(question: Question, choices: Mapping[str, Any], images: int | None)
     for note in plan.notes:
         click.echo(f"note: {note}", err=True)
     scan = replace(scan, group_images=plan.chunk, group_tiles=None, waits_for_group=True)
-    return replace(question, scan=scan, keeps_models=plan.order is Order.IMAGE_MAJOR)
+    keeps = plan.order is Order.IMAGE_MAJOR
+    return replace(question, scan=scan, engine={**question.engine, "keep_models": keeps})

@@ -50,8 +50,12 @@ RECORD_NAME = "synthesis.json"
     help="Guidance scale; 1 or less is none.  [default: its own]",
 )
 @click.option("--negative-prompt", default="", help="What guidance keeps away from.")
-@click.option("--width", type=click.IntRange(min=1), help="In pixels.  [default: its own]")
-@click.option("--height", type=click.IntRange(min=1), help="In pixels.  [default: its own]")
+@click.option(
+    "--width", "width_px", type=click.IntRange(min=1), help="In pixels.  [default: its own]"
+)
+@click.option(
+    "--height", "height_px", type=click.IntRange(min=1), help="In pixels.  [default: its own]"
+)
 @click.option(
     "--init",
     metavar="IMAGE",
@@ -80,17 +84,11 @@ def synthesize(
     count: int,
     seed: int,
     output: Path,
-    steps: int | None,
-    guidance: float | None,
-    negative_prompt: str,
-    width: int | None,
-    height: int | None,
     init: Path | None,
-    strength: float | None,
-    batch: int,
     overwrite: bool,
     device: str,
     threads: int,
+    **settings: Any,
 ) -> None:
     """Make images of CANDIDATE, a generator bundle by name or path.
 
@@ -103,14 +101,7 @@ def synthesize(
     from lineup.runtime import Runtime
 
     options = SynthesisOptions(
-        steps=steps,
-        guidance=guidance,
-        negative_prompt=negative_prompt,
-        width_px=width,
-        height_px=height,
-        strength=strength,
-        init_image=None if init is None else read_image(init).pixels,
-        batch=batch,
+        **settings, init_image=None if init is None else read_image(init).pixels
     )
     seeds = range(seed, seed + count)
     with Runtime(device, threads=threads).open(ImageGenerator, candidate) as generator:

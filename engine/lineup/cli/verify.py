@@ -6,17 +6,11 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
-from lineup.cli.options import (
-    complete_sources,
-    device_option,
-    fingerprint_option,
-    gallery_option,
-    json_option,
-    threads_option,
-)
+from lineup.cli.options import complete_sources, engine_options, json_option
 
 
 @click.command(short_help="Test whether one source made an image.")
@@ -28,20 +22,9 @@ from lineup.cli.options import (
     shell_complete=complete_sources,
     help="A source of the gallery.",
 )
-@device_option
-@threads_option
-@fingerprint_option
-@gallery_option
+@engine_options
 @json_option
-def verify(
-    image: Path,
-    source: str,
-    device: str,
-    threads: int,
-    fingerprint: str | None,
-    gallery: Path | None,
-    as_json: bool,
-) -> None:
+def verify(image: Path, source: str, as_json: bool, **place: Any) -> None:
     """Test whether the source NAME made IMAGE.
 
     Says "match" when that is likelier than not at even prior odds, and how often the gallery's
@@ -49,9 +32,7 @@ def verify(
     """
     from lineup.engine import open_engine
 
-    with open_engine(
-        device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
-    ) as engine:
+    with open_engine(**place) as engine:
         result = engine.verify(image, source)
     if as_json:
         record = {"path": str(image), **asdict(result)}
