@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lineup.errors import UsageError
 from lineup.gallery.gallery import (
@@ -18,20 +18,12 @@ from lineup.gallery.gallery import (
 )
 from lineup.gallery.store import GalleryStore
 from lineup.look_ahead import Signal
-from lineup.stream import ImageReader, StreamedImage, StreamOptions, TileCutter
-from lineup.types import Float32Array, RgbTiles
+from lineup.stream import ImageReader, StreamedImage, StreamOptions
+
+if TYPE_CHECKING:
+    from lineup.fingerprint import FingerprintExtractor
 
 UNUSABLE = "the image has no usable fingerprint"
-
-
-class TileFingerprinter(TileCutter, Protocol):
-    """What enrolment needs of `lineup.fingerprint.FingerprintExtractor`."""
-
-    name: str
-    digest: str
-
-    def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
-        """Return one L2-normalised fingerprint per image, shape (N, D)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ def enroll_images(
     store: GalleryStore,
     name: str,
     paths: Iterable[Path],
-    extractor: TileFingerprinter,
+    extractor: FingerprintExtractor,
     *,
     options: EnrollOptions = EnrollOptions(),
     base: Gallery | None = None,
@@ -126,7 +118,11 @@ class _Enrolment:
     """One run: the pending batch by hash, the hashes that are enrolled, and the counts."""
 
     def __init__(
-        self, store: GalleryStore, name: str, extractor: TileFingerprinter, options: EnrollOptions
+        self,
+        store: GalleryStore,
+        name: str,
+        extractor: FingerprintExtractor,
+        options: EnrollOptions,
     ) -> None:
         self._store = store
         self._name = name
@@ -197,7 +193,7 @@ class _Enrolment:
 
 
 def _checked_options(
-    name: str, options: EnrollOptions, extractor: TileFingerprinter, base: Gallery | None
+    name: str, options: EnrollOptions, extractor: FingerprintExtractor, base: Gallery | None
 ) -> EnrollOptions:
     """Check the request against the base gallery; return it with the role that base implies."""
     if options.batch_size < 1:
