@@ -3,6 +3,28 @@
 Every error says what was given, what was expected and what to do next.
 An error of this tree is about the input or the environment, so the command line
 prints it without a traceback; anything else that escapes is a bug.
+
+LineupError
+├── UsageError                  what was asked for cannot be asked for (exit code 2)
+│   ├── SourceNotFoundError     no such source in the gallery
+│   ├── LineupNotFoundError     no lineup of that name or at that path
+│   ├── DeviceUnavailableError  the requested device is not really there
+│   └── MissingExtraError       a command needs an optional dependency
+├── ImageError                  one image cannot be used; a scan goes on
+│   ├── UnreadableImageError    empty, truncated, corrupt, or no permission
+│   ├── UnsupportedImageError   not an image, or a format without a decoder
+│   └── ImageTooLargeError      over the pixel or byte limit
+├── BundleError                 a model bundle cannot be used
+│   ├── BundleNotFoundError     no bundle of that name or at that path (exit code 2)
+│   ├── BundleFormatError       the manifest breaks its schema or lacks a field
+│   ├── BundleVersionError      written by a newer lineup
+│   └── BundleIntegrityError    a file is missing, truncated, altered, or outside the bundle
+├── LineupFileError             a lineup.toml cannot be read, or a field is wrong
+├── GalleryError                a gallery cannot be read, or was made with another fingerprint
+├── ClassifierError             an open-set classifier cannot be fitted, read or written
+├── CalibrationError            a calibration cannot be fitted, read or written
+├── BackendError                a graph was fed what it does not take, or failed to run
+└── ParityError                 an exported graph does not reproduce its reference
 """
 
 from __future__ import annotations

@@ -199,8 +199,6 @@ def _layer_from_text(
 
 
 _ABOUT_RESYNTHESIS = (*RESYNTHESIS_CHOICES, *CASCADE_CHOICES, "memory_budget", "no_cache", "order")
-QUESTION_CHOICES = ("lineup", "evidence", *_ABOUT_RESYNTHESIS[:-1])
-"""What `question_options` adds; None (False for flags) where the user said nothing."""
 
 MOST_READING_BYTES = 64 * 2**20
 READING_SHARE = 16
@@ -208,7 +206,7 @@ READING_SHARE = 16
 
 
 def question_options(command: Command) -> Command:
-    """Add the options of `QUESTION_CHOICES`."""
+    """Add what `question_from_choices` reads, beside the options of the engine."""
     options = (
         lineup_option("the gallery alone"),
         evidence_option,
@@ -249,7 +247,7 @@ def question_from_choices(
     """Read the lineup and plan the work; nothing is loaded.
 
     Args:
-        choices: Of `QUESTION_CHOICES` and `ENGINE_CHOICES`, and "order" where the command has it.
+        choices: Of `question_options` and `engine_options`, and "order" where the command has it.
         scan: How images are read; None takes the defaults.
         images: How many there are; None where nobody knows.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +95,9 @@ def synthesize(
     identity of the bundle and the time per stage. The same seed gives the same image, whatever the
     other images are.
     """
+    from rich.console import Console
+    from rich.progress import track
+
     from lineup.models.generator import ImageGenerator, SynthesisOptions
     from lineup.reading import read_image
     from lineup.runtime import Runtime
@@ -107,11 +109,15 @@ def synthesize(
     with Runtime(device, threads=threads).open(ImageGenerator, candidate) as generator:
         if not overwrite:
             check_free(output, [image_name(generator.name, one) for one in seeds])
-        images = []
-        with _progress(count) as advance:
-            for image in _written_images(generator, prompt, seeds, options, output):
-                images.append(image)
-                advance()
+        written = track(
+            _written_images(generator, prompt, seeds, options, output),
+            "synthesize",
+            total=count,
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        images = list(written)
         record = _record(generator, prompt, options, images)
         _write(output / RECORD_NAME, (json.dumps(record, indent=2) + "\n").encode("ascii"))
     noun = "image" if len(images) == 1 else "images"
@@ -199,17 +205,3 @@ def _write(path: Path, data: bytes) -> None:
         write_atomic(path, data)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on stderr if somebody can see it; yields what to call after every image."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("synthesize", total=count)
-        yield lambda: progress.advance(task)

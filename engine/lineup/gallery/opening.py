@@ -11,9 +11,8 @@ from pathlib import Path
 
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
-from lineup.gallery.manifest import GalleryManifest
 from lineup.gallery.store import GalleryStore
-from lineup.gallery.tensors import gallery_from_file, manifest_from_file
+from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, shipped_dir
 
 
@@ -204,7 +203,9 @@ def _without_images_of(base: Gallery, gallery: Gallery) -> Gallery:
 
 
 def _manifest(path: Path) -> GalleryManifest | None:
-    return manifest_from_file(path) if path.is_file() else user_store(path).manifest()
+    if path.is_file():
+        return GALLERY_FILE.read(path, with_tensors=False)[0]
+    return user_store(path).manifest()
 
 
 def _entries(origin: Origin, manifest: GalleryManifest | None) -> list[SourceEntry]:

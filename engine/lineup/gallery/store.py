@@ -28,8 +28,13 @@ from lineup.gallery.gallery import (
     role_mismatch,
     source_not_found,
 )
-from lineup.gallery.manifest import GALLERY_MANIFEST, FingerprintRecord, GalleryManifest
-from lineup.gallery.tensors import read_source, write_source
+from lineup.gallery.tensors import (
+    GALLERY_MANIFEST,
+    FingerprintRecord,
+    GalleryManifest,
+    read_source,
+    write_source,
+)
 from lineup.results import REAL
 from lineup.types import Float32Array
 

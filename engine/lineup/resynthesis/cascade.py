@@ -227,15 +227,7 @@ class Cascade:
         spent_ms: float,
         gamma: int,
     ) -> Step:
-        """Return who resynthesises an image after its fingerprint.
-
-        Args:
-            posterior: By the fingerprint, over candidates, unknown and real.
-            able: The candidates that have resyntheses, made here or stored.
-            options: When evidence is left out.
-            spent_ms: What the image took so far.
-            gamma: Resyntheses per candidate.
-        """
+        """Return who resynthesises an image; see `step_from_posterior`, `step_within_budget`."""
         step = step_from_posterior(posterior, able, options, self._families)
         if options.latency_budget_s is None:
             return step
