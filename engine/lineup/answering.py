@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -19,7 +19,7 @@ from lineup.calibration.calibration import Calibration
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, UsageError
-from lineup.fingerprint import FingerprintExtractor, Signals
+from lineup.fingerprint import FingerprintExtractor
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery
 from lineup.gallery.scoring import SourceScorer
@@ -261,19 +261,14 @@ class Answering(ClosesOnExit):
         wanted = tuple(name for name in EVIDENCE_NAMES if name in (options.evidence or there))
         missing = [name for name in wanted if name not in there]
         if missing or not wanted:
-            raise self._lacks(", ".join(missing) or RESYNTHESIS, settings, there)
+            raise UsageError(
+                f"The lineup {self.lineup.spec.name!r} does not give the evidence "
+                f"{', '.join(missing) or RESYNTHESIS} in mode {settings.mode.value}.",
+                hint=f"It gives: {', '.join(sorted(there))}."
+                if there
+                else "Choose a lineup with generators: `lineup lineups list` shows them.",
+            )
         return wanted
-
-    def _lacks(
-        self, evidence: str, settings: ResynthesisOptions, there: Iterable[str]
-    ) -> UsageError:
-        return UsageError(
-            f"The lineup {self.lineup.spec.name!r} does not give the evidence {evidence} in mode "
-            f"{settings.mode.value}.",
-            hint=f"It gives: {', '.join(sorted(there))}."
-            if there
-            else "Choose a lineup with generators: `lineup lineups list` shows them.",
-        )
 
     def _take_fingerprints(self, queries: Sequence[Query]) -> None:
         """Compute the fingerprints that are wanted, and the evidence that they are."""
@@ -286,7 +281,12 @@ class Answering(ClosesOnExit):
         start = time.perf_counter()
         signals = self.extractor.signals_from_tiles(tiles)
         tile_ms = (time.perf_counter() - start) * 1e3 / sum(map(len, tiles))
-        self._check_signals(signals, len(wanting))
+        shape = signals.fingerprints.shape
+        if shape[0] != len(wanting) or not np.isfinite(signals.fingerprints).all():
+            raise BackendError(
+                f"The model returned an array of shape {shape} for {len(wanting)} images, expected "
+                "one row of finite numbers per image."
+            )
         for row, query in enumerate(wanting):
             query.fingerprint = signals.fingerprints[row]
             query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))
@@ -377,12 +377,3 @@ class Answering(ClosesOnExit):
             families=self.families if asks else {},
             caption=None if made is None else made.caption,
         )
-
-    @staticmethod
-    def _check_signals(signals: Signals, count: int) -> None:
-        shape = signals.fingerprints.shape
-        if shape[0] != count or not np.isfinite(signals.fingerprints).all():
-            raise BackendError(
-                f"The model returned an array of shape {shape} for {count} images, expected one "
-                "row of finite numbers per image."
-            )

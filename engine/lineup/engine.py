@@ -28,12 +28,7 @@ from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.query import Query
 from lineup.reading import read_image
-from lineup.results import (
-    UNKNOWN,
-    Attribution,
-    Classification,
-    Verification,
-)
+from lineup.results import UNKNOWN, Attribution, Classification, Verification
 from lineup.runtime import Runtime
 from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, rows_from_paths
 

@@ -174,34 +174,19 @@ class AttributionOptions:
 DEFAULT_OPTIONS = AttributionOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class _Procedure:
-    """What a paper fixes, presets, and leaves to choose."""
-
-    fixed: Mapping[str, Any]
-    preset: Mapping[str, Any]
-    distances: tuple[Distance, ...]
-
-
-_PROCEDURES = {
+_PROCEDURES: Mapping[Mode, tuple[Mapping[str, Any], tuple[Distance, ...]]] = {
     # Which of the four distances the headline used is not published; on unit vectors the first
     # two candidates for it, euclidean and cosine, rank alike.
-    Mode.RESYNTHESIS: _Procedure(
-        fixed={"gamma": 1, "encoder_layer": FINAL_LAYER, "aggregate": Aggregate.MAX},
-        preset={"distance": Distance.EUCLIDEAN},
-        distances=(
-            Distance.EUCLIDEAN,
-            Distance.MANHATTAN,
-            Distance.COSINE,
-            Distance.CORRELATION,
-        ),
+    Mode.RESYNTHESIS: (
+        {"gamma": 1, "encoder_layer": FINAL_LAYER, "aggregate": Aggregate.MAX},
+        (Distance.EUCLIDEAN, Distance.MANHATTAN, Distance.COSINE, Distance.CORRELATION),
     ),
-    Mode.REGENERATION: _Procedure(
-        fixed={"encoder_layer": FINAL_LAYER, "aggregate": Aggregate.MEAN},
-        preset={"distance": Distance.COSINE},
-        distances=(Distance.COSINE, Distance.SSIM, Distance.HYBRID),
+    Mode.REGENERATION: (
+        {"encoder_layer": FINAL_LAYER, "aggregate": Aggregate.MEAN},
+        (Distance.COSINE, Distance.SSIM, Distance.HYBRID),
     ),
 }
+"""What a paper fixes, and the distances that it leaves to choose, its preset first."""
 
 
 def options_from_mode(
@@ -217,24 +202,23 @@ def options_from_mode(
     Raises:
         UsageError: The user asked for what the procedure does not do, or a value is out of range.
     """
-    procedure = _PROCEDURES.get(mode)
-    if procedure is None:
+    if mode not in _PROCEDURES:
         return replace(defaults, **{**changes, "mode": mode})
-    for name, value in procedure.fixed.items():
+    fixed, distances = _PROCEDURES[mode]
+    for name, value in fixed.items():
         if changes.get(name, value) != value:
             raise UsageError(
                 f"{mode.value} has {name} {_text(value)}, not {_text(changes[name])}.",
                 hint="Leave it out, or use the default mode.",
             )
-    distance = changes.get("distance", procedure.preset["distance"])
-    if distance not in procedure.distances:
-        known = ", ".join(one.value for one in procedure.distances)
+    distance = changes.get("distance", distances[0])
+    if distance not in distances:
+        known = ", ".join(one.value for one in distances)
         raise UsageError(
             f"{mode.value} does not use the distance {distance.value}.",
             hint=f"It is published with: {known}.",
         )
-    settings = {**procedure.preset, **changes, **procedure.fixed, "mode": mode}
-    return replace(defaults, **settings)
+    return replace(defaults, **{**changes, **fixed, "distance": distance, "mode": mode})
 
 
 def _text(value: object) -> str:

@@ -82,11 +82,7 @@ def build(
     memory while it lasts.
     """
     from lineup.backends.tensorrt.api import Flavour
-    from lineup.backends.tensorrt.builder import (
-        BuildOptions,
-        capability_from_text,
-        range_from_text,
-    )
+    from lineup.backends.tensorrt.builder import BuildOptions, capability_from_text, range_from_text
     from lineup.runtime import Runtime
 
     if backend == CPU_BACKEND:

@@ -157,13 +157,7 @@ def attribution_options_from_choices(
     Raises:
         UsageError: A name or a combination is not possible.
     """
-    from lineup.options import (
-        Aggregate,
-        AttributionOptions,
-        Distance,
-        Mode,
-        options_from_mode,
-    )
+    from lineup.options import Aggregate, AttributionOptions, Distance, Mode, options_from_mode
 
     changes = {key: choices[key] for key in RESYNTHESIS_CHOICES if choices[key] is not None}
     mode = Mode(changes.pop("mode", Mode.DEFAULT.value))

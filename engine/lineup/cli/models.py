@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineup.cli.options import complete_bundles, json_option
-from lineup.cli.tables import (
-    add_row,
-    echo_json,
-    plain_table,
-    print_table,
-    printable,
-    size_text,
-)
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, printable, size_text
 
 if TYPE_CHECKING:
     from lineup.bundles.manifest import Graph, Manifest, TensorSpec

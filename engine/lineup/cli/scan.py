@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.lineup_options import (
-    Question,
-    question_from_choices,
-    question_options,
-)
+from lineup.cli.lineup_options import Question, question_from_choices, question_options
 from lineup.cli.options import batch_option, engine_options
 from lineup.cli.progress import SOME_FAILED, no_images, scan_progress
 from lineup.errors import UsageError

@@ -36,7 +36,6 @@ from lineup.results import (
 )
 from lineup.resynthesis.cache import ResultCache
 from lineup.resynthesis.closeness import (
-    Float64Array,
     aggregated,
     feature_closeness,
     pixel_closeness,
@@ -47,7 +46,7 @@ from lineup.trace import CAPTION, ENCODE, FINGERPRINT, GENERATE, PIXELS, TEXT, T
 
 if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
-    from lineup.types import Float32Array, RgbImage
+    from lineup.types import Float32Array, Float64Array, RgbImage
 
 IMAGES_PER_CALL = 32
 """Bounds the memory of a call when a lineup has many candidates."""

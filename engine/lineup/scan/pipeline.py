@@ -20,12 +20,7 @@ from lineup.options import AttributionOptions
 from lineup.query import Query, row_from_image
 from lineup.results import FINGERPRINT, Attribution
 from lineup.scan.meter import MainStage, ScanMeter
-from lineup.stream import (
-    ImageReader,
-    StreamedImage,
-    StreamOptions,
-    groups_from_stream,
-)
+from lineup.stream import ImageReader, StreamedImage, StreamOptions, groups_from_stream
 
 KEY_BYTES = 16
 
@@ -68,20 +63,8 @@ def scan_rows(
 
     Whatever is wrong with an image is told in its row; the scan goes on. Memory does not grow with
     the number of images (but for 16 bytes per path, to scan a path that is named twice once).
-    Stop early by closing the iterator or just leaving it.
-
-    Args:
-        paths: Image files, consumed lazily on a thread of its own.
-        engine: Used in the calling thread, but for cutting tiles.
-        question: Which evidence, and how.
-        options: How images are read and grouped.
-        done: Images to leave out, because their rows exist already.
-        meter: Counts images and time, if given.
-
-    Raises:
-        UsageError: The engine does not have the evidence, or the options do not fit it.
-        BundleError: A bundle cannot be used.
-        BackendError: A model failed on every image of a group of several.
+    Stop early by closing the iterator or just leaving it. Arguments and errors are those of
+    `lineup.engine.Engine.scan`; `paths` is consumed lazily on a thread of its own.
     """
     meter = meter or ScanMeter(options.worker_count)
     meter.start()
