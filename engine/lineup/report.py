@@ -69,18 +69,16 @@ def write_report(
 
 
 def _record_from_line(path: Path, number: int, line: str) -> dict[str, Any]:
+    hint = "A report is made from the JSONL output of `lineup scan --output FILE`."
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise UsageError(
-            f"{path}, line {number}: not JSON: {error}",
-            hint="A report is made from the JSONL output of `lineup scan --output FILE`.",
-        ) from error
+        raise UsageError(f"{path}, line {number}: not JSON: {error}", hint=hint) from error
     missing = REQUIRED_KEYS - set(record) if isinstance(record, dict) else REQUIRED_KEYS
     if missing:
         raise UsageError(
             f"{path}, line {number}: not a row of a scan; it lacks {', '.join(sorted(missing))}.",
-            hint="A report is made from the JSONL output of `lineup scan --output FILE`.",
+            hint=hint,
         )
     return dict(record)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from lineup.options import CascadeOptions
 from lineup.results import REAL, UNKNOWN
@@ -61,26 +62,21 @@ def step_from_posterior(
         return Step(tuple(able))
     margin = margin_from_posterior(posterior)
     if margin >= options.stop_margin:
-        return Step(
-            (),
-            (
-                f"resynthesis skipped: decided by the fingerprint, {margin:.2f} ahead of the next "
-                f"(stops from {options.stop_margin:g} on)",
-            ),
+        note = (
+            f"resynthesis skipped: decided by the fingerprint, {margin:.2f} ahead of the next "
+            f"(stops from {options.stop_margin:g} on)"
         )
+        return Step((), (note,))
     ranked = sorted(able, key=lambda name: -posterior[name])
     plausible = [name for name in ranked if posterior[name] >= options.floor]
     if not plausible:
         note = f"resynthesis skipped: no candidate that can resynthesise reaches {options.floor:g}"
         return Step((), (note,))
-    chosen = set(_with_company(plausible, ranked, families or {}))
-    dropped = [name for name in able if name not in chosen]
-    notes = (
-        (f"not resynthesised by {', '.join(dropped)}: below {options.floor:g} by the fingerprint",)
-        if dropped
-        else ()
-    )
-    return Step(tuple(name for name in able if name in chosen), notes)
+    chosen = _with_company(plausible, ranked, families or {})
+    kept = tuple(name for name in able if name in chosen)
+    dropped = ", ".join(name for name in able if name not in chosen)
+    note = f"not resynthesised by {dropped}: below {options.floor:g} by the fingerprint"
+    return Step(kept, (note,) if dropped else ())
 
 
 def _with_company(
@@ -216,7 +212,6 @@ class Cascade:
         self._planned = planned
         self._names = tuple(names)
         self._families = dict(families or {})
-        self._expected: ExpectedTimes | None = None
 
     def step(
         self,
@@ -231,24 +226,19 @@ class Cascade:
         step = step_from_posterior(posterior, able, options, self._families)
         if options.latency_budget_s is None:
             return step
-        expected_ms = self._times().expected_ms(self._own(step.candidates), gamma)
+        expected_ms = self._times.expected_ms(self._own(step.candidates), gamma)
         return step_within_budget(step, options, spent_ms=spent_ms, expected_ms=expected_ms)
 
     def learn(
-        self,
-        options: CascadeOptions,
-        spent: Trace,
-        candidates: Sequence[str],
-        gamma: int,
+        self, options: CascadeOptions, spent: Trace, candidates: Sequence[str], gamma: int
     ) -> None:
         """Take account of a resynthesis that was made; without a budget nobody asks."""
         if options.latency_budget_s is not None:
-            self._times().learn(spent, self._own(candidates), gamma)
+            self._times.learn(spent, self._own(candidates), gamma)
 
     def _own(self, candidates: Sequence[str]) -> list[str]:
         return [name for name in candidates if name in self._names]
 
+    @cached_property
     def _times(self) -> ExpectedTimes:
-        if self._expected is None:
-            self._expected = ExpectedTimes(self._planned())
-        return self._expected
+        return ExpectedTimes(self._planned())
