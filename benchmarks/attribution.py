@@ -36,7 +36,7 @@ from _models import (
 from _peers import Peer, summary, take_turns
 from _record import finish, parser_of, settings_of
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
-from lineup.resynthesis.options import ResynthesisOptions
+from lineup.options import ResynthesisOptions
 from scan_profile import draw_images
 from synthesis import write_latents
 

@@ -17,8 +17,7 @@ from typing import Any
 
 from _record import finish, parser_of
 from lineup.engine import Engine, open_engine
-from lineup.options import AttributionOptions
-from lineup.resynthesis.cascade import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, CascadeOptions
+from lineup.options import DEFAULT_FLOOR, DEFAULT_STOP_MARGIN, AttributionOptions, CascadeOptions
 from lineup_lab.attribution import roles_from_sources
 from lineup_lab.cli.options import limited_folders
 from lineup_lab.scores import answering_ms

@@ -23,7 +23,7 @@ import numpy as np
 from _peers import scan_once
 from _record import finish, parser_of, settings_of
 from lineup.lineups.spec import CandidateSpec, LineupSpec, toml_from_spec
-from lineup.resynthesis.options import ResynthesisOptions
+from lineup.options import ResynthesisOptions
 from memory_flat import link_images
 
 SIZE_PX = 512

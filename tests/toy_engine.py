@@ -13,7 +13,7 @@ from lineup.lineups import models as models_module
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import create_lineup
-from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup.runtime import Runtime
 

@@ -23,9 +23,9 @@ from lineup.calibration.calibration import Calibration, Options
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.errors import UsageError
 from lineup.fusion import prior_from_candidates
+from lineup.options import Aggregate, Mode, ResynthesisOptions
 from lineup.results import REAL, RESYNTHESIS, RESYNTHESIS_FINGERPRINT, UNKNOWN, Evidence, Verdict
 from lineup.resynthesis.closeness import aggregated, softmax
-from lineup.resynthesis.options import Aggregate, Mode, ResynthesisOptions
 from lineup.types import Float64Array
 from lineup_lab.dataset import check_names
 from lineup_lab.metrics import (

@@ -18,10 +18,9 @@ import msgspec
 
 from lineup.errors import ImageError, UsageError
 from lineup.files import sha256_from_bytes
-from lineup.options import AttributionOptions
+from lineup.options import AttributionOptions, ResynthesisOptions
 from lineup.results import FINGERPRINT as QUERY_FINGERPRINT
 from lineup.results import Attribution, Evidence
-from lineup.resynthesis.options import ResynthesisOptions
 from lineup.trace import FINGERPRINT, LOAD
 from lineup_lab.dataset import SourceFolder
 

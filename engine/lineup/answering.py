@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lineup.calibration.calibration import Calibration
 from lineup.calibration.verdict import verdict_from_scores
+from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, UsageError
-from lineup.fingerprint import FingerprintExtractor, Signals, is_unjudged
+from lineup.fingerprint import FingerprintExtractor, is_unjudged
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery
 from lineup.gallery.scoring import SourceScorer
 from lineup.lineups.store import Lineup
-from lineup.options import DEFAULT_OPTIONS, AttributionOptions
+from lineup.options import (
+    DEFAULT_OPTIONS,
+    AttributionOptions,
+    CascadeOptions,
+    Mode,
+    ResynthesisOptions,
+)
 from lineup.query import Query
 from lineup.results import (
     EVIDENCE_NAMES,
@@ -31,89 +44,94 @@ from lineup.results import (
     Resynthesis,
     Verdict,
 )
-from lineup.resynthesis.cascade import Cascade, CascadeOptions, Step
-from lineup.resynthesis.options import Mode, ResynthesisOptions
-from lineup.resynthesis.stored import StoredResyntheses
+from lineup.resynthesis.cascade import Cascade, Step
+from lineup.resynthesis.stored import StoredResyntheses, open_stored
 
 if TYPE_CHECKING:
     from lineup.lineups.models import ResynthesisModels
-    from lineup.resynthesis.expected import PlannedTimes
+    from lineup.resynthesis.cascade import PlannedTimes
 
 
-class Known:
-    """The known sources, read when they are first needed.
-
-    Args:
-        read: Returns the gallery.
-    """
-
-    def __init__(self, read: Callable[[], Gallery]) -> None:
-        self._read = read
-        self._gallery: Gallery | None = None
-        self._scorer: SourceScorer | None = None
-
-    @property
-    def gallery(self) -> Gallery:
-        """The known sources.
-
-        Raises:
-            GalleryError: They cannot be read, or were made with another fingerprint.
-        """
-        if self._gallery is None:
-            self._gallery = self._read()
-        return self._gallery
-
-    @property
-    def scorer(self) -> SourceScorer:
-        """Compares fingerprints with the candidates of the gallery."""
-        if self._scorer is None:
-            self._scorer = SourceScorer(self.gallery)
-        return self._scorer
-
-    def forget(self) -> None:
-        """Read the gallery again when it is next needed: it has changed."""
-        self._gallery = self._scorer = None
+RUN_ID_DIGITS = 12
 
 
-class Answering:
-    """Computes the evidence of queries and fuses it; one thread at a time.
+class Answering(ClosesOnExit):
+    """Computes the evidence of queries and fuses it.
 
     Args:
-        extractor: Computes fingerprints.
-        known: The known sources.
-        lineup: Candidates, defaults; one without any is the gallery alone.
+        extractor: Computes fingerprints; closed with this.
+        read_gallery: Returns the known sources; called when they are first needed.
+        lineup: Candidates, defaults and calibration; one without any is the gallery alone.
         open_models: Opens what resynthesises queries; None where nothing does.
         calibration: How scores become ratios; None leaves that to the gallery.
-        stored: Resyntheses made elsewhere.
+        stored: Resyntheses made elsewhere; None is the user's own.
+        gallery_path: Where enrolments go; None is the user's own gallery.
 
     Attributes:
-        known: As given.
+        extractor: As given.
+        lineup: As given.
         calibration: As given.
     """
 
     def __init__(
         self,
         extractor: FingerprintExtractor,
-        known: Known,
+        read_gallery: Callable[[], Gallery],
         lineup: Lineup,
         *,
-        open_models: Callable[[], ResynthesisModels] | None,
-        calibration: Calibration | None,
-        stored: StoredResyntheses,
+        open_models: Callable[[], ResynthesisModels] | None = None,
+        calibration: Calibration | None = None,
+        stored: StoredResyntheses | None = None,
+        gallery_path: Path | None = None,
     ) -> None:
         self.extractor = extractor
-        self.known = known
         self.lineup = lineup
         self.calibration = calibration
-        self.stored = stored
+        self._stored = stored or open_stored()
+        self._read_gallery = read_gallery
         self._open_models = open_models
         self._models: ResynthesisModels | None = None
+        self._gallery_path = gallery_path
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Let one thread at a time work, in the process that opened the models."""
+        if os.getpid() != self._process:
+            # The threads of the models' pools were not copied by fork: a call would wait for ever.
+            raise UsageError(
+                f"This engine was opened by process {self._process} and is used in process "
+                f"{os.getpid()}, which was forked off it.",
+                hint="Open an engine in each process, after the fork.",
+            )
+        with self._lock:
+            yield
+
+    @cached_property
+    def gallery(self) -> Gallery:
+        """The known sources.
+
+        Raises:
+            GalleryError: They cannot be read, or were made with another fingerprint.
+        """
+        return self._read_gallery()
+
+    @cached_property
+    def scorer(self) -> SourceScorer:
+        """Compares fingerprints with the candidates of the gallery."""
+        return SourceScorer(self.gallery)
+
+    def forget_gallery(self) -> None:
+        """Read the gallery again when it is next needed: it has changed."""
+        for name in ("gallery", "scorer"):
+            self.__dict__.pop(name, None)
 
     @property
     def candidates(self) -> tuple[str, ...]:
         """Every source that may be named: those of the lineup, then of the gallery."""
         listed = [one.name for one in self.lineup.spec.candidates]
-        return tuple(dict.fromkeys([*listed, *self.known.scorer.names]))
+        return tuple(dict.fromkeys([*listed, *self.scorer.names]))
 
     @property
     def evidence(self) -> tuple[str, ...]:
@@ -145,26 +163,27 @@ class Answering:
             UsageError: The engine does not have the evidence, or the options do not fit it.
             BackendError: A model failed.
         """
-        settings = self.settings(options)
-        for query in queries:
-            if self._asks_resyntheses(options) and query.sha256 is not None:
-                query.stored = self.stored.of_query(query.sha256)
-            query.wanted = self._wanted(options, settings, query.stored)
-        self._take_fingerprints(queries)
-        self._resynthesise(queries, options.cascade, settings)
-        for query in queries:
-            start = time.perf_counter()
-            verdict = self._verdict(query, settings)
-            query.verdict = replace(verdict, notes=(*verdict.notes, *query.notes))
-            query.ms = query.ms.plus(fuse=(time.perf_counter() - start) * 1e3)
+        with self.working():
+            settings = self.settings(options)
+            for query in queries:
+                if self._asks_resyntheses(options) and query.sha256 is not None:
+                    query.stored = self._stored.of_query(query.sha256)
+                query.wanted = self._wanted(options, settings, query.stored)
+            self._take_fingerprints(queries)
+            self._resynthesise(queries, options.cascade, settings)
+            for query in queries:
+                start = time.perf_counter()
+                verdict = self._verdict(query, settings)
+                query.verdict = replace(verdict, notes=(*verdict.notes, *query.notes))
+                query.ms = query.ms.plus(fuse=(time.perf_counter() - start) * 1e3)
 
     def columns(self, options: AttributionOptions = DEFAULT_OPTIONS) -> tuple[str, ...]:
         """Return the columns that verdicts fill in a table of rows (`lineup.scan.encoding`)."""
         asked = self.evidence_of(options)
         listed = tuple(one.name for one in self.lineup.spec.candidates)
-        stored = self.stored.candidates() if self._asks_resyntheses(options) else ()
+        stored = self._stored.candidates() if self._asks_resyntheses(options) else ()
         names = tuple(dict.fromkeys([*self.candidates, *stored]))
-        spoken_of = {FINGERPRINT: self.known.scorer.names}
+        spoken_of = {FINGERPRINT: self.scorer.names}
         columns = [f"posterior.{name}" for name in (*names, UNKNOWN, REAL)]
         for evidence in asked:
             sources = spoken_of.get(evidence, tuple(dict.fromkeys([*listed, *stored])))
@@ -195,10 +214,21 @@ class Answering:
         """Return how resyntheses are made: as asked for, or as the lineup says."""
         return options.resynthesis or self.lineup.spec.resynthesis
 
+    def run_id(self, options: AttributionOptions = DEFAULT_OPTIONS) -> str:
+        """Return 12 hex digits that change when the models, the gallery or the question do."""
+        asked = self.evidence_of(options)
+        parts = [self.extractor.digest, self.gallery.digest, *asked]
+        parts.append("null" if self.calibration is None else self.calibration.text)
+        if set(asked) & set(RESYNTHESIS_EVIDENCE):
+            parts += [*self.models.digests, repr(self.settings(options))]
+            parts += [] if options.cascade is None else [repr(options.cascade)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:RUN_ID_DIGITS]
+
     def close(self) -> None:
-        """Release what resynthesises."""
-        if self._models is not None:
-            self._models.close()
+        """Release the models."""
+        with closing(self.extractor):
+            if self._models is not None:
+                self._models.close()
 
     def _planned_times(self) -> PlannedTimes | None:
         # Here, because it knows all kinds of models, and fingerprints alone need none.
@@ -231,19 +261,14 @@ class Answering:
         wanted = tuple(name for name in EVIDENCE_NAMES if name in (options.evidence or there))
         missing = [name for name in wanted if name not in there]
         if missing or not wanted:
-            raise self._lacks(", ".join(missing) or RESYNTHESIS, settings, there)
+            raise UsageError(
+                f"The lineup {self.lineup.spec.name!r} does not give the evidence "
+                f"{', '.join(missing) or RESYNTHESIS} in mode {settings.mode.value}.",
+                hint=f"It gives: {', '.join(sorted(there))}."
+                if there
+                else "Choose a lineup with generators: `lineup lineups list` shows them.",
+            )
         return wanted
-
-    def _lacks(
-        self, evidence: str, settings: ResynthesisOptions, there: Iterable[str]
-    ) -> UsageError:
-        return UsageError(
-            f"The lineup {self.lineup.spec.name!r} does not give the evidence {evidence} in mode "
-            f"{settings.mode.value}.",
-            hint=f"It gives: {', '.join(sorted(there))}."
-            if there
-            else "Choose a lineup with generators: `lineup lineups list` shows them.",
-        )
 
     def _take_fingerprints(self, queries: Sequence[Query]) -> None:
         """Compute the fingerprints that are wanted, and the evidence that they are."""
@@ -256,7 +281,12 @@ class Answering:
         start = time.perf_counter()
         signals = self.extractor.signals_from_tiles(tiles)
         tile_ms = (time.perf_counter() - start) * 1e3 / sum(map(len, tiles))
-        self._check_signals(signals, len(wanting))
+        shape = signals.fingerprints.shape
+        if shape[0] != len(wanting) or not np.isfinite(signals.fingerprints).all():
+            raise BackendError(
+                f"The model returned an array of shape {shape} for {len(wanting)} images, expected "
+                "one row of finite numbers per image."
+            )
         for row, query in enumerate(wanting):
             query.fingerprint = signals.fingerprints[row]
             query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))
@@ -271,7 +301,7 @@ class Answering:
     def _fingerprint_evidence(self, query: Query) -> Evidence:
         """Compare with the gallery, whose own images tell what a score means."""
         assert query.fingerprint is not None
-        scorer = self.known.scorer
+        scorer = self.scorer
         # By itself: a product of matrices may round otherwise than that of a single row.
         scores = scorer.scores(query.fingerprint[None])
         llrs = scorer.llrs(scores)
@@ -349,12 +379,3 @@ class Answering:
             families=self.families if asks else {},
             caption=None if made is None else made.caption,
         )
-
-    @staticmethod
-    def _check_signals(signals: Signals, count: int) -> None:
-        shape = signals.fingerprints.shape
-        if shape[0] != count or not np.isfinite(signals.fingerprints).all():
-            raise BackendError(
-                f"The model returned an array of shape {shape} for {count} images, expected one "
-                "row of finite numbers per image."
-            )

@@ -12,19 +12,14 @@ and the evidence of resynthesis, whose models are opened when they are first nee
 
 from __future__ import annotations
 
-import hashlib
 import math
-import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.answering import Answering, Known
-from lineup.calibration.calibration import CALIBRATION, Calibration
-from lineup.closing import ClosesOnExit
-from lineup.errors import SourceNotFoundError, UsageError
+from lineup.answering import Answering
+from lineup.calibration.calibration import CALIBRATION
+from lineup.errors import SourceNotFoundError
 from lineup.finding import find_images
 from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor, is_unjudged
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
@@ -33,15 +28,7 @@ from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.query import Query
 from lineup.reading import read_image
-from lineup.results import (
-    RESYNTHESIS_EVIDENCE,
-    UNKNOWN,
-    Attribution,
-    Classification,
-    Verification,
-)
-from lineup.resynthesis.options import ResynthesisOptions
-from lineup.resynthesis.stored import StoredResyntheses, open_stored
+from lineup.results import UNKNOWN, Attribution, Classification, Verification
 from lineup.runtime import Runtime
 from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, rows_from_paths
 
@@ -50,96 +37,21 @@ if TYPE_CHECKING:
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
     from lineup.lineups.models import ResynthesisModels
     from lineup.reading import AnyImage
-    from lineup.scan.identity import Identities
     from lineup.scan.meter import ScanMeter
+    from lineup.scan.pipeline import Identities
     from lineup.types import Float32Array, RgbImage, RgbTiles
 
-RUN_ID_DIGITS = 12
 
-
-class Engine(ClosesOnExit):
+class Engine(Answering):
     """Attributes, verifies, classifies, scans and enrols; a context manager that owns its models.
 
     Threads may share an engine: one of them works at a time. A process that was forked off may not.
-
-    Args:
-        extractor: Computes fingerprints; owned by the engine.
-        read_gallery: Returns the known sources; called when they are first needed, and after an
-            enrolment.
-        lineup: Candidates, defaults and calibration; one without any is the gallery alone.
-        open_models: Opens what resynthesises queries; None where nothing does.
-        calibration: How scores become ratios; None leaves that to the gallery.
-        gallery_path: Where enrolments go; None is the user's own gallery.
-        stored: Resyntheses made elsewhere; None is the user's own.
-
-    Attributes:
-        extractor: Computes fingerprints.
-        lineup: As given.
     """
-
-    def __init__(
-        self,
-        extractor: FingerprintExtractor,
-        read_gallery: Callable[[], Gallery],
-        lineup: Lineup,
-        *,
-        open_models: Callable[[], ResynthesisModels] | None = None,
-        calibration: Calibration | None = None,
-        gallery_path: Path | None = None,
-        stored: StoredResyntheses | None = None,
-    ) -> None:
-        self.extractor = extractor
-        self.lineup = lineup
-        self._known = Known(read_gallery)
-        self._answering = Answering(
-            extractor,
-            self._known,
-            lineup,
-            open_models=open_models,
-            calibration=calibration,
-            stored=stored or open_stored(),
-        )
-        self._gallery_path = gallery_path
-        self._lock = threading.RLock()
-        self._process = os.getpid()
-
-    @property
-    def gallery(self) -> Gallery:
-        """The known sources.
-
-        Raises:
-            GalleryError: It cannot be read, or was made with another fingerprint.
-        """
-        return self._known.gallery
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The gallery's candidates."""
-        return self._known.scorer.names
-
-    @property
-    def calibration(self) -> Calibration | None:
-        """How scores become ratios; None leaves that to the gallery."""
-        return self._answering.calibration
-
-    @calibration.setter
-    def calibration(self, calibration: Calibration | None) -> None:
-        self._answering.calibration = calibration
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        """Every source that may be named: those of the lineup, then of the gallery."""
-        return self._answering.candidates
-
-    @property
-    def evidence(self) -> tuple[str, ...]:
-        """What there is of `EVIDENCE_NAMES`, and is computed when nothing is asked for by name."""
-        return self._answering.evidence
-
-    @property
-    def families(self) -> Mapping[str, str]:
-        """Name of the VAE family per candidate that can be resynthesised by; opens the models."""
-        return self._answering.families
+        return self.scorer.names
 
     def attribute(
         self, image: AnyImage, *, options: AttributionOptions = DEFAULT_OPTIONS
@@ -202,7 +114,7 @@ class Engine(ClosesOnExit):
         """
         support = self.source(source)
         read = read_image(image)
-        scorer = self._known.scorer
+        scorer = self.scorer
         scores = scorer.scores(self._fingerprint(read.pixels)[None])
         column = scorer.names.index(source)
         score = float(scores[0, column])
@@ -259,7 +171,7 @@ class Engine(ClosesOnExit):
         classifier.check_fingerprint(self.extractor.digest)
 
         def fingerprints(tiles: Sequence[RgbTiles]) -> Float32Array:
-            with self._working():
+            with self.working():
                 return self.extractor.fingerprints_from_tiles(tiles)
 
         files = rows_from_paths(_found(images), self.extractor, fingerprints, reading)
@@ -296,7 +208,7 @@ class Engine(ClosesOnExit):
         """
         from lineup.gallery.enroll import EnrollOptions, enroll_images  # noqa: PLC0415
 
-        with self._working():
+        with self.working():
             try:
                 return enroll_images(
                     user_store(self._gallery_path),
@@ -308,24 +220,7 @@ class Engine(ClosesOnExit):
                     on_progress=on_progress,
                 )
             finally:
-                self._known.forget()
-
-    def answer(self, queries: Sequence[Query], options: AttributionOptions) -> None:
-        """Give each query its verdict, taking every model once for all of them.
-
-        The verdicts are those that each image gets alone, but for a latency budget, which follows
-        what was measured before.
-
-        Args:
-            queries: All of them, and their resyntheses, are in memory at once.
-            options: Which evidence, and how.
-
-        Raises:
-            UsageError: The engine does not have the evidence, or the options do not fit it.
-            BackendError: A model failed.
-        """
-        with self._working():
-            self._answering.answer(queries, options)
+                self.forget_gallery()
 
     def source(self, name: str) -> SupportSet:
         """Return the support set of a source that a query can be attributed to.
@@ -341,49 +236,8 @@ class Engine(ClosesOnExit):
             )
         return support
 
-    def columns(self, options: AttributionOptions = DEFAULT_OPTIONS) -> tuple[str, ...]:
-        """Return the columns that verdicts fill in a table of rows (`lineup.scan.encoding`)."""
-        return self._answering.columns(options)
-
-    def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
-        """Return the evidence that these options ask for, cheapest first."""
-        return self._answering.evidence_of(options)
-
-    def evidence_options(self, settings: ResynthesisOptions) -> dict[str, Mapping[str, str | int]]:
-        """Return, per evidence, what its scores depend on: a calibration holds for these only."""
-        return self._answering.evidence_options(settings)
-
-    def run_id(self, options: AttributionOptions = DEFAULT_OPTIONS) -> str:
-        """Return 12 hex digits that change when the models, the gallery or the question do."""
-        asked = self._answering.evidence_of(options)
-        parts = [self.extractor.digest, self.gallery.digest, *asked]
-        parts.append("null" if self.calibration is None else self.calibration.text)
-        if set(asked) & set(RESYNTHESIS_EVIDENCE):
-            parts += [*self._answering.models.digests, repr(self._answering.settings(options))]
-            parts += [] if options.cascade is None else [repr(options.cascade)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:RUN_ID_DIGITS]
-
-    def close(self) -> None:
-        """Release the models."""
-        with ExitStack() as stack:
-            stack.callback(self.extractor.close)
-            stack.callback(self._answering.close)
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """Let one thread at a time work, in the process that opened the engine."""
-        if os.getpid() != self._process:
-            # The threads of the models' pools were not copied by fork: a call would wait for ever.
-            raise UsageError(
-                f"This engine was opened by process {self._process} and is used in process "
-                f"{os.getpid()}, which was forked off it.",
-                hint="Open an engine in each process, after the fork.",
-            )
-        with self._lock:
-            yield
-
     def _fingerprint(self, pixels: RgbImage) -> Float32Array:
-        with self._working():
+        with self.working():
             fingerprint: Float32Array = self.extractor.fingerprints([pixels])[0]
             return fingerprint
 

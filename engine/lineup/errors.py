@@ -30,10 +30,11 @@ LineupError
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
@@ -143,3 +144,21 @@ class BackendError(LineupError):
 
 class ParityError(LineupError):
     """An exported graph does not reproduce its reference; no artifact was written."""
+
+
+def require_extra(extra: str, modules: Sequence[str]) -> None:
+    """Check that the modules of an extra can be imported, without importing them.
+
+    Args:
+        extra: Name in `lineup-forensics[extra]`.
+        modules: Top-level modules that it brings.
+
+    Raises:
+        MissingExtraError: One is missing; the hint is the line that installs it.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(
+            f"This command needs {', '.join(missing)}, which is not installed.",
+            hint=f"Install it with: pip install 'lineup-forensics[{extra}]'",
+        )

@@ -101,17 +101,7 @@ class FingerprintExtractor(ClosesOnExit):
         return tiles_from_image(pixels, self.tile_spec)
 
     def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
-        """Compute one fingerprint per image.
-
-        Args:
-            tiles: One array per image, shape (tiles, size, size, 3), uint8 RGB.
-
-        Returns:
-            Shape (images, dimension), float32; every row has length 1.
-
-        Raises:
-            BackendError: The graph failed to run.
-        """
+        """Return the fingerprints of `signals_from_tiles`."""
         return self.signals_from_tiles(tiles).fingerprints
 
     def signals_from_tiles(self, tiles: Sequence[RgbTiles]) -> Signals:
@@ -135,17 +125,10 @@ class FingerprintExtractor(ClosesOnExit):
         )
 
     def real_llrs_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
-        """Compute how much likelier a photograph than a generated image each image is.
-
-        Args:
-            tiles: One array per image, shape (tiles, size, size, 3), uint8 RGB.
-
-        Returns:
-            Natural-log likelihood ratios, shape (images,), float32.
+        """Return the `real_llrs` of `signals_from_tiles`.
 
         Raises:
             UsageError: The bundle does not tell photographs from generated images.
-            BackendError: The graph failed to run.
         """
         llrs = self.signals_from_tiles(tiles).real_llrs
         if llrs is None:
@@ -161,9 +144,6 @@ class FingerprintExtractor(ClosesOnExit):
 
         Args:
             images: Shape (height, width, 3), uint8 RGB; sizes may differ.
-
-        Returns:
-            Shape (images, dimension), float32; every row has length 1.
         """
         return self.fingerprints_from_tiles([self.tiles(pixels) for pixels in images])
 

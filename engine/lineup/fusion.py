@@ -41,7 +41,8 @@ def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence
         name: sum(one.llr.get(name, 0.0) for one in evidence)
         for name in (*candidates, UNKNOWN, REAL)
     }
-    posterior = posterior_from_ratios(candidates, fused)
+    logs = log_posterior_from_ratios(candidates, fused)
+    posterior = {name: math.exp(value) for name, value in logs.items()}
     group = decisive_group(posterior, candidates)
     return Verdict(
         label=none_label(posterior) if group is None else group[0],
@@ -50,23 +51,15 @@ def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence
     )
 
 
-def posterior_from_ratios(
+def log_posterior_from_ratios(
     candidates: Sequence[str], ratios: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the posterior by Bayes' rule.
+    """Return the logarithm of the posterior, which tells apart what the posterior rounds to 0.
 
     Args:
         candidates: Every source that may be named.
         ratios: Natural-log likelihood ratio per label; an absent one is 0.
     """
-    logs = log_posterior_from_ratios(candidates, ratios)
-    return {name: math.exp(value) for name, value in logs.items()}
-
-
-def log_posterior_from_ratios(
-    candidates: Sequence[str], ratios: Mapping[str, float]
-) -> dict[str, float]:
-    """Return the logarithm of the posterior, which tells apart what the posterior rounds to 0."""
     logs = {
         name: math.log(weight) + ratios.get(name, 0.0)
         for name, weight in prior_from_candidates(candidates).items()

@@ -36,8 +36,6 @@ MARK = (20, 108, 67)
 NONE_MARK = (138, 88, 12)
 WELL = (233, 234, 233)
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -157,7 +155,9 @@ class _Sheet:
     def __init__(self, tiles: Sequence[Tile], headline: str, paragraphs: Sequence[str]) -> None:
         self._tiles = tiles
         self._headline = headline
-        self._fonts = {size: _font(size) for size in (TEXT_PX - 2, TEXT_PX + 3, TITLE_PX)}
+        self._fonts = {
+            size: ImageFont.load_default(size) for size in (TEXT_PX - 2, TEXT_PX + 3, TITLE_PX)
+        }
         self._columns = _columns(len(tiles))
         self._cell = TILE_PX + 2 * FRAME_PX
         self._width = 2 * MARGIN_PX + self._columns * (self._cell + GAP_PX) - GAP_PX
@@ -266,7 +266,3 @@ def _fitted(pixels: RgbImage) -> Image.Image:
 def _shortened(text: str, keep: int) -> str:
     head = (keep + 1) // 2
     return f"{text[:head]}…{text[len(text) - (keep - head) :]}"
-
-
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)

@@ -6,7 +6,6 @@ import base64
 import collections
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,6 @@ TEMPLATE = "report.html.j2"
 THUMBNAIL_PX = 96
 DEFAULT_MAX_ROWS = 500
 REQUIRED_KEYS = frozenset({"path", "sha256", "verdict", "posterior", "evidence", "error", "ms"})
-
-
-@dataclass(frozen=True, slots=True)
-class ReportEntry:
-    """One image of the page.
-
-    Attributes:
-        record: The row as `lineup scan` wrote it.
-        thumbnail: A data URI, or None when the file is gone or has changed since the scan.
-        bars: (name, posterior in percent) of the three most probable keys.
-        cost_ms: Sum of the stages.
-    """
-
-    record: Mapping[str, Any]
-    thumbnail: str | None
-    bars: tuple[tuple[str, float], ...]
-    cost_ms: float
 
 
 def records_from_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -87,18 +69,16 @@ def write_report(
 
 
 def _record_from_line(path: Path, number: int, line: str) -> dict[str, Any]:
+    hint = "A report is made from the JSONL output of `lineup scan --output FILE`."
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise UsageError(
-            f"{path}, line {number}: not JSON: {error}",
-            hint="A report is made from the JSONL output of `lineup scan --output FILE`.",
-        ) from error
+        raise UsageError(f"{path}, line {number}: not JSON: {error}", hint=hint) from error
     missing = REQUIRED_KEYS - set(record) if isinstance(record, dict) else REQUIRED_KEYS
     if missing:
         raise UsageError(
             f"{path}, line {number}: not a row of a scan; it lacks {', '.join(sorted(missing))}.",
-            hint="A report is made from the JSONL output of `lineup scan --output FILE`.",
+            hint=hint,
         )
     return dict(record)
 
@@ -108,16 +88,17 @@ def _counts(records: Iterable[Mapping[str, Any]]) -> list[tuple[str, int]]:
     return collections.Counter(labels).most_common()
 
 
-def _entries(records: Iterable[Mapping[str, Any]]) -> Iterator[ReportEntry]:
+def _entries(records: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what the page shows of each row: percents of the likeliest, and the stages' sum."""
     for record in records:
         posterior = record["posterior"] or {}
         ranked = sorted(posterior.items(), key=lambda item: -item[1])[:3]
-        yield ReportEntry(
-            record=record,
-            thumbnail=None if record["error"] else _thumbnail(record),
-            bars=tuple((name, 100 * share) for name, share in ranked),
-            cost_ms=sum(value or 0.0 for value in record["ms"].values()),
-        )
+        yield {
+            "record": record,
+            "thumbnail": None if record["error"] else _thumbnail(record),
+            "bars": [(name, 100 * share) for name, share in ranked],
+            "cost_ms": sum(value or 0.0 for value in record["ms"].values()),
+        }
 
 
 def _thumbnail(record: Mapping[str, Any]) -> str | None:

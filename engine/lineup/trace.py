@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 CAPTION = "caption"
@@ -120,16 +120,7 @@ class Trace:
         seconds.
         """
         return {
-            "stages": [
-                {
-                    "stage": name,
-                    "calls": cost.calls,
-                    "items": cost.items,
-                    "cached": cost.cached,
-                    "seconds": cost.seconds,
-                }
-                for name, cost in self.stages.items()
-            ],
+            "stages": [{"stage": name, **asdict(cost)} for name, cost in self.stages.items()],
             "graphs": [
                 {"graph": name, "runs": cost.calls, "seconds": cost.seconds}
                 for name, cost in self.graphs.items()

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from lineup.bundles.manifest import BatchRange, Precision
-from lineup.extras import require_extra
+from lineup.errors import require_extra
 from lineup_export.options import (
     batch_option,
     export_and_report,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lineup.extras import require_extra
+from lineup.errors import require_extra
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.options import Progress, hold_out_option, photos_option, seed_option
 from lineup_models.pocket.cli import pocket

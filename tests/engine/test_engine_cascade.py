@@ -10,14 +10,12 @@ from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
-from lineup.options import DEFAULT_OPTIONS, AttributionOptions
+from lineup.options import DEFAULT_OPTIONS, AttributionOptions, CascadeOptions, ResynthesisOptions
 from lineup.planning import costs as costs_module
 from lineup.query import Query
 from lineup.results import RESYNTHESIS
-from lineup.resynthesis.cascade import CascadeOptions, margin_from_posterior
-from lineup.resynthesis.expected import PlannedTimes
-from lineup.resynthesis.models import ModelSource
-from lineup.resynthesis.options import ResynthesisOptions
+from lineup.resynthesis.cascade import PlannedTimes, margin_from_posterior
+from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 
 ALONE = AttributionOptions(evidence=("fingerprint",))

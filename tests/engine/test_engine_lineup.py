@@ -16,11 +16,10 @@ from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
-from lineup.options import AttributionOptions
+from lineup.options import AttributionOptions, Mode, ResynthesisOptions, options_from_mode
 from lineup.paths import shipped_dir
 from lineup.results import EVIDENCE_NAMES, RESYNTHESIS, RESYNTHESIS_FINGERPRINT
-from lineup.resynthesis.models import ModelSource
-from lineup.resynthesis.options import Mode, ResynthesisOptions, options_from_mode
+from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup.resynthesis.stored import StoredResyntheses
 

@@ -76,7 +76,7 @@ def test_a_forked_process_is_told_to_open_its_own(engine):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_forked_process_is_told_even_while_a_thread_works(engine):
-    with engine._working():
+    with engine.working():
         message, _ = error_in_child(engine)
 
     assert "was forked off it" in message

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup.options import Aggregate, Mode, ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
-from lineup.resynthesis.options import Aggregate, Mode, ResynthesisOptions
 from lineup_lab.attribution import (
     Judge,
     Judged,

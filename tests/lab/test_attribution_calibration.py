@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from lineup.options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence
-from lineup.resynthesis.options import ResynthesisOptions
 from lineup_lab.attribution import Judge, calibration_roles
 from lineup_lab.fit_calibration import FitOptions, calibration_from_rows
 from lineup_lab.scores import RawScores

@@ -4,8 +4,8 @@ import json
 import pytest
 from rich.console import Console
 
+from lineup.options import ResynthesisOptions
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
-from lineup.resynthesis.options import ResynthesisOptions
 from lineup_lab.attribution import Judge, Judged
 from lineup_lab.attribution_report import (
     cost_from_rows,

@@ -21,8 +21,7 @@ from lineup.cli.options import (
     with_options,
 )
 from lineup.cli.progress import progress_of_files, say
-from lineup.errors import UsageError
-from lineup.extras import require_extra
+from lineup.errors import UsageError, require_extra
 from lineup.files import write_atomic
 
 if TYPE_CHECKING:
@@ -327,7 +326,7 @@ def judge_of(
     calibration: Calibration | None = None,
 ) -> Judge:
     """Return the judge by one procedure, the lineup's settings of resyntheses changed."""
-    from lineup.resynthesis.options import Mode, options_from_mode
+    from lineup.options import Mode, options_from_mode
     from lineup_lab.attribution import Judge
 
     return Judge(

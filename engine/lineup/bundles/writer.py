@@ -10,11 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.bundles.bundle import (
-    Bundle,
-    open_bundle,
-    weight_location,
-)
+from lineup.bundles.bundle import Bundle, open_bundle, weight_location
 from lineup.bundles.manifest import (
     MANIFEST,
     MANIFEST_NAME,

@@ -119,7 +119,9 @@ class EvidenceCalibration:
         """
         features = features_from_scores(self.standardised(scores, keys), self.kind)
         weights = np.array([self.coefficients[name] for name in FEATURES[self.kind]])
-        return _limited(features @ weights + self.intercept, self.limit)
+        logits = features @ weights + self.intercept
+        # Bent so that ratios never pass the limit and never lose their order.
+        return np.asarray(self.limit * np.tanh(logits / self.limit))
 
     def standardised(self, scores: Float64Array, keys: tuple[str, ...]) -> Float64Array:
         """Return the scores less their location, over their scale; see `llrs`."""
@@ -332,9 +334,3 @@ def _best_of_others(scores: Float64Array) -> Float64Array:
     is_best = scores == best
     # Where two share the best, the best of the others is that score too, as `second` says.
     return np.where(is_best, second, best)
-
-
-def _limited(logits: Float64Array, limit: float) -> Float64Array:
-    """Bend ratios so that they never pass the limit and never lose their order."""
-    limited: Float64Array = limit * np.tanh(logits / limit)
-    return limited

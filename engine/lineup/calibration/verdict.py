@@ -82,9 +82,11 @@ def verdict_from_scores(
     logs = log_posterior_from_ratios(names, fused)
     posterior = {label: math.exp(value) for label, value in logs.items()}
     rules = _rules(names, reading, families)
-    group = decisive_group(posterior, names, tuple(rules))
+    group = decisive_group(posterior, names, [rule.members for rule in rules.values()])
     label = none_label(posterior) if group is None else group[0]
-    family = () if group is None else inseparable_members(posterior, group, _rule(rules, group))
+    family = (
+        () if group is None else inseparable_members(posterior, group, rules.get(frozenset(group)))
+    )
     return Verdict(
         label=label,
         posterior=posterior,
@@ -174,7 +176,7 @@ def inseparable_members(
     """
     if rule is None:
         return ()
-    share = posterior[group[0]] / _mass(posterior, group)
+    share = posterior[group[0]] / sum(posterior[name] for name in group)
     return tuple(group) if share < rule.share else ()
 
 
@@ -249,21 +251,17 @@ def _fused(candidates: tuple[str, ...], reading: _Reading) -> dict[str, float]:
 
 def _rules(
     candidates: tuple[str, ...], reading: _Reading, families: Mapping[str, str] | None
-) -> dict[tuple[str, ...], FamilyRule]:
+) -> dict[frozenset[str], FamilyRule]:
     """Return the rule per family, by its members; none without a calibration."""
     if reading.variant is None or not reading.weighed:
         return {}
     rules = reading.variant.by_set[reading.weighed].families.values()
     return {
-        rule.members: rule
+        frozenset(rule.members): rule
         for rule in rules
         if set(rule.members) <= set(candidates)
         and (families is None or len({families.get(name, name) for name in rule.members}) == 1)
     }
-
-
-def _rule(rules: Mapping[tuple[str, ...], FamilyRule], group: Sequence[str]) -> FamilyRule | None:
-    return next((rule for members, rule in rules.items() if set(members) == set(group)), None)
 
 
 def _conformal_set(logs: Mapping[str, float], reading: _Reading, label: str) -> tuple[str, ...]:
@@ -325,7 +323,3 @@ def label_columns(kind: EvidenceKind, candidates: int) -> npt.NDArray[np.intp]:
     if kind is EvidenceKind.REAL:
         return np.array([candidates + 1])
     return np.arange(candidates)
-
-
-def _mass(posterior: Mapping[str, float], group: Sequence[str]) -> float:
-    return sum(posterior[name] for name in group)

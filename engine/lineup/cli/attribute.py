@@ -8,15 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
-from lineup.cli.options import (
-    device_option,
-    fingerprint_option,
-    gallery_option,
-    json_option,
-    threads_option,
-)
-from lineup.cli.question import question_options
+from lineup.cli.lineup_options import question_from_choices, question_options
+from lineup.cli.options import engine_options, json_option
+from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.results import Attribution
@@ -32,20 +26,13 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the query beside each candidate's closest resynthesis (PNG).",
 )
-@device_option
-@threads_option
-@fingerprint_option
-@gallery_option
+@engine_options
 @json_option
 def attribute(
     *,
     images: tuple[str, ...],
     explain: bool,
     picture: Path | None,
-    device: str,
-    threads: int,
-    fingerprint: str | None,
-    gallery: Path | None,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -57,23 +44,12 @@ def attribute(
 
     Exit code: 0 every image has a verdict, 1 some failed, 2 wrong usage.
     """
-    from lineup.cli.question import question_from_choices
-    from lineup.engine import open_engine
-
     paths = images_from_arguments(images)
     if picture is not None and len(paths) > 1:
         raise click.UsageError("--picture takes one image at a time.")
     question = question_from_choices(choices, images=len(paths))
     failed = 0
-    with open_engine(
-        question.lineup,
-        device=device,
-        threads=threads,
-        fingerprint=fingerprint,
-        gallery=gallery,
-        cache=not choices["no_cache"],
-        keep_models=question.keeps_models,
-    ) as engine:
+    with question.open_engine() as engine:
         for row in engine.scan(paths, options=question.options, reading=question.scan):
             failed += row.verdict is None
             _show(row, as_json=as_json, explain=explain)

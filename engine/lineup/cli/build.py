@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -71,13 +71,8 @@ def build(
     compute_capability: str | None,
     batch: str | None,
     axes: tuple[str, ...],
-    workspace_mib: int | None,
-    timing_cache: Path | None,
-    weight_streaming: bool,
-    refittable: bool,
-    version_compatible: bool,
-    hardware_compatible: bool,
     rebuild: bool,
+    **settings: Any,
 ) -> None:
     """Compile the graphs of BUNDLE (name or folder) for the machine that runs them.
 
@@ -87,11 +82,7 @@ def build(
     memory while it lasts.
     """
     from lineup.backends.tensorrt.api import Flavour
-    from lineup.backends.tensorrt.builder import (
-        BuildOptions,
-        capability_from_text,
-        range_from_text,
-    )
+    from lineup.backends.tensorrt.builder import BuildOptions, capability_from_text, range_from_text
     from lineup.runtime import Runtime
 
     if backend == CPU_BACKEND:
@@ -105,12 +96,7 @@ def build(
         ),
         batch=None if batch is None else range_from_text(batch),
         axes={name: range_from_text(text) for name, text in map(_split_axis, axes)},
-        workspace_mib=workspace_mib,
-        timing_cache=timing_cache,
-        weight_streaming=weight_streaming,
-        refittable=refittable,
-        version_compatible=version_compatible,
-        hardware_compatible=hardware_compatible,
+        **settings,
     )
     _build_with_tensorrt(Runtime().bundle(bundle), options, rebuild=rebuild)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,22 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """One kind of thing that is kept; nothing but time is lost with it."""
-
-    what: str
-    path: str
-    about: str
-
-
-KEPT = (
-    _Kept("graphs", "graphs", "graphs compiled for this machine"),
-    _Kept("resyntheses", "cache/resyntheses", "resyntheses and their embeddings"),
-    _Kept("verified", "verified.json", "which files of bundles were verified"),
-    _Kept("old-engines", "engines", "of lineup 0.1, not used any more"),
-    _Kept("old-graphs", "optimised", "of lineup 0.1, not used any more"),
-)
+KEPT = {
+    "graphs": ("graphs", "graphs compiled for this machine"),
+    "resyntheses": ("cache/resyntheses", "resyntheses and their embeddings"),
+    "verified": ("verified.json", "which files of bundles were verified"),
+    "old-engines": ("engines", "of lineup 0.1, not used any more"),
+    "old-graphs": ("optimised", "of lineup 0.1, not used any more"),
+}
+"""Path below the home folder, and what it is; nothing but time is lost with it."""
 
 
 @click.group(invoke_without_command=True, short_help="Show and clear what is kept for speed.")
@@ -48,17 +39,16 @@ def cache(context: click.Context, as_json: bool) -> None:
 
 
 @cache.command()
-@click.argument("what", nargs=-1, type=click.Choice([one.what for one in KEPT]))
+@click.argument("what", nargs=-1, type=click.Choice(list(KEPT)))
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 def clear(what: tuple[str, ...], yes: bool) -> None:
     """Remove WHAT is kept, or all of it; what is needed again is made again."""
-    chosen = [one for one in KEPT if not what or one.what in what]
-    found = [(one, _path(one)) for one in chosen if _path(one).exists()]
-    size = size_text(sum(_size(path)[1] for _, path in found))
-    names = ", ".join(one.what for one, _ in found)
+    found = {one: _path(one) for one in KEPT if (not what or one in what) and _path(one).exists()}
+    size = size_text(sum(_size(path)[1] for path in found.values()))
+    names = ", ".join(found)
     if found and not yes:
         click.confirm(f"Remove {names} ({size})?", abort=True, err=True)
-    for _, path in found:
+    for path in found.values():
         try:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError as error:
@@ -76,7 +66,7 @@ def _show(as_json: bool) -> None:
     kept = [(one, _path(one), *_size(_path(one))) for one in KEPT]
     if as_json:
         rows = [
-            {"what": one.what, "path": str(path), "files": files, "size_bytes": size_bytes}
+            {"what": one, "path": str(path), "files": files, "size_bytes": size_bytes}
             for one, path, files, size_bytes in kept
         ]
         compiled = [
@@ -96,8 +86,8 @@ def _show(as_json: bool) -> None:
         return
     table = plain_table("what", "files", "size", "where", "")
     for one, path, files, size_bytes in kept:
-        if path.exists() or not one.what.startswith("old"):
-            add_row(table, one.what, str(files), size_text(size_bytes), str(path), one.about)
+        if path.exists() or not one.startswith("old"):
+            add_row(table, one, str(files), size_text(size_bytes), str(path), KEPT[one][1])
     print_table(table)
     if graphs:
         table = plain_table("bundle", "graph", "compiled by", "for", "size")
@@ -108,10 +98,10 @@ def _show(as_json: bool) -> None:
         print_table(table)
 
 
-def _path(kept: _Kept) -> Path:
+def _path(what: str) -> Path:
     from lineup.paths import home_dir
 
-    return home_dir() / kept.path
+    return home_dir() / KEPT[what][0]
 
 
 def _size(path: Path) -> tuple[int, int]:

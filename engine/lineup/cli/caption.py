@@ -6,12 +6,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED, images_from_arguments
 from lineup.cli.options import device_option, json_option, threads_option
+from lineup.cli.progress import SOME_FAILED, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Caption
@@ -48,8 +48,7 @@ def caption(
     prompt: str | None,
     max_tokens: int | None,
     as_json: bool,
-    device: str,
-    threads: int,
+    **place: Any,
 ) -> None:
     """Describe each IMAGE in words, one line each.
 
@@ -65,7 +64,7 @@ def caption(
     options = CaptionOptions(beams=beams, max_tokens=max_tokens, prompt=prompt)
     paths = images_from_arguments(images)
     failures: list[Path] = []
-    runtime = Runtime(device, threads=threads)
+    runtime = Runtime(**place)
     with runtime.open(Captioner, captioner or DEFAULT_BUNDLE) as opened:
         # An unfit prompt or length ends the command before an image is read.
         opened.captions([], options)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.options import device_option, fingerprint_option, json_option, threads_option
+from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.results import Classification
@@ -29,14 +29,7 @@ if TYPE_CHECKING:
 @device_option
 @threads_option
 @json_option
-def classify(
-    images: tuple[str, ...],
-    classifier: Path,
-    fingerprint: str | None,
-    device: str,
-    threads: int,
-    as_json: bool,
-) -> None:
+def classify(images: tuple[str, ...], classifier: Path, as_json: bool, **place: Any) -> None:
     """Name the class of each IMAGE by a classifier that `lineup fit-open-set` wrote.
 
     IMAGE is an image, a folder (searched through) or a glob. "unknown" is the class of images that
@@ -53,7 +46,7 @@ def classify(
     paths = images_from_arguments(images)
     head = read_classifier(classifier)  # a damaged file is told before a model is loaded
     failed = 0
-    with open_engine(device=device, threads=threads, fingerprint=fingerprint) as engine:
+    with open_engine(**place) as engine:
         for image, found in engine.classify_files(paths, head):
             if found is not None:
                 click.echo(_line(image.path, found, as_json=as_json))

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.options import (
     complete_sources,
     device_option,
@@ -15,6 +14,7 @@ from lineup.cli.options import (
     gallery_option,
     threads_option,
 )
+from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 
 if TYPE_CHECKING:
     from lineup.engine import Engine
@@ -61,10 +61,7 @@ def enroll(
     role: str | None,
     provenance: str,
     batch_size: int,
-    gallery: Path | None,
-    fingerprint: str | None,
-    device: str,
-    threads: int,
+    **place: Any,
 ) -> None:
     """Add images of a source to the gallery.
 
@@ -86,9 +83,7 @@ def enroll(
     )
     check_source_name(name, options.role)
     images = images_from_arguments(paths)
-    with open_engine(
-        device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
-    ) as engine:
+    with open_engine(**place) as engine:
         report = _enroll_images(engine, name, images, options)
     for failure in report.failed:
         click.echo(failure_line(failure.path, failure.message), err=True)

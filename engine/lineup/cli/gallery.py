@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from lineup.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lineup.gallery.opening import SourceDetails, SourceEntry
+    from lineup.gallery.opening import SourceEntry
 
 DIGEST_DIGITS = 12
 
@@ -33,7 +34,7 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
 
     entries = source_entries(gallery)
     if as_json:
-        echo_json([_record_from(entry) for entry in entries])
+        echo_json([asdict(entry) for entry in entries])
     elif entries:
         _print_table(entries)
     else:
@@ -50,22 +51,29 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
     Coherence is the mean cosine over all pairs of its images' fingerprints: near 0 the images
     have nothing in common, and attributions to the source cannot be trusted.
     """
-    from lineup.gallery.opening import source_details
+    from lineup.gallery.opening import open_gallery, source_entries
 
-    details = source_details(name, gallery)
+    opened = open_gallery(gallery)
+    support, digest = opened.source(name), opened.fingerprint_digest
+    origins = [entry.origin.value for entry in source_entries(gallery) if entry.name == name]
+    about = {"name": name, "role": support.role.value}
     if as_json:
-        echo_json(_record_from(details))
+        echo_json(
+            {
+                **about,
+                "count": len(support),
+                "coherence": support.coherence,
+                "provenance": support.provenance,
+                "origins": origins,
+                "fingerprint": digest,
+            }
+        )
         return
-    coherence = "needs two images" if details.coherence is None else f"{details.coherence:.4f}"
-    for label, value in (
-        ("name", details.name),
-        ("role", details.role.value),
-        ("images", str(details.count)),
-        ("coherence", coherence),
-        ("stored", " + ".join(origin.value for origin in details.origins)),
-        ("fingerprint", details.fingerprint[:DIGEST_DIGITS]),
-        ("provenance", details.provenance or "not given"),
-    ):
+    coherence = "needs two images" if support.coherence is None else f"{support.coherence:.4f}"
+    about |= {"images": str(len(support)), "coherence": coherence, "stored": " + ".join(origins)}
+    about |= {"fingerprint": digest[:DIGEST_DIGITS]}
+    about |= {"provenance": support.provenance or "not given"}
+    for label, value in about.items():
         click.echo(f"{label:<12} {value}")
 
 
@@ -164,9 +172,3 @@ def _print_table(entries: Sequence[SourceEntry]) -> None:
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
-
-
-def _record_from(summary: SourceEntry | SourceDetails) -> dict[str, object]:
-    import dataclasses
-
-    return dataclasses.asdict(summary)

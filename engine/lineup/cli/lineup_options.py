@@ -1,18 +1,21 @@
-"""Options of the commands that attribute by a lineup, and what they add up to."""
+"""What `attribute`, `scan` and the laboratory ask: which evidence, by which lineup, how."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lineup.cli.options import complete_lineups, with_options
+from lineup.cli.options import ENGINE_CHOICES, complete_lineups, with_options
+from lineup.errors import UsageError
 
 if TYPE_CHECKING:
+    from lineup.engine import Engine
     from lineup.lineups.store import Lineup
-    from lineup.options import AttributionOptions
-    from lineup.resynthesis.cascade import CascadeOptions
+    from lineup.options import AttributionOptions, CascadeOptions
+    from lineup.stream import StreamOptions
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -36,21 +39,21 @@ def lineup_option(default: str) -> Callable[[Command], Command]:
     )
 
 
-def evidence_option(command: Command) -> Command:
-    """Add `--evidence`; the command receives `evidence: str | None`."""
-    return click.option(
-        "--evidence",
-        metavar="NAME,...",
-        help="fingerprint, resynthesis (embeddings and fingerprints of resyntheses).  "
-        "[default: fingerprint, and all of a lineup that is named]",
-    )(command)
-
-
-def no_cache_option(command: Command) -> Command:
-    """Add `--no-cache`; the command receives `no_cache: bool`."""
-    return click.option(
-        "--no-cache", is_flag=True, help="Make every resynthesis anew and keep nothing on disk."
-    )(command)
+evidence_option = click.option(
+    "--evidence",
+    metavar="NAME,...",
+    help="fingerprint, resynthesis (embeddings and fingerprints of resyntheses).  "
+    "[default: fingerprint, and all of a lineup that is named]",
+)
+no_cache_option = click.option(
+    "--no-cache", is_flag=True, help="Make every resynthesis anew and keep nothing on disk."
+)
+memory_budget_option = click.option(
+    "--memory-budget",
+    metavar="SIZE",
+    help="Most memory to use, e.g. 900MiB or 2GiB: decides whether models stay loaded or take "
+    "turns; see `lineup plan`.  [default: no limit]",
+)
 
 
 def resynthesis_options(command: Command) -> Command:
@@ -126,23 +129,13 @@ def cascade_options(command: Command) -> Command:
     return with_options(command, options)
 
 
-def memory_budget_option(command: Command) -> Command:
-    """Add `--memory-budget`; the command receives `memory_budget: str | None`."""
-    return click.option(
-        "--memory-budget",
-        metavar="SIZE",
-        help="Most memory to use, e.g. 900MiB or 2GiB: decides whether models stay loaded or take "
-        "turns; see `lineup plan`.  [default: no limit]",
-    )(command)
-
-
 def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
     """Return when evidence is left out; None when it never is.
 
     Raises:
         UsageError: A number is out of its range.
     """
-    from lineup.resynthesis.cascade import CascadeOptions
+    from lineup.options import CascadeOptions
 
     names = {"stop_margin": "stop_margin", "floor": "floor", "latency_budget": "latency_budget_s"}
     given = {field: choices[name] for name, field in names.items() if choices.get(name) is not None}
@@ -164,13 +157,7 @@ def attribution_options_from_choices(
     Raises:
         UsageError: A name or a combination is not possible.
     """
-    from lineup.options import AttributionOptions
-    from lineup.resynthesis.options import (
-        Aggregate,
-        Distance,
-        Mode,
-        options_from_mode,
-    )
+    from lineup.options import Aggregate, AttributionOptions, Distance, Mode, options_from_mode
 
     changes = {key: choices[key] for key in RESYNTHESIS_CHOICES if choices[key] is not None}
     mode = Mode(changes.pop("mode", Mode.DEFAULT.value))
@@ -203,3 +190,114 @@ def _layer_from_text(
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise click.BadParameter(f"{text!r} is neither a number from 1 up nor 'final'.")
+
+
+_ABOUT_RESYNTHESIS = (*RESYNTHESIS_CHOICES, *CASCADE_CHOICES, "memory_budget", "no_cache", "order")
+
+MOST_READING_BYTES = 64 * 2**20
+READING_SHARE = 16
+"""Images that wait take this part of a memory budget, at most `MOST_READING_BYTES`."""
+
+
+def question_options(command: Command) -> Command:
+    """Add what `question_from_choices` reads, beside the options of the engine."""
+    options = (
+        lineup_option("the gallery alone"),
+        evidence_option,
+        resynthesis_options,
+        cascade_options,
+        memory_budget_option,
+        no_cache_option,
+    )
+    return with_options(command, options)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about images, before anything is loaded.
+
+    Attributes:
+        lineup: Whose candidates; one without any is the gallery alone.
+        options: Which evidence, and how.
+        scan: How images are read and grouped.
+        engine: What `lineup.engine.open_engine` takes beside the lineup.
+    """
+
+    lineup: Lineup
+    options: AttributionOptions
+    scan: StreamOptions
+    engine: Mapping[str, Any]
+
+    def open_engine(self) -> Engine:
+        """Open the engine that answers it."""
+        from lineup.engine import open_engine
+
+        return open_engine(self.lineup, **self.engine)
+
+
+def question_from_choices(
+    choices: Mapping[str, Any], *, scan: StreamOptions | None = None, images: int | None = None
+) -> Question:
+    """Read the lineup and plan the work; nothing is loaded.
+
+    Args:
+        choices: Of `question_options` and `engine_options`, and "order" where the command has it.
+        scan: How images are read; None takes the defaults.
+        images: How many there are; None where nobody knows.
+
+    Raises:
+        LineupError: The lineup cannot be used, the memory budget is too small, or something is said
+            on resyntheses that nobody asked for.
+    """
+    from lineup.lineups.store import DEFAULT_LINEUP, open_lineup
+    from lineup.stream import DEFAULT_STREAM
+
+    scan = scan or DEFAULT_STREAM
+    name, evidence = choices["lineup"], choices["evidence"]
+    asks = name is not None if evidence is None else "resynthesis" in evidence
+    said = [name for name in _ABOUT_RESYNTHESIS if choices.get(name) not in (None, False)]
+    if said and not asks:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in said)
+        raise UsageError(
+            f"{names} is about resyntheses, which were not asked for.",
+            hint="Add --lineup NAME, or --evidence fingerprint,resynthesis.",
+        )
+    lineup = open_lineup(DEFAULT_LINEUP if name is None and asks else name)
+    options = attribution_options_from_choices(lineup, evidence, choices)
+    engine = {name: choices[name] for name in ENGINE_CHOICES}
+    engine |= {"cache": not choices["no_cache"], "keep_models": True}
+    question = Question(lineup, options, scan, engine)
+    if not asks or not lineup.spec.generators:
+        return question
+    if choices["memory_budget"] is None and choices.get("order") is None:
+        # One by one: how many resyntheses are in memory should not grow with the batch.
+        return replace(question, scan=replace(scan, group_images=1, group_tiles=None))
+    return _planned(question, choices, images)
+
+
+def _planned(question: Question, choices: Mapping[str, Any], images: int | None) -> Question:
+    """Let the planner decide; what it remarks goes to stderr."""
+    from lineup.machine import LITTLE, keep_freed_memory
+    from lineup.planning.plan import MAX_CHUNK, Order, bytes_from_text, plan_for_lineup
+
+    keep_freed_memory(LITTLE)  # a plan counts what is in use
+    order = None if choices.get("order") is None else Order(choices["order"])
+    scan, budget_bytes, reading_bytes = question.scan, None, 0
+    if choices["memory_budget"] is not None:
+        budget_bytes = bytes_from_text(choices["memory_budget"])
+        reading_bytes = min(MOST_READING_BYTES, budget_bytes // READING_SHARE)
+        scan = replace(scan, look_ahead_bytes=reading_bytes, group_bytes=reading_bytes)
+    settings = question.options.resynthesis or question.lineup.spec.resynthesis
+    plan = plan_for_lineup(
+        question.lineup,
+        images=min(images or MAX_CHUNK, MAX_CHUNK),
+        gamma=settings.gamma,
+        budget_bytes=budget_bytes,
+        order=order,
+        reading_bytes=reading_bytes,
+    )
+    for note in plan.notes:
+        click.echo(f"note: {note}", err=True)
+    scan = replace(scan, group_images=plan.chunk, group_tiles=None, waits_for_group=True)
+    keeps = plan.order is Order.IMAGE_MAJOR
+    return replace(question, scan=scan, engine={**question.engine, "keep_models": keeps})

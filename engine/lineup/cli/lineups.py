@@ -13,7 +13,6 @@ from lineup.cli.tables import add_row, echo_json, plain_table, print_table, size
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lineup.lineups.spec import CandidateSpec
     from lineup.lineups.store import StoredLineup
 
 
@@ -169,12 +168,11 @@ def _reference(text: str | None) -> str | None:
 def _line(one: StoredLineup) -> dict[str, Any]:
     """Return a lineup's line of `list --json`; what an unreadable one holds is null."""
     spec = one.spec
-    candidates: tuple[CandidateSpec, ...] = () if spec is None else spec.candidates
     return {
         "name": one.name,
         "path": None if one.path is None else str(one.path),
         "shipped": one.shipped,
-        "candidates": None if spec is None else [candidate.name for candidate in candidates],
+        "candidates": None if spec is None else [candidate.name for candidate in spec.candidates],
         "problem": one.problem,
     }
 

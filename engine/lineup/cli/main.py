@@ -7,72 +7,50 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
 from typing import NoReturn
 
 import click
 
 from lineup._version import __version__
-from lineup.errors import LineupError, did_you_mean
-from lineup.extras import require_extra
+from lineup.errors import LineupError, did_you_mean, require_extra
 
-
-@dataclass(frozen=True, slots=True)
-class LazyCommand:
-    """Where a command lives, and its line in `lineup --help`.
-
-    Attributes:
-        target: "module:attribute" of a click command.
-        short_help: The line shown by the group; equal to the command's own (a test compares).
-    """
-
-    target: str
-    short_help: str
-
-
-COMMANDS: dict[str, LazyCommand] = {
-    "attribute": LazyCommand(
-        "lineup.cli.attribute:attribute", "Tell which known source made an image."
-    ),
-    "bench": LazyCommand("lineup_lab.cli.bench:bench", "Measure latency, throughput and memory."),
-    "build": LazyCommand(
-        "lineup.cli.build:build", "Compile a bundle for this CPU, or with TensorRT."
-    ),
-    "cache": LazyCommand("lineup.cli.cache:cache", "Show and clear what is kept for speed."),
-    "calibrate": LazyCommand(
-        "lineup_lab.cli.calibrate:calibrate", "Fit what a lineup's scores mean on labelled images."
-    ),
-    "caption": LazyCommand("lineup.cli.caption:caption", "Describe images in words."),
-    "classify": LazyCommand(
-        "lineup.cli.classify:classify", "Name the class of images by a fitted classifier."
-    ),
-    "demo": LazyCommand(
-        "lineup.cli.demo:demo", "Try lineup on the sample images that come with it."
-    ),
-    "doctor": LazyCommand("lineup.cli.doctor:doctor", "Show versions, usable devices and folders."),
-    "enroll": LazyCommand("lineup.cli.enroll:enroll", "Add images of a source to the gallery."),
-    "eval": LazyCommand("lineup_lab.cli.eval:evaluate", "Measure accuracy on labelled images."),
-    "export": LazyCommand("lineup_export.cli:export", "Turn models into bundles for the runtime."),
-    "fit-open-set": LazyCommand(
-        "lineup_lab.cli.fit_open_set:fit_open_set",
-        "Fit a classifier of known sources and the unknown.",
-    ),
-    "gallery": LazyCommand("lineup.cli.gallery:gallery", "List and manage known sources."),
-    "lineups": LazyCommand(
-        "lineup.cli.lineups:lineups", "List and make sets of models that answer together."
-    ),
-    "models": LazyCommand("lineup.cli.models:models", "List and manage model bundles."),
-    "plan": LazyCommand("lineup.cli.plan:plan", "Show what a scan needs in memory and time."),
-    "plot": LazyCommand("lineup_lab.cli.plot:plot", "Draw spectra and maps of labelled images."),
-    "report": LazyCommand("lineup.cli.report:report", "Render a scan as a page to look at."),
-    "scan": LazyCommand("lineup.cli.scan:scan", "Attribute many images, one row each."),
-    "synthesize": LazyCommand(
-        "lineup.cli.synthesize:synthesize", "Make images of a candidate from a prompt."
-    ),
-    "train": LazyCommand("lineup_models.cli:train", "Fit models from photographs."),
-    "verify": LazyCommand("lineup.cli.verify:verify", "Test whether one source made an image."),
+COMMANDS = {
+    "attribute": "Tell which known source made an image.",
+    "bench": "Measure latency, throughput and memory.",
+    "build": "Compile a bundle for this CPU, or with TensorRT.",
+    "cache": "Show and clear what is kept for speed.",
+    "calibrate": "Fit what a lineup's scores mean on labelled images.",
+    "caption": "Describe images in words.",
+    "classify": "Name the class of images by a fitted classifier.",
+    "demo": "Try lineup on the sample images that come with it.",
+    "doctor": "Show versions, usable devices and folders.",
+    "enroll": "Add images of a source to the gallery.",
+    "eval": "Measure accuracy on labelled images.",
+    "export": "Turn models into bundles for the runtime.",
+    "fit-open-set": "Fit a classifier of known sources and the unknown.",
+    "gallery": "List and manage known sources.",
+    "lineups": "List and make sets of models that answer together.",
+    "models": "List and manage model bundles.",
+    "plan": "Show what a scan needs in memory and time.",
+    "plot": "Draw spectra and maps of labelled images.",
+    "report": "Render a scan as a page to look at.",
+    "scan": "Attribute many images, one row each.",
+    "synthesize": "Make images of a candidate from a prompt.",
+    "train": "Fit models from photographs.",
+    "verify": "Test whether one source made an image.",
 }
+"""Each command's line in `lineup --help`; equal to the command's own (a test compares)."""
 
+ELSEWHERE = {
+    "bench": "lineup_lab.cli.bench:bench",
+    "calibrate": "lineup_lab.cli.calibrate:calibrate",
+    "eval": "lineup_lab.cli.eval:evaluate",
+    "export": "lineup_export.cli:export",
+    "fit-open-set": "lineup_lab.cli.fit_open_set:fit_open_set",
+    "plot": "lineup_lab.cli.plot:plot",
+    "train": "lineup_models.cli:train",
+}
+"""Module and attribute of the commands that are not `lineup.cli.NAME:NAME`."""
 
 EXTRA_OF_PACKAGE = {"lineup_export": "export", "lineup_lab": "eval", "lineup_models": "train"}
 """What installs the packages beside the runtime, which commands are looked up in."""
@@ -87,8 +65,16 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command's module and return the command; None when there is no such name."""
-        entry = COMMANDS.get(cmd_name)
-        return None if entry is None else _command_from_entry(entry)
+        if cmd_name not in COMMANDS:
+            return None
+        target = ELSEWHERE.get(cmd_name, f"lineup.cli.{cmd_name}:{cmd_name}")
+        module_name, attribute = target.split(":")
+        package = module_name.partition(".")[0]
+        if package in EXTRA_OF_PACKAGE:
+            require_extra(EXTRA_OF_PACKAGE[package], [package])
+        command = getattr(importlib.import_module(module_name), attribute)
+        assert isinstance(command, click.Command)
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -103,17 +89,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command table from `COMMANDS`, importing nothing."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, COMMANDS[name].short_help) for name in sorted(COMMANDS)])
-
-
-def _command_from_entry(entry: LazyCommand) -> click.Command:
-    module_name, attribute = entry.target.split(":")
-    package = module_name.partition(".")[0]
-    if package in EXTRA_OF_PACKAGE:
-        require_extra(EXTRA_OF_PACKAGE[package], [package])
-    command = getattr(importlib.import_module(module_name), attribute)
-    assert isinstance(command, click.Command)
-    return command
+            formatter.write_dl(sorted(COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

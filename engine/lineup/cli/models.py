@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineup.cli.options import complete_bundles, json_option
-from lineup.cli.tables import (
-    add_row,
-    echo_json,
-    plain_table,
-    print_table,
-    printable,
-    size_text,
-)
-from lineup.extras import require_extra
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, printable, size_text
+from lineup.errors import require_extra
 
 if TYPE_CHECKING:
     from lineup.bundles.manifest import Graph, Manifest, TensorSpec

@@ -52,57 +52,37 @@ def complete_bundles(
     return [name for name in names if name.startswith(incomplete)]
 
 
-def device_option(command: Command) -> Command:
-    """Add `--device`; the command receives `device: str`."""
-    return click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="auto|cpu|cuda|tensorrt|...",
-        help="Where to run: auto, cpu, cuda, tensorrt (compiles at the first run), or "
-        "tensorrt-native and tensorrt-rtx (engines of `lineup build`); a second GPU as in cuda:1. "
-        "A device that is asked for and not usable is an error.",
-    )(command)
-
-
-def json_option(command: Command) -> Command:
-    """Add `--json`; the command receives `as_json: bool`."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
-
-
-def threads_option(command: Command) -> Command:
-    """Add `--threads`; the command receives `threads: int`."""
-    return click.option(
-        "--threads",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default="all cores",
-        help="Threads of the model on the CPU.",
-    )(command)
-
-
-def fingerprint_option(command: Command) -> Command:
-    """Add `--fingerprint`; the command receives `fingerprint: str | None`."""
-    return click.option(
-        "--fingerprint",
-        metavar="BUNDLE",
-        default=None,
-        shell_complete=complete_bundles,
-        help="Fingerprint bundle, by name or path.  [default: the shipped one]",
-    )(command)
-
-
-def gallery_option(command: Command) -> Command:
-    """Add `--gallery`; the command receives `gallery: Path | None`."""
-    return click.option(
-        "--gallery",
-        metavar="DIR",
-        type=click.Path(path_type=Path),
-        default=None,
-        help="Gallery folder.  [default: the shipped gallery and your own enrolments]",
-    )(command)
-
-
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|tensorrt|...",
+    help="Where to run: auto, cpu, cuda, tensorrt (compiles at the first run), or "
+    "tensorrt-native and tensorrt-rtx (engines of `lineup build`); a second GPU as in cuda:1. "
+    "A device that is asked for and not usable is an error.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default="all cores",
+    help="Threads of the model on the CPU.",
+)
+fingerprint_option = click.option(
+    "--fingerprint",
+    metavar="BUNDLE",
+    default=None,
+    shell_complete=complete_bundles,
+    help="Fingerprint bundle, by name or path.  [default: the shipped one]",
+)
+gallery_option = click.option(
+    "--gallery",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Gallery folder.  [default: the shipped gallery and your own enrolments]",
+)
 batch_option = click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -110,3 +90,11 @@ batch_option = click.option(
     show_default=True,
     help="Images per call of the model.",
 )
+
+ENGINE_CHOICES = ("device", "threads", "fingerprint", "gallery")
+
+
+def engine_options(command: Command) -> Command:
+    """Add the options of `ENGINE_CHOICES`, which `lineup.engine.open_engine` takes as they are."""
+    options = (device_option, threads_option, fingerprint_option, gallery_option)
+    return with_options(command, options)

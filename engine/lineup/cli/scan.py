@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.files import SOME_FAILED, no_images
-from lineup.cli.options import (
-    batch_option,
-    device_option,
-    fingerprint_option,
-    gallery_option,
-    threads_option,
-)
-from lineup.cli.question import QUESTION_CHOICES, question_options
+from lineup.cli.lineup_options import Question, question_from_choices, question_options
+from lineup.cli.options import batch_option, engine_options
+from lineup.cli.progress import SOME_FAILED, no_images, scan_progress
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
-    from lineup.cli.question import Question
     from lineup.finding import NamedImages
-    from lineup.scan.encoding import RowFormat
     from lineup.scan.meter import ScanMeter
-    from lineup.scan.output import OutputMode
-    from lineup.stream import StreamOptions
 
 STDOUT = "-"
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -83,11 +72,21 @@ FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", 
     help="Refuse larger images.  [default: 150 million]",
 )
 @click.option("--verbose", "-v", is_flag=True, help="Show where the time went.")
-@device_option
-@threads_option
-@fingerprint_option
-@gallery_option
-def scan(**given: Any) -> None:
+@engine_options
+def scan(
+    *,
+    paths: tuple[str, ...],
+    from_file: str | None,
+    output: str,
+    format_name: str | None,
+    resume: bool,
+    overwrite: bool,
+    batch: int,
+    workers: int | None,
+    max_pixels: int | None,
+    verbose: bool,
+    **choices: Any,
+) -> None:
     """Attribute many images: one row per image, whatever is wrong with it.
 
     PATH is an image, a folder (searched through), a glob, or '-' for a list of paths on standard
@@ -102,143 +101,88 @@ def scan(**given: Any) -> None:
     Exit code: 0 every image has a verdict, 1 some failed (their rows say why), 2 wrong usage,
     130 interrupted, 141 nobody reads standard output any more.
     """
-    choices = {name: given.pop(name) for name in (*QUESTION_CHOICES, "order")}
-    code = _exit_code(_Request(**given, choices=choices))
-    if code:
-        sys.exit(code)
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """The command line, named and typed."""
-
-    paths: tuple[str, ...]
-    from_file: str | None
-    output: str
-    format_name: str | None
-    resume: bool
-    overwrite: bool
-    batch: int
-    workers: int | None
-    max_pixels: int | None
-    verbose: bool
-    device: str
-    threads: int
-    fingerprint: str | None
-    gallery: Path | None
-    choices: Mapping[str, Any]
-
-    def inputs(self) -> NamedImages:
-        from lineup.finding import NamedImages
-
-        output = None if self.output == STDOUT else Path(self.output)
-        return NamedImages(self.paths, self.from_file, sys.stdin.buffer, output)
-
-    def options(self) -> StreamOptions:
-        from lineup.imaging.header import DecodeLimits
-        from lineup.stream import StreamOptions
-
-        limits = (
-            DecodeLimits() if self.max_pixels is None else DecodeLimits(max_pixels=self.max_pixels)
-        )
-        return StreamOptions(group_images=self.batch, workers=self.workers, limits=limits)
-
-    def row_format(self) -> RowFormat:
-        from lineup.scan.encoding import RowFormat
-
-        if self.format_name is not None:
-            return RowFormat(self.format_name)
-        suffix = Path(self.output).suffix.lower()
-        if suffix in FOREIGN_SUFFIXES:
-            raise UsageError(
-                f"Rows are not written as {suffix[1:]}: {self.output}.",
-                hint="Name a file that ends in .jsonl or .csv, or say --format.",
-            )
-        return RowFormat(FORMAT_FROM_SUFFIX.get(suffix, "jsonl"))
-
-    def mode(self) -> OutputMode:
-        from lineup.scan.output import OutputMode
-
-        if self.resume and self.overwrite:
-            raise UsageError("--resume and --overwrite exclude each other.", hint="Drop one.")
-        if self.resume:
-            return OutputMode.RESUME
-        return OutputMode.OVERWRITE if self.overwrite else OutputMode.CREATE
-
-
-def _exit_code(request: _Request) -> int:
-    """Scan; return 0 or one of the codes above."""
-    from lineup.cli.question import question_from_choices
+    from lineup.finding import NamedImages
+    from lineup.imaging.header import DecodeLimits
     from lineup.scan.meter import ScanMeter
+    from lineup.stream import StreamOptions
 
-    inputs, options = request.inputs(), request.options()
-    question = question_from_choices(request.choices, scan=options)
-    meter = ScanMeter(options.worker_count)
+    inputs = NamedImages(
+        paths, from_file, sys.stdin.buffer, None if output == STDOUT else Path(output)
+    )
+    limits = DecodeLimits() if max_pixels is None else DecodeLimits(max_pixels=max_pixels)
+    reading = StreamOptions(group_images=batch, workers=workers, limits=limits)
+    question = question_from_choices(choices, scan=reading)
+    row_format = _row_format(output, format_name)
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other.", hint="Drop one.")
+    mode = "resume" if resume else "overwrite" if overwrite else "create"
+    meter = ScanMeter(reading.worker_count)
     try:
-        failed_before = _scan(request, inputs, question, meter)
+        failed_before = _scan(inputs, question, meter, output, row_format, mode)
     except KeyboardInterrupt:
-        hint = "" if request.output == STDOUT else "; run again with --resume"
+        hint = "" if output == STDOUT else "; run again with --resume"
         click.echo(f"interrupted after {meter.images} rows{hint}", err=True)
-        return INTERRUPTED
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # The interpreter flushes standard output when it ends, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
-    _show_summary(meter, is_verbose=request.verbose)
+        sys.exit(READER_GONE)
+    _show_summary(meter, is_verbose=verbose)
     if meter.images + meter.skipped == 0:
-        raise no_images(request.paths or (str(request.from_file),))
-    return SOME_FAILED if meter.failed or failed_before else 0
+        raise no_images(paths or (str(from_file),))
+    if meter.failed or failed_before:
+        sys.exit(SOME_FAILED)
 
 
-def _scan(request: _Request, inputs: NamedImages, question: Question, meter: ScanMeter) -> int:
+def _row_format(output: str, format_name: str | None) -> str:
+    """Return the format that is named, or that the file's name means."""
+    suffix = Path(output).suffix.lower()
+    if format_name is None and suffix in FOREIGN_SUFFIXES:
+        raise UsageError(
+            f"Rows are not written as {suffix[1:]}: {output}.",
+            hint="Name a file that ends in .jsonl or .csv, or say --format.",
+        )
+    return format_name or FORMAT_FROM_SUFFIX.get(suffix, "jsonl")
+
+
+def _scan(
+    inputs: NamedImages,
+    question: Question,
+    meter: ScanMeter,
+    target: str,
+    row_format: str,
+    mode: str,
+) -> int:
     """Scan; return how many rows with an error the output held before."""
-    from lineup.scan.encoding import encoder_from_format
+    from lineup.scan.encoding import RowFormat, encoder_from_format
     from lineup.scan.meter import MainStage
-    from lineup.scan.output import open_output
+    from lineup.scan.output import OutputMode, open_output
     from lineup.scan.pipeline import scan_rows
 
-    row_format = request.row_format()
-    with open_output(request.output, request.mode(), sys.stdout.buffer) as output:
+    options = question.options
+    with (
+        open_output(target, OutputMode(mode), sys.stdout.buffer) as output,
         # Loaded last: a mistake above should not cost the time to load a model.
-        from lineup.engine import open_engine
-
-        with (
-            open_engine(
-                question.lineup,
-                device=request.device,
-                threads=request.threads,
-                fingerprint=request.fingerprint,
-                gallery=request.gallery,
-                cache=not request.choices["no_cache"],
-                keep_models=question.keeps_models,
-            ) as engine,
-            _progress(request, inputs, meter) as on_progress,
+        question.open_engine() as engine,
+        _progress(inputs, meter, target) as on_progress,
+    ):
+        encoder = encoder_from_format(RowFormat(row_format), engine.columns(options))
+        output.begin(encoder, engine.run_id(options))
+        for row in scan_rows(
+            inputs.images(), engine, options, question.scan, done=output.done, meter=meter
         ):
-            encoder = encoder_from_format(row_format, engine.columns(question.options))
-            output.begin(encoder, engine.run_id(question.options))
-            rows = scan_rows(
-                inputs.images(),
-                engine,
-                question.options,
-                question.scan,
-                done=output.done,
-                meter=meter,
-            )
-            for row in rows:
-                with meter.timed(MainStage.WRITE):
-                    output.write(row)
-                on_progress()
+            with meter.timed(MainStage.WRITE):
+                output.write(row)
+            on_progress()
         return output.failed_before
 
 
 def _progress(
-    request: _Request, inputs: NamedImages, meter: ScanMeter
+    inputs: NamedImages, meter: ScanMeter, target: str
 ) -> AbstractContextManager[Callable[[], None]]:
     """Return a progress bar, if somebody can see it and rows do not run over the same screen."""
-    if not sys.stderr.isatty() or (request.output == STDOUT and sys.stdout.isatty()):
+    if not sys.stderr.isatty() or (target == STDOUT and sys.stdout.isatty()):
         return nullcontext(lambda: None)
-    from lineup.scan.progress import scan_progress
-
     return scan_progress(meter, inputs.images() if inputs.can_list_twice else None)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +49,12 @@ RECORD_NAME = "synthesis.json"
     help="Guidance scale; 1 or less is none.  [default: its own]",
 )
 @click.option("--negative-prompt", default="", help="What guidance keeps away from.")
-@click.option("--width", type=click.IntRange(min=1), help="In pixels.  [default: its own]")
-@click.option("--height", type=click.IntRange(min=1), help="In pixels.  [default: its own]")
+@click.option(
+    "--width", "width_px", type=click.IntRange(min=1), help="In pixels.  [default: its own]"
+)
+@click.option(
+    "--height", "height_px", type=click.IntRange(min=1), help="In pixels.  [default: its own]"
+)
 @click.option(
     "--init",
     metavar="IMAGE",
@@ -80,17 +83,11 @@ def synthesize(
     count: int,
     seed: int,
     output: Path,
-    steps: int | None,
-    guidance: float | None,
-    negative_prompt: str,
-    width: int | None,
-    height: int | None,
     init: Path | None,
-    strength: float | None,
-    batch: int,
     overwrite: bool,
     device: str,
     threads: int,
+    **settings: Any,
 ) -> None:
     """Make images of CANDIDATE, a generator bundle by name or path.
 
@@ -98,29 +95,29 @@ def synthesize(
     identity of the bundle and the time per stage. The same seed gives the same image, whatever the
     other images are.
     """
+    from rich.console import Console
+    from rich.progress import track
+
     from lineup.models.generator import ImageGenerator, SynthesisOptions
     from lineup.reading import read_image
     from lineup.runtime import Runtime
 
     options = SynthesisOptions(
-        steps=steps,
-        guidance=guidance,
-        negative_prompt=negative_prompt,
-        width_px=width,
-        height_px=height,
-        strength=strength,
-        init_image=None if init is None else read_image(init).pixels,
-        batch=batch,
+        **settings, init_image=None if init is None else read_image(init).pixels
     )
     seeds = range(seed, seed + count)
     with Runtime(device, threads=threads).open(ImageGenerator, candidate) as generator:
         if not overwrite:
             check_free(output, [image_name(generator.name, one) for one in seeds])
-        images = []
-        with _progress(count) as advance:
-            for image in _written_images(generator, prompt, seeds, options, output):
-                images.append(image)
-                advance()
+        written = track(
+            _written_images(generator, prompt, seeds, options, output),
+            "synthesize",
+            total=count,
+            console=Console(stderr=True),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        images = list(written)
         record = _record(generator, prompt, options, images)
         _write(output / RECORD_NAME, (json.dumps(record, indent=2) + "\n").encode("ascii"))
     noun = "image" if len(images) == 1 else "images"
@@ -208,17 +205,3 @@ def _write(path: Path, data: bytes) -> None:
         write_atomic(path, data)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _progress(count: int) -> Iterator[Callable[[], None]]:
-    """Show a bar on stderr if somebody can see it; yields what to call after every image."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("synthesize", total=count)
-        yield lambda: progress.advance(task)

@@ -6,18 +6,11 @@ import json
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import (
-    complete_sources,
-    device_option,
-    fingerprint_option,
-    gallery_option,
-    json_option,
-    threads_option,
-)
+from lineup.cli.options import complete_sources, engine_options, json_option
 
 if TYPE_CHECKING:
     from lineup.results import Verification
@@ -32,20 +25,9 @@ if TYPE_CHECKING:
     shell_complete=complete_sources,
     help="A source of the gallery.",
 )
-@device_option
-@threads_option
-@fingerprint_option
-@gallery_option
+@engine_options
 @json_option
-def verify(
-    image: Path,
-    source: str,
-    device: str,
-    threads: int,
-    fingerprint: str | None,
-    gallery: Path | None,
-    as_json: bool,
-) -> None:
+def verify(image: Path, source: str, as_json: bool, **place: Any) -> None:
     """Test whether the source NAME made IMAGE.
 
     Says "match" when that is likelier than not at even prior odds, and how often the gallery's
@@ -53,9 +35,7 @@ def verify(
     """
     from lineup.engine import open_engine
 
-    with open_engine(
-        device=device, threads=threads, fingerprint=fingerprint, gallery=gallery
-    ) as engine:
+    with open_engine(**place) as engine:
         result = engine.verify(image, source)
     if as_json:
         record = {"path": str(image), **asdict(result)}

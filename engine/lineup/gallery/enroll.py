@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lineup.errors import UsageError
 from lineup.gallery.gallery import (
@@ -18,20 +18,12 @@ from lineup.gallery.gallery import (
 )
 from lineup.gallery.store import GalleryStore
 from lineup.look_ahead import Signal
-from lineup.stream import ImageReader, StreamedImage, StreamOptions, TileCutter
-from lineup.types import Float32Array, RgbTiles
+from lineup.stream import ImageReader, StreamedImage, StreamOptions
+
+if TYPE_CHECKING:
+    from lineup.fingerprint import FingerprintExtractor
 
 UNUSABLE = "the image has no usable fingerprint"
-
-
-class TileFingerprinter(TileCutter, Protocol):
-    """What enrolment needs of `lineup.fingerprint.FingerprintExtractor`."""
-
-    name: str
-    digest: str
-
-    def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
-        """Return one L2-normalised fingerprint per image, shape (N, D)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,37 +73,35 @@ def enroll_images(
     store: GalleryStore,
     name: str,
     paths: Iterable[Path],
-    extractor: TileFingerprinter,
+    extractor: FingerprintExtractor,
     *,
     options: EnrollOptions = EnrollOptions(),
     base: Gallery | None = None,
     on_progress: Callable[[EnrollReport], None] | None = None,
 ) -> EnrollReport:
-    """Add image files to a source. What was committed stays, however the rest goes.
+    """Add image files to a source; see `lineup.engine.Engine.enroll`.
 
     Args:
         store: Where the fingerprints go.
-        name: Name of the source; need not exist yet.
-        paths: Image files; one that cannot be used is reported and skipped.
+        name: Name of the source.
+        paths: Image files.
         extractor: Computes the fingerprints.
         options: How to enrol.
         base: A gallery that `store` is merged with when it is opened (the shipped one): its
             images are not enrolled again, and its fingerprint and roles must agree.
         on_progress: Called after every image and every commit.
-
-    Raises:
-        GalleryError: The name is not allowed, the gallery was made with another fingerprint or
-            holds the source in another role, or cannot be written.
     """
     checked = _checked_options(name, options, extractor, base)
     store.check(name, role=checked.role, fingerprint_digest=extractor.digest)
     enrolment = _Enrolment(store, name, extractor, checked)
-    enrolment.know(store.ids(name))
+    enrolment.known.update(store.ids(name))
     if base is not None and name in base.sources:
-        enrolment.know(base.sources[name].ids)
+        enrolment.known.update(base.sources[name].ids)
     notify = on_progress or (lambda report: None)
     reading = StreamOptions(group_images=checked.batch_size)
-    reader = ImageReader(extractor, reading, is_known=lambda path, sha256: enrolment.knows(sha256))
+    reader = ImageReader(
+        extractor, reading, is_known=lambda path, sha256: sha256 in enrolment.known
+    )
     with closing(reader.images(paths)) as stream:
         for item in stream:
             if item is not Signal.STALLED:
@@ -126,30 +116,26 @@ class _Enrolment:
     """One run: the pending batch by hash, the hashes that are enrolled, and the counts."""
 
     def __init__(
-        self, store: GalleryStore, name: str, extractor: TileFingerprinter, options: EnrollOptions
+        self,
+        store: GalleryStore,
+        name: str,
+        extractor: FingerprintExtractor,
+        options: EnrollOptions,
     ) -> None:
         self._store = store
         self._name = name
         self._extractor = extractor
         self._options = options
-        self._known: set[str] = set()
+        self.known: set[str] = set()
         self._pending: dict[str, StreamedImage] = {}
         self._failed: list[FailedImage] = []
         self._seen = self._added = self._present = 0
-
-    def know(self, ids: Iterable[str]) -> None:
-        """Count images as present."""
-        self._known.update(ids)
-
-    def knows(self, sha256: str | None) -> bool:
-        """Return whether an image is enrolled already."""
-        return sha256 in self._known
 
     def take(self, image: StreamedImage | None) -> None:
         """Take the next image, None for one that is enrolled; commit when the batch is full."""
         self._seen += 1
         # Asked again: its copy may have been enrolled since it was read.
-        if image is None or self.knows(image.sha256) or image.sha256 in self._pending:
+        if image is None or image.sha256 in self.known or image.sha256 in self._pending:
             self._present += 1
         elif image.sha256 is None or image.error is not None:
             assert image.error is not None
@@ -178,7 +164,7 @@ class _Enrolment:
             role=self._options.role,
             provenance=self._options.provenance,
         )
-        self._known.update(ids[row] for row in rows)
+        self.known.update(ids[row] for row in rows)
         self._added += added
         self._present += len(rows) - added  # another process was faster
         for row in unusable:
@@ -192,12 +178,12 @@ class _Enrolment:
             added=self._added,
             present=self._present,
             failed=tuple(self._failed),
-            total=len(self._known),
+            total=len(self.known),
         )
 
 
 def _checked_options(
-    name: str, options: EnrollOptions, extractor: TileFingerprinter, base: Gallery | None
+    name: str, options: EnrollOptions, extractor: FingerprintExtractor, base: Gallery | None
 ) -> EnrollOptions:
     """Check the request against the base gallery; return it with the role that base implies."""
     if options.batch_size < 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -111,7 +111,7 @@ class SupportSet:
             )
         parts = (*self.provenance.split("; "), *other.provenance.split("; "))
         provenance = "; ".join(dict.fromkeys(part for part in parts if part))
-        fresh = other.without_images(set(self.ids))
+        fresh = other.without_images(self.ids)
         if fresh is None:
             return replace(self, provenance=provenance)
         return SupportSet(
@@ -122,9 +122,10 @@ class SupportSet:
             provenance=provenance,
         )
 
-    def without_images(self, ids: Container[str]) -> SupportSet | None:
+    def without_images(self, ids: Iterable[str]) -> SupportSet | None:
         """Return the set without the images of these ids; None when nothing is left."""
-        rows = [row for row, image_id in enumerate(self.ids) if image_id not in ids]
+        known = set(ids)
+        rows = [row for row, image_id in enumerate(self.ids) if image_id not in known]
         if not rows:
             return None
         rest = tuple(self.ids[row] for row in rows)

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import numpy as np
-
 from lineup.errors import GalleryError
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, fingerprint_mismatch
-from lineup.gallery.manifest import GalleryManifest
+from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
 from lineup.gallery.store import GalleryStore
-from lineup.gallery.tensors import gallery_from_file, manifest_from_file
+from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, shipped_dir
 
 
@@ -49,30 +46,6 @@ class SourceEntry:
     origin: Origin
     provenance: str
     updated: str | None
-    fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class SourceDetails:
-    """One source as a scan sees it, over all folders that hold images of it.
-
-    Attributes:
-        name: Name of the source.
-        role: Generator or photographs.
-        count: Number of different images.
-        coherence: Mean cosine over all pairs of its fingerprints, -1..1; None for one image.
-            The higher, the more alike its images' fingerprints.
-        provenance: Where the images came from.
-        origins: Where it is stored.
-        fingerprint: Digest of the bundle that made the fingerprints.
-    """
-
-    name: str
-    role: SourceRole
-    count: int
-    coherence: float | None
-    provenance: str
-    origins: tuple[Origin, ...]
     fingerprint: str
 
 
@@ -197,45 +170,20 @@ def source_entries(path: Path | None = None) -> list[SourceEntry]:
     return _entries(Origin.SHIPPED, shipped) + _entries(Origin.USER, user_store().manifest())
 
 
-def source_details(name: str, path: Path | None = None) -> SourceDetails:
-    """Describe one source of a gallery; None looks into the shipped one and the user's own.
-
-    Raises:
-        SourceNotFoundError: There is no such source.
-        GalleryError: A file is missing, altered or malformed, or the two galleries were made
-            with different fingerprints.
-    """
-    gallery = open_gallery(path)
-    support = gallery.source(name)
-    entries = [entry for entry in source_entries(path) if entry.name == name]
-    return SourceDetails(
-        name=name,
-        role=support.role,
-        count=len(support),
-        coherence=coherence(support),
-        provenance=support.provenance,
-        origins=tuple(entry.origin for entry in entries),
-        fingerprint=gallery.fingerprint_digest,
-    )
-
-
-def coherence(support: SupportSet) -> float | None:
-    """Return the mean cosine over all pairs of different images, -1..1; None for one image.
-
-    |sum z|^2 is the sum over all ordered pairs, n of which are an image with itself.
-    """
-    count = len(support)
-    if count < 2:
-        return None
-    total = support.fingerprints.sum(axis=0, dtype=np.float64)
-    own = float(np.square(support.fingerprints, dtype=np.float64).sum())
-    return (float(total @ total) - own) / (count * (count - 1))
-
-
 def _default_gallery() -> Gallery:
-    shipped, user = shipped_gallery(), _user_gallery()
+    shipped, store = shipped_gallery(), user_store()
+    manifest = store.manifest()
+    user = store.read() if manifest is not None and manifest.sources else None
     if shipped is not None and user is not None:
-        _check_same_fingerprint(shipped, user)
+        if shipped.fingerprint_digest != user.fingerprint_digest:
+            raise GalleryError(
+                f"your gallery {store.path} was made with the fingerprint "
+                f"{user.fingerprint_digest[:12]}, the shipped one with "
+                f"{shipped.fingerprint_digest[:12]}",
+                hint="Fingerprints of different bundles cannot be compared: move that folder away "
+                "and enrol the images again, or use it alone with --gallery and its own "
+                "--fingerprint.",
+            )
         return shipped.merged_with(user)
     gallery = shipped or user
     if gallery is None:
@@ -245,45 +193,19 @@ def _default_gallery() -> Gallery:
     return gallery
 
 
-def _check_same_fingerprint(shipped: Gallery, user: Gallery) -> None:
-    if shipped.fingerprint_digest == user.fingerprint_digest:
-        return
-    raise GalleryError(
-        f"your gallery {user_store().path} was made with the fingerprint "
-        f"{user.fingerprint_digest[:12]}, the shipped one with {shipped.fingerprint_digest[:12]}",
-        hint="Fingerprints of different bundles cannot be compared: move that folder away and "
-        "enrol the images again, or use it alone with --gallery and its own --fingerprint.",
-    )
-
-
-def _user_gallery() -> Gallery | None:
-    store = user_store()
-    manifest = store.manifest()
-    return store.read() if manifest is not None and manifest.sources else None
-
-
 def _without_images_of(base: Gallery, gallery: Gallery) -> Gallery:
     rests = (
-        _without_ids(support, base.sources[name].ids if name in base.sources else ())
+        support.without_images(base.sources[name].ids if name in base.sources else ())
         for name, support in gallery.sources.items()
     )
     sources = {rest.name: rest for rest in rests if rest is not None}
     return Gallery(gallery.fingerprint_digest, sources, gallery.fingerprint_name)
 
 
-def _without_ids(support: SupportSet, ids: tuple[str, ...]) -> SupportSet | None:
-    known = set(ids)
-    rows = [row for row, image_id in enumerate(support.ids) if image_id not in known]
-    if not rows:
-        return None
-    rest_ids = tuple(support.ids[row] for row in rows)
-    return SupportSet(
-        support.name, support.role, support.fingerprints[rows], rest_ids, support.provenance
-    )
-
-
 def _manifest(path: Path) -> GalleryManifest | None:
-    return manifest_from_file(path) if path.is_file() else user_store(path).manifest()
+    if path.is_file():
+        return GALLERY_FILE.read(path, with_tensors=False)[0]
+    return user_store(path).manifest()
 
 
 def _entries(origin: Origin, manifest: GalleryManifest | None) -> list[SourceEntry]:

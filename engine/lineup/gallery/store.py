@@ -28,8 +28,13 @@ from lineup.gallery.gallery import (
     role_mismatch,
     source_not_found,
 )
-from lineup.gallery.manifest import GALLERY_MANIFEST, FingerprintRecord, GalleryManifest
-from lineup.gallery.tensors import read_source, write_source
+from lineup.gallery.tensors import (
+    GALLERY_MANIFEST,
+    FingerprintRecord,
+    GalleryManifest,
+    read_source,
+    write_source,
+)
 from lineup.results import REAL
 from lineup.types import Float32Array
 
@@ -60,8 +65,7 @@ class GalleryStore:
         Raises:
             GalleryError: The manifest cannot be read.
         """
-        data = self._manifest_bytes()
-        return None if data is None else self._manifest_from(data)
+        return self._manifest_from(self._manifest_bytes())
 
     def read(self) -> Gallery:
         """Load and verify the whole gallery.
@@ -196,7 +200,7 @@ class GalleryStore:
         for _ in range(_READ_ATTEMPTS):
             data = self._manifest_bytes()
             try:
-                return load(None if data is None else self._manifest_from(data))
+                return load(self._manifest_from(data))
             except FileNotFoundError as error:
                 if self._manifest_bytes() == data:
                     raise GalleryError(
@@ -264,7 +268,9 @@ class GalleryStore:
         except OSError as error:
             raise GalleryError(f"cannot read {self.path / MANIFEST}: {error.strerror}") from error
 
-    def _manifest_from(self, data: bytes) -> GalleryManifest:
+    def _manifest_from(self, data: bytes | None) -> GalleryManifest | None:
+        if data is None:
+            return None
         return GALLERY_MANIFEST.from_bytes(data, where=str(self.path / MANIFEST))
 
 

@@ -15,7 +15,7 @@ from lineup.models.captioner import Captioner
 from lineup.models.encoder import ImageEncoder
 from lineup.models.generator import ImageGenerator
 from lineup.resynthesis.cache import open_cache
-from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup.runtime import Runtime
 
@@ -61,53 +61,36 @@ def open_resynthesis_models(
         BundleError: A bundle is absent, altered or of another kind.
         DeviceUnavailableError: The device was asked for and is not usable.
     """
+    spec = lineup.spec
     with ExitStack() as stack:
-        models, digests, generators = (
-            _kept(lineup, runtime, stack) if keep else _loading(lineup, runtime)
-        )
+
+        def opener(kind: Callable[..., Model], reference: str | None) -> Callable[[], Model] | None:
+            if reference is None:
+                return None
+            if not keep:
+                return partial(kind, runtime.bundle(lineup.bundle(reference)), *runtime.place)
+            model = runtime.open(kind, lineup.bundle(reference))
+            stack.push(model)
+            return lambda: model
+
+        captioner, encoder = opener(Captioner, spec.captioner), opener(ImageEncoder, spec.encoder)
+        kind = ImageGenerator if keep else partial(ImageGenerator, keep_graphs=False)
+        found = {one.name: opener(kind, one.bundle) for one in spec.candidates}
+        openers = {name: one for name, one in found.items() if one is not None}
+        # Of models that are not kept, these load no graph until they have work.
+        traits = None if encoder is None else encoder()
+        generators = {name: open_model() for name, open_model in openers.items()}
+        digests = [one.digest for one in (traits, *generators.values()) if one is not None]
+        if keep:
+            describing = None if captioner is None else captioner()
+            models = ModelSource.kept(generators, describing, traits)
+            digests[:0] = [] if describing is None else [describing.digest]
+        else:
+            models = ModelSource.loading(openers, captioner, encoder, traits)
+            if spec.captioner is not None:
+                digests.insert(0, runtime.bundle(lineup.bundle(spec.captioner)).digest)
         resynthesizer = Resynthesizer(
             models, fingerprinter=fingerprinter, cache=open_cache() if cache else None
         )
         families = {name: generator.vae_family for name, generator in generators.items()}
-        return ResynthesisModels(resynthesizer, families, digests, stack.pop_all())
-
-
-Opened = tuple[ModelSource, tuple[str, ...], dict[str, ImageGenerator]]
-"""The models, their digests, and the generators by candidate; these load no graph by themselves."""
-
-
-def _kept(lineup: Lineup, runtime: Runtime, stack: ExitStack) -> Opened:
-    spec = lineup.spec
-
-    def opened(kind: Callable[..., Model], reference: str | None) -> Model | None:
-        if reference is None:
-            return None
-        model = runtime.open(kind, lineup.bundle(reference))
-        stack.push(model)
-        return model
-
-    captioner, encoder = opened(Captioner, spec.captioner), opened(ImageEncoder, spec.encoder)
-    found = {one.name: opened(ImageGenerator, one.bundle) for one in spec.candidates}
-    generators = {name: one for name, one in found.items() if one is not None}
-    digests = [one.digest for one in (captioner, encoder, *generators.values()) if one is not None]
-    return ModelSource.kept(generators, captioner, encoder), tuple(digests), generators
-
-
-def _loading(lineup: Lineup, runtime: Runtime) -> Opened:
-    spec = lineup.spec
-
-    def opener(kind: Callable[..., Model], reference: str | None) -> Callable[[], Model] | None:
-        if reference is None:
-            return None
-        return partial(kind, runtime.bundle(lineup.bundle(reference)), *runtime.place)
-
-    captioner, encoder = opener(Captioner, spec.captioner), opener(ImageEncoder, spec.encoder)
-    traits = None if encoder is None else encoder()  # loads no graph until features are asked for
-    staged = partial(ImageGenerator, keep_graphs=False)
-    found = {one.name: opener(staged, one.bundle) for one in spec.candidates}
-    openers = {name: one for name, one in found.items() if one is not None}
-    generators = {name: open_model() for name, open_model in openers.items()}
-    digests = [one.digest for one in (traits, *generators.values()) if one is not None]
-    if spec.captioner is not None:
-        digests.insert(0, runtime.bundle(lineup.bundle(spec.captioner)).digest)
-    return ModelSource.loading(openers, captioner, encoder, traits), tuple(digests), generators
+        return ResynthesisModels(resynthesizer, families, tuple(digests), stack.pop_all())

@@ -14,8 +14,8 @@ from msgspec import Meta
 from lineup.bundles.manifest import NAME_PATTERN
 from lineup.documents import DocumentFormat
 from lineup.errors import LineupFileError
+from lineup.options import Mode, ResynthesisOptions
 from lineup.results import REAL, UNKNOWN
-from lineup.resynthesis.options import Mode, ResynthesisOptions
 
 LINEUP_FILE = "lineup.toml"
 

@@ -14,7 +14,7 @@ from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
 from lineup.models.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
-from lineup.resynthesis.expected import PlannedTimes
+from lineup.resynthesis.cascade import PlannedTimes
 from lineup.runtime import Runtime
 
 CAPTION_STEPS = 16

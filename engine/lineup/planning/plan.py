@@ -202,15 +202,14 @@ def plan_from_budget(
     budget_bytes: int | None,
     order: Order | None = None,
 ) -> MemoryPlan:
-    """Return the plan with the lowest latency that the budget allows.
+    """Return the plan with the lowest latency that the budget allows; see `plan_for_lineup`.
 
     Args:
         models: In the order of the work; see `costs_from_lineup`.
         work: What is to be done.
         base_bytes: Private memory of the process before any model is loaded.
-        budget_bytes: Most memory to use; None is no limit.
-        order: The only order to consider; None considers both. A forced order only has to have its
-            private memory fit.
+        budget_bytes: Most memory to use.
+        order: A forced order only has to have its private memory fit.
 
     Raises:
         UsageError: No plan fits; names the smallest budget that has one.

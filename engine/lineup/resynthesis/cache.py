@@ -127,7 +127,10 @@ class ResultCache:
     def _account(self, added_bytes: int) -> None:
         # Other processes' writes are seen at the next count, so the limit is kept approximately.
         known = self._size_bytes
-        self._size_bytes = self._count_bytes() if known is None else known + added_bytes
+        present = (
+            sum(size for _, size, _ in self._files()) if known is None else known + added_bytes
+        )
+        self._size_bytes = present
         if self._size_bytes > self._limit_bytes:
             self._evict()
 
@@ -139,9 +142,6 @@ class ResultCache:
                 status = path.stat()
                 found.append((status.st_mtime, status.st_size, path))
         return sorted(found)
-
-    def _count_bytes(self) -> int:
-        return sum(size for _, size, _ in self._files())
 
     def _evict(self) -> None:
         entries = self._files()

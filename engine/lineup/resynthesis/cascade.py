@@ -7,50 +7,16 @@ verdict.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
-from lineup.errors import UsageError
+from lineup.options import CascadeOptions
 from lineup.results import REAL, UNKNOWN
-from lineup.resynthesis.expected import ExpectedTimes, PlannedTimes
-from lineup.trace import Trace
+from lineup.trace import CAPTION, ENCODE, FINGERPRINT, GENERATE, LOAD, PIXELS, TEXT, Trace
 
-DEFAULT_STOP_MARGIN = 0.9
-"""Probability by which the first answer is ahead of the second when an image is decided."""
-
-DEFAULT_FLOOR = 0.01
-"""Posterior below which a candidate is no longer plausible."""
-
-
-@dataclass(frozen=True, slots=True)
-class CascadeOptions:
-    """When evidence is left out.
-
-    Attributes:
-        stop_margin: An image is decided when its first answer (a candidate, or none of them) is
-            ahead of the second by this, above 0 and at most 1; None lets every candidate
-            resynthesise.
-        floor: A candidate whose posterior is lower does not resynthesise, 0..1.
-        latency_budget_s: Seconds per image, loading of models left out: evidence that is expected
-            to exceed it is not computed; None is no limit.
-
-    Raises:
-        UsageError: A number is out of its range.
-    """
-
-    stop_margin: float | None = DEFAULT_STOP_MARGIN
-    floor: float = DEFAULT_FLOOR
-    latency_budget_s: float | None = None
-
-    def __post_init__(self) -> None:
-        margin, budget = self.stop_margin, self.latency_budget_s
-        if margin is not None and not 0 < margin <= 1:
-            raise UsageError(f"The stop margin is {margin:g}, expected above 0 and at most 1.")
-        if not 0 <= self.floor <= 1:
-            raise UsageError(f"The floor is {self.floor:g}, expected 0 to 1.")
-        if budget is not None and not 0 < budget < math.inf:
-            raise UsageError(f"The latency budget is {budget:g} s, expected above 0.")
+LOOK_STAGES = (ENCODE, FINGERPRINT, PIXELS)
+MAKE_STAGES = (TEXT, GENERATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +62,21 @@ def step_from_posterior(
         return Step(tuple(able))
     margin = margin_from_posterior(posterior)
     if margin >= options.stop_margin:
-        return Step(
-            (),
-            (
-                f"resynthesis skipped: decided by the fingerprint, {margin:.2f} ahead of the next "
-                f"(stops from {options.stop_margin:g} on)",
-            ),
+        note = (
+            f"resynthesis skipped: decided by the fingerprint, {margin:.2f} ahead of the next "
+            f"(stops from {options.stop_margin:g} on)"
         )
+        return Step((), (note,))
     ranked = sorted(able, key=lambda name: -posterior[name])
     plausible = [name for name in ranked if posterior[name] >= options.floor]
     if not plausible:
         note = f"resynthesis skipped: no candidate that can resynthesise reaches {options.floor:g}"
         return Step((), (note,))
-    chosen = set(_with_company(plausible, ranked, families or {}))
-    dropped = [name for name in able if name not in chosen]
-    notes = (
-        (f"not resynthesised by {', '.join(dropped)}: below {options.floor:g} by the fingerprint",)
-        if dropped
-        else ()
-    )
-    return Step(tuple(name for name in able if name in chosen), notes)
+    chosen = _with_company(plausible, ranked, families or {})
+    kept = tuple(name for name in able if name in chosen)
+    dropped = ", ".join(name for name in able if name not in chosen)
+    note = f"not resynthesised by {dropped}: below {options.floor:g} by the fingerprint"
+    return Step(kept, (note,) if dropped else ())
 
 
 def _with_company(
@@ -155,6 +116,84 @@ def step_within_budget(
     return Step((), (note,))
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedTimes:
+    """What the bundles say, by the machine that exported them.
+
+    Attributes:
+        caption_ms: For the query's caption.
+        resynthesis_ms: For one resynthesis, per candidate that can make it.
+        look_ms: For features and fingerprint of one resynthesis.
+    """
+
+    caption_ms: float = 0.0
+    resynthesis_ms: Mapping[str, float] = field(default_factory=dict)
+    look_ms: float = 0.0
+
+
+class ExpectedTimes:
+    """The expected time of a resynthesis; every one that was measured corrects it.
+
+    Candidates differ as the bundles say they do; what is measured scales them together. Times of
+    loading models are left out: they come once.
+
+    Args:
+        planned: What the bundles say; None when they say nothing.
+    """
+
+    def __init__(self, planned: PlannedTimes | None = None) -> None:
+        self._planned = planned
+        self._caption = _Mean()
+        self._resyntheses = _Mean()
+        self._looks = _Mean()
+
+    def expected_ms(self, candidates: Sequence[str], gamma: int) -> float | None:
+        """Return the expected time of one query; None as long as nothing is known."""
+        planned = self._planned or PlannedTimes()
+        if self._planned is None and not self._resyntheses.weight:
+            return None
+        resyntheses = gamma * sum(self._weight(name) for name in candidates)
+        looks = 1 + gamma * len(candidates)
+        return (
+            self._caption.value(planned.caption_ms)
+            + resyntheses * self._resyntheses.value(1.0)
+            + looks * self._looks.value(planned.look_ms)
+        )
+
+    def learn(self, spent: Trace, candidates: Sequence[str], gamma: int) -> None:
+        """Take account of a resynthesis that was made; cached resyntheses are no measure."""
+        caption, made = spent.stage(CAPTION), spent.stage(GENERATE)
+        if caption.items:
+            self._caption.add(caption.seconds * 1e3, caption.items)
+        if made.items and not made.cached:
+            loading = spent.graphs[LOAD].seconds if LOAD in spent.graphs else 0.0
+            seconds = sum(spent.stage(name).seconds for name in MAKE_STAGES) - loading
+            weight = gamma * sum(self._weight(name) for name in candidates)
+            self._resyntheses.add(seconds * 1e3, weight)
+        looks = max(spent.stage(name).items for name in LOOK_STAGES)
+        if looks and not any(spent.stage(name).cached for name in LOOK_STAGES):
+            self._looks.add(sum(spent.stage(name).seconds for name in LOOK_STAGES) * 1e3, looks)
+
+    def _weight(self, candidate: str) -> float:
+        """Return the time of a resynthesis as planned; if nothing is, candidates are alike."""
+        return 1.0 if self._planned is None else self._planned.resynthesis_ms[candidate]
+
+
+class _Mean:
+    """A weighted running mean."""
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self._total = 0.0
+
+    def add(self, total: float, weight: float) -> None:
+        self._total += total
+        self.weight += weight
+
+    def value(self, default: float) -> float:
+        return self._total / self.weight if self.weight else default
+
+
 class Cascade:
     """Decides image by image, and follows what resynthesis takes.
 
@@ -173,7 +212,6 @@ class Cascade:
         self._planned = planned
         self._names = tuple(names)
         self._families = dict(families or {})
-        self._expected: ExpectedTimes | None = None
 
     def step(
         self,
@@ -184,36 +222,23 @@ class Cascade:
         spent_ms: float,
         gamma: int,
     ) -> Step:
-        """Return who resynthesises an image after its fingerprint.
-
-        Args:
-            posterior: By the fingerprint, over candidates, unknown and real.
-            able: The candidates that have resyntheses, made here or stored.
-            options: When evidence is left out.
-            spent_ms: What the image took so far.
-            gamma: Resyntheses per candidate.
-        """
+        """Return who resynthesises an image; see `step_from_posterior`, `step_within_budget`."""
         step = step_from_posterior(posterior, able, options, self._families)
         if options.latency_budget_s is None:
             return step
-        expected_ms = self._times().expected_ms(self._own(step.candidates), gamma)
+        expected_ms = self._times.expected_ms(self._own(step.candidates), gamma)
         return step_within_budget(step, options, spent_ms=spent_ms, expected_ms=expected_ms)
 
     def learn(
-        self,
-        options: CascadeOptions,
-        spent: Trace,
-        candidates: Sequence[str],
-        gamma: int,
+        self, options: CascadeOptions, spent: Trace, candidates: Sequence[str], gamma: int
     ) -> None:
         """Take account of a resynthesis that was made; without a budget nobody asks."""
         if options.latency_budget_s is not None:
-            self._times().learn(spent, self._own(candidates), gamma)
+            self._times.learn(spent, self._own(candidates), gamma)
 
     def _own(self, candidates: Sequence[str]) -> list[str]:
         return [name for name in candidates if name in self._names]
 
+    @cached_property
     def _times(self) -> ExpectedTimes:
-        if self._expected is None:
-            self._expected = ExpectedTimes(self._planned())
-        return self._expected
+        return ExpectedTimes(self._planned())

@@ -11,12 +11,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from lineup.resynthesis.options import Aggregate, Distance
-from lineup.types import AnyArray, Float32Array, RgbImage
-
-Float64Array = npt.NDArray[np.float64]
+from lineup.options import Aggregate, Distance
+from lineup.types import AnyArray, Float32Array, Float64Array, RgbImage
 
 SSIM_WINDOW_PX = 11
 SSIM_SIGMA_PX = 1.5

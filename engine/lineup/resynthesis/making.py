@@ -1,12 +1,21 @@
-"""Resyntheses that candidates make of captions, each made once, then taken from the cache."""
+"""Resyntheses that candidates make of captions, each made once, then taken from the cache.
+
+Whoever needs a model takes it from a `ModelSource` for a block of work: one that is kept for all
+queries, or one that is loaded at the start of the block and released at its end.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from lineup.closing import ClosesOnExit
+from lineup.machine import return_freed_memory
 from lineup.query import Query
 from lineup.results import Resynthesis
 from lineup.resynthesis.cache import ResultCache
@@ -14,10 +23,64 @@ from lineup.trace import GENERATE, TEXT, Trace
 from lineup.types import Float32Array, RgbImage
 
 if TYPE_CHECKING:
+    from lineup.models.captioner import Captioner
+    from lineup.models.encoder import ImageEncoder
     from lineup.models.generator import ImageGenerator
+
+Model = TypeVar("Model", bound=ClosesOnExit)
 
 VERSION = 1
 """Raised when the same bundle, caption and seed come to give another resynthesis."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelSource:
+    """Hands out the models that resynthesise and compare, each for a block of work.
+
+    Attributes:
+        generators: Per candidate that can resynthesise.
+        captioner: Describes queries; None when prompts are always given.
+        encoder: Gives image features; None when they are never compared.
+        encoder_traits: Tells the encoder's digest and default layer; its graphs need not be loaded.
+    """
+
+    generators: Mapping[str, Callable[[], AbstractContextManager[ImageGenerator]]] = field(
+        default_factory=dict
+    )
+    captioner: Callable[[], AbstractContextManager[Captioner]] | None = None
+    encoder: Callable[[], AbstractContextManager[ImageEncoder]] | None = None
+    encoder_traits: ImageEncoder | None = None
+
+    @classmethod
+    def kept(
+        cls,
+        generators: Mapping[str, ImageGenerator],
+        captioner: Captioner | None = None,
+        encoder: ImageEncoder | None = None,
+    ) -> ModelSource:
+        """Return a source of models that stay loaded and that the caller owns."""
+        return cls(
+            {name: _kept(one) for name, one in generators.items()},
+            None if captioner is None else _kept(captioner),
+            None if encoder is None else _kept(encoder),
+            encoder,
+        )
+
+    @classmethod
+    def loading(
+        cls,
+        generators: Mapping[str, Callable[[], ImageGenerator]],
+        captioner: Callable[[], Captioner] | None = None,
+        encoder: Callable[[], ImageEncoder] | None = None,
+        encoder_traits: ImageEncoder | None = None,
+    ) -> ModelSource:
+        """Return a source that opens a model for a block and closes it at its end."""
+        return cls(
+            {name: partial(_loaded, one) for name, one in generators.items()},
+            None if captioner is None else partial(_loaded, captioner),
+            None if encoder is None else partial(_loaded, encoder),
+            encoder_traits,
+        )
 
 
 class ResynthesisMaker:
@@ -153,3 +216,14 @@ def _parts(generator: ImageGenerator, caption: str, seed: int) -> Mapping[str, A
         "caption": caption,
         "seed": seed,
     }
+
+
+def _kept(model: Model) -> Callable[[], AbstractContextManager[Model]]:
+    return lambda: nullcontext(model)
+
+
+@contextmanager
+def _loaded(open_model: Callable[[], Model]) -> Iterator[Model]:
+    with open_model() as model:
+        yield model
+    return_freed_memory()

@@ -15,12 +15,14 @@ turns them into log likelihood ratios.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lineup.errors import UsageError
+from lineup.options import Aggregate, Mode, ResynthesisOptions
 from lineup.query import Query
 from lineup.results import (
     REAL,
@@ -34,20 +36,20 @@ from lineup.results import (
 )
 from lineup.resynthesis.cache import ResultCache
 from lineup.resynthesis.closeness import (
-    Float64Array,
     aggregated,
     feature_closeness,
     pixel_closeness,
     softmax,
 )
-from lineup.resynthesis.comparing import VectorModel
-from lineup.resynthesis.making import ResynthesisMaker
-from lineup.resynthesis.models import ModelSource
-from lineup.resynthesis.options import Aggregate, Mode, ResynthesisOptions
+from lineup.resynthesis.making import ModelSource, ResynthesisMaker
 from lineup.trace import CAPTION, ENCODE, FINGERPRINT, GENERATE, PIXELS, TEXT, Trace
 
 if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
+    from lineup.types import Float32Array, Float64Array, RgbImage
+
+IMAGES_PER_CALL = 32
+"""Bounds the memory of a call when a lineup has many candidates."""
 
 
 class Resynthesizer:
@@ -187,15 +189,11 @@ class Resynthesizer:
             with self._models.encoder() as encoder:
                 layer = options.encoder_layer
                 layer = encoder.default_layer if layer is None else layer
-                model = VectorModel(
-                    stage=ENCODE,
-                    parts={"encoder": encoder.digest, "layer": layer},
-                    compute=lambda images: encoder.features(images, layer),
-                    cache=self._cache,
-                )
+                parts_of_encoder = {"encoder": encoder.digest, "layer": layer}
+                features = partial(encoder.features, layer=layer)
                 for query, values in zip(queries, parts, strict=True):
                     with query.trace.running():
-                        rows = model.rows(query)
+                        rows = self._rows(query, ENCODE, parts_of_encoder, features)
                         values.append(feature_closeness(rows[0], rows[1:], options.distance))
         if options.distance.needs_pixels:
             for query, values in zip(queries, parts, strict=True):
@@ -208,18 +206,55 @@ class Resynthesizer:
     def _cosines(self, queries: Sequence[Query]) -> list[Float64Array]:
         """Return the cosine of each resynthesis's fingerprint with the query's, (N,) per query."""
         assert self._fingerprinter is not None
-        model = VectorModel(
-            stage=FINGERPRINT,
-            parts={"fingerprint": self._fingerprinter.digest},
-            compute=self._fingerprinter.fingerprints,
-            cache=self._cache,
-        )
+        extractor = self._fingerprinter
+        parts = {"fingerprint": extractor.digest}
         cosines = []
         for query in queries:
             with query.trace.running():
-                rows = model.rows(query, known=query.fingerprint)
+                rows = self._rows(
+                    query, FINGERPRINT, parts, extractor.fingerprints, known=query.fingerprint
+                )
                 cosines.append(np.asarray(rows[1:].astype(np.float64) @ rows[0], np.float64))
         return cosines
+
+    def _rows(
+        self,
+        query: Query,
+        stage: str,
+        model: Mapping[str, Any],
+        compute: Callable[[Sequence[RgbImage]], Float32Array],
+        *,
+        known: Float32Array | None = None,
+    ) -> Float32Array:
+        """Return a query's vector and below it one per resynthesis, shape (1 + N, D).
+
+        The query rides in the first call with its resyntheses, so it costs no call of its own; its
+        vector is never cached.
+
+        Args:
+            query: With its resyntheses; its trace counts the calls.
+            stage: Whose cost it is.
+            model: Identity of what is computed, as JSON values.
+            compute: Returns one L2-normalised float32 row per image.
+            known: The query's vector, shape (D,), when it is known already.
+        """
+        assert query.pixels is not None
+        cache = self._cache
+        parts = [{"of": dict(made.parts), **model} for made in query.made]
+        rows: list[Float32Array | None] = [known]
+        rows += [None if cache is None else cache.features(one) for one in parts]
+        query.trace.add_cached(stage, sum(row is not None for row in rows[1:]))
+        images = [query.pixels, *(one.pixels for one in query.made)]
+        missing = [index for index, row in enumerate(rows) if row is None]
+        for start in range(0, len(missing), IMAGES_PER_CALL):
+            chunk = missing[start : start + IMAGES_PER_CALL]
+            with query.trace.call(stage, len(chunk)):
+                computed = compute([images[index] for index in chunk])
+            for index, row in zip(chunk, computed, strict=True):
+                rows[index] = row
+                if index > 0 and cache is not None:
+                    cache.write_features(parts[index - 1], row)
+        return np.stack([row for row in rows if row is not None])
 
 
 def published_verdict(names: Sequence[str], resyntheses: Resyntheses, mode: Mode) -> Verdict:

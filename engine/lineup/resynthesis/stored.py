@@ -88,7 +88,12 @@ class StoredResyntheses:
             return {}
         return {
             candidate.name: tuple(
-                _resynthesis(candidate.name, path) for path in sorted(candidate.glob("[0-9a-f]*"))
+                Resynthesis(
+                    candidate.name,
+                    image_from_bytes(bytes_from_path(path)).pixels,
+                    parts={"sha256": path.stem},
+                )
+                for path in sorted(candidate.glob("[0-9a-f]*"))
             )
             for candidate in sorted(folder.iterdir())
         }
@@ -97,8 +102,3 @@ class StoredResyntheses:
 def open_stored() -> StoredResyntheses:
     """Return the store in the home folder."""
     return StoredResyntheses(home_dir() / FOLDER)
-
-
-def _resynthesis(candidate: str, path: Path) -> Resynthesis:
-    pixels = image_from_bytes(bytes_from_path(path)).pixels
-    return Resynthesis(candidate, pixels, parts={"sha256": path.stem})

@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 from lineup.results import STAGES, Attribution
 
@@ -80,22 +80,20 @@ class StoredRow:
     end: int
 
 
-class RowEncoder(Protocol):
-    """Turns rows into bytes, and bytes into what a resumed scan needs."""
+class JsonlEncoder:
+    """Writes rows as JSON lines.
 
-    @property
-    def header(self) -> bytes:
-        """What is written before the first row; may be empty."""
-        ...
+    Attributes:
+        header: What is written before the first row; may be empty.
+        beginning: What every file of this format begins with; never empty.
+    """
 
-    @property
-    def beginning(self) -> bytes:
-        """What every file of this format begins with; never empty."""
-        ...
+    header = b""
+    beginning = b'{"path": "'
 
     def bytes_from_row(self, row: Attribution) -> bytes:
         """Return one complete record, line end included."""
-        ...
+        return json.dumps(row.to_dict(), allow_nan=False).encode("ascii") + b"\n"
 
     def stored_rows(self, stream: BinaryIO) -> Iterator[StoredRow]:
         """Yield the complete rows of a file, from its start; a record cut short is not one.
@@ -103,21 +101,6 @@ class RowEncoder(Protocol):
         Raises:
             RowFormatError: A record is not a row of this encoder.
         """
-        ...
-
-
-class JsonlEncoder:
-    """Writes rows as JSON lines."""
-
-    header = b""
-    beginning = b'{"path": "'
-
-    def bytes_from_row(self, row: Attribution) -> bytes:
-        """Return one line."""
-        return json.dumps(row.to_dict(), allow_nan=False).encode("ascii") + b"\n"
-
-    def stored_rows(self, stream: BinaryIO) -> Iterator[StoredRow]:
-        """Yield the complete rows; see `RowEncoder`."""
         end = 0
         for number, line in enumerate(stream, start=1):
             if not line.endswith(b"\n"):
@@ -138,7 +121,7 @@ class JsonlEncoder:
 
 
 class CsvEncoder:
-    """Writes rows as a CSV table.
+    """Writes rows as a CSV table; see `JsonlEncoder`.
 
     Args:
         columns: What the engine's verdicts have (`Engine.columns`); they must be known before the
@@ -162,7 +145,7 @@ class CsvEncoder:
         return _bytes_from_cells([cells.get(column) for column in self.columns])
 
     def stored_rows(self, stream: BinaryIO) -> Iterator[StoredRow]:
-        """Yield the complete rows; see `RowEncoder`."""
+        """Yield the complete rows; see `JsonlEncoder`."""
         for number, (record, end) in enumerate(_complete_records(stream), start=1):
             if number == 1:
                 if record != self.header:
@@ -181,6 +164,9 @@ class CsvEncoder:
                 run=row["run"],
                 end=end,
             )
+
+
+RowEncoder = JsonlEncoder | CsvEncoder
 
 
 def encoder_from_format(row_format: RowFormat, columns: Sequence[str]) -> RowEncoder:

@@ -61,13 +61,7 @@ class ScanSummary:
 
 
 class ScanMeter:
-    """Counts rows and time while a scan runs; `summary` may be asked for at any moment.
-
-    Attributes:
-        images: Rows made so far.
-        failed: Rows with an error among them.
-        skipped: Images whose row existed already.
-    """
+    """Counts rows and time while a scan runs; `summary` may be asked for at any moment."""
 
     def __init__(self, workers: int) -> None:
         self.images = 0

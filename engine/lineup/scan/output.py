@@ -17,12 +17,14 @@ from typing import BinaryIO
 
 import filelock
 
+from lineup._version import __version__
 from lineup.closing import ClosesOnExit
 from lineup.errors import LineupError, UsageError
 from lineup.results import Attribution
-from lineup.scan.encoding import RowEncoder
-from lineup.scan.existing import existing_rows_from_file
-from lineup.scan.identity import Identities
+from lineup.scan.encoding import RowEncoder, RowFormatError, StoredRow
+from lineup.scan.pipeline import Identities
+
+START_ANEW = "Choose another --output, or replace the file with --overwrite."
 
 
 class OutputMode(str, Enum):
@@ -125,12 +127,21 @@ class OutputFile(ClosesOnExit):
         if self._mode is not OutputMode.RESUME or not self._path.exists():
             return
         try:
-            existing = existing_rows_from_file(self._path, encoder, run)
+            with self._path.open("rb") as stream:
+                for row in encoder.stored_rows(stream):
+                    _check_origin(self._path, row, run)
+                    self.done.add(row.path, row.sha256)
+                    self.failed_before += row.is_failed
+                    self._end = row.end
+                if self._end == 0:
+                    _check_beginning(stream, encoder.beginning)
+        except RowFormatError as error:
+            raise UsageError(
+                f"{self._path} cannot be resumed: {error} is not what this scan writes.",
+                hint=f"Was it made with another --format or gallery? {START_ANEW}",
+            ) from error
         except OSError as error:
             raise LineupError(f"Cannot read {self._path}: {error.strerror}.") from error
-        self.done = existing.identities
-        self.failed_before = existing.failed
-        self._end = existing.end
 
     def write(self, row: Attribution) -> None:
         """Write one row, whole or not at all.
@@ -250,4 +261,26 @@ def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(
             f"The folder {path.parent} does not exist.", hint=f"Create it: mkdir -p {path.parent}"
+        )
+
+
+def _check_beginning(stream: BinaryIO, expected: bytes) -> None:
+    """Refuse to take a foreign file without a complete record for a partial one."""
+    stream.seek(0)
+    found = stream.read(len(expected))
+    if not expected.startswith(found):
+        raise RowFormatError("its beginning")
+
+
+def _check_origin(path: Path, row: StoredRow, run: str) -> None:
+    if row.lineup != __version__:
+        raise UsageError(
+            f"{path} holds rows of lineup {row.lineup}; this is lineup {__version__}.",
+            hint=START_ANEW,
+        )
+    if row.run != run:
+        raise UsageError(
+            f"{path} holds rows of run {row.run}; this is run {run}: the fingerprint bundle, the "
+            "gallery or the evidence differs.",
+            hint=f"Rows of different runs cannot be compared. {START_ANEW}",
         )

@@ -6,54 +6,53 @@ it was at.
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
+from lineup.answering import Answering
 from lineup.errors import BackendError, BundleError, UsageError
 from lineup.look_ahead import Signal
 from lineup.options import AttributionOptions
 from lineup.query import Query, row_from_image
 from lineup.results import FINGERPRINT, Attribution
-from lineup.scan.identity import Identities, unique_paths
 from lineup.scan.meter import MainStage, ScanMeter
-from lineup.stream import (
-    ImageReader,
-    StreamedImage,
-    StreamOptions,
-    TileCutter,
-    groups_from_stream,
-)
+from lineup.stream import ImageReader, StreamedImage, StreamOptions, groups_from_stream
+
+KEY_BYTES = 16
 
 logger = logging.getLogger(__name__)
 
 
-class AnsweringEngine(Protocol):
-    """What a scan needs of the engine (`lineup.engine`)."""
+class Identities:
+    """The (path, content hash) pairs of the rows that an output holds already.
 
-    @property
-    def extractor(self) -> TileCutter:
-        """Cuts images into tiles; called from several threads."""
-        ...
+    Keeps two 16-byte keys per row, so a million rows take well below 200 MB.
+    """
 
-    def answer(self, queries: Sequence[Query], options: AttributionOptions) -> None:
-        """Give each query its verdict; called from the scanning thread only."""
-        ...
+    def __init__(self) -> None:
+        self._keys: set[bytes] = set()
 
-    def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
-        """Return the evidence that these options ask for."""
-        ...
+    def add(self, path: str, sha256: str | None) -> None:
+        """Record a row; `sha256` is None when the file could not be read."""
+        self._keys.add(_key(path, sha256 or ""))
+        self._keys.add(_key(path, ""))
 
-    def run_id(self, options: AttributionOptions) -> str:
-        """Return what changes when the models, the gallery or the question do."""
-        ...
+    def holds(self, path: str | Path, sha256: str | None) -> bool:
+        """Return whether the image has its row.
+
+        A file that can be read needs a row with the same content: it is scanned again after a
+        change. A file that cannot be read is done when it has any row.
+        """
+        return _key(str(path), sha256 or "") in self._keys
 
 
 def scan_rows(
     paths: Iterable[Path],
-    engine: AnsweringEngine,
+    engine: Answering,
     question: AttributionOptions,
     options: StreamOptions,
     *,
@@ -64,20 +63,8 @@ def scan_rows(
 
     Whatever is wrong with an image is told in its row; the scan goes on. Memory does not grow with
     the number of images (but for 16 bytes per path, to scan a path that is named twice once).
-    Stop early by closing the iterator or just leaving it.
-
-    Args:
-        paths: Image files, consumed lazily on a thread of its own.
-        engine: Used in the calling thread, but for cutting tiles.
-        question: Which evidence, and how.
-        options: How images are read and grouped.
-        done: Images to leave out, because their rows exist already.
-        meter: Counts images and time, if given.
-
-    Raises:
-        UsageError: The engine does not have the evidence, or the options do not fit it.
-        BundleError: A bundle cannot be used.
-        BackendError: A model failed on every image of a group of several.
+    Stop early by closing the iterator or just leaving it. Arguments and errors are those of
+    `lineup.engine.Engine.scan`; `paths` is consumed lazily on a thread of its own.
     """
     meter = meter or ScanMeter(options.worker_count)
     meter.start()
@@ -97,7 +84,7 @@ def scan_rows(
 
 
 def rows_from_group(
-    group: Sequence[StreamedImage], engine: AnsweringEngine, question: AttributionOptions, run: str
+    group: Sequence[StreamedImage], engine: Answering, question: AttributionOptions, run: str
 ) -> Iterator[Attribution]:
     """Answer a group and yield its rows, in order."""
     rows = iter(_rows([one for one in group if one.error is None], engine, question, run))
@@ -107,7 +94,7 @@ def rows_from_group(
 
 def _rows(
     usable: Sequence[StreamedImage],
-    engine: AnsweringEngine,
+    engine: Answering,
     question: AttributionOptions,
     run: str,
 ) -> list[Attribution]:
@@ -151,3 +138,24 @@ def _counted(
         if item is Signal.SKIPPED:
             meter.add_skipped()
         yield item
+
+
+def unique_paths(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield every path once, at its first position, however it is spelled.
+
+    Spellings are compared as absolute paths without following links: two links to one file are two
+    paths. Keeps 16 bytes per path.
+    """
+    seen: set[bytes] = set()
+    for path in paths:
+        absolute = os.fsencode(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps ".."
+        key = hashlib.blake2b(absolute, digest_size=KEY_BYTES).digest()
+        if key not in seen:
+            seen.add(key)
+            yield path
+
+
+def _key(path: str, sha256: str) -> bytes:
+    # A CSV names bytes that are not UTF-8 by backslash escapes, so identities do the same.
+    absolute = os.path.abspath(path).encode("utf-8", "backslashreplace")  # noqa: PTH100
+    return hashlib.blake2b(absolute + b"\0" + sha256.encode(), digest_size=KEY_BYTES).digest()

@@ -10,8 +10,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from lineup.errors import BundleError, LineupError
-from lineup.extras import require_extra
+from lineup.errors import BundleError, LineupError, require_extra
 from lineup.files import sha256_from_file
 from lineup_export.ready.description import FileSource, ReadyModel
 

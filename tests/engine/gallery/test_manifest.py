@@ -6,7 +6,7 @@ import pytest
 
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import SourceRole
-from lineup.gallery.manifest import (
+from lineup.gallery.tensors import (
     GALLERY_MANIFEST,
     FingerprintRecord,
     GalleryManifest,

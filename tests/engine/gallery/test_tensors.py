@@ -5,8 +5,8 @@ import pytest
 
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import SourceRole
-from lineup.gallery.manifest import SourceRecord
 from lineup.gallery.tensors import (
+    SourceRecord,
     fingerprints_from_half,
     half_from_fingerprints,
     id_rows_from_ids,

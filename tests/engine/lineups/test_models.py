@@ -5,8 +5,8 @@ from lineup.errors import BundleNotFoundError
 from lineup.lineups import models as models_module
 from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
+from lineup.options import ResynthesisOptions
 from lineup.query import Query
-from lineup.resynthesis.options import ResynthesisOptions
 from lineup.runtime import Runtime
 
 SPEC = LineupSpec(

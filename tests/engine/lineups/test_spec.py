@@ -8,7 +8,7 @@ from lineup.lineups.spec import (
     toml_from_spec,
     with_calibration,
 )
-from lineup.resynthesis.options import Aggregate, Distance, ResynthesisOptions
+from lineup.options import Aggregate, Distance, ResynthesisOptions
 
 FULL = """
 schema_version = 1

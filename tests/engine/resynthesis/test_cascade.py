@@ -3,8 +3,8 @@
 import pytest
 
 from lineup.errors import UsageError
+from lineup.options import CascadeOptions
 from lineup.resynthesis.cascade import (
-    CascadeOptions,
     Step,
     margin_from_posterior,
     step_from_posterior,

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup.options import ResynthesisOptions
 from lineup.query import Query
 from lineup.results import Resynthesis
 from lineup.resynthesis.cache import ResultCache
-from lineup.resynthesis.models import ModelSource
-from lineup.resynthesis.options import ResynthesisOptions
+from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 
 OPTIONS = ResynthesisOptions(gamma=2)

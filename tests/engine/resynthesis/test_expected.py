@@ -1,6 +1,6 @@
 import pytest
 
-from lineup.resynthesis.expected import ExpectedTimes, PlannedTimes
+from lineup.resynthesis.cascade import ExpectedTimes, PlannedTimes
 from lineup.trace import CAPTION, ENCODE, GENERATE, LOAD, TEXT, Cost, Trace
 
 PLANNED = PlannedTimes(caption_ms=100, resynthesis_ms={"small": 10, "large": 40}, look_ms=1)

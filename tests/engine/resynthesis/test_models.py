@@ -2,7 +2,7 @@
 
 import pytest
 
-from lineup.resynthesis.models import ModelSource
+from lineup.resynthesis.making import ModelSource
 
 
 @pytest.fixture

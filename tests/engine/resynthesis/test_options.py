@@ -1,7 +1,7 @@
 import pytest
 
 from lineup.errors import UsageError
-from lineup.resynthesis.options import (
+from lineup.options import (
     Aggregate,
     Distance,
     Mode,

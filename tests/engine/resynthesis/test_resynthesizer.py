@@ -2,17 +2,17 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup.query import Query
-from lineup.results import Resynthesis
-from lineup.resynthesis.cache import ResultCache
-from lineup.resynthesis.models import ModelSource
-from lineup.resynthesis.options import (
+from lineup.options import (
     Aggregate,
     Distance,
     Mode,
     ResynthesisOptions,
     options_from_mode,
 )
+from lineup.query import Query
+from lineup.results import Resynthesis
+from lineup.resynthesis.cache import ResultCache
+from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import (
     RESYNTHESIS,
     RESYNTHESIS_FINGERPRINT,

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from lineup.scan.identity import Identities, unique_paths
+from lineup.scan.pipeline import Identities, unique_paths
 
 SHA = "ab" * 32
 

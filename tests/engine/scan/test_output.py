@@ -105,7 +105,7 @@ def test_rows_of_another_run_or_version_are_refused(write, monkeypatch):
 
     with pytest.raises(UsageError, match="run 000000000000; this is run 111111111111"):
         write(ROWS, OutputMode.RESUME, run="1" * 12)
-    monkeypatch.setattr("lineup.scan.existing.__version__", "99.0")
+    monkeypatch.setattr("lineup.scan.output.__version__", "99.0")
     with pytest.raises(UsageError, match=r"this is lineup 99\.0") as caught:
         write(ROWS, OutputMode.RESUME)
     assert "--overwrite" in caught.value.hint

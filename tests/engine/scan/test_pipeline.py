@@ -6,8 +6,8 @@ import pytest
 from lineup.finding import find_images
 from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS
-from lineup.scan.identity import Identities
 from lineup.scan.meter import ScanMeter
+from lineup.scan.pipeline import Identities
 from lineup.scan.pipeline import scan_rows as rows_of_scan
 from lineup.stream import DEFAULT_STREAM, StreamOptions
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lineup.imaging.header import DecodeLimits
-from lineup.scan.identity import Identities
+from lineup.scan.pipeline import Identities
 from lineup.stream import ImageReader, StreamOptions
 
 

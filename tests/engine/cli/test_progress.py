@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from lineup.cli.progress import failure_line, scan_progress
 from lineup.results import Attribution, RowError
 from lineup.scan.meter import ScanMeter
-from lineup.scan.progress import scan_progress
 
 
 @pytest.fixture
@@ -46,3 +46,8 @@ def test_a_long_listing_does_not_delay_and_ends_with_the_scan(terminal):
     listed.release(3)
 
     assert "0/?" in terminal()
+
+
+def test_a_failure_names_its_file_once():
+    assert failure_line("a.png", "a.png cannot be read") == "a.png cannot be read"
+    assert failure_line("a.png", "the file is empty") == "a.png: the file is empty"
