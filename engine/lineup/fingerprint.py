@@ -194,10 +194,10 @@ def unjudged_reason(pixels: RgbImage) -> str | None:
             return NO_TEXTURE
     if left.size < 2:
         return None
-    left, right = left.astype(np.float32).ravel(), right.astype(np.float32).ravel()
-    left, right = left - left.mean(), right - right.mean()
-    length = float(np.sqrt((left @ left) * (right @ right)))
-    return NOISE if length and float(left @ right) < NOISE_CORRELATION * length else None
+    values = [one.astype(np.float32).ravel() for one in (left, right)]
+    before, after = (one - one.mean() for one in values)
+    length = float(np.sqrt((before @ before) * (after @ after)))
+    return NOISE if length and float(before @ after) < NOISE_CORRELATION * length else None
 
 
 def is_unjudged(notes: Iterable[str]) -> bool:
