@@ -9,7 +9,7 @@ gallery without it, and by as many galleries with it as there are other sources.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.engine import Engine
-from lineup.errors import ImageError, UsageError
+from lineup.errors import UsageError
 from lineup.gallery.gallery import Gallery
 from lineup.options import DEFAULT_OPTIONS
 from lineup.query import Query
@@ -91,6 +91,11 @@ class WildSplit:
     queries: Mapping[str, tuple[Path, ...]]
     photographs: frozenset[str]
 
+    @property
+    def asked(self) -> tuple[tuple[str, Path], ...]:
+        """Every query: its source and its file."""
+        return tuple((source, path) for source, paths in self.queries.items() for path in paths)
+
 
 def split_from_folders(
     folders: Sequence[SourceFolder], options: WildOptions, further: Sequence[SourceFolder] = ()
@@ -132,49 +137,45 @@ def _draw(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def answers_of_queries(
-    split: WildSplit,
-    gallery: Gallery,
-    engine_of: Callable[[Gallery], Engine],
-    options: WildOptions,
-    *,
-    on_image: Callable[[], None] = lambda: None,
-    on_failure: Callable[[Path, str], None] = lambda *_: None,
+def answers_about_image(
+    source: str, path: Path, split: WildSplit, engines: Mapping[str, Engine], seed: int
 ) -> list[Answer]:
-    """Ask every gallery about every query.
+    """Ask every gallery about one query, which goes through its channel before.
 
     Args:
-        split: Who asks.
-        gallery: All sources, enrolled.
-        engine_of: Opens the engine of a gallery.
-        options: The seed of the channels.
-        on_image: Called after each query.
-        on_failure: Told of each file that could not be read.
+        source: Key of the image in `split.queries`.
+        path: The image.
+        split: Who is enrolled, and who is a photograph.
+        engines: By the source that each one's gallery lacks; all with the same fingerprint, which
+            is computed once.
+        seed: Of the channels.
+
+    Raises:
+        ImageError: The image cannot be read.
     """
-    engines = {name: engine_of(without_source(gallery, name)) for name in split.support}
-    answers: list[Answer] = []
-    for source, path in _flat(split.queries):
-        channel = channel_from_name(f"{source}/{path.name}", options.seed)
-        try:
-            pixels = channel(read_image(path).pixels)
-        except ImageError as error:
-            on_failure(path, error.message)
-            continue
-        for left_out, engine in engines.items():
-            query = Query(pixels)
-            engine.answer([query], DEFAULT_OPTIONS)
-            assert query.verdict is not None
-            is_enrolled = source in split.support and source != left_out
-            answers.append(
-                answer_from_verdict(
-                    query.verdict,
-                    truth=source,
-                    is_photograph=source in split.photographs,
-                    is_enrolled=is_enrolled,
-                    channel=channel.kind,
-                )
+    channel = channel_from_name(f"{source}/{path.name}", seed)
+    seen = Query(channel(read_image(path).pixels))
+    answers = []
+    for left_out, engine in engines.items():
+        query = Query(
+            seen.pixels,
+            tiles=seen.tiles,
+            tile_notes=seen.tile_notes,
+            fingerprint=seen.fingerprint,
+            real_llr=seen.real_llr,
+        )
+        engine.answer([query], DEFAULT_OPTIONS)
+        assert query.verdict is not None
+        answers.append(
+            answer_from_verdict(
+                query.verdict,
+                truth=source,
+                is_photograph=source in split.photographs,
+                is_enrolled=source in split.support and source != left_out,
+                channel=channel.kind,
             )
-        on_image()
+        )
+        seen = query
     return answers
 
 
@@ -286,7 +287,7 @@ def result_from_answers(
     """Return the figures.
 
     Args:
-        answers: What `answers_of_queries` returned: per image, one of each gallery.
+        answers: Of all queries: per image, one of each gallery.
         galleries: How many galleries answered each image.
         options: Bootstrap.
     """
@@ -359,9 +360,3 @@ def _mean_auc(answers: Sequence[Answer]) -> float:
 
 def _scores(answers: Sequence[Answer], name: str) -> Float64Array:
     return np.array([answer.scores[name] for answer in answers if name in answer.scores])
-
-
-def _flat(queries: Mapping[str, Sequence[Path]]) -> Iterator[tuple[str, Path]]:
-    for source, paths in queries.items():
-        for path in paths:
-            yield source, path

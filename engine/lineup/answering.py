@@ -275,28 +275,34 @@ class Answering(ClosesOnExit):
         wanting = [
             query for query in queries if {FINGERPRINT, RESYNTHESIS_FINGERPRINT} & set(query.wanted)
         ]
-        if not wanting:
+        self._compute_fingerprints([query for query in wanting if query.fingerprint is None])
+        for query in wanting:
+            if FINGERPRINT not in query.wanted:
+                continue
+            query.evidence.append(self._fingerprint_evidence(query))
+            if query.real_llr is not None and not is_unjudged(query.tile_notes):
+                # From the same run of the model as the fingerprint, whose cost includes it.
+                llr = {REAL: query.real_llr}
+                query.evidence.append(Evidence(name=REAL, scores={}, llr=llr, cost_ms=0.0))
+
+    def _compute_fingerprints(self, queries: Sequence[Query]) -> None:
+        if not queries:
             return
-        tiles = [query.cut(self.extractor) for query in wanting]
+        tiles = [query.cut(self.extractor) for query in queries]
         start = time.perf_counter()
         signals = self.extractor.signals_from_tiles(tiles)
         tile_ms = (time.perf_counter() - start) * 1e3 / sum(map(len, tiles))
         shape = signals.fingerprints.shape
-        if shape[0] != len(wanting) or not np.isfinite(signals.fingerprints).all():
+        if shape[0] != len(queries) or not np.isfinite(signals.fingerprints).all():
             raise BackendError(
-                f"The model returned an array of shape {shape} for {len(wanting)} images, expected "
+                f"The model returned an array of shape {shape} for {len(queries)} images, expected "
                 "one row of finite numbers per image."
             )
-        for row, query in enumerate(wanting):
+        for row, query in enumerate(queries):
             query.fingerprint = signals.fingerprints[row]
+            if signals.real_llrs is not None:
+                query.real_llr = float(signals.real_llrs[row])
             query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))
-            if FINGERPRINT not in query.wanted:
-                continue
-            query.evidence.append(self._fingerprint_evidence(query))
-            if signals.real_llrs is not None and not is_unjudged(query.tile_notes):
-                # From the same run of the model as the fingerprint, whose cost includes it.
-                llr = {REAL: float(signals.real_llrs[row])}
-                query.evidence.append(Evidence(name=REAL, scores={}, llr=llr, cost_ms=0.0))
 
     def _fingerprint_evidence(self, query: Query) -> Evidence:
         """Compare with the gallery, whose own images tell what a score means."""

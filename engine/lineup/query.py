@@ -31,7 +31,10 @@ class Query:
         stored: Resyntheses made elsewhere, per candidate.
         wanted: The evidence to compute.
         candidates: Who resynthesises it, and whose stored resyntheses count; None is everybody.
-        fingerprint: Shape (D,), float32, length 1; None until it is computed.
+        fingerprint: Shape (D,), float32, length 1; None until it is computed. One that is known
+            is not computed again.
+        real_llr: What came with the fingerprint: the natural-log likelihood ratio of a photograph
+            against a generated image; None where the bundle does not tell.
         evidence: What there is, cheapest first.
         caption: What candidates resynthesise; None until it is known, or when nothing is.
         made: Its resyntheses so far, stored ones last.
@@ -50,6 +53,7 @@ class Query:
     wanted: tuple[str, ...] = ()
     candidates: tuple[str, ...] | None = None
     fingerprint: Float32Array | None = None
+    real_llr: float | None = None
     evidence: list[Evidence] = field(default_factory=list)
     caption: str | None = None
     made: list[Resynthesis] = field(default_factory=list)

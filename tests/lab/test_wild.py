@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import lineup
 from lineup.errors import UsageError
 from lineup.results import REAL, UNKNOWN, Evidence, Verdict
 from lineup_lab.cli.eval import evaluate
@@ -15,7 +16,9 @@ from lineup_lab.dataset import SourceFolder
 from lineup_lab.wild import (
     Answer,
     WildOptions,
+    WildSplit,
     answer_from_verdict,
+    answers_about_image,
     rates_from_answers,
     result_from_answers,
     split_from_folders,
@@ -164,6 +167,23 @@ def labelled(tmp_path_factory):
             image = draw_image(source, seed)[..., ::-1]
             cv2.imwrite(str(root / name / f"{seed}.png"), image)
     return root
+
+
+def test_galleries_share_one_run_of_the_model(labelled, monkeypatch):
+    runs = []
+    path = labelled / "sketch" / "0.png"
+    split = WildSplit({"a": (), "b": ()}, {"sketch": (path,)}, frozenset())
+    with lineup.open(device="cpu") as engine:
+        alone = answers_about_image("sketch", path, split, {"a": engine}, 0)
+        compute = engine.extractor.signals_from_tiles
+        monkeypatch.setattr(
+            engine.extractor,
+            "signals_from_tiles",
+            lambda tiles: runs.append(len(tiles)) or compute(tiles),
+        )
+        together = answers_about_image("sketch", path, split, {"a": engine, "b": engine}, 0)
+    assert together == [*alone, *alone]
+    assert runs == [1]
 
 
 def test_the_command_says_what_every_gallery_said(labelled, tmp_path):

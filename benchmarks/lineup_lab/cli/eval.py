@@ -21,6 +21,7 @@ from lineup_lab.cli.options import (
     deliver,
     directory_argument,
     labelled_sources,
+    messages_console,
     names_from_text,
     open_extractor,
     protocol_options,
@@ -29,8 +30,6 @@ from lineup_lab.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lineup.stream import TileCutter
     from lineup_lab.dataset import ProtocolOptions, SourceFolder
 
@@ -93,7 +92,7 @@ def verification(directory: Path, **settings: Any) -> None:
     options, folders = _asked(directory, settings)
     targets_from_names([folder.name for folder in folders], options.real)
     rule = ScoreRule(settings["rule"])
-    messages, started = _console(), time.perf_counter()
+    messages, started = messages_console(), time.perf_counter()
     with open_extractor(settings) as extractor:
         sources = labelled_sources(folders, extractor, settings["batch"], messages)
         splits = splits_of_sources(sources, options.support, options.seed)
@@ -225,7 +224,7 @@ def _classify(
         unknown = left_out_sources(names, options.real)
     else:
         unknown = checked_unknown(names, unknown, options.real)
-    messages, started = _console(), time.perf_counter()
+    messages, started = messages_console(), time.perf_counter()
     with open_extractor(settings) as extractor:
         sources = labelled_sources(folders, extractor, batch, messages)
         digest, path = extractor.digest, settings["reject"]
@@ -278,7 +277,7 @@ def real(directory: Path, **settings: Any) -> None:
     attacks = attacks_from_texts(settings["attack_texts"])
     options, folders = _asked(directory, settings)
     generators_from_names([folder.name for folder in folders], options.real)
-    messages, started = _console(), time.perf_counter()
+    messages, started = messages_console(), time.perf_counter()
     total = sum(len(folder.paths) for folder in folders)
     scored = {}
     with open_extractor(settings) as extractor:
@@ -321,9 +320,3 @@ def _asked(
         for folder in folders:
             checked_support_count(folder.name, len(folder.paths), options.support)
     return options, folders
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)

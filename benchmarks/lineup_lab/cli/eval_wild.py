@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lineup.cli.options import device_option, fingerprint_option, threads_option, with_options
-from lineup.cli.progress import say
-from lineup_lab.cli.options import bootstrap_option, deliver, directory_argument, figures_options
+from lineup.cli.progress import failure_line, say
+from lineup.errors import ImageError
+from lineup_lab.cli.options import (
+    bootstrap_option,
+    deliver,
+    directory_argument,
+    figures_options,
+    messages_console,
+    open_extractor,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +29,8 @@ if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
     from lineup.gallery.gallery import Gallery
     from lineup_lab.wild import WildSplit
+
+Item = TypeVar("Item")
 
 
 @click.command("wild", short_help="Verdicts on handled images, unknown generators and photographs.")
@@ -67,9 +76,10 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     from lineup_lab.dataset import source_folders_from_dir
     from lineup_lab.wild import (
         WildOptions,
-        answers_of_queries,
+        answers_about_image,
         result_from_answers,
         split_from_folders,
+        without_source,
     )
     from lineup_lab.wild_report import document_from_result, tables_from_result, write_picture
 
@@ -82,28 +92,22 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     folders = source_folders_from_dir(directory)
     further = () if recompressed is None else source_folders_from_dir(recompressed)
     split = split_from_folders(folders, options, further)
-    messages, started = _console(), time.perf_counter()
-    failed: list[Path] = []
-
-    def on_failure(path: Path, message: str) -> None:
-        failed.append(path)
-        say(messages, f"{path}: {message}")
-
-    with _extractor(settings) as extractor:
+    messages, started = messages_console(), time.perf_counter()
+    answers, failed = [], 0
+    with open_extractor(settings) as extractor:
         gallery = _enrolled(split, extractor, messages)
-        total = sum(map(len, split.queries.values()))
-        with _progress(messages, total, "queries") as advance:
-            answers = answers_of_queries(
-                split,
-                gallery,
-                lambda one: _engine(extractor, one),
-                options,
-                on_image=advance,
-                on_failure=on_failure,
-            )
+        engines = {
+            name: _engine(extractor, without_source(gallery, name)) for name in split.support
+        }
+        for source, path in _tracked(split.asked, messages, "queries"):
+            try:
+                answers += answers_about_image(source, path, split, engines, options.seed)
+            except ImageError as error:
+                failed += 1
+                say(messages, failure_line(path, error.message))
     result = result_from_answers(answers, len(split.support), options)
     seconds = time.perf_counter() - started
-    document = document_from_result(result, options, failed=len(failed), seconds=seconds)
+    document = document_from_result(result, options, failed=failed, seconds=seconds)
     if picture is not None:
         write_picture(picture, result)
     deliver(document, tables_from_result(result), settings)
@@ -123,26 +127,20 @@ def _enrolled(split: WildSplit, extractor: FingerprintExtractor, messages: Conso
     from lineup.gallery.enroll import enroll_images
     from lineup.gallery.opening import user_store
 
-    total = sum(map(len, split.support.values()))
     with TemporaryDirectory(prefix="lineup-wild-") as folder:
         store = user_store(Path(folder))
-        with _progress(messages, total, "enrolling") as advance:
-            for name, paths in split.support.items():
-                report = enroll_images(store, name, paths, extractor)
-                for failure in report.failed:
-                    say(messages, f"{failure.path}: {failure.message}")
-                for _ in paths:
-                    advance()
+        for name, paths in _tracked(tuple(split.support.items()), messages, "enrolling"):
+            for failure in enroll_images(store, name, paths, extractor).failed:
+                say(messages, failure_line(failure.path, failure.message))
         return store.read()
 
 
-@contextmanager
-def _progress(messages: Console, total: int, label: str) -> Iterator[Callable[[], None]]:
-    from rich.progress import Progress
+def _tracked(items: Sequence[Item], messages: Console, label: str) -> Iterable[Item]:
+    """Return the items with a bar on a terminal."""
+    from rich.progress import track
 
-    with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda: progress.advance(task)
+    hidden = not messages.is_terminal
+    return track(items, label, console=messages, transient=True, disable=hidden)
 
 
 def _engine(extractor: FingerprintExtractor, gallery: Gallery) -> Engine:
@@ -150,17 +148,3 @@ def _engine(extractor: FingerprintExtractor, gallery: Gallery) -> Engine:
     from lineup.lineups.store import open_lineup
 
     return Engine(extractor, lambda: gallery, open_lineup(None))
-
-
-def _extractor(settings: dict[str, Any]) -> FingerprintExtractor:
-    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
-    from lineup.runtime import Runtime
-
-    runtime = Runtime(settings["device"], threads=settings["threads"])
-    return runtime.open(FingerprintExtractor, settings["fingerprint"] or DEFAULT_BUNDLE)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)
