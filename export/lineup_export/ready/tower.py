@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import onnx_ir
 from onnx import TensorProto, helper, numpy_helper
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.info import EncoderInfo
@@ -179,7 +180,7 @@ def _tower(
     dimension: int,
     embedding_dimension: int | None,
 ) -> onnx.ModelProto:
-    """Return the graph from the pixel values to the CLS tokens of some blocks, and no further."""
+    """Return the graph with the CLS tokens of some blocks put out; the rest is still in it."""
     tower = model.tower
     ranks = _ranks(whole, [layer.tensor for layer in layers])
     graph = onnx.ModelProto()
@@ -213,7 +214,7 @@ def _tower(
     ):
         del values[:]
         values.extend(fresh)
-    _keep_what_is_used(graph.graph)
+    del graph.graph.value_info[:]
     return graph
 
 
@@ -222,27 +223,6 @@ def _ranks(whole: onnx.ModelProto, names: Sequence[str]) -> dict[str, int]:
     values = [*inferred.graph.value_info, *inferred.graph.output]
     found = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
     return {name: found.get(name, 3) for name in names}
-
-
-def _keep_what_is_used(graph: onnx.GraphProto) -> None:
-    """Drop nodes and constants that no output needs; nodes stay in an order that can be run."""
-    wanted = {value.name for value in graph.output}
-    kept = []
-    for node in _in_order(graph.node, {value.name for value in graph.input})[::-1]:
-        if wanted & set(node.output):
-            wanted |= set(node.input)
-            kept.append(node)
-    constants = [one for one in graph.initializer if one.name in wanted]
-    for holder, fresh in ((graph.node, kept[::-1]), (graph.initializer, constants)):
-        del holder[:]
-        holder.extend(fresh)
-    del graph.value_info[:]
-
-
-def _in_order(nodes: Sequence[onnx.NodeProto], ready: set[str]) -> list[onnx.NodeProto]:
-    """Return nodes with an added one that feeds the rest put first."""
-    feeding = [node for node in nodes if set(node.input) <= ready and node.op_type == "Identity"]
-    return [*feeding, *(node for node in nodes if node not in feeding)]
 
 
 def _add_graph(
@@ -254,6 +234,8 @@ def _add_graph(
     expected: Sequence[Mapping[str, AnyArray]],
 ) -> None:
     intermediate = onnx_ir.from_proto(graph)
+    intermediate.graph.sort()
+    RemoveUnusedNodesPass()(intermediate)
     weights = files.stream(intermediate)
     model = onnx_ir.to_proto(intermediate)
     content = model.SerializeToString(deterministic=True)
