@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from lineup.errors import UsageError
+from lineup.imaging.operations import Operation
 from lineup.stream import DEFAULT_STREAM, StreamedImage
 from lineup.types import Float32Array, Float64Array
-from lineup_lab.attacks import Attack, AttackedExtractor
+from lineup_lab.attacks import AttackedExtractor
 from lineup_lab.dataset import (
     LabelledSource,
     ProtocolOptions,
@@ -141,7 +142,7 @@ def verification_from_sources(
 def attacked_queries(
     sources: Sequence[LabelledSource],
     splits: Mapping[str, Split],
-    attack: Attack,
+    attack: Operation,
     extractor: TileFingerprinter,
     *,
     batch: int = DEFAULT_STREAM.group_images,

@@ -1,7 +1,7 @@
 """The protocol "wild": what is said of images that nobody kept clean, by sources nobody enrolled.
 
 Half of each source's images is enrolled; the others, and photographs, go through a channel each
-(`lineup_lab.wild_channels`) and are attributed. Each source in turn is left out of the gallery, and
+(`lineup.channels`) and are attributed. Each source in turn is left out of the gallery, and
 its images are then those of an unknown generator. So each query of a source is answered once by a
 gallery without it, and by as many galleries with it as there are other sources.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lineup.channels import channel_from_name
 from lineup.engine import Engine
 from lineup.errors import UsageError
 from lineup.gallery.gallery import Gallery
@@ -26,7 +27,6 @@ from lineup.results import REAL, UNKNOWN, Verdict
 from lineup.types import Float64Array
 from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names
 from lineup_lab.metrics import auc, expected_calibration_error, resampled_oscrs
-from lineup_lab.wild_channels import channel_from_name
 
 GENERATED = "generated"
 UNDETERMINED = "undetermined"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_lab.attacks import attack_from_text
+from lineup.imaging.operations import operation_from_text
 from lineup_lab.dataset import (
     labelled_sources_from_folders,
     source_folders_from_dir,
@@ -40,7 +40,7 @@ def test_queries_are_attacked_in_the_order_of_the_split(sources, extractor):
     seen = []
 
     attacked, failures = attacked_queries(
-        sources, splits, attack_from_text("crop:0.6"), extractor, batch=2, on_file=seen.append
+        sources, splits, operation_from_text("crop:0.6"), extractor, batch=2, on_file=seen.append
     )
 
     assert failures == []
@@ -63,7 +63,9 @@ def test_query_that_is_gone_is_a_failure_and_the_rest_counts(sources, extractor,
     lost = red.paths[splits["red"].queries[0]]
     lost.unlink()
 
-    attacked, failures = attacked_queries(sources, splits, attack_from_text("jpeg:90"), extractor)
+    attacked, failures = attacked_queries(
+        sources, splits, operation_from_text("jpeg:90"), extractor
+    )
 
     assert [file.path for file in failures] == [lost]
     assert {name: len(rows) for name, rows in attacked.items()} == {
@@ -78,4 +80,4 @@ def test_source_without_a_usable_query_is_named(sources, extractor):
         sources[1].paths[row].unlink()
 
     with pytest.raises(UsageError, match="No query of source 'red' is usable after the attack"):
-        attacked_queries(sources, splits, attack_from_text("jpeg:90"), extractor)
+        attacked_queries(sources, splits, operation_from_text("jpeg:90"), extractor)

@@ -1,10 +1,9 @@
-"""The protocol "wild": channels, what answers come to, rates, and the command on drawn images."""
+"""The protocol "wild": what answers come to, rates, and the command on drawn images."""
 
 import json
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -23,7 +22,6 @@ from lineup_lab.wild import (
     result_from_answers,
     split_from_folders,
 )
-from lineup_lab.wild_channels import KINDS, UNTOUCHED, WildChannel, channel_from_name
 from lineup_models.samples import SOURCES, draw_image
 
 
@@ -44,37 +42,6 @@ def answer(label, *, truth="a", is_enrolled=True, **kwargs):
         is_enrolled=is_enrolled,
         channel="jpeg",
     )
-
-
-def test_channels_are_drawn_by_name_and_seed_alone():
-    assert channel_from_name("x/1.png", 0) == channel_from_name("x/1.png", 0)
-    drawn = [channel_from_name(f"x/{number}.png", 0) for number in range(2000)]
-    assert drawn != [channel_from_name(f"x/{number}.png", 1) for number in range(2000)]
-    shares = {kind: sum(one.kind == kind for one in drawn) / 2000 for kind in (UNTOUCHED, *KINDS)}
-    assert shares[UNTOUCHED] == pytest.approx(0.2, abs=0.03)
-    for kind in KINDS:
-        assert shares[kind] == pytest.approx(0.8 / 7, abs=0.03)
-
-
-@pytest.mark.parametrize("kind", [UNTOUCHED, *KINDS])
-def test_every_channel_gives_an_image_and_leaves_the_original_alone(kind):
-    pixels = np.random.default_rng(0).integers(0, 256, (120, 90, 3), np.uint8)
-    before = pixels.copy()
-    for seed in range(8):
-        came = WildChannel(kind, seed)(pixels)
-        assert came.dtype == np.uint8
-        assert came.ndim == 3
-        assert min(came.shape[:2]) >= 8
-        assert np.array_equal(pixels, before)
-        assert (kind == UNTOUCHED) == np.array_equal(came, pixels)
-    assert WildChannel(kind, 3)(pixels).tobytes() == WildChannel(kind, 3)(pixels).tobytes()
-
-
-def test_social_networks_shrink_only_what_is_too_large():
-    large = np.zeros((600, 4096, 3), np.uint8)
-    assert {max(WildChannel("social", seed)(large).shape) for seed in range(20)} == {1080, 2048}
-    small = np.zeros((300, 400, 3), np.uint8)
-    assert WildChannel("social", 0)(small).shape == small.shape
 
 
 def test_an_answer_is_right_only_where_the_gallery_has_the_maker():

@@ -1,4 +1,4 @@
-"""What happens to images on their way: each attack is one deterministic operation on pixels.
+"""What happens to images on their way: deterministic operations on pixels.
 
 jpeg:QUALITY   encode as JPEG at this quality (1-100) and decode; OpenCV's encoder (libjpeg-
                turbo) with its default chroma subsampling, 4:2:0
@@ -16,7 +16,7 @@ Sides and values that fall between whole numbers are rounded half to even.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -26,11 +26,10 @@ import cv2
 import numpy as np
 
 from lineup.errors import UnsupportedImageError, UsageError
-from lineup.types import Float32Array, RgbImage, RgbTiles
-from lineup_lab.dataset import TileFingerprinter
+from lineup.types import RgbImage
 
 
-class AttackKind(str, Enum):
+class OperationKind(str, Enum):
     """The operation."""
 
     JPEG = "jpeg"
@@ -42,7 +41,7 @@ class AttackKind(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attack:
+class Operation:
     """One operation on an image.
 
     Attributes:
@@ -53,7 +52,7 @@ class Attack:
         UsageError: The value is out of range.
     """
 
-    kind: AttackKind
+    kind: OperationKind
     value: float
 
     def __post_init__(self) -> None:
@@ -62,7 +61,7 @@ class Attack:
         if not in_range or (parameter.whole and self.value != int(self.value)):
             number = "whole number" if parameter.whole else "number"
             raise UsageError(
-                f"The attack {self} has no such {parameter.meaning}.",
+                f"The operation {self} has no such {parameter.meaning}.",
                 hint=f"{self.kind.value} takes a {number} from {parameter.low:g} to "
                 f"{parameter.high:g}, e.g. {self.kind.value}:{parameter.default:g}.",
             )
@@ -71,7 +70,7 @@ class Attack:
         return f"{self.kind.value}:{self.value:g}"
 
     def __call__(self, pixels: RgbImage) -> RgbImage:
-        """Return the attacked image.
+        """Return what comes out.
 
         Args:
             pixels: Shape (height, width, 3), uint8 RGB; stays as it is.
@@ -85,50 +84,21 @@ class Attack:
         return _PARAMETERS[self.kind].operation(pixels, self.value)
 
 
-def attack_from_text(text: str) -> Attack:
+def operation_from_text(text: str) -> Operation:
     """Parse `NAME` or `NAME:VALUE`, such as `jpeg:70`; without a value, its default.
 
     Raises:
-        UsageError: No such attack, or its value is no number or out of range.
+        UsageError: No such operation, or its value is no number or out of range.
     """
     name, colon, value = text.strip().partition(":")
     try:
-        kind = AttackKind(name)
-        return Attack(kind, float(value) if colon else _PARAMETERS[kind].default)
+        kind = OperationKind(name)
+        return Operation(kind, float(value) if colon else _PARAMETERS[kind].default)
     except ValueError:
         known = ", ".join(f"{k.value}:{p.default:g}" for k, p in _PARAMETERS.items())
         raise UsageError(
-            f"{text!r} is not an attack.", hint=f"Give one such as: {known}."
+            f"{text!r} is no operation on images.", hint=f"Give one such as: {known}."
         ) from None
-
-
-def attacks_from_texts(texts: Sequence[str]) -> tuple[Attack, ...]:
-    """Parse several attacks; of equal ones, one stays.
-
-    Raises:
-        UsageError: See `attack_from_text`.
-    """
-    return tuple(dict.fromkeys(attack_from_text(text) for text in texts))
-
-
-class AttackedExtractor:
-    """A fingerprint extractor that attacks every image before it cuts it into tiles."""
-
-    def __init__(self, extractor: TileFingerprinter, attack: Attack) -> None:
-        self._extractor = extractor
-        self._attack = attack
-
-    def tiles(self, pixels: RgbImage) -> RgbTiles:
-        """Attack an image, (H, W, 3) uint8 RGB, and cut it into tiles."""
-        return self._extractor.tiles(self._attack(pixels))
-
-    def fingerprints_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
-        """Return one L2-normalised row per image."""
-        return self._extractor.fingerprints_from_tiles(tiles)
-
-    def notes(self, pixels: RgbImage) -> tuple[str, ...]:
-        """Return the extractor's remarks on the image before the attack."""
-        return self._extractor.notes(pixels)
 
 
 def _recoded(suffix: str, setting: int, pixels: RgbImage, quality: float) -> RgbImage:
@@ -174,7 +144,7 @@ def _noise(pixels: RgbImage, sigma: float) -> RgbImage:
 
 @dataclass(frozen=True, slots=True)
 class _Parameter:
-    """What an attack does, what its value means, its range and its default."""
+    """What an operation does, what its value means, its range and its default."""
 
     operation: Callable[[RgbImage, float], RgbImage]
     meaning: str
@@ -188,11 +158,11 @@ _JPEG = partial(_recoded, ".jpg", cv2.IMWRITE_JPEG_QUALITY)
 _WEBP = partial(_recoded, ".webp", cv2.IMWRITE_WEBP_QUALITY)
 _PARAMETERS = MappingProxyType(
     {
-        AttackKind.JPEG: _Parameter(_JPEG, "quality", 1, 100, 90, whole=True),
-        AttackKind.WEBP: _Parameter(_WEBP, "quality", 1, 100, 80, whole=True),
-        AttackKind.RESIZE: _Parameter(_resize, "factor", 0.05, 8, 0.5),
-        AttackKind.BLUR: _Parameter(_blur, "sigma in pixels", 0.1, 50, 1),
-        AttackKind.CROP: _Parameter(_crop, "share of each side", 0.05, 1, 0.8),
-        AttackKind.NOISE: _Parameter(_noise, "sigma in grey levels", 0.1, 128, 2),
+        OperationKind.JPEG: _Parameter(_JPEG, "quality", 1, 100, 90, whole=True),
+        OperationKind.WEBP: _Parameter(_WEBP, "quality", 1, 100, 80, whole=True),
+        OperationKind.RESIZE: _Parameter(_resize, "factor", 0.05, 8, 0.5),
+        OperationKind.BLUR: _Parameter(_blur, "sigma in pixels", 0.1, 50, 1),
+        OperationKind.CROP: _Parameter(_crop, "share of each side", 0.05, 1, 0.8),
+        OperationKind.NOISE: _Parameter(_noise, "sigma in grey levels", 0.1, 128, 2),
     }
 )

@@ -8,12 +8,10 @@ import pytest
 from PIL import Image
 
 from lineup.errors import UnsupportedImageError, UsageError
-from lineup_lab.attacks import (
-    Attack,
-    AttackedExtractor,
-    AttackKind,
-    attack_from_text,
-    attacks_from_texts,
+from lineup.imaging.operations import (
+    Operation,
+    OperationKind,
+    operation_from_text,
 )
 
 
@@ -32,27 +30,27 @@ ALL = ["jpeg:90", "webp:80", "resize:0.5", "resize:2", "blur:1", "crop:0.8", "no
 @pytest.mark.parametrize(
     ("text", "kind", "value"),
     [
-        ("jpeg:70", AttackKind.JPEG, 70),
-        ("jpeg", AttackKind.JPEG, 90),
-        ("resize:0.75", AttackKind.RESIZE, 0.75),
-        (" blur:1.0 ", AttackKind.BLUR, 1),
-        ("crop", AttackKind.CROP, 0.8),
-        ("noise:2", AttackKind.NOISE, 2),
+        ("jpeg:70", OperationKind.JPEG, 70),
+        ("jpeg", OperationKind.JPEG, 90),
+        ("resize:0.75", OperationKind.RESIZE, 0.75),
+        (" blur:1.0 ", OperationKind.BLUR, 1),
+        ("crop", OperationKind.CROP, 0.8),
+        ("noise:2", OperationKind.NOISE, 2),
     ],
 )
-def test_text_names_an_attack(text, kind, value):
-    assert attack_from_text(text) == Attack(kind, value)
+def test_text_names_an_operation(text, kind, value):
+    assert operation_from_text(text) == Operation(kind, value)
 
 
 @pytest.mark.parametrize("text", ALL)
-def test_an_attack_reads_as_it_was_written(text):
-    assert str(attack_from_text(text)) == text
+def test_an_operation_reads_as_it_was_written(text):
+    assert str(operation_from_text(text)) == text
 
 
 @pytest.mark.parametrize("text", ["", "gif:3", "jpeg:", "jpeg:high", "90", "jpeg:90:1"])
-def test_what_is_no_attack_is_refused_with_those_there_are(text):
-    with pytest.raises(UsageError, match="is not an attack") as caught:
-        attack_from_text(text)
+def test_what_is_no_operation_is_refused_with_those_there_are(text):
+    with pytest.raises(UsageError, match="is no operation") as caught:
+        operation_from_text(text)
 
     assert "jpeg:90, webp:80" in str(caught.value.hint)
 
@@ -70,23 +68,16 @@ def test_what_is_no_attack_is_refused_with_those_there_are(text):
 )
 def test_value_out_of_range_is_refused_with_the_range(text, hint):
     with pytest.raises(UsageError) as caught:
-        attack_from_text(text)
+        operation_from_text(text)
 
     assert hint in str(caught.value.hint)
 
 
-def test_equal_attacks_count_once():
-    assert [str(one) for one in attacks_from_texts(["jpeg", "blur:1", "jpeg:90"])] == [
-        "jpeg:90",
-        "blur:1",
-    ]
-
-
 @pytest.mark.parametrize("text", ALL)
-def test_an_attack_is_repeatable_and_leaves_its_input(pixels, text):
+def test_an_operation_is_repeatable_and_leaves_its_input(pixels, text):
     before = pixels.copy()
 
-    first, again = (attack_from_text(text)(pixels) for _ in range(2))
+    first, again = (operation_from_text(text)(pixels) for _ in range(2))
 
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(pixels, before)
@@ -104,7 +95,7 @@ def test_an_attack_is_repeatable_and_leaves_its_input(pixels, text):
     ],
 )  # fmt: skip
 def test_only_resize_and_crop_change_the_size(pixels, text, size):
-    assert attack_from_text(text)(pixels).shape == (*size, 3)
+    assert operation_from_text(text)(pixels).shape == (*size, 3)
 
 
 def test_jpeg_equals_that_of_another_encoder_with_the_same_tables(pixels):
@@ -113,14 +104,14 @@ def test_jpeg_equals_that_of_another_encoder_with_the_same_tables(pixels):
     Image.fromarray(pixels).save(stream, "JPEG", quality=70, subsampling="4:2:0")
     expected = np.asarray(Image.open(stream).convert("RGB")).astype(int)
 
-    attacked = attack_from_text("jpeg:70")(pixels).astype(int)
+    found = operation_from_text("jpeg:70")(pixels).astype(int)
 
-    assert np.abs(attacked - expected).mean() < 0.5
+    assert np.abs(found - expected).mean() < 0.5
 
 
 def test_lower_quality_changes_more(pixels):
     errors = [
-        np.abs(attack_from_text(f"{kind}:{quality}")(pixels).astype(int) - pixels).mean()
+        np.abs(operation_from_text(f"{kind}:{quality}")(pixels).astype(int) - pixels).mean()
         for kind in ("jpeg", "webp")
         for quality in (95, 60, 10)
     ]
@@ -132,19 +123,19 @@ def test_lower_quality_changes_more(pixels):
 def test_halving_averages_blocks(pixels):
     blocks = pixels.reshape(20, 2, 30, 2, 3).mean(axis=(1, 3))
 
-    np.testing.assert_allclose(attack_from_text("resize:0.5")(pixels), blocks, atol=0.51)
+    np.testing.assert_allclose(operation_from_text("resize:0.5")(pixels), blocks, atol=0.51)
 
 
 def test_crop_keeps_the_centre(pixels):
-    np.testing.assert_array_equal(attack_from_text("crop:0.8")(pixels), pixels[4:36, 6:54])
-    np.testing.assert_array_equal(attack_from_text("crop:1")(pixels), pixels)
+    np.testing.assert_array_equal(operation_from_text("crop:0.8")(pixels), pixels[4:36, 6:54])
+    np.testing.assert_array_equal(operation_from_text("crop:1")(pixels), pixels)
 
 
 def test_blur_spreads_an_edge_as_its_sigma_says():
     edge = np.zeros((31, 31, 3), np.uint8)
     edge[:, 16:] = 255
 
-    rise = np.diff(attack_from_text("blur:2")(edge)[15, :, 0].astype(float))
+    rise = np.diff(operation_from_text("blur:2")(edge)[15, :, 0].astype(float))
 
     offsets = np.arange(30) - 15
     assert np.sqrt((rise * offsets**2).sum() / rise.sum()) == pytest.approx(2, rel=0.05)
@@ -152,7 +143,7 @@ def test_blur_spreads_an_edge_as_its_sigma_says():
 
 def test_noise_has_its_sigma_and_belongs_to_the_image():
     grey = np.full((100, 100, 3), 128, np.uint8)
-    noise = attack_from_text("noise:4")
+    noise = operation_from_text("noise:4")
 
     added = noise(grey).astype(float) - 128
     other = noise(grey + np.uint8(1)).astype(float) - 129
@@ -163,27 +154,13 @@ def test_noise_has_its_sigma_and_belongs_to_the_image():
 
 def test_too_large_for_the_format_is_an_error_of_that_image():
     with pytest.raises(UnsupportedImageError, match=r"16400x1 pixels cannot be written as \.webp"):
-        attack_from_text("webp:80")(np.zeros((1, 16400, 3), np.uint8))
+        operation_from_text("webp:80")(np.zeros((1, 16400, 3), np.uint8))
 
 
-def test_extractor_sees_attacked_pixels(extractor):
-    red = np.zeros((10, 10, 3), np.uint8)
-    red[2:8, 2:8, 0] = 200
-
-    attacked = AttackedExtractor(extractor, attack_from_text("crop:0.6"))
-
-    assert attacked.tiles(red).ravel().tolist() == [200, 0, 0]
-    assert extractor.tiles(red).ravel().tolist() == [72, 0, 0]
-    assert attacked.notes(red) == ()
-    np.testing.assert_array_equal(
-        attacked.fingerprints_from_tiles([attacked.tiles(red)]), [[1, 0, 0]]
-    )
-
-
-def test_attacks_work_on_views(pixels):
+def test_operations_work_on_views(pixels):
     view = cv2.flip(pixels, 1)[::-1, ::-1][2:, 3:]
 
     for text in ALL:
         np.testing.assert_array_equal(
-            attack_from_text(text)(view), attack_from_text(text)(np.ascontiguousarray(view))
+            operation_from_text(text)(view), operation_from_text(text)(np.ascontiguousarray(view))
         )
