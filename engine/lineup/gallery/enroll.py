@@ -8,20 +8,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lineup.errors import UsageError
+from lineup.errors import ImageError, UsageError
 from lineup.gallery.gallery import (
     Gallery,
     SourceRole,
     fingerprint_mismatch,
     role_mismatch,
-    unusable_rows,
 )
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.views import (
+    ENROLLED_CHANNELS,
+    ImageViews,
+    stacked,
+    unusable_views,
+    views_from_image,
+)
 from lineup.look_ahead import Signal
 from lineup.stream import ImageReader, StreamedImage, StreamOptions
 
 if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
+    from lineup.reference import ReferenceEncoder
 
 UNUSABLE = "the image has no usable fingerprint"
 
@@ -34,12 +41,15 @@ class EnrollOptions:
         role: None keeps the role of a present source; a new one becomes a candidate, or real
             when it is called "real".
         provenance: Where the images came from, for people.
-        batch_size: Images per run of the model and per commit.
+        batch_size: Images per commit.
+        channels: What each image is passed through; the clean one is always among them. Without
+            the drawn one, the source is judged by its images as they are.
     """
 
     role: SourceRole | None = None
     provenance: str = ""
     batch_size: int = 16
+    channels: tuple[str, ...] = ENROLLED_CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +84,7 @@ def enroll_images(
     name: str,
     paths: Iterable[Path],
     extractor: FingerprintExtractor,
+    encoder: ReferenceEncoder | None = None,
     *,
     options: EnrollOptions = EnrollOptions(),
     base: Gallery | None = None,
@@ -86,6 +97,7 @@ def enroll_images(
         name: Name of the source.
         paths: Image files.
         extractor: Computes the fingerprints.
+        encoder: Computes embeddings; None keeps none.
         options: How to enrol.
         base: A gallery that `store` is merged with when it is opened (the shipped one): its
             images are not enrolled again, and its fingerprint and roles must agree.
@@ -93,14 +105,17 @@ def enroll_images(
     """
     checked = _checked_options(name, options, extractor, base)
     store.check(name, role=checked.role, fingerprint_digest=extractor.digest)
-    enrolment = _Enrolment(store, name, extractor, checked)
+    enrolment = _Enrolment(store, name, extractor, encoder, checked)
     enrolment.known.update(store.ids(name))
     if base is not None and name in base.sources:
         enrolment.known.update(base.sources[name].ids)
     notify = on_progress or (lambda report: None)
     reading = StreamOptions(group_images=checked.batch_size)
     reader = ImageReader(
-        extractor, reading, is_known=lambda path, sha256: sha256 in enrolment.known
+        extractor,
+        reading,
+        is_known=lambda path, sha256: sha256 in enrolment.known,
+        keep_pixels=True,
     )
     with closing(reader.images(paths)) as stream:
         for item in stream:
@@ -120,14 +135,16 @@ class _Enrolment:
         store: GalleryStore,
         name: str,
         extractor: FingerprintExtractor,
+        encoder: ReferenceEncoder | None,
         options: EnrollOptions,
     ) -> None:
         self._store = store
         self._name = name
         self._extractor = extractor
+        self._encoder = encoder
         self._options = options
         self.known: set[str] = set()
-        self._pending: dict[str, StreamedImage] = {}
+        self._pending: dict[str, tuple[Path, ImageViews]] = {}
         self._failed: list[FailedImage] = []
         self._seen = self._added = self._present = 0
 
@@ -141,24 +158,39 @@ class _Enrolment:
             assert image.error is not None
             self._failed.append(FailedImage(image.path, image.error.message))
         else:
-            self._pending[image.sha256] = image
+            self._ask(image, image.sha256)
             if len(self._pending) >= self._options.batch_size:
                 self.commit()
 
+    def _ask(self, image: StreamedImage, sha256: str) -> None:
+        """Ask the models about an image, of which only their answers are kept."""
+        assert image.pixels is not None
+        try:
+            views = views_from_image(
+                image.pixels,
+                sha256,
+                self._extractor,
+                self._encoder,
+                channels=self._options.channels,
+            )
+        except ImageError as error:
+            self._failed.append(FailedImage(image.path, error.message))
+            return
+        self._pending[sha256] = image.path, views
+
     def commit(self) -> None:
-        """Compute the pending images' fingerprints and store them."""
+        """Store what is known of the pending images."""
         if not self._pending:
             return
-        ids, images = list(self._pending), list(self._pending.values())
-        fingerprints = self._extractor.fingerprints_from_tiles(
-            [image.tiles for image in images if image.tiles is not None]
-        )
-        unusable = unusable_rows(fingerprints)
+        ids, paths = list(self._pending), [path for path, _ in self._pending.values()]
+        fingerprints, views = stacked([one for _, one in self._pending.values()])
+        unusable = unusable_views(fingerprints, views)
         rows = [row for row in range(len(ids)) if row not in unusable]
         added = self._store.add(
             self._name,
             fingerprints[rows],
             [ids[row] for row in rows],
+            views={key: values[rows] for key, values in views.items()},
             fingerprint_digest=self._extractor.digest,
             fingerprint_name=self._extractor.name,
             role=self._options.role,
@@ -168,7 +200,7 @@ class _Enrolment:
         self._added += added
         self._present += len(rows) - added  # another process was faster
         for row in unusable:
-            self._failed.append(FailedImage(images[row].path, UNUSABLE))
+            self._failed.append(FailedImage(paths[row], UNUSABLE))
         self._pending.clear()
 
     def report(self) -> EnrollReport:

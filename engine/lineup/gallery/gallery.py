@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
 
+from lineup.channels import CLEAN
 from lineup.errors import GalleryError, SourceNotFoundError, did_you_mean
 from lineup.results import REAL, UNKNOWN
 from lineup.types import Float32Array
 
 NORM_TOLERANCE = 1e-3
 """Largest |norm - 1| of a fingerprint; float32 rounding of a normalised row stays far below it."""
+
+FINGERPRINTS, STRENGTHS = "fingerprints", "strengths"
+"""What is known of an image in a channel: its fingerprint, and the whitened spectrum's length."""
 
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST_PATTERN = r"[A-Za-z0-9:._-]{1,128}"
@@ -46,6 +50,9 @@ class SupportSet:
             a read-only copy is kept.
         ids: Hex SHA-256 of the file each row was made from; unique, in row order.
         provenance: Where the images came from, for people; one line, white space collapsed.
+        views: What else the models say of each image, a row each, under `<channel>/<what>`:
+            `fingerprints` of other channels than the clean one, `strengths` (N,) and embeddings of
+            all (`view_key`). Read-only copies are kept.
 
     Raises:
         GalleryError: A rule above is broken.
@@ -56,21 +63,22 @@ class SupportSet:
     fingerprints: Float32Array
     ids: tuple[str, ...]
     provenance: str = ""
+    views: Mapping[str, Float32Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_source_name(self.name, self.role)
         check_fingerprints(self.fingerprints, f"source {self.name!r}")
         self._check_ids()
+        self._check_views()
         provenance = " ".join(self.provenance.split())
         if not provenance.isprintable():  # it is printed, and galleries of strangers are read too
             raise GalleryError(
                 f"source {self.name!r}: the provenance has control characters: {provenance!r}"
             )
         object.__setattr__(self, "provenance", provenance)
-        if self.fingerprints.flags.writeable:
-            frozen = self.fingerprints.copy()
-            frozen.setflags(write=False)
-            object.__setattr__(self, "fingerprints", frozen)
+        object.__setattr__(self, "fingerprints", _read_only(self.fingerprints))
+        views = {key: _read_only(self.views[key]) for key in sorted(self.views)}
+        object.__setattr__(self, "views", MappingProxyType(views))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,6 +87,17 @@ class SupportSet:
     def dimension(self) -> int:
         """Length of one fingerprint."""
         return int(self.fingerprints.shape[1])
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that there are fingerprints of, the clean one first."""
+        ending = f"/{FINGERPRINTS}"
+        further = [key.removesuffix(ending) for key in self.views if key.endswith(ending)]
+        return (CLEAN, *further)
+
+    def seen_through(self, channel: str) -> Float32Array:
+        """Return the fingerprints of one of `channels`, (N, D)."""
+        return self.fingerprints if channel == CLEAN else self.views[view_key(channel)]
 
     @property
     def coherence(self) -> float | None:
@@ -97,6 +116,8 @@ class SupportSet:
     def merged_with(self, other: SupportSet) -> SupportSet:
         """Return the union with another set of the same source; of equal ids, this set's row stays.
 
+        Of the views, those that both have stay.
+
         Raises:
             GalleryError: Name, role or dimension differ.
         """
@@ -114,12 +135,16 @@ class SupportSet:
         fresh = other.without_images(self.ids)
         if fresh is None:
             return replace(self, provenance=provenance)
-        return SupportSet(
-            name=self.name,
-            role=self.role,
+        return replace(
+            self,
             fingerprints=np.concatenate([self.fingerprints, fresh.fingerprints]),
             ids=self.ids + fresh.ids,
             provenance=provenance,
+            views={
+                key: np.concatenate([rows, fresh.views[key]])
+                for key, rows in self.views.items()
+                if key in fresh.views
+            },
         )
 
     def without_images(self, ids: Iterable[str]) -> SupportSet | None:
@@ -128,8 +153,29 @@ class SupportSet:
         rows = [row for row, image_id in enumerate(self.ids) if image_id not in known]
         if not rows:
             return None
-        rest = tuple(self.ids[row] for row in rows)
-        return SupportSet(self.name, self.role, self.fingerprints[rows], rest, self.provenance)
+        return self.of_rows(rows)
+
+    def of_rows(self, rows: Sequence[int]) -> SupportSet:
+        """Return the set of some of the images, by their row."""
+        chosen = list(rows)
+        return replace(
+            self,
+            fingerprints=self.fingerprints[chosen],
+            ids=tuple(self.ids[row] for row in chosen),
+            views={key: values[chosen] for key, values in self.views.items()},
+        )
+
+    def _check_views(self) -> None:
+        for key, rows in self.views.items():
+            owner, what = f"source {self.name!r}, {key}", key.rpartition("/")[2]
+            if what == STRENGTHS:
+                if rows.dtype != np.float32 or rows.shape != (len(self),) or not (rows > 0).all():
+                    raise GalleryError(f"{owner}: expected {len(self)} float32 above 0")
+                continue
+            check_fingerprints(rows, owner)
+            expected = (len(self), self.dimension if what == FINGERPRINTS else rows.shape[1])
+            if rows.shape != expected:
+                raise GalleryError(f"{owner}: expected the shape {expected}, got {rows.shape}")
 
     def _check_ids(self) -> None:
         owner, count = f"source {self.name!r}", len(self.fingerprints)
@@ -205,6 +251,9 @@ class Gallery:
             for row in order:
                 digest.update(bytes.fromhex(support.ids[row]))
             digest.update(np.ascontiguousarray(support.fingerprints[order].astype("<f2")).data)
+            for key, rows in support.views.items():
+                digest.update(f"{key}\n".encode())
+                digest.update(np.ascontiguousarray(rows[order].astype("<f2")).data)
         return digest.hexdigest()
 
     def source(self, name: str) -> SupportSet:
@@ -233,6 +282,19 @@ class Gallery:
         for name, support in other.sources.items():
             merged[name] = merged[name].merged_with(support) if name in merged else support
         return Gallery(self.fingerprint_digest, merged, self.fingerprint_name)
+
+
+def view_key(channel: str, what: str = FINGERPRINTS) -> str:
+    """Return the key of `SupportSet.views` for what is known of a channel."""
+    return f"{channel}/{what}"
+
+
+def _read_only(rows: Float32Array) -> Float32Array:
+    if not rows.flags.writeable:
+        return rows
+    frozen: Float32Array = rows.copy()
+    frozen.setflags(write=False)
+    return frozen
 
 
 def check_source_name(name: str, role: SourceRole | None = None) -> None:

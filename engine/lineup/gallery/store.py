@@ -10,9 +10,10 @@ files that no manifest names any more. Whatever a crash leaves behind goes with 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from filelock import FileLock, Timeout
@@ -119,6 +120,7 @@ class GalleryStore:
         fingerprint_name: str = "",
         role: SourceRole | None = None,
         provenance: str = "",
+        views: Mapping[str, Float32Array] = MappingProxyType({}),
     ) -> int:
         """Add images to a source, which need not exist yet; known ids are skipped.
 
@@ -131,6 +133,7 @@ class GalleryStore:
             role: None keeps the role of a present source; a new one becomes a candidate,
                 or real when it is called "real".
             provenance: Where the images came from; joined with what is stored.
+            views: See `SupportSet.views`, for the N images.
 
         Returns:
             How many images were really added.
@@ -146,9 +149,10 @@ class GalleryStore:
         first_rows = {image_id: row for row, image_id in reversed(list(enumerate(ids)))}
         rows = sorted(first_rows.values())
         fresh_ids = tuple(ids[row] for row in rows)
+        seen = {key: values[rows] for key, values in views.items()}
         with self._changing() as manifest:
             final_role = _role_for(name, role, manifest)
-            support = SupportSet(name, final_role, fingerprints[rows], fresh_ids, provenance)
+            support = SupportSet(name, final_role, fingerprints[rows], fresh_ids, provenance, seen)
             fresh = Gallery(fingerprint_digest, {name: support}, fingerprint_name)
             return self._merge(manifest, fresh)[name]
 

@@ -1,9 +1,10 @@
 """How a gallery is stored: half-precision fingerprints and binary ids in safetensors.
 
 A gallery folder has one file per source, named by its content, with the tensors `fingerprints` and
-`ids`; so a change writes no more than the source that it changes. A gallery of one file, which is
-what is exported and shipped, has `<source>/fingerprints` and `<source>/ids` of all of them, and its
-manifest under the metadata key `lineup_gallery`.
+`ids`, and one for each of the support's views (`jpeg:70/fingerprints`, `drawn/strengths`, ...); so
+a change writes no more than the source that it changes. A gallery of one file, which is what is
+exported and shipped, has `<source>/fingerprints` and so on of all of them, and its manifest under
+the metadata key `lineup_gallery`.
 
 Half precision halves the gallery and costs nothing that can be seen: one element is off by at most
 2^-11 of its value, so the cosine of two stored fingerprints is off by less than 1e-3 (about 1e-5
@@ -31,6 +32,8 @@ from lineup.documents import DocumentFormat
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import (
     DIGEST_PATTERN,
+    FINGERPRINTS,
+    STRENGTHS,
     Gallery,
     SourceRole,
     SupportSet,
@@ -43,7 +46,6 @@ HalfArray = npt.NDArray[np.float16]
 IdRows = npt.NDArray[np.uint8]
 
 ID_BYTES = 32
-FINGERPRINTS = "fingerprints"
 IDS = "ids"
 
 _FIXED_POINT_STEPS = 8
@@ -254,8 +256,8 @@ def gallery_from_file(path: Path) -> Gallery:
     manifest, tensors = GALLERY_FILE.read(path)
     supports = {}
     for name, record in manifest.sources.items():
-        keys = (FINGERPRINTS, IDS)
-        own = {key: tensors[f"{name}/{key}"] for key in keys if f"{name}/{key}" in tensors}
+        head = f"{name}/"
+        own = {key.removeprefix(head): tensors[key] for key in tensors if key.startswith(head)}
         support = support_from_tensors(
             own, name, record, dimension=manifest.fingerprint.dimension, owner=str(path)
         )
@@ -270,10 +272,15 @@ def gallery_from_file(path: Path) -> Gallery:
 
 
 def tensors_from_support(support: SupportSet) -> dict[str, AnyArray]:
-    """Return the tensors to store: `fingerprints` (N, D) float16 and `ids` (N, 32) uint8."""
+    """Return the tensors to store: `ids` (N, 32) uint8, `fingerprints` and views in float16."""
+    views = {
+        key: rows.astype("<f2") if key.endswith(STRENGTHS) else half_from_fingerprints(rows)
+        for key, rows in support.views.items()
+    }
     return {
         FINGERPRINTS: half_from_fingerprints(support.fingerprints),
         IDS: id_rows_from_ids(support.ids),
+        **views,
     }
 
 
@@ -307,9 +314,23 @@ def support_from_tensors(
             f"{owner}: source {name!r} has {half.shape[0]} fingerprints of dimension "
             f"{half.shape[1]}, the manifest says {record.count} of {dimension}"
         )
+    views = {
+        key: _from_half(rows, key, f"{owner}: source {name!r}")
+        for key, rows in tensors.items()
+        if key not in {FINGERPRINTS, IDS}
+    }
     fingerprints = fingerprints_from_half(half)
     fingerprints.setflags(write=False)
-    return SupportSet(name, record.role, fingerprints, ids_from_id_rows(id_rows), record.provenance)
+    ids = ids_from_id_rows(id_rows)
+    return SupportSet(name, record.role, fingerprints, ids, record.provenance, views)
+
+
+def _from_half(rows: AnyArray, key: str, owner: str) -> Float32Array:
+    if rows.dtype != np.float16:
+        raise GalleryError(f"{owner}: {key} must be float16, got {rows.dtype}")
+    found = rows.astype(np.float32) if key.endswith(STRENGTHS) else fingerprints_from_half(rows)
+    found.setflags(write=False)
+    return found
 
 
 def id_rows_from_ids(ids: Sequence[str]) -> IdRows:
@@ -344,4 +365,7 @@ def _check_stored(half: AnyArray, id_rows: AnyArray, owner: str) -> None:
 def _sha256_from_tensors(tensors: Mapping[str, AnyArray]) -> str:
     digest = hashlib.sha256(tensors[FINGERPRINTS].astype("<f2").tobytes())
     digest.update(tensors[IDS].tobytes())
+    for key in sorted(set(tensors) - {FINGERPRINTS, IDS}):
+        digest.update(key.encode())
+        digest.update(tensors[key].tobytes())
     return digest.hexdigest()

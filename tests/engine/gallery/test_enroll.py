@@ -10,8 +10,10 @@ import pytest
 from lineup import stream
 from lineup.errors import BackendError, GalleryError, UsageError
 from lineup.files import sha256_from_file
+from lineup.fingerprint import Signals
 from lineup.gallery.enroll import EnrollOptions, enroll_images
-from lineup.gallery.gallery import SourceRole
+from lineup.gallery.gallery import STRENGTHS, SourceRole, view_key
+from lineup.gallery.views import ENROLLED_CHANNELS
 
 
 class MeanColour:
@@ -35,6 +37,9 @@ class MeanColour:
         rows = np.column_stack([means, 10 * means.max(axis=1)])
         with np.errstate(invalid="ignore"):
             return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    def signals_from_tiles(self, tiles):
+        return Signals(self.fingerprints_from_tiles(tiles), np.ones(len(tiles), np.float32))
 
 
 @pytest.fixture
@@ -83,17 +88,33 @@ def test_a_grown_folder_costs_only_its_new_images(store, extractor, images, monk
     assert len(decoded) == 2
 
 
-def test_images_are_decoded_beside_the_model(store, extractor, images):
+def test_images_are_decoded_beside_the_model(store, extractor, images, monkeypatch):
     threads = set()
+    decode = stream.encoded_from_bytes
 
-    def tiles(pixels):
+    def watched(data, **options):
         threads.add(threading.get_ident())
-        return pixels[None, :8, :8]
+        return decode(data, **options)
 
-    extractor.tiles = tiles
+    monkeypatch.setattr(stream, "encoded_from_bytes", watched)
     enroll_images(store, "sd", images(5), extractor)
 
+    assert threads
     assert threading.get_ident() not in threads
+
+
+def test_every_image_is_seen_through_every_channel(store, extractor, images):
+    enroll_images(store, "sd", images(3), extractor)
+    support = store.read().source("sd")
+    assert set(support.channels) == set(ENROLLED_CHANNELS)
+    for channel in support.channels:
+        assert support.seen_through(channel).shape == (3, 4)
+        assert support.views[view_key(channel, STRENGTHS)].tolist() == [1, 1, 1]
+
+
+def test_the_bank_can_be_left_out(store, extractor, images):
+    enroll_images(store, "sd", images(3), extractor, options=EnrollOptions(channels=()))
+    assert store.read().source("sd").channels == ("clean",)
 
 
 def test_a_copy_of_an_image_without_a_fingerprint_has_none_either(store, extractor, tmp_path):
@@ -139,7 +160,7 @@ def test_every_batch_is_committed(store, extractor, images):
     options = EnrollOptions(batch_size=2)
     enroll_images(store, "sd", images(5), extractor, options=options, on_progress=on_progress)
     assert seen == [(1, 0, 0), (2, 2, 2), (3, 2, 2), (4, 4, 4), (5, 4, 4), (5, 5, 5)]
-    assert extractor.batches == [2, 2, 1]
+    assert extractor.batches == [len(ENROLLED_CHANNELS)] * 5
 
 
 @pytest.mark.parametrize("error", [BackendError("out of memory"), KeyboardInterrupt()])
@@ -147,7 +168,7 @@ def test_what_was_committed_stays_when_a_later_batch_fails(store, extractor, ima
     compute = extractor.fingerprints_from_tiles
 
     def failing(tiles):
-        if len(extractor.batches) == 2:
+        if len(extractor.batches) == 4:
             raise error
         return compute(tiles)
 
