@@ -8,13 +8,13 @@ from PIL import Image
 import lineup
 from lineup.paths import shipped_dir
 
-# Drawn by a decoder that nobody enrolled, so that "unknown" is right; 02 enrols it.
+# Drawn by a decoder that nobody enrolled, so that "undetermined" is right; 02 enrols it.
 SAMPLE = shipped_dir() / "samples" / "nearest-0.png"
 
 with lineup.open() as engine:
     answer = engine.attribute(SAMPLE)
     verdict = answer.verdict
-    print(f"{SAMPLE.name}: {verdict.title}, {verdict.confidence:.1%}")
+    print(f"{SAMPLE.name}: {verdict.title}, confidence {verdict.confidence}")
     for source, probability in sorted(verdict.posterior.items(), key=lambda item: -item[1])[:3]:
         print(f"  {source:15} {probability:.1%}")
     for evidence in verdict.evidence:

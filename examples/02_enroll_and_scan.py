@@ -33,6 +33,6 @@ with TemporaryDirectory() as name, lineup.open(gallery=Path(name, "gallery")) as
                 draw(folder / f"{seed}.png", 100 * offset + seed, upsampling)
         print(f"{source}: {engine.enroll(source, Path(name, 'enrol', source)).added} images")
     for row in engine.scan(Path(name, "ask")):  # a broken file would be a row too, with an error
-        print(Path(row.path).parent.name, "->", row.verdict.label, f"{row.verdict.confidence:.1%}")
+        print(Path(row.path).parent.name, "->", row.verdict.title, row.verdict.confidence)
     answer = engine.verify(Path(name, "ask", "toy-nearest", "12.png"), "toy-bicubic")
     print(f"toy-nearest/12.png by toy-bicubic: {answer.accepted}, {answer.probability:.1%}")

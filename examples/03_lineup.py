@@ -14,7 +14,7 @@ with lineup.open("pocket", cache=False) as engine:
     answer = engine.attribute(SAMPLE)
 
 verdict = answer.verdict
-print(f"{SAMPLE.name}: {verdict.title}, {verdict.confidence:.1%}")
+print(f"{SAMPLE.name}: {verdict.title}, confidence {verdict.confidence}")
 print(f"caption: {verdict.caption}")
 for evidence in verdict.evidence:
     best = max(evidence.llr, key=evidence.llr.get)

@@ -23,8 +23,16 @@ from lineup.calibration.calibration import Calibration, Options
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.errors import UsageError
 from lineup.fusion import prior_from_candidates
+from lineup.gallery.gallery import REAL_NAME
 from lineup.options import Aggregate, Mode, ResynthesisOptions
-from lineup.results import REAL, RESYNTHESIS, RESYNTHESIS_FINGERPRINT, UNKNOWN, Evidence, Verdict
+from lineup.results import (
+    GENERATED,
+    PHOTOGRAPH,
+    RESYNTHESIS,
+    RESYNTHESIS_FINGERPRINT,
+    Evidence,
+    Verdict,
+)
 from lineup.resynthesis.closeness import aggregated, softmax
 from lineup.types import Float64Array
 from lineup_lab.dataset import check_names
@@ -108,7 +116,8 @@ class Judged:
 
     Attributes:
         candidates: Every source that may be named.
-        roles: Per source, the label that is right: a candidate, `UNKNOWN` or `REAL`.
+        roles: Per source, the posterior key that is right: a candidate, `GENERATED` or
+            `PHOTOGRAPH`.
         verdicts: Per source.
     """
 
@@ -124,7 +133,7 @@ class Judged:
 def roles_from_sources(
     sources: Sequence[str], candidates: Sequence[str], unknown: Sequence[str], real: Sequence[str]
 ) -> dict[str, str]:
-    """Return the right label per source.
+    """Return the right posterior key per source.
 
     Raises:
         UsageError: A name is no source, a source has two roles or none, or no candidate is left.
@@ -134,8 +143,8 @@ def roles_from_sources(
     roles = {}
     for source in sources:
         claims = [source] if source in candidates else []
-        claims += [UNKNOWN] if source in unknown else []
-        claims += [REAL] if source in real or (source == REAL and not claims) else []
+        claims += [GENERATED] if source in unknown else []
+        claims += [PHOTOGRAPH] if source in real or (source == REAL_NAME and not claims) else []
         if len(claims) != 1:
             problem = "none of the lineup's candidates" if not claims else " and ".join(claims)
             raise UsageError(
@@ -155,11 +164,11 @@ def roles_from_sources(
 def calibration_roles(
     sources: Sequence[str], candidates: Sequence[str], real: Sequence[str]
 ) -> dict[str, str]:
-    """Return the label per source: candidates by name, photographs, and all else unknown."""
+    """Return the key per source: candidates by name, photographs, and all else generated."""
     return {
         source: source
         if source in candidates
-        else (REAL if source == REAL or source in real else UNKNOWN)
+        else (PHOTOGRAPH if source == REAL_NAME or source in real else GENERATED)
         for source in sources
     }
 
@@ -244,7 +253,7 @@ def _certainty(answers: Judged) -> tuple[Float64Array, npt.NDArray[np.bool_], Fl
     for source, verdicts in answers.verdicts.items():
         truth = answers.roles[source] if answers.is_known(source) else None
         for one in verdicts:
-            none_of_them = one.posterior[UNKNOWN] + one.posterior[REAL]
+            none_of_them = one.posterior[GENERATED] + one.posterior[PHOTOGRAPH]
             best = max(answers.candidates, key=one.posterior.__getitem__)
             names_one = one.posterior[best] > none_of_them
             confidence.append(one.posterior[best] if names_one else none_of_them)
@@ -263,7 +272,7 @@ def _weights(answers: Judged) -> Float64Array:
     known = [role for role in sizes if role in answers.candidates]
     others = [role for role in sizes if role not in answers.candidates]
     share = {role: sum(prior[name] for name in answers.candidates) / len(known) for role in known}
-    share |= {role: (prior[UNKNOWN] + prior[REAL]) / len(others) for role in others}
+    share |= {role: (prior[GENERATED] + prior[PHOTOGRAPH]) / len(others) for role in others}
     return np.concatenate(
         [
             np.full(len(verdicts), share[answers.roles[source]] / sizes[answers.roles[source]])
@@ -296,6 +305,6 @@ def _published_verdict(candidates: Sequence[str], evidence: Sequence[Evidence]) 
     shares = dict(zip(one.scores, softmax(list(one.scores.values())), strict=True))
     return Verdict(
         label=max(one.scores, key=one.scores.__getitem__),
-        posterior=dict.fromkeys([*candidates, UNKNOWN, REAL], 0.0) | shares,
+        posterior=dict.fromkeys([*candidates, GENERATED, PHOTOGRAPH], 0.0) | shares,
         evidence=(one,),
     )

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from lineup._version import __version__
 from lineup.errors import UsageError
-from lineup.results import FINGERPRINT, REAL, UNKNOWN
+from lineup.results import FINGERPRINT, GENERATED, PHOTOGRAPH, UNDETERMINED
 from lineup.trace import ENCODE, GENERATE, PIXELS
 from lineup_lab.attribution import (
     Judge,
@@ -134,7 +134,7 @@ def reported_from_judged(answers: Judged) -> dict[str, float | None]:
                 covered.append(truth in one.candidates_set)
                 sizes.append(len(one.candidates_set))
             if not answers.is_known(source):
-                rejected.append(one.label in (UNKNOWN, REAL))
+                rejected.append(one.label in (GENERATED, UNDETERMINED))
                 continue
             named.append(truth in (one.family or (one.label,)))
             family.append(bool(one.family))
@@ -152,7 +152,7 @@ def reported_from_judged(answers: Judged) -> dict[str, float | None]:
 
 def confusion_from_judged(answers: Judged) -> dict[str, dict[str, int]]:
     """Return how often each source's queries were given each label."""
-    none = dict.fromkeys((*answers.candidates, UNKNOWN, REAL), 0)
+    none = dict.fromkeys((*answers.candidates, GENERATED, UNDETERMINED), 0)
     return {
         source: none | Counter(one.label for one in verdicts)
         for source, verdicts in answers.verdicts.items()
@@ -264,7 +264,7 @@ def _table_of_sources(document: Document, title: str) -> Table:
         footers=("all", *_cells(document), "", str(document["n"])),
     )
     for source, one in document["per_source"].items():
-        label = f"{source} ({one['role']})" if one["role"] in (UNKNOWN, REAL) else source
+        label = f"{source} ({one['role']})" if one["role"] in (GENERATED, PHOTOGRAPH) else source
         ranked = sorted(document["confusion"][source].items(), key=lambda item: -item[1])
         said = ", ".join(f"{name} {count}" for name, count in ranked if count)
         table.add_row(label, *_cells(one), said, str(one["n"]))

@@ -24,7 +24,7 @@ from statistics import fmean
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.results import REAL
+from lineup.gallery.gallery import REAL_NAME
 from lineup.types import Float32Array, Float64Array
 from lineup_lab.dataset import (
     LabelledSource,
@@ -93,7 +93,7 @@ class ClassificationResult:
 
 def class_of(name: str, real: Sequence[str]) -> str:
     """Return the class of a source: its own, or `real` for photographs."""
-    return REAL if name in real else name
+    return REAL_NAME if name in real else name
 
 
 def checked_unknown(

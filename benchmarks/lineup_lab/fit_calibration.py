@@ -80,7 +80,7 @@ class HeldOut:
 
     Attributes:
         rows: Queries that have the whole set of evidences, shape (M,).
-        log_posterior: Candidates, unknown, real; shape (M, K + 2).
+        log_posterior: Candidates, generated, photograph; shape (M, K + 2).
     """
 
     rows: npt.NDArray[np.intp]
@@ -171,7 +171,7 @@ def fit_variant(
         SetCalibration(
             weights=combination.weights,
             bias=combination.bias,
-            real_bias=combination.real_bias,
+            photograph_bias=combination.photograph_bias,
             thresholds=_thresholds(conformal_part, conformal.get(chosen), fit_options.level),
             families={
                 family: fit_family(
@@ -225,7 +225,7 @@ def calibratable_evidences(table: ScoreTable) -> tuple[str, ...]:
 def match_counts(table: ScoreTable, name: str) -> tuple[int, int]:
     """Return how many queries have a score of their own origin, and how many only of others."""
     present = table.present(name)
-    if table.kinds[name] is EvidenceKind.REAL:
+    if table.kinds[name] is EvidenceKind.PHOTOGRAPH:
         own = table.truth == len(table.candidates) + 1
         return int((present[:, 0] & own).sum()), int((present[:, 0] & ~own).sum())
     known = table.truth < len(table.candidates)

@@ -17,6 +17,7 @@ from lineup.errors import ClassifierError, UsageError
 from lineup.finding import find_images
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import (
+    REAL_NAME,
     Gallery,
     SourceRole,
     SupportSet,
@@ -27,7 +28,7 @@ from lineup.gallery.opening import gallery_from_path
 from lineup.gallery.scoring import SourceScorer
 from lineup.gallery.store import MANIFEST
 from lineup.paths import shipped_reject_path
-from lineup.results import REAL, Evidence
+from lineup.results import Evidence
 from lineup.stream import DEFAULT_STREAM, StreamedImage
 from lineup.types import Float32Array, Float64Array
 from lineup_lab.dataset import TileFingerprinter, fingerprints_from_paths
@@ -120,16 +121,16 @@ def logistic_fit(
 
 def calibrated_fit(supports: Mapping[str, Float32Array]) -> KnownProbabilities:
     """Fit the scorer of the gallery on the support of every class, photographs as such."""
-    names = [name for name in supports if name != REAL]
+    names = [name for name in supports if name != REAL_NAME]
     sets = [
         _support_set(f"class-{index}", supports[name], SourceRole.CANDIDATE)
         for index, name in enumerate(names)
     ]
-    if REAL in supports:
-        sets.append(_support_set(REAL, supports[REAL], SourceRole.REAL))
+    if REAL_NAME in supports:
+        sets.append(_support_set(REAL_NAME, supports[REAL_NAME], SourceRole.REAL))
     scorer = SourceScorer(Gallery("evaluation", {one.name: one for one in sets}))
     # Columns as in `supports`; the scorer sorts its candidates by name.
-    keys = [REAL if name == REAL else f"class-{names.index(name)}" for name in supports]
+    keys = [REAL_NAME if name == REAL_NAME else f"class-{names.index(name)}" for name in supports]
 
     def probabilities(fingerprints: Float32Array) -> Float64Array:
         llrs = scorer.llrs(scorer.scores(fingerprints))
@@ -151,7 +152,7 @@ def classes_from_gallery(gallery: Gallery) -> dict[str, Float32Array]:
     """
     classes = {support.name: support.fingerprints for support in gallery.candidates}
     if gallery.reals:
-        classes[REAL] = np.concatenate([support.fingerprints for support in gallery.reals])
+        classes[REAL_NAME] = np.concatenate([support.fingerprints for support in gallery.reals])
     return classes
 
 

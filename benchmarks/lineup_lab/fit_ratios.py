@@ -78,8 +78,8 @@ def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCali
     """Fit one evidence.
 
     Raises:
-        CalibrationError: No query of a candidate (or, for `REAL`, no photograph) has a score, or
-            no other query has.
+        CalibrationError: No query of a candidate (or, for `PHOTOGRAPH`, no photograph) has a
+            score, or no other query has.
     """
     kind = table.kinds[name]
     shared, spreads = _spreads(table, name, sharing)
@@ -97,7 +97,7 @@ def fit_evidence(table: ScoreTable, name: str, sharing: Sharing) -> EvidenceCali
     values, positive, pair_weights = _pairs(table, name, blank)
     if not (positive.any() and (~positive).any()):
         lacking = "made by none of the candidates" if positive.any() else "made by a candidate"
-        if kind is EvidenceKind.REAL:
+        if kind is EvidenceKind.PHOTOGRAPH:
             lacking = "that is generated" if positive.any() else "that is a photograph"
         raise CalibrationError(
             f"The evidence {name!r} cannot be calibrated: no query with a score is one {lacking}.",
@@ -268,7 +268,7 @@ def _spreads(table: ScoreTable, name: str, sharing: Sharing) -> tuple[Spread, di
     location = float((pooled * filled).sum() / total)
     variance = float((pooled * np.square(filled - location)).sum() / total)
     scale = _scale(variance, location)
-    if sharing is Sharing.SHARED or table.kinds[name] is EvidenceKind.REAL:
+    if sharing is Sharing.SHARED or table.kinds[name] is EvidenceKind.PHOTOGRAPH:
         return Spread(location, scale), {}
     spreads = {}
     for column, candidate in enumerate(table.candidates):
@@ -317,7 +317,7 @@ def _combination(
     return Combination(
         weights=dict(zip(names, parameters[2:].tolist(), strict=True)),
         bias=float(parameters[0]),
-        real_bias=float(parameters[1]),
+        photograph_bias=float(parameters[1]),
     )
 
 

@@ -103,11 +103,11 @@ def fit_thresholds(
         level: 0..1 exclusive.
     """
     own = log_posterior[np.arange(len(truth)), truth]
-    unknown = log_posterior.shape[1] - 2
+    generated = log_posterior.shape[1] - 2
     return ConformalThresholds(
-        candidates=conformal_quantile(own[truth < unknown], level),
-        unknown=conformal_quantile(own[truth == unknown], level),
-        real=conformal_quantile(own[truth == unknown + 1], level),
+        candidates=conformal_quantile(own[truth < generated], level),
+        generated=conformal_quantile(own[truth == generated], level),
+        photograph=conformal_quantile(own[truth == generated + 1], level),
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.results import REAL
+from lineup.gallery.gallery import REAL_NAME
 from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, TileCutter, rows_from_paths
 from lineup.types import Float32Array, Float64Array, RgbTiles
 from lineup_lab.dataset import ProtocolOptions, SourceFolder, check_names
@@ -123,11 +123,11 @@ def real_result_from_llrs(
         for name in names
     }
     generated = {name: llrs[name] for name in names}
-    sizes = {REAL: len(photographs)} | {name: len(rows) for name, rows in generated.items()}
+    sizes = {REAL_NAME: len(photographs)} | {name: len(rows) for name, rows in generated.items()}
     means = [
         np.mean(
             [
-                resampled_aucs(photographs, rows, counts[REAL], counts[name])
+                resampled_aucs(photographs, rows, counts[REAL_NAME], counts[name])
                 for name, rows in generated.items()
             ],
             axis=0,

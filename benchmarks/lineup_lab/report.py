@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from lineup._version import __version__
-from lineup.results import REAL
+from lineup.gallery.gallery import REAL_NAME
 from lineup_lab.classification import ClassificationResult
 from lineup_lab.dataset import LabelledSource, ProtocolOptions, Split
 from lineup_lab.metrics import Figures
@@ -168,7 +168,7 @@ def table_from_classification(result: ClassificationResult, real: Sequence[str])
         ),
     )
     for name, part in result.per_source.items():
-        own_class = (REAL if name in real else name) if part.known else None
+        own_class = (REAL_NAME if name in real else name) if part.known else None
         # When left out in turn, the answers of its own round.
         answers = result.rounds.get(name, result).confusion[name]
         wrong = {one: count for one, count in answers.items() if one != own_class and count}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lineup.calibration.calibration import EvidenceKind
 from lineup.errors import CalibrationError
 from lineup.fusion import prior_from_candidates
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup.types import Float64Array
 
 
@@ -22,8 +22,8 @@ class LabelledQuery:
 
     Attributes:
         id: Hash of its content, or anything else that identifies it.
-        truth: A candidate, `UNKNOWN` or `REAL`.
-        scores: Raw score per key (a candidate, or `REAL`) per evidence.
+        truth: A candidate, `GENERATED` or `PHOTOGRAPH`.
+        scores: Raw score per key (a candidate, or `PHOTOGRAPH`) per evidence.
         group: Queries of one group, such as those of one prompt, are never torn apart by a
             split; the id when empty.
     """
@@ -36,12 +36,13 @@ class LabelledQuery:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ScoreTable:
-    """Queries as rows; labels are the candidates, then `UNKNOWN`, then `REAL`.
+    """Queries as rows; labels are the candidates, then `GENERATED`, then `PHOTOGRAPH`.
 
     Attributes:
         candidates: Names, K of them.
         truth: Label of each query, shape (N,), 0..K + 1.
-        scores: Per evidence, shape (N, K) or, when it speaks of `REAL`, (N, 1); NaN is absent.
+        scores: Per evidence, shape (N, K) or, when it speaks of `PHOTOGRAPH`, (N, 1); NaN is
+            absent.
         kinds: What each evidence speaks of.
         groups: Group of each query, N of them.
     """
@@ -57,8 +58,8 @@ class ScoreTable:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Candidates, `UNKNOWN`, `REAL`."""
-        return (*self.candidates, UNKNOWN, REAL)
+        """Candidates, `GENERATED`, `PHOTOGRAPH`."""
+        return (*self.candidates, GENERATED, PHOTOGRAPH)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -77,7 +78,7 @@ class ScoreTable:
         )
 
     def present(self, name: str) -> npt.NDArray[np.bool_]:
-        """Return where an evidence has a score, shape (N, K), or (N, 1) for `REAL`."""
+        """Return where an evidence has a score, shape (N, K), or (N, 1) for `PHOTOGRAPH`."""
         return ~np.isnan(self.scores[name])
 
 
@@ -85,16 +86,16 @@ def kind_from_keys(name: str, keys: Sequence[str]) -> EvidenceKind:
     """Tell what an evidence speaks of.
 
     Raises:
-        CalibrationError: It scores candidates and `REAL` at once.
+        CalibrationError: It scores candidates and `PHOTOGRAPH` at once.
     """
-    if REAL not in keys:
+    if PHOTOGRAPH not in keys:
         return EvidenceKind.CANDIDATES
     if len(set(keys)) > 1:
         raise CalibrationError(
             f"The evidence {name!r} scores photographs and candidates at once "
             f"({', '.join(sorted(set(keys)))}); one evidence speaks of one of the two."
         )
-    return EvidenceKind.REAL
+    return EvidenceKind.PHOTOGRAPH
 
 
 def table_from_queries(candidates: Sequence[str], queries: Sequence[LabelledQuery]) -> ScoreTable:
@@ -103,7 +104,7 @@ def table_from_queries(candidates: Sequence[str], queries: Sequence[LabelledQuer
     Raises:
         CalibrationError: A truth is no label, or an evidence mixes kinds.
     """
-    labels = (*candidates, UNKNOWN, REAL)
+    labels = (*candidates, GENERATED, PHOTOGRAPH)
     for query in queries:
         if query.truth not in labels:
             raise CalibrationError(
@@ -111,7 +112,7 @@ def table_from_queries(candidates: Sequence[str], queries: Sequence[LabelledQuer
                 f"{', '.join(labels)}."
             )
     names = sorted({name for query in queries for name in query.scores})
-    known = {*candidates, REAL}
+    known = {*candidates, PHOTOGRAPH}
     kinds = {
         name: kind_from_keys(
             name, [key for query in queries for key in query.scores.get(name, {}) if key in known]
@@ -164,7 +165,7 @@ def folds_from_groups(table: ScoreTable, folds: int, seed: int) -> npt.NDArray[n
 def _scores(
     name: str, kind: EvidenceKind, candidates: Sequence[str], queries: Sequence[LabelledQuery]
 ) -> Float64Array:
-    keys = (REAL,) if kind is EvidenceKind.REAL else tuple(candidates)
+    keys = (PHOTOGRAPH,) if kind is EvidenceKind.PHOTOGRAPH else tuple(candidates)
     values = [[query.scores.get(name, {}).get(key, np.nan) for key in keys] for query in queries]
     array = np.array(values, np.float64).reshape(len(queries), len(keys))
     array[~np.isfinite(array)] = np.nan
@@ -180,7 +181,7 @@ def with_strangers(table: ScoreTable, family_of: Mapping[str, str]) -> ScoreTabl
 
     What an unknown generator looks like to the candidates cannot be learned from photographs. So
     every candidate is taken for one in turn: in the copy its own scores, and those of the siblings
-    it shares a family with, are absent, and the truth is `UNKNOWN`.
+    it shares a family with, are absent, and the truth is `GENERATED`.
 
     Args:
         table: The calibration queries.

@@ -23,16 +23,13 @@ from lineup.gallery.gallery import Gallery
 from lineup.options import DEFAULT_OPTIONS
 from lineup.query import Query
 from lineup.reading import read_image
-from lineup.results import REAL, UNKNOWN, Verdict
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Verdict
 from lineup.types import Float64Array
 from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names
 from lineup_lab.metrics import auc, expected_calibration_error, resampled_oscrs
 
-GENERATED = "generated"
-UNDETERMINED = "undetermined"
-
-OUTCOMES = ("right", "family", "wrong", GENERATED, UNDETERMINED, REAL)
-"""What an answer can be. `REAL` says that a photograph was claimed, which no picture can prove."""
+OUTCOMES = ("right", "family", "wrong", GENERATED, UNDETERMINED)
+"""What an answer can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +180,7 @@ def answer_from_verdict(
     verdict: Verdict, *, truth: str, is_photograph: bool, is_enrolled: bool, channel: str
 ) -> Answer:
     """Return what a verdict comes to, knowing who made the image."""
-    candidates = [name for name in verdict.posterior if name not in {UNKNOWN, REAL}]
+    candidates = [name for name in verdict.posterior if name not in {GENERATED, PHOTOGRAPH}]
     scores = {name: sum(one.llr.get(name, 0.0) for one in verdict.evidence) for name in candidates}
     likeliest = max(candidates, key=verdict.posterior.__getitem__)
     if verdict.label in candidates:
@@ -193,7 +190,7 @@ def answer_from_verdict(
         elif is_enrolled and truth in verdict.family:
             outcome = "family"
     else:
-        outcome = {UNKNOWN: UNDETERMINED}.get(verdict.label, verdict.label)
+        outcome = verdict.label
     return Answer(
         truth=truth,
         is_photograph=is_photograph,

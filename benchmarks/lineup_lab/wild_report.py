@@ -10,9 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from lineup._version import __version__
-from lineup.results import REAL
+from lineup.results import GENERATED, UNDETERMINED
 from lineup_lab.report import cell, figure_table, interval_text
-from lineup_lab.wild import GENERATED, OUTCOMES, UNDETERMINED, Rates, WildOptions, WildResult
+from lineup_lab.wild import OUTCOMES, Rates, WildOptions, WildResult
 
 NAMED = ("right", "family", "wrong")
 """The outcomes that give a name."""
@@ -25,7 +25,6 @@ COLOURS = {
     "wrong": "#d55e00",
     GENERATED: "#e69f00",
     UNDETERMINED: "#c8c8c8",
-    REAL: "#8a8a8a",
 }
 
 

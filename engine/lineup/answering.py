@@ -35,11 +35,11 @@ from lineup.query import Query
 from lineup.results import (
     EVIDENCE_NAMES,
     FINGERPRINT,
-    REAL,
+    GENERATED,
+    PHOTOGRAPH,
     RESYNTHESIS,
     RESYNTHESIS_EVIDENCE,
     RESYNTHESIS_FINGERPRINT,
-    UNKNOWN,
     Evidence,
     Resynthesis,
     Verdict,
@@ -184,13 +184,13 @@ class Answering(ClosesOnExit):
         stored = self._stored.candidates() if self._asks_resyntheses(options) else ()
         names = tuple(dict.fromkeys([*self.candidates, *stored]))
         spoken_of = {FINGERPRINT: self.scorer.names}
-        columns = [f"posterior.{name}" for name in (*names, UNKNOWN, REAL)]
+        columns = [f"posterior.{name}" for name in (*names, GENERATED, PHOTOGRAPH)]
         for evidence in asked:
             sources = spoken_of.get(evidence, tuple(dict.fromkeys([*listed, *stored])))
             columns += [f"{evidence}.score.{name}" for name in sources]
             columns += [f"{evidence}.llr.{name}" for name in sources]
             if evidence == FINGERPRINT and self.extractor.tells_real:
-                columns.append(f"{REAL}.llr.{REAL}")
+                columns.append(f"{PHOTOGRAPH}.llr.{PHOTOGRAPH}")
         return tuple(columns)
 
     def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
@@ -217,7 +217,8 @@ class Answering(ClosesOnExit):
     def run_id(self, options: AttributionOptions = DEFAULT_OPTIONS) -> str:
         """Return 12 hex digits that change when the models, the gallery or the question do."""
         asked = self.evidence_of(options)
-        parts = [self.extractor.digest, self.gallery.digest, *asked]
+        # The keys as well: rows that call them otherwise cannot be read as these.
+        parts = [self.extractor.digest, self.gallery.digest, GENERATED, PHOTOGRAPH, *asked]
         parts.append("null" if self.calibration is None else self.calibration.text)
         if set(asked) & set(RESYNTHESIS_EVIDENCE):
             parts += [*self.models.digests, repr(self.settings(options))]
@@ -282,8 +283,8 @@ class Answering(ClosesOnExit):
             query.evidence.append(self._fingerprint_evidence(query))
             if query.real_llr is not None and not is_unjudged(query.tile_notes):
                 # From the same run of the model as the fingerprint, whose cost includes it.
-                llr = {REAL: query.real_llr}
-                query.evidence.append(Evidence(name=REAL, scores={}, llr=llr, cost_ms=0.0))
+                llr = {PHOTOGRAPH: query.real_llr}
+                query.evidence.append(Evidence(name=PHOTOGRAPH, scores={}, llr=llr, cost_ms=0.0))
 
     def _compute_fingerprints(self, queries: Sequence[Query]) -> None:
         if not queries:

@@ -10,18 +10,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdict
 
 ORIGIN_PRIOR = 1 / 3
-"""Prior of each origin: one of the candidates (shared evenly), an unknown one, a photograph."""
+"""Prior of each origin: one of the candidates (shared evenly), another one, a photograph."""
+
+MOST_PHOTOGRAPH = 0.1
+"""Highest posterior of a photograph that is called generated: chosen so that few of them are."""
 
 
 def prior_from_candidates(candidates: Sequence[str]) -> dict[str, float]:
-    """Return the prior over candidates, `UNKNOWN` and `REAL`; without candidates, over the two."""
+    """Return the prior over candidates (there may be none), `GENERATED` and `PHOTOGRAPH`."""
     if not candidates:
-        return {UNKNOWN: 0.5, REAL: 0.5}
+        return {GENERATED: 0.5, PHOTOGRAPH: 0.5}
     share = ORIGIN_PRIOR / len(candidates)
-    return dict.fromkeys(candidates, share) | {UNKNOWN: ORIGIN_PRIOR, REAL: ORIGIN_PRIOR}
+    return dict.fromkeys(candidates, share) | {GENERATED: ORIGIN_PRIOR, PHOTOGRAPH: ORIGIN_PRIOR}
 
 
 def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence]) -> Verdict:
@@ -29,17 +32,16 @@ def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence
 
     Args:
         candidates: Every source that may be named; one without evidence keeps its prior.
-        evidence: Any number of signals; a log likelihood ratio may also speak of `REAL` and
-            `UNKNOWN`, which otherwise stay at 0.
+        evidence: Any number of signals; a log likelihood ratio may also speak of `PHOTOGRAPH`
+            and `GENERATED`, which otherwise stay at 0.
 
     Returns:
         The posterior, summing to 1, and a label: the most probable candidate where it outweighs
-        "none of them" (unknown and real together), else the likelier of those two. On a tie it is
-        unknown: a photograph is claimed only on evidence for it.
+        "none of them" (generated and photograph together), else see `none_label`.
     """
     fused = {
         name: sum(one.llr.get(name, 0.0) for one in evidence)
-        for name in (*candidates, UNKNOWN, REAL)
+        for name in (*candidates, GENERATED, PHOTOGRAPH)
     }
     logs = log_posterior_from_ratios(candidates, fused)
     posterior = {name: math.exp(value) for name, value in logs.items()}
@@ -86,7 +88,7 @@ def decisive_group(
     """
     in_family = {name for members in families for name in members}
     groups = [*families, *((name,) for name in candidates if name not in in_family)]
-    none_of_them = posterior[UNKNOWN] + posterior[REAL]
+    none_of_them = posterior[GENERATED] + posterior[PHOTOGRAPH]
     best = max(groups, key=lambda group: _mass(posterior, group), default=None)
     if best is None or _mass(posterior, best) <= none_of_them:
         return None
@@ -94,8 +96,8 @@ def decisive_group(
 
 
 def none_label(posterior: Mapping[str, float]) -> str:
-    """Return which "none of them" it is; on a tie unknown: a photograph needs evidence for it."""
-    return REAL if posterior[REAL] > posterior[UNKNOWN] else UNKNOWN
+    """Return the label where no candidate is named; nothing speaks well enough for a photograph."""
+    return GENERATED if posterior[PHOTOGRAPH] <= MOST_PHOTOGRAPH else UNDETERMINED
 
 
 def _mass(posterior: Mapping[str, float], group: Sequence[str]) -> float:

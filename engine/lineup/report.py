@@ -16,7 +16,7 @@ from lineup._version import __version__
 from lineup.errors import ImageError, UsageError
 from lineup.files import sha256_from_bytes, write_atomic
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED
 
 TEMPLATE = "report.html.j2"
 THUMBNAIL_PX = 96
@@ -60,9 +60,10 @@ def write_report(
         entries=list(_entries(records[:max_rows])),
         hidden=max(0, len(records) - max_rows),
         explanations={
-            UNKNOWN: "no source in the gallery: another generator, or a photograph",
-            REAL: "a photograph",
+            GENERATED: "by no source in the gallery",
+            UNDETERMINED: "no source stands out",
         },
+        nobody=(GENERATED, PHOTOGRAPH),
         version=__version__,
     )
     write_atomic(output, page.encode("utf-8", "backslashreplace"))

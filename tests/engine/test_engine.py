@@ -60,10 +60,10 @@ def test_what_the_bundle_says_of_photographs_is_evidence(engine):
     signals = engine.extractor.signals_from_tiles([engine.extractor.tiles(image.pixels)])
     verdict = engine.attribute(image).verdict
 
-    assert verdict.evidence[1].name == "real"
-    assert verdict.evidence[1].llr == {"real": pytest.approx(float(signals.real_llrs[0]))}
-    odds = verdict.posterior["real"] / verdict.posterior["unknown"]
-    assert math.log(odds) == pytest.approx(verdict.evidence[1].llr["real"])
+    assert verdict.evidence[1].name == "photograph"
+    assert verdict.evidence[1].llr == {"photograph": pytest.approx(float(signals.real_llrs[0]))}
+    odds = verdict.posterior["photograph"] / verdict.posterior["generated"]
+    assert math.log(odds) == pytest.approx(verdict.evidence[1].llr["photograph"])
 
 
 def test_an_evidence_tells_its_cost(engine):
@@ -103,8 +103,8 @@ def test_the_demo_scans_the_samples_and_writes_a_report(tmp_path):
     lines = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     assert {Path(row["path"]).name: row["verdict"] for row in rows} == {
-        "drawing-0.png": "unknown",
-        "drawing-1.png": "unknown",
+        "drawing-0.png": "undetermined",
+        "drawing-1.png": "undetermined",
         "nearest-0.png": "sketch-nearest",
         "nearest-1.png": "sketch-nearest",
         "shuffle-0.png": "sketch-shuffle",

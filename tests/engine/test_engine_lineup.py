@@ -107,7 +107,9 @@ def names(verdict):
 
 def nearest(verdict):
     """The candidate that uncalibrated evidence ranks first."""
-    return max(set(verdict.posterior) - {"unknown", "real"}, key=verdict.posterior.__getitem__)
+    return max(
+        set(verdict.posterior) - {"generated", "photograph"}, key=verdict.posterior.__getitem__
+    )
 
 
 def test_all_evidence_runs_and_the_right_candidate_comes_first(make, red_pixels):
@@ -116,7 +118,7 @@ def test_all_evidence_runs_and_the_right_candidate_comes_first(make, red_pixels)
     assert names(verdict) == list(EVIDENCE_NAMES)
     assert nearest(verdict) == "reds"
     assert verdict.caption == "a plain colour"
-    assert set(verdict.posterior) == {"reds", "blues", "greens", "unknown", "real"}
+    assert set(verdict.posterior) == {"reds", "blues", "greens", "generated", "photograph"}
     assert sum(verdict.posterior.values()) == pytest.approx(1)
 
 
@@ -166,7 +168,7 @@ def test_a_papers_verdict_is_the_closest_candidate(make, red_pixels, mode):
     assert verdict.posterior["reds"] / verdict.posterior["blues"] == pytest.approx(
         np.exp(scores["reds"] - scores["blues"])
     )
-    assert verdict.posterior["unknown"] == verdict.posterior["greens"] == 0
+    assert verdict.posterior["generated"] == verdict.posterior["greens"] == 0
     assert mode.value in verdict.notes[0]
 
 
@@ -239,7 +241,7 @@ def test_without_a_lineup_the_gallery_answers():
     with open_engine(device="cpu", threads=1) as engine:
         verdict = engine.attribute(SAMPLE).verdict
 
-    assert names(verdict) == ["fingerprint", "real"]
+    assert names(verdict) == ["fingerprint", "photograph"]
     assert verdict.caption is None
 
 
@@ -251,7 +253,7 @@ def test_models_of_resynthesis_are_not_loaded_for_fingerprints():
         with pytest.raises(BundleNotFoundError, match="nowhere"):
             engine.attribute(SAMPLE)
 
-    assert names(alone.verdict) == ["fingerprint", "real"]
+    assert names(alone.verdict) == ["fingerprint", "photograph"]
 
 
 def test_a_fingerprint_verdict_imports_no_captioner_and_no_generator():

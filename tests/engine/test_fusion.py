@@ -4,8 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineup.fusion import prior_from_candidates, verdict_from_evidence
-from lineup.results import REAL, UNKNOWN, Evidence
+from lineup.fusion import (
+    MOST_PHOTOGRAPH,
+    none_label,
+    prior_from_candidates,
+    verdict_from_evidence,
+)
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence
 
 NAMES = ("a", "b")
 
@@ -17,8 +22,8 @@ def evidence(name="fingerprint", **llr):
 def test_prior_gives_each_origin_a_third():
     prior = prior_from_candidates(NAMES)
 
-    assert prior == {"a": 1 / 6, "b": 1 / 6, UNKNOWN: 1 / 3, REAL: 1 / 3}
-    assert prior_from_candidates(()) == {UNKNOWN: 0.5, REAL: 0.5}
+    assert prior == {"a": 1 / 6, "b": 1 / 6, GENERATED: 1 / 3, PHOTOGRAPH: 1 / 3}
+    assert prior_from_candidates(()) == {GENERATED: 0.5, PHOTOGRAPH: 0.5}
 
 
 def test_posterior_is_bayes_rule():
@@ -40,24 +45,55 @@ def test_evidence_adds_and_missing_evidence_is_neutral():
     assert with_silent.posterior == once.posterior
 
 
-def test_nothing_known_is_unknown_and_never_real():
-    assert verdict_from_evidence(NAMES, [evidence(a=-5.0, b=-5.0)]).label == UNKNOWN
-    assert verdict_from_evidence((), []).label == UNKNOWN
+def test_nothing_known_is_undetermined():
+    for verdict in (
+        verdict_from_evidence(NAMES, []),
+        verdict_from_evidence(NAMES, [evidence(a=0.0, b=0.0, photograph=0.0)]),
+        verdict_from_evidence(NAMES, [evidence(a=-5.0, b=-5.0)]),
+        verdict_from_evidence((), []),
+    ):
+        assert verdict.label == verdict.title == UNDETERMINED
+        assert verdict.confidence is None
+        assert verdict.title_probability is None
 
 
 def test_a_candidate_has_to_outweigh_both_ways_of_being_none():
     leaning = verdict_from_evidence(("a",), [evidence(a=math.log(1.5))])
     convincing = verdict_from_evidence(("a",), [evidence(a=math.log(2.5))])
 
-    assert leaning.posterior["a"] > leaning.posterior[UNKNOWN]
-    assert leaning.label == UNKNOWN
+    assert leaning.posterior["a"] > leaning.posterior[GENERATED]
+    assert leaning.label == UNDETERMINED
     assert convincing.label == "a"
 
 
-def test_evidence_may_speak_for_a_photograph():
-    verdict = verdict_from_evidence(NAMES, [evidence(a=-5.0, b=-5.0, real=2.0)])
+def test_evidence_against_a_photograph_makes_it_generated_by_nobody_known():
+    verdict = verdict_from_evidence(NAMES, [evidence(a=-5.0, b=-5.0, photograph=-3.0)])
 
-    assert verdict.label == REAL
+    assert verdict.label == GENERATED
+    assert verdict.title == "generated, source unknown"
+    assert verdict.posterior[PHOTOGRAPH] < MOST_PHOTOGRAPH
+    assert verdict.confidence == verdict.title_probability == 1 - verdict.posterior[PHOTOGRAPH]
+
+
+def test_the_share_of_a_photograph_decides_where_no_candidate_is_named():
+    assert none_label({GENERATED: 0.9, PHOTOGRAPH: MOST_PHOTOGRAPH}) == GENERATED
+    assert none_label({GENERATED: 0.89, PHOTOGRAPH: 0.11}) == UNDETERMINED
+
+
+def test_evidence_for_a_photograph_is_in_the_posterior_alone():
+    verdict = verdict_from_evidence(NAMES, [evidence(a=-5.0, b=-5.0, photograph=9.0)])
+
+    assert verdict.posterior[PHOTOGRAPH] > 0.99
+    assert verdict.label == UNDETERMINED
+
+
+@given(*[st.floats(-50, 50)] * 4)
+def test_no_label_ever_says_that_an_image_is_real(a, b, generated, photograph):
+    said = evidence(a=a, b=b, generated=generated, photograph=photograph)
+    verdict = verdict_from_evidence(NAMES, [said])
+
+    assert verdict.label in {*NAMES, GENERATED, UNDETERMINED}
+    assert verdict.label not in {"real", PHOTOGRAPH}
 
 
 @given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=2))

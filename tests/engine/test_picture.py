@@ -16,7 +16,7 @@ def plain(colour, height=64, width=64):
 
 def attribution(label="a", count=3, family=(), caption="a red ball"):
     names = [chr(ord("a") + index) for index in range(count)]
-    posterior = dict.fromkeys(names, 0.0) | {"unknown": 0.1, "real": 0.1}
+    posterior = dict.fromkeys(names, 0.0) | {"generated": 0.1, "photograph": 0.1}
     posterior[names[0]] = 0.8
     scores = dict.fromkeys(names, 0.5)
     evidence = (Evidence("resynthesis", scores, {}, 1.0), Evidence("fingerprint", {}, {}, 1.0))
@@ -54,9 +54,10 @@ def test_the_verdict_is_marked():
 
     assert pixels_of(drawn(label="a"), MARK) > frame
     assert pixels_of(drawn(label="b", family=("b", "c")), MARK) > 2 * frame
-    none = drawn(label="unknown")
-    assert pixels_of(none, MARK) == 0
-    assert pixels_of(none, NONE_MARK) > frame
+    for label in ("generated", "undetermined"):
+        none = drawn(label=label)
+        assert pixels_of(none, MARK) == 0
+        assert pixels_of(none, NONE_MARK) > frame
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 9, 16])

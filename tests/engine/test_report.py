@@ -17,7 +17,7 @@ def record(path, **changes):
         "width": 64,
         "height": 32,
         "verdict": "dalle3",
-        "posterior": {"dalle3": 0.8, "unknown": 0.15, "real": 0.05},
+        "posterior": {"dalle3": 0.8, "generated": 0.15, "photograph": 0.05},
         "evidence": {
             "fingerprint": {"scores": {"dalle3": 0.5}, "llr": {"dalle3": 2.0}, "notes": []}
         },
@@ -48,6 +48,17 @@ def test_shows_verdict_scores_and_a_thumbnail(image, tmp_path):
     assert "80.0 %" in page
     assert "+2.00" in page
     assert "http" not in page  # needs no network
+
+
+@pytest.mark.parametrize(
+    ("label", "explanation"),
+    [("generated", "by no source in the gallery"), ("undetermined", "no source stands out")],
+)
+def test_what_names_nobody_is_explained(label, explanation, tmp_path):
+    page = render([record("a.png", verdict=label)], tmp_path)
+
+    assert explanation in page
+    assert page.count('class="fill none"') == 2  # of the generated and the photograph's share
 
 
 def test_no_thumbnail_of_a_file_that_changed(image, tmp_path):

@@ -43,13 +43,13 @@ def test_every_key_is_present_in_an_error_row():
 def test_a_verdict_is_flattened():
     evidence = Evidence("fingerprint", {"a": 0.123456789}, {"a": -1.5}, 3.0, ("small",))
     verdict = Verdict(
-        "a", {"a": 0.75, "unknown": 0.25}, (evidence,), family=("a", "b"), caption="a hat"
+        "a", {"a": 0.75, "generated": 0.25}, (evidence,), family=("a", "b"), caption="a hat"
     )
     record = row(verdict=verdict, width_px=3, notes=("grey",)).to_dict()
 
     check(record)
     assert (record["verdict"], record["confidence"]) == ("a", 0.75)
-    assert record["posterior"] == {"a": 0.75, "unknown": 0.25}
+    assert record["posterior"] == {"a": 0.75, "generated": 0.25}
     assert record["evidence"] == {
         "fingerprint": {
             "scores": {"a": 0.1234568},
@@ -64,6 +64,15 @@ def test_a_verdict_is_flattened():
         "a hat",
         [],
     )
+
+
+def test_an_undetermined_row_has_no_confidence():
+    posterior = {"a": 0.2, "generated": 0.3, "photograph": 0.5}
+    record = row(verdict=Verdict("undetermined", posterior)).to_dict()
+
+    check(record)
+    assert (record["verdict"], record["confidence"]) == ("undetermined", None)
+    assert record["posterior"] == posterior
 
 
 @pytest.mark.parametrize("changes", [{"verdict": "a"}, {"error": {"type": "E", "message": "m"}}])

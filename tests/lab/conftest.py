@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup.types import Float32Array
 from lineup_lab.dataset import LabelledSource
 from lineup_lab.table import LabelledQuery
@@ -33,7 +33,7 @@ def world_queries(
     """
     rng = np.random.default_rng(seed)
     queries = []
-    for label in (*CANDIDATES, UNKNOWN, REAL):
+    for label in (*CANDIDATES, GENERATED, PHOTOGRAPH):
         for number in range(per_label):
             content = rng.normal(0.0, 2.0)  # what the image shows moves all scores together
             values = {}
@@ -53,7 +53,8 @@ def world_queries(
                 other[name] = gain + rng.normal(0.0, noise)
             scores["fingerprint"] = other
             if real_strength is not None:
-                scores["real-head"] = {REAL: (label == REAL) * real_strength + rng.normal()}
+                score = (label == PHOTOGRAPH) * real_strength + rng.normal()
+                scores["real-head"] = {PHOTOGRAPH: score}
             for name in without:
                 del scores[name]
             queries.append(LabelledQuery(f"{seed}-{label}-{number}", label, scores))

@@ -5,7 +5,7 @@ import pytest
 
 from lineup.errors import UsageError
 from lineup.options import Aggregate, Mode, ResynthesisOptions
-from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdict
 from lineup_lab.attribution import (
     Judge,
     Judged,
@@ -20,9 +20,9 @@ from lineup_lab.scores import RawScores
 NAMES = ("a", "b")
 
 
-def verdict(a, b, unknown, real=0.0):
-    posterior = {"a": a, "b": b, UNKNOWN: unknown, REAL: real}
-    return Verdict(max(posterior, key=posterior.get), posterior)
+def verdict(a, b, generated, photograph=0.0):
+    # Figures follow from the posterior alone.
+    return Verdict(UNDETERMINED, {"a": a, "b": b, GENERATED: generated, PHOTOGRAPH: photograph})
 
 
 def options_of(settings):
@@ -45,7 +45,7 @@ def row(source, *evidence):
 
 ANSWERS = Judged(
     NAMES,
-    {"a": "a", "b": "b", "elm": UNKNOWN, "real": REAL},
+    {"a": "a", "b": "b", "elm": GENERATED, "real": PHOTOGRAPH},
     {
         "a": [verdict(0.8, 0.1, 0.1), verdict(0.2, 0.5, 0.3)],
         "b": [verdict(0.1, 0.6, 0.2, 0.1), verdict(0.1, 0.3, 0.3, 0.3)],
@@ -136,7 +136,7 @@ def test_the_papers_have_no_rejection():
     answer = published.verdict(row("a", closeness))
 
     assert answer.label == "b"
-    assert answer.posterior[UNKNOWN] == 0
+    assert answer.posterior[GENERATED] == 0
     assert answer.posterior["b"] == pytest.approx(1 / (1 + np.exp(-0.5)))
 
 
@@ -145,8 +145,8 @@ def test_roles_are_those_of_the_names():
 
     roles = roles_from_sources(sources, NAMES, ["elm"], ["photos"])
 
-    assert roles == {"a": "a", "elm": UNKNOWN, "photos": REAL, "real": REAL}
-    assert roles_from_sources(["a", "real"], NAMES, ["real"], [])["real"] == UNKNOWN
+    assert roles == {"a": "a", "elm": GENERATED, "photos": PHOTOGRAPH, "real": PHOTOGRAPH}
+    assert roles_from_sources(["a", "real"], NAMES, ["real"], [])["real"] == GENERATED
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_roles_are_those_of_the_names():
         (["a", "elm"], [], [], "'elm' is none of the lineup's candidates"),
         (["a", "elm"], ["fir"], [], "--unknown 'fir' is not among the sources"),
         (["a", "elm"], ["elm"], ["fir"], "--real 'fir' is not among the sources"),
-        (["a", "elm"], ["a", "elm"], [], "'a' is a and unknown"),
+        (["a", "elm"], ["a", "elm"], [], "'a' is a and generated"),
         (["elm", "real"], ["elm"], [], "nothing to attribute"),
     ],
 )

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lineup.options import ResynthesisOptions
-from lineup.results import REAL, UNKNOWN, Evidence
+from lineup.results import GENERATED, PHOTOGRAPH, Evidence
 from lineup_lab.attribution import Judge, calibration_roles
 from lineup_lab.fit_calibration import FitOptions, calibration_from_rows
 from lineup_lab.scores import RawScores
@@ -23,7 +23,7 @@ def rows(per_source):
             scores = {name: max(values) for name, values in samples.items()}
             evidence = (
                 Evidence("resynthesis", scores, {}, 1.0, samples=samples),
-                Evidence("real", {}, {REAL: rng.normal(6.0 * (source == "real"))}, 0.0),
+                Evidence(PHOTOGRAPH, {}, {PHOTOGRAPH: rng.normal(6.0 * (source == "real"))}, 0.0),
             )
             found.append(
                 RawScores(f"{source}/{number}.png", source, "r", f"{source}{number}", evidence)
@@ -59,7 +59,7 @@ def calibration():
 def test_roles_follow_from_the_names_of_the_folders():
     roles = calibration_roles(["a", "elm", "real", "photos"], NAMES, ["photos"])
 
-    assert roles == {"a": "a", "elm": UNKNOWN, "real": REAL, "photos": REAL}
+    assert roles == {"a": "a", "elm": GENERATED, "real": PHOTOGRAPH, "photos": PHOTOGRAPH}
 
 
 def test_every_number_of_resyntheses_has_its_variant(calibration):
@@ -71,12 +71,12 @@ def test_every_number_of_resyntheses_has_its_variant(calibration):
     assert (
         four.by_set[resynthesis].figures["accuracy"] > one.by_set[resynthesis].figures["accuracy"]
     )
-    assert calibration.counts == {"a": 40, "b": 40, UNKNOWN: 40, REAL: 40}
+    assert calibration.counts == {"a": 40, "b": 40, GENERATED: 40, PHOTOGRAPH: 40}
     assert (calibration.lineup, calibration.candidates) == ("toy", NAMES)
 
 
 def test_held_out_figures_and_families_are_kept(calibration):
-    both = calibration.variants[-1].by_set[frozenset({"resynthesis", "real"})]
+    both = calibration.variants[-1].by_set[frozenset({"resynthesis", PHOTOGRAPH})]
 
     assert both.figures["queries"] == 160
     assert 0 <= both.figures["ece"] < 0.12
@@ -84,5 +84,5 @@ def test_held_out_figures_and_families_are_kept(calibration):
 
 
 def test_an_evidence_without_options_holds_for_every_variant(calibration):
-    assert calibration.variant({}).fitting({}) == {"real"}
-    assert calibration.variant({"resynthesis": {"gamma": 9}}).fitting({}) == {"real"}
+    assert calibration.variant({}).fitting({}) == {PHOTOGRAPH}
+    assert calibration.variant({"resynthesis": {"gamma": 9}}).fitting({}) == {PHOTOGRAPH}

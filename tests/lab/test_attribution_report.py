@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from lineup.options import ResynthesisOptions
-from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdict
 from lineup_lab.attribution import Judge, Judged
 from lineup_lab.attribution_report import (
     cost_from_rows,
@@ -19,7 +19,7 @@ from lineup_lab.attribution_report import (
 from lineup_lab.scores import FINGERPRINTS_OF_PICTURES, RawScores, StageRecord
 
 NAMES = ("a", "b")
-ROLES = {"a": "a", "b": "b", "elm": UNKNOWN, "real": REAL}
+ROLES = {"a": "a", "b": "b", "elm": GENERATED, "real": PHOTOGRAPH}
 STAGES = {
     "fingerprint": StageRecord(100.0),
     "caption": StageRecord(50.0),
@@ -94,8 +94,8 @@ def test_the_document_has_the_keys_that_are_an_interface(report):
     assert document["n"] == 5
     assert set(document["evidence"]) == {"fingerprint", "resynthesis"}
     assert document["without"]["resynthesis"] == document["evidence"]["fingerprint"]
-    assert document["per_source"]["elm"]["role"] == UNKNOWN
-    assert document["confusion"]["elm"] == {"a": 0, "b": 0, UNKNOWN: 1, REAL: 0}
+    assert document["per_source"]["elm"]["role"] == GENERATED
+    assert document["confusion"]["elm"] == {"a": 0, "b": 0, GENERATED: 0, UNDETERMINED: 1}
     assert len(document["oscr_ci"]) == 2
     whole = whole_document({"default": report}, [], lineup="toy")
     assert whole["modes"]["default"] == report
@@ -140,11 +140,11 @@ def test_families_and_sets_are_counted():
     reported = reported_from_judged(
         Judged(
             NAMES,
-            {"a": "a", "b": "b", "elm": UNKNOWN},
+            {"a": "a", "b": "b", "elm": GENERATED},
             {
                 "a": [verdict("b", ("b", "a"), ("b", "a")), verdict("a", (), ("a",))],
-                "b": [verdict("a", (), ("a",)), verdict(UNKNOWN, (), (UNKNOWN, "b"))],
-                "elm": [verdict(UNKNOWN, (), (UNKNOWN,)), verdict("a", ("a", "b"), ("a",))],
+                "b": [verdict("a", (), ("a",)), verdict(UNDETERMINED, (), (GENERATED, "b"))],
+                "elm": [verdict(GENERATED, (), (GENERATED,)), verdict("a", ("a", "b"), ("a",))],
             },
         )
     )
@@ -167,7 +167,7 @@ def test_tables_say_it_for_people(report, judge):
         console.print(table)
 
     text = " ".join(stream.getvalue().split())  # captions break where the table ends
-    assert "elm (unknown)" in text
+    assert "elm (generated)" in text
     assert "Verdicts name the candidate or its family" in text
     assert "fingerprint + resynthesis" in text
     assert "resynthesis" in text

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup_lab.fit_calibration import HeldOut, held_out_figures
 from lineup_lab.metrics import expected_calibration_error, negative_log_likelihood
 from lineup_lab.table import LabelledQuery, table_from_queries
@@ -44,7 +44,7 @@ def test_what_is_no_probability_is_refused(values):
 
 
 def test_held_out_figures_take_unknown_and_real_for_one_answer():
-    truths = ["a", "b", UNKNOWN, REAL]
+    truths = ["a", "b", GENERATED, PHOTOGRAPH]
     table = table_from_queries(
         ["a", "b"], [LabelledQuery(str(n), one, {"e": {"a": 0.0}}) for n, one in enumerate(truths)]
     )

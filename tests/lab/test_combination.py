@@ -5,7 +5,7 @@ import pytest
 
 from lineup.calibration.calibration import Combination, EvidenceKind
 from lineup.calibration.verdict import fused_ratios
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup_lab.fit_ratios import fit_combinations, log_posterior, sets_of_evidences
 from lineup_lab.table import LabelledQuery, table_from_queries
 
@@ -22,7 +22,7 @@ def gaussian_ratios(rng, truth, strength):
 
 def drawn(per_label=300, seed=0):
     rng = np.random.default_rng(seed)
-    labels = (*NAMES, UNKNOWN, REAL)
+    labels = (*NAMES, GENERATED, PHOTOGRAPH)
     queries = [
         LabelledQuery(f"{label}{n}", label, {"x": {"a": 0.0}, "y": {"a": 0.0}})
         for label in labels
@@ -59,9 +59,9 @@ def test_ratios_that_claim_too_much_are_weighed_down():
 def test_missing_evidence_is_left_out_per_candidate():
     kinds = {"x": EvidenceKind.CANDIDATES, "y": EvidenceKind.CANDIDATES}
     combinations = {
-        frozenset({"x"}): Combination({"x": 2.0}, bias=0.1, real_bias=9.0),
-        frozenset({"y"}): Combination({"y": 3.0}, bias=0.2, real_bias=9.0),
-        frozenset({"x", "y"}): Combination({"x": 0.5, "y": 0.5}, bias=0.3, real_bias=9.0),
+        frozenset({"x"}): Combination({"x": 2.0}, bias=0.1, photograph_bias=9.0),
+        frozenset({"y"}): Combination({"y": 3.0}, bias=0.2, photograph_bias=9.0),
+        frozenset({"x", "y"}): Combination({"x": 0.5, "y": 0.5}, bias=0.3, photograph_bias=9.0),
     }
     ratios = {"x": np.array([[1.0, 1.0, ABSENT]]), "y": np.array([[4.0, ABSENT, ABSENT]])}
 
@@ -72,9 +72,11 @@ def test_missing_evidence_is_left_out_per_candidate():
 
 
 def test_evidence_on_photographs_speaks_of_them_alone():
-    kinds = {"x": EvidenceKind.CANDIDATES, "head": EvidenceKind.REAL}
+    kinds = {"x": EvidenceKind.CANDIDATES, "head": EvidenceKind.PHOTOGRAPH}
     combinations = {
-        frozenset({"x", "head"}): Combination({"x": 1.0, "head": 2.0}, bias=0.5, real_bias=-1.0)
+        frozenset({"x", "head"}): Combination(
+            {"x": 1.0, "head": 2.0}, bias=0.5, photograph_bias=-1.0
+        )
     }
     ratios = {"x": np.array([[1.0, 2.0, 3.0]]), "head": np.array([[4.0]])}
 

@@ -5,7 +5,7 @@ import pytest
 
 from lineup.calibration.calibration import ConformalThresholds
 from lineup.calibration.verdict import conformal_set
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED
 from lineup_lab.fit_rules import conformal_quantile, fit_thresholds
 
 
@@ -41,7 +41,7 @@ def test_every_origin_is_covered_however_often_it_comes():
 
     thresholds = fit_thresholds(*draw([200, 200, 400, 400]), 0.9)
 
-    bounds = np.array([thresholds.of(label) for label in ("a", "b", UNKNOWN, REAL)])
+    bounds = np.array([thresholds.of(label) for label in ("a", "b", GENERATED, PHOTOGRAPH)])
     for counts in ([1000, 1000, 0, 0], [0, 0, 2000, 0], [0, 0, 0, 2000]):
         posterior, truth = draw(counts)
         covered = posterior[np.arange(len(truth)), truth] >= bounds[truth]
@@ -49,8 +49,16 @@ def test_every_origin_is_covered_however_often_it_comes():
 
 
 def test_sets_hold_what_meets_its_threshold_and_always_the_answer():
-    logs = {"a": math.log(0.5), "b": math.log(0.3), UNKNOWN: math.log(0.15), REAL: math.log(0.05)}
-    thresholds = ConformalThresholds(candidates=math.log(0.2), unknown=math.log(0.2), real=None)
+    logs = {
+        "a": math.log(0.5),
+        "b": math.log(0.3),
+        GENERATED: math.log(0.15),
+        PHOTOGRAPH: math.log(0.05),
+    }
+    thresholds = ConformalThresholds(candidates=math.log(0.2), generated=math.log(0.2))
 
-    assert conformal_set(logs, thresholds, "a") == ("a", "b", REAL)
-    assert conformal_set(logs, ConformalThresholds(0.0, 0.0, 0.0), UNKNOWN) == (UNKNOWN,)
+    assert conformal_set(logs, thresholds, "a") == ("a", "b", PHOTOGRAPH)
+    highest = ConformalThresholds(0.0, 0.0, 0.0)
+    assert conformal_set(logs, highest, GENERATED) == (GENERATED,)
+    assert conformal_set(logs, thresholds, UNDETERMINED) == ("a", "b", PHOTOGRAPH)
+    assert conformal_set(logs, highest, UNDETERMINED) == ("a",)

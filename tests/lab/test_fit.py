@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import CalibrationError
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup_lab.fit_calibration import (
     FitOptions,
     calibratable_evidences,
@@ -64,7 +64,7 @@ def test_evidence_with_too_few_scores_is_left_out(world):
     queries = world(15, seed=5, real_strength=3.0)
     queries = [
         LabelledQuery(one.id, one.truth, {n: s for n, s in one.scores.items() if n != "real-head"})
-        if one.truth == REAL
+        if one.truth == PHOTOGRAPH
         else one
         for one in queries
     ]
@@ -77,9 +77,9 @@ def test_evidence_with_too_few_scores_is_left_out(world):
 @pytest.mark.parametrize(
     ("counts", "problem"),
     [
-        ({UNKNOWN: 9}, "No query is of a candidate"),
-        ({"ash": 4, UNKNOWN: 9}, "'ash' has 4 usable queries, expected at least 5"),
-        ({"ash": 9, UNKNOWN: 2, REAL: 2}, "4 usable queries are of no candidate"),
+        ({GENERATED: 9}, "No query is of a candidate"),
+        ({"ash": 4, GENERATED: 9}, "'ash' has 4 usable queries, expected at least 5"),
+        ({"ash": 9, GENERATED: 2, PHOTOGRAPH: 2}, "4 usable queries are of no candidate"),
     ],
 )
 def test_too_few_queries_are_refused(counts, problem):
@@ -98,7 +98,7 @@ def test_too_few_queries_are_refused(counts, problem):
 
 def test_an_evidence_nobody_has_enough_of_is_refused():
     queries = [
-        LabelledQuery(f"{label}{n}", label, {}) for label in ("ash", UNKNOWN) for n in range(9)
+        LabelledQuery(f"{label}{n}", label, {}) for label in ("ash", GENERATED) for n in range(9)
     ]
 
     with pytest.raises(CalibrationError, match="No evidence has at least 5"):

@@ -9,7 +9,7 @@ from lineup.calibration.calibration import (
     features_from_scores,
 )
 from lineup.errors import CalibrationError
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup_lab.fit_ratios import fit_evidence, pair_loss
 from lineup_lab.table import LabelledQuery, table_from_queries
 
@@ -51,7 +51,7 @@ def test_ratios_are_those_of_the_world_that_the_scores_come_from():
     rng = np.random.default_rng(0)
     queries = [
         LabelledQuery(f"{label}{n}", label, {"e": {"a": rng.normal(2.0 * (label == "a"), 1.0)}})
-        for label in ("a", UNKNOWN, REAL)
+        for label in ("a", GENERATED, PHOTOGRAPH)
         for n in range(2000)
     ]
     table = table_from_queries(["a"], queries)
@@ -75,7 +75,7 @@ def test_a_higher_score_never_lowers_the_ratio(world):
 def test_a_candidate_that_is_close_to_everything_gets_a_location_of_its_own():
     rng = np.random.default_rng(0)
     queries = []
-    for label in ("a", "b", UNKNOWN, REAL):
+    for label in ("a", "b", GENERATED, PHOTOGRAPH):
         for n in range(100):
             scores = {name: rng.normal(2.0 * (name == label)) for name in ("a", "b")}
             queries.append(
@@ -92,7 +92,7 @@ def test_a_candidate_that_is_close_to_everything_gets_a_location_of_its_own():
 def test_scores_that_say_nothing_give_ratios_of_nothing():
     queries = [
         LabelledQuery(f"{label}{n}", label, {"e": {"a": 0.3, "b": 0.3}})
-        for label in ("a", "b", UNKNOWN)
+        for label in ("a", "b", GENERATED)
         for n in range(10)
     ]
     table = table_from_queries(["a", "b"], queries)
@@ -108,13 +108,15 @@ def test_photographs_are_told_from_all_that_is_generated(world):
 
     fitted = fit_evidence(table, "real-head", Sharing.SHARED)
 
-    ratios = fitted.llrs(np.array([[0.0], [4.0]]), (REAL,))[:, 0]
+    ratios = fitted.llrs(np.array([[0.0], [4.0]]), (PHOTOGRAPH,))[:, 0]
     assert ratios[0] < -2 < 2 < ratios[1]
 
 
 def test_what_lacks_is_named():
     only_matches = table_from_queries(["a"], [LabelledQuery("0", "a", {"e": {"a": 1.0}})])
-    only_others = table_from_queries(["a"], [LabelledQuery("0", REAL, {"head": {REAL: 1.0}})])
+    only_others = table_from_queries(
+        ["a"], [LabelledQuery("0", PHOTOGRAPH, {"head": {PHOTOGRAPH: 1.0}})]
+    )
 
     with pytest.raises(CalibrationError, match="made by none of the candidates"):
         fit_evidence(only_matches, "e", Sharing.SHARED)

@@ -7,7 +7,7 @@ import pytest
 from lineup.calibration.calibration import Calibration
 from lineup.calibration.verdict import default_ratios, verdict_from_scores
 from lineup.fusion import verdict_from_evidence
-from lineup.results import REAL, UNKNOWN, Evidence
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence
 from lineup_lab.fit_calibration import FitOptions, fit_variant
 from lineup_lab.table import table_from_queries
 
@@ -55,13 +55,16 @@ def test_answers_are_right_and_sets_cover_the_truth(world, calibration):
     covered = [
         one.truth in answer.candidates_set for one, answer in zip(queries, verdicts, strict=True)
     ]
-    right = [
-        one.truth == answer.label or one.truth in answer.family
+    right = [  # a photograph can at most be left undetermined
+        (UNDETERMINED if one.truth == PHOTOGRAPH else one.truth) in (answer.label, *answer.family)
         for one, answer in zip(queries, verdicts, strict=True)
     ]
     assert np.mean(covered) >= 0.88
     assert np.mean(right) >= 0.85
-    assert all(answer.label in answer.candidates_set for answer in verdicts)
+    assert all(answer.candidates_set for answer in verdicts)
+    assert all(answer.label in (*answer.candidates_set, UNDETERMINED) for answer in verdicts)
+    assert {answer.label for answer in verdicts} <= {*CANDIDATES, GENERATED, UNDETERMINED}
+    assert all(UNDETERMINED not in answer.candidates_set for answer in verdicts)
     assert all(sum(answer.posterior.values()) == pytest.approx(1) for answer in verdicts)
     assert all(not answer.notes for answer in verdicts)
 
@@ -87,7 +90,7 @@ def test_a_family_may_outweigh_none_of_them_where_no_member_does(calibration):
     for height in np.linspace(0, 4, 81):
         scores = {"fingerprint": {"ash": height, "birch": height, "cedar": 0.0, "dogwood": 0.0}}
         answer = verdict(scores, calibration)
-        none_of_them = answer.posterior[UNKNOWN] + answer.posterior[REAL]
+        none_of_them = answer.posterior[GENERATED] + answer.posterior[PHOTOGRAPH]
         if answer.label == "ash" and answer.posterior["ash"] < none_of_them:
             found.append(answer)
     assert found
@@ -114,16 +117,20 @@ def test_missing_evidence_is_absent_and_never_negative(world, calibration):
     assert partly.fused_llr["ash"] == pytest.approx(alone.fused_llr["ash"])
 
 
-def test_evidence_on_photographs_decides_between_real_and_unknown(calibration):
+def test_evidence_on_photographs_decides_between_generated_and_undetermined(calibration):
     nothing = {"fingerprint": dict.fromkeys(CANDIDATES, -0.5)}
 
-    photograph = verdict(nothing | {"real-head": {REAL: 5.0}}, calibration)
-    generated = verdict(nothing | {"real-head": {REAL: -1.0}}, calibration)
+    photograph = verdict(nothing | {"real-head": {PHOTOGRAPH: 5.0}}, calibration)
+    generated = verdict(nothing | {"real-head": {PHOTOGRAPH: -1.0}}, calibration)
     unasked = verdict(nothing, calibration)
 
-    assert (photograph.label, generated.label, unasked.label) == (REAL, UNKNOWN, UNKNOWN)
-    assert photograph.fused_llr[REAL] > 1
-    assert unasked.posterior[REAL] == pytest.approx(unasked.posterior[UNKNOWN])
+    assert (photograph.label, unasked.label, generated.label) == (
+        UNDETERMINED,
+        UNDETERMINED,
+        GENERATED,
+    )
+    assert photograph.fused_llr[PHOTOGRAPH] > 1
+    assert unasked.posterior[PHOTOGRAPH] == pytest.approx(unasked.posterior[GENERATED])
 
 
 def test_other_options_and_absent_calibrations_are_said_and_claim_little(world, calibration):
@@ -135,7 +142,7 @@ def test_other_options_and_absent_calibrations_are_said_and_claim_little(world, 
     for answer in (other, absent):
         assert answer.candidates_set == ()
         assert answer.family == ()
-        assert answer.label == UNKNOWN
+        assert answer.label == UNDETERMINED
         assert answer.notes == ("not calibrated: resynthesis",)
         assert max(CANDIDATES, key=answer.posterior.get) == "ash"
         assert answer.evidence[0].llr == pytest.approx(default_ratios(scores["resynthesis"]))

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import lineup
 from lineup.errors import UsageError
-from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdict
 from lineup_lab.cli.eval import evaluate
 from lineup_lab.dataset import SourceFolder
 from lineup_lab.wild import (
@@ -26,7 +26,7 @@ from lineup_models.samples import SOURCES, draw_image
 
 
 def verdict(label, *, a=0.1, b=0.1, family=()):
-    posterior = {"a": a, "b": b, UNKNOWN: (1 - a - b) / 2, REAL: (1 - a - b) / 2}
+    posterior = {"a": a, "b": b, GENERATED: (1 - a - b) / 2, PHOTOGRAPH: (1 - a - b) / 2}
     evidence = (
         Evidence("fingerprint", {}, {"a": 2.0, "b": -1.0}, 1.0),
         Evidence("other", {}, {"a": 0.5}, 1.0),
@@ -50,12 +50,12 @@ def test_an_answer_is_right_only_where_the_gallery_has_the_maker():
     assert answer("b", family=("b", "a")).outcome == "family"
     assert answer("a", family=("a", "b")).outcome == "family"
     assert answer("a", is_enrolled=False).outcome == "wrong"
-    assert answer(UNKNOWN).outcome == "undetermined"
-    assert answer(REAL).outcome == REAL
+    assert answer(GENERATED).outcome == "generated"
+    assert answer(UNDETERMINED).outcome == "undetermined"
 
 
 def test_scores_add_up_and_the_claim_is_that_of_the_likeliest_source():
-    found = answer(UNKNOWN, a=0.2, b=0.3)
+    found = answer(GENERATED, a=0.2, b=0.3)
     assert found.scores == {"a": 2.5, "b": -1.0}
     assert found.claimed == 0.3
     assert not found.claim_is_right
@@ -167,10 +167,11 @@ def test_the_command_says_what_every_gallery_said(labelled, tmp_path):
     assert document["photographs"]["n"] == 6
     assert document["unknown"]["n"] == document["enrolled"]["n"] >= 6
     for group, outcomes in (
-        ("enrolled", ("right", "family", "wrong", "generated", "undetermined", REAL)),
-        ("unknown", ("named", "generated", "undetermined", REAL)),
-        ("photographs", ("named", "generated", "undetermined", REAL)),
+        ("enrolled", ("right", "family", "wrong", "generated", "undetermined")),
+        ("unknown", ("named", "generated", "undetermined")),
+        ("photographs", ("named", "generated", "undetermined")),
     ):
+        assert set(document[group]) == {"n", "interval", *outcomes}
         assert sum(document[group][one] for one in outcomes) == pytest.approx(100)
     assert {"auc_mean", "top1", "oscr", "ece", "seconds", "channels"} <= set(document)
     assert picture.read_bytes().startswith(b"\x89PNG")

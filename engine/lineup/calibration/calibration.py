@@ -26,7 +26,7 @@ from msgspec import Meta
 
 from lineup.documents import DocumentFormat
 from lineup.errors import CalibrationError
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup.types import Float64Array
 
 Count = Annotated[int, Meta(ge=0)]
@@ -48,13 +48,13 @@ class EvidenceKind(str, Enum):
     CANDIDATES = "candidates"
     """A score per candidate: made by it, or by anything else."""
 
-    REAL = "real"
+    PHOTOGRAPH = "photograph"
     """One score: a photograph, or generated."""
 
 
 FEATURES = {
     EvidenceKind.CANDIDATES: ("level", "above_mean", "above_best"),
-    EvidenceKind.REAL: ("level",),
+    EvidenceKind.PHOTOGRAPH: ("level",),
 }
 
 
@@ -112,7 +112,7 @@ class EvidenceCalibration:
 
         Args:
             scores: Raw scores, shape (N, keys); NaN is absent.
-            keys: The candidates, or `REAL` alone.
+            keys: The candidates, or `PHOTOGRAPH` alone.
 
         Returns:
             Shape (N, keys), within +-`limit`; NaN where the score is.
@@ -142,7 +142,7 @@ def features_from_scores(standardised: Float64Array, kind: EvidenceKind) -> Floa
         Shape (N, K, features); NaN where the score is absent. A score without others to compare
         with stands exactly between them.
     """
-    if kind is EvidenceKind.REAL:
+    if kind is EvidenceKind.PHOTOGRAPH:
         return np.asarray(standardised[:, :, None])
     present = ~np.isnan(standardised)
     filled = np.where(present, standardised, 0.0)
@@ -164,12 +164,12 @@ class Combination:
     Attributes:
         weights: Weight per evidence, 0 or above.
         bias: Added for every candidate.
-        real_bias: Added for `REAL`.
+        photograph_bias: Added for `PHOTOGRAPH`.
     """
 
     weights: Annotated[Mapping[str, Weight], Meta(min_length=1)]
     bias: float
-    real_bias: float
+    photograph_bias: float
 
     @property
     def evidences(self) -> EvidenceSet:
@@ -179,21 +179,22 @@ class Combination:
 
 @dataclass(frozen=True, slots=True)
 class ConformalThresholds:
-    """Lowest log posterior with which a label belongs to the set; None takes it in always.
+    """Lowest log posterior with which a key belongs to the set; None takes it in always.
 
     Attributes:
         candidates: Of every candidate.
-        unknown: Of `UNKNOWN`.
-        real: Of `REAL`.
+        generated: Of `GENERATED`.
+        photograph: Of `PHOTOGRAPH`.
     """
 
     candidates: float | None = None
-    unknown: float | None = None
-    real: float | None = None
+    generated: float | None = None
+    photograph: float | None = None
 
-    def of(self, label: str) -> float:
-        """Return the threshold of a label; -inf where it has none."""
-        threshold = {UNKNOWN: self.unknown, REAL: self.real}.get(label, self.candidates)
+    def of(self, key: str) -> float:
+        """Return the threshold of a posterior key; -inf where it has none."""
+        own = {GENERATED: self.generated, PHOTOGRAPH: self.photograph}
+        threshold = own.get(key, self.candidates)
         return -math.inf if threshold is None else threshold
 
 
@@ -320,6 +321,7 @@ CALIBRATION = DocumentFormat(
     Calibration,
     CalibrationError,
     "Fit it again with lineup calibrate.",
+    schema_version=2,
     contradictions=_contradictions,
 )
 """A calibration's file, which `lineup calibrate` writes."""

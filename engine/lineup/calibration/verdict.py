@@ -21,7 +21,7 @@ from lineup.calibration.calibration import (
     Options,
 )
 from lineup.fusion import decisive_group, log_posterior_from_ratios, none_label
-from lineup.results import REAL, UNKNOWN, Evidence, Verdict
+from lineup.results import GENERATED, PHOTOGRAPH, Evidence, Verdict
 from lineup.types import Float64Array
 
 NOT_CALIBRATED = "not calibrated; `lineup calibrate` fits what its scores mean"
@@ -29,7 +29,7 @@ OTHER_OPTIONS = "not calibrated for these options; `lineup calibrate` fits what 
 
 
 Ratios = Mapping[str, Float64Array]
-"""Per evidence, log likelihood ratios of shape (N, K), or (N, 1) for `REAL`; NaN is absent."""
+"""Log likelihood ratios per evidence, shape (N, K), or (N, 1) for `PHOTOGRAPH`; NaN is absent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def verdict_from_scores(
         evidence=reading.evidence,
         family=family,
         candidates_set=_conformal_set(logs, reading, label),
-        fused_llr={name: value for name, value in fused.items() if name != UNKNOWN or value},
+        fused_llr={name: value for name, value in fused.items() if name != GENERATED or value},
         caption=caption,
         notes=(*notes, *_notes(names, reading, calibration, label)),
     )
@@ -131,7 +131,7 @@ def fused_ratios(
         candidates: Their number, K.
 
     Returns:
-        Shape (N, K + 2): candidates, unknown, real; 0 where nothing speaks.
+        Shape (N, K + 2): candidates, generated, photograph; 0 where nothing speaks.
     """
     rows = len(next(iter(ratios.values())))
     fused = np.zeros((rows, candidates + 2))
@@ -144,7 +144,7 @@ def fused_ratios(
             columns = label_columns(kinds[name], candidates)
             fused[:, columns] += np.where(applies[:, columns], weighted, 0.0)
         bias = np.zeros(candidates + 2)
-        bias[:candidates], bias[-1] = combination.bias, combination.real_bias
+        bias[:candidates], bias[-1] = combination.bias, combination.photograph_bias
         fused += np.where(applies, bias, 0.0)
     return fused
 
@@ -152,16 +152,14 @@ def fused_ratios(
 def conformal_set(
     log_posterior: Mapping[str, float], thresholds: ConformalThresholds, answer: str
 ) -> tuple[str, ...]:
-    """Return the labels that meet their threshold, most probable first.
+    """Return the posterior keys that meet their threshold, most probable first.
 
-    The answer belongs to the set in any case: that cannot lower the coverage, and no set is empty.
+    The answer, where it is a key, belongs to the set in any case, and so does the most probable key
+    where none else does: that cannot lower the coverage, and no set is empty.
     """
-    chosen = [
-        label
-        for label, value in log_posterior.items()
-        if value >= thresholds.of(label) or label == answer
-    ]
-    return tuple(sorted(chosen, key=lambda label: -log_posterior[label]))
+    ranked = sorted(log_posterior, key=lambda key: -log_posterior[key])
+    chosen = [key for key in ranked if log_posterior[key] >= thresholds.of(key) or key == answer]
+    return tuple(chosen or ranked[:1])
 
 
 def inseparable_members(
@@ -211,7 +209,7 @@ def _calibrated(
     evidence: Evidence, calibration: EvidenceCalibration, candidates: tuple[str, ...]
 ) -> Evidence:
     """Return the evidence with the calibration's ratios."""
-    keys = candidates if calibration.kind is EvidenceKind.CANDIDATES else (REAL,)
+    keys = candidates if calibration.kind is EvidenceKind.CANDIDATES else (PHOTOGRAPH,)
     raw = scores_from_evidence(evidence)
     values = np.array([[raw.get(key, np.nan) for key in keys]], np.float64)
     values[~np.isfinite(values)] = np.nan
@@ -231,7 +229,7 @@ def _known_set(variant: CalibrationVariant, calibrated: set[str]) -> EvidenceSet
 
 def _fused(candidates: tuple[str, ...], reading: _Reading) -> dict[str, float]:
     """Return the log likelihood ratio per label: weighed where calibrated, else added."""
-    labels = (*candidates, UNKNOWN, REAL)
+    labels = (*candidates, GENERATED, PHOTOGRAPH)
     fused = dict.fromkeys(labels, 0.0)
     ratios, kinds = {}, {}
     for one in reading.evidence:
@@ -240,7 +238,7 @@ def _fused(candidates: tuple[str, ...], reading: _Reading) -> dict[str, float]:
                 fused[label] += one.llr.get(label, 0.0)
         elif one.name in reading.weighed and reading.variant is not None:
             kinds[one.name] = reading.variant.evidence[one.name].kind
-            keys = candidates if kinds[one.name] is EvidenceKind.CANDIDATES else (REAL,)
+            keys = candidates if kinds[one.name] is EvidenceKind.CANDIDATES else (PHOTOGRAPH,)
             ratios[one.name] = np.array([[one.llr.get(key, np.nan) for key in keys]])
     if ratios and reading.variant is not None:
         weighed = fused_ratios(kinds, ratios, reading.variant.by_set, len(candidates))[0].tolist()
@@ -319,7 +317,7 @@ def set_mask(
 
 
 def label_columns(kind: EvidenceKind, candidates: int) -> npt.NDArray[np.intp]:
-    """Return the columns of (candidates, unknown, real) that an evidence of a kind speaks for."""
-    if kind is EvidenceKind.REAL:
+    """Return the columns of (candidates, generated, photograph) that a kind speaks for."""
+    if kind is EvidenceKind.PHOTOGRAPH:
         return np.array([candidates + 1])
     return np.arange(candidates)

@@ -90,10 +90,11 @@ def _print_rows(title: str, rows: list[Attribution]) -> None:
     table = Table("image", "verdict", "posterior", "ms", title=title)
     for row in rows:
         assert row.verdict is not None
+        share = row.verdict.title_probability
         table.add_row(
             Path(row.path or "").name,
             row.verdict.title,
-            f"{100 * row.verdict.confidence:.1f} %",
+            "-" if share is None else f"{100 * share:.1f} %",
             f"{row.ms.total_ms:.0f}",
         )
     console_for_tables().print(table)

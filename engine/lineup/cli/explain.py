@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lineup.cli.tables import console_for_tables
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 LINE_COLUMNS = 80
 LIKELIEST = 3
-_NOBODY = (UNKNOWN, REAL)
 NO_PROOF = "Nothing found is no proof of a photograph."
 NO_NAME = "A generator that is not in the gallery may be given a name that is."
+NO_CERTAINTY = "A photograph may be called generated."
 
 
 def print_attribution(row: Attribution, *, explain: bool) -> None:
@@ -36,10 +36,10 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
     console.print(row.path or "image", style="bold", markup=False, soft_wrap=True)
     remarks = _remarks(row, verdict)
     _print_lines(console, sentence_from_verdict(verdict), style="bold")
-    if not _is_undetermined(verdict):
+    if not _is_unjudged(verdict):
         _print_lines(console, _likeliest(verdict))
-    named = verdict.label not in _NOBODY
-    _print_lines(console, remarks[0] if remarks else NO_NAME if named else NO_PROOF, style="dim")
+    caveat = {GENERATED: NO_CERTAINTY, UNDETERMINED: NO_PROOF}.get(verdict.label, NO_NAME)
+    _print_lines(console, remarks[0] if remarks else caveat, style="dim")
     if explain:
         about = f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}"
         console.print(f"\n{about}", style="dim")
@@ -53,19 +53,17 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
 
 def sentence_from_verdict(verdict: Verdict) -> str:
     """Return the verdict as people say it."""
-    if verdict.label not in _NOBODY:
-        return f"Most likely made by {verdict.title} ({_percent(verdict.title_probability)})."
-    if _is_undetermined(verdict):
-        return "Undetermined: nothing in this image speaks for or against any source."
-    nobody = sum(verdict.posterior[name] for name in _NOBODY)
-    likelier = "photograph" if verdict.label == REAL else "unknown generator"
-    return (
-        f"Made by none of the known sources ({_percent(nobody)}): an unknown generator, or a "
-        f"photograph; rather the {likelier}, by what little speaks for either."
-    )
+    share = verdict.title_probability
+    if share is None:
+        if _is_unjudged(verdict):
+            return "Undetermined: nothing in this image speaks for or against any source."
+        return "Undetermined: no source stands out."
+    if verdict.label == GENERATED:
+        return f"Most likely generated, by none of the sources known ({_percent(share)})."
+    return f"Most likely made by {verdict.title} ({_percent(share)})."
 
 
-def _is_undetermined(verdict: Verdict) -> bool:
+def _is_unjudged(verdict: Verdict) -> bool:
     """Tell whether no evidence says anything; the published procedures have scores alone."""
     return not verdict.evidence or all(
         one.llr and not any(one.llr.values()) for one in verdict.evidence
@@ -73,7 +71,8 @@ def _is_undetermined(verdict: Verdict) -> bool:
 
 
 def _likeliest(verdict: Verdict) -> str:
-    sources = [(name, p) for name, p in verdict.posterior.items() if name not in _NOBODY]
+    nobody = (GENERATED, PHOTOGRAPH)
+    sources = [(name, p) for name, p in verdict.posterior.items() if name not in nobody]
     ranked = sorted(sources, key=lambda item: -item[1])[:LIKELIEST]
     return "Likeliest sources: " + ", ".join(f"{name} {_percent(p)}" for name, p in ranked) + "."
 

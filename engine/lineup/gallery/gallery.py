@@ -14,7 +14,7 @@ import numpy as np
 
 from lineup.channels import CLEAN
 from lineup.errors import GalleryError, SourceNotFoundError, did_you_mean
-from lineup.results import REAL, UNKNOWN
+from lineup.results import RESERVED_NAMES
 from lineup.types import Float32Array
 
 NORM_TOLERANCE = 1e-3
@@ -27,6 +27,9 @@ _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST_PATTERN = r"[A-Za-z0-9:._-]{1,128}"
 _ID_PATTERN = re.compile(r"[0-9a-f]{64}")
 
+REAL_NAME = "real"
+"""What a source, a folder or a class of photographs is called; no verdict is."""
+
 
 class SourceRole(str, Enum):
     """What a source stands for."""
@@ -35,7 +38,7 @@ class SourceRole(str, Enum):
     """A generator that a query can be attributed to."""
 
     REAL = "real"
-    """Photographs; they feed the posterior key `real`."""
+    """Photographs; never named."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,8 +46,8 @@ class SupportSet:
     """Reference fingerprints of one source.
 
     Attributes:
-        name: 1 to 64 of `A-Za-z0-9._-`, starting with a letter or digit; never "unknown",
-            and "real" only with the real role.
+        name: 1 to 64 of `A-Za-z0-9._-`, starting with a letter or digit; none of
+            `RESERVED_NAMES`, and "real" only with the real role.
         role: Generator or photographs.
         fingerprints: Shape (N, D), dtype float32, rows L2-normalised, N and D at least 1;
             a read-only copy is kept.
@@ -309,14 +312,15 @@ def check_source_name(name: str, role: SourceRole | None = None) -> None:
             hint="Use 1 to 64 letters, digits, dots, underscores or hyphens, "
             "starting with a letter or digit.",
         )
-    if name.lower() == UNKNOWN:
+    if name.lower() in RESERVED_NAMES:
         raise GalleryError(
-            f"{name!r} cannot name a source: verdicts use it for generators outside the gallery",
+            f"{name!r} cannot name a source: answers say it where they name none",
             hint="Choose another name.",
         )
-    if role is not None and name.lower() == REAL and (name != REAL or role is not SourceRole.REAL):
+    is_exact = name == REAL_NAME and role is SourceRole.REAL
+    if role is not None and name.lower() == REAL_NAME and not is_exact:
         raise GalleryError(
-            f"{name!r} cannot name a {role.value} source: verdicts use 'real' for photographs",
+            f"{name!r} cannot name a {role.value} source: 'real' is kept for photographs",
             hint="Choose another name, or enrol photographs as 'real' with the role real.",
         )
 

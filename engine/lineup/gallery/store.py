@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from lineup import files
 from lineup.errors import GalleryError
 from lineup.gallery.gallery import (
+    REAL_NAME,
     Gallery,
     SourceRole,
     SupportSet,
@@ -36,7 +37,6 @@ from lineup.gallery.tensors import (
     read_source,
     write_source,
 )
-from lineup.results import REAL
 from lineup.types import Float32Array
 
 MANIFEST = "manifest.json"
@@ -281,7 +281,7 @@ class GalleryStore:
 def _role_for(name: str, role: SourceRole | None, manifest: GalleryManifest | None) -> SourceRole:
     stored = None if manifest is None else manifest.sources.get(name)
     if stored is None:
-        return role or (SourceRole.REAL if name == REAL else SourceRole.CANDIDATE)
+        return role or (SourceRole.REAL if name == REAL_NAME else SourceRole.CANDIDATE)
     if role is not None and role is not stored.role:
         raise role_mismatch(name, stored.role, role)
     return stored.role

@@ -14,8 +14,9 @@ from msgspec import Meta
 from lineup.bundles.manifest import NAME_PATTERN
 from lineup.documents import DocumentFormat
 from lineup.errors import LineupFileError
+from lineup.gallery.gallery import REAL_NAME
 from lineup.options import Mode, ResynthesisOptions
-from lineup.results import REAL, UNKNOWN
+from lineup.results import RESERVED_NAMES
 
 LINEUP_FILE = "lineup.toml"
 
@@ -134,8 +135,8 @@ def _contradictions(spec: LineupSpec) -> Iterator[str]:
         field = f"candidates[{index}].name"
         if candidate.name in seen:
             yield f"{field}: {candidate.name!r} is there twice"
-        if candidate.name.lower() in (UNKNOWN, REAL):
-            yield f"{field}: {candidate.name!r} is a verdict of its own; choose another name"
+        if candidate.name.lower() in (*RESERVED_NAMES, REAL_NAME):
+            yield f"{field}: {candidate.name!r} cannot name a candidate; choose another name"
         seen.add(candidate.name)
     if spec.generators and spec.encoder is None:
         yield (

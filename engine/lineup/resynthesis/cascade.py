@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from lineup.options import CascadeOptions
-from lineup.results import REAL, UNKNOWN
+from lineup.results import GENERATED, PHOTOGRAPH
 from lineup.trace import CAPTION, ENCODE, FINGERPRINT, GENERATE, LOAD, PIXELS, TEXT, Trace
 
 LOOK_STAGES = (ENCODE, FINGERPRINT, PIXELS)
@@ -35,11 +35,11 @@ class Step:
 def margin_from_posterior(posterior: Mapping[str, float]) -> float:
     """Return by how much the most probable answer is ahead of the second, 0..1.
 
-    An answer is a candidate or "none of them" (unknown and real together): resyntheses
+    An answer is a candidate or "none of them" (generated and photograph together): resyntheses
     cannot tell those two apart, so a tie between them is no reason to make any.
     """
-    none_of_them = posterior[UNKNOWN] + posterior[REAL]
-    others = [value for name, value in posterior.items() if name not in (UNKNOWN, REAL)]
+    none_of_them = posterior[GENERATED] + posterior[PHOTOGRAPH]
+    others = [value for name, value in posterior.items() if name not in (GENERATED, PHOTOGRAPH)]
     second, first = sorted([0.0, *others, none_of_them])[-2:]
     return first - second
 
@@ -53,7 +53,7 @@ def step_from_posterior(
     """Return who resynthesises an image after its fingerprint.
 
     Args:
-        posterior: By the fingerprint, over candidates, unknown and real.
+        posterior: By the fingerprint, over candidates, generated and photograph.
         able: The candidates that can resynthesise.
         options: When evidence is left out.
         families: VAE family per candidate, for those that have one.

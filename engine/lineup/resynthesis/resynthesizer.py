@@ -25,11 +25,11 @@ from lineup.errors import UsageError
 from lineup.options import Aggregate, Mode, ResynthesisOptions
 from lineup.query import Query
 from lineup.results import (
-    REAL,
+    GENERATED,
+    PHOTOGRAPH,
     RESYNTHESIS,
     RESYNTHESIS_EVIDENCE,
     RESYNTHESIS_FINGERPRINT,
-    UNKNOWN,
     Evidence,
     Resyntheses,
     Verdict,
@@ -260,11 +260,11 @@ class Resynthesizer:
 def published_verdict(names: Sequence[str], resyntheses: Resyntheses, mode: Mode) -> Verdict:
     """Return the closed-set answer of the papers: the closest candidate, softmax of scores.
 
-    Nothing is said on `UNKNOWN` and `REAL`, which the papers do not have.
+    Nothing is said on `GENERATED` and `PHOTOGRAPH`, which the papers do not have.
     """
     (evidence,) = resyntheses.evidence
     shares = dict(zip(evidence.scores, softmax(list(evidence.scores.values())), strict=True))
-    posterior = dict.fromkeys([*names, UNKNOWN, REAL], 0.0) | shares
+    posterior = dict.fromkeys([*names, GENERATED, PHOTOGRAPH], 0.0) | shares
     return Verdict(
         label=max(evidence.scores, key=evidence.scores.__getitem__),
         posterior=posterior,

@@ -28,13 +28,13 @@ def calibration():
         coefficients={"level": 1.0, "above_mean": 2.0, "above_best": 0.0},
         intercept=-1.5,
         limit=5.5,
-        counts={"ash": 20, "unknown": 20, "real": 0},
+        counts={"ash": 20, "generated": 20, "photograph": 0},
         options={"gamma": 4, "distance": "cosine", "layer": None},
     )
     known = SetCalibration(
         weights={"resynthesis": 0.9},
         bias=0.1,
-        real_bias=0.0,
+        photograph_bias=0.0,
         thresholds=ConformalThresholds(-1.0, -2.0, None),
         families={"vae-1": FamilyRule(("ash", "birch"), 0.8, 40, 0.9)},
         figures={"accuracy": 0.95, "ece": None},
@@ -52,7 +52,7 @@ def calibration():
         version="0.1.0",
         seed=3,
         folds=5,
-        counts={"ash": 20, "birch": 20, "unknown": 20, "real": 0},
+        counts={"ash": 20, "birch": 20, "generated": 20, "photograph": 0},
         variants=(variant,),
     )
 
@@ -81,6 +81,7 @@ def damaged(raw, path, value):
     ("path", "value", "problem"),
     [
         (["level"], 1.5, "level"),
+        (["schema_version"], 1, "schema_version: expected 2, got 1"),
         (["counts"], None, "counts: missing"),
         (["extra"], 1, "extra: unknown field"),
         (["variants", 0, "evidence", "resynthesis", "method"], "magic", "method"),
@@ -88,7 +89,7 @@ def damaged(raw, path, value):
         (["variants", 0, "evidence", "resynthesis", "coefficients", "level"], -1, "level"),
         (["variants", 0, "evidence", "resynthesis", "coefficients"], {"level": 1}, "above_mean"),
         (["variants", 0, "sets", 0, "weights"], {"other": 1}, "'other' is not among evidence"),
-        (["variants", 0, "sets", 0, "thresholds", "real"], "low", "real"),
+        (["variants", 0, "sets", 0, "thresholds", "photograph"], "low", "photograph"),
     ],
 )
 def test_a_wrong_field_is_named(calibration, path, value, problem):

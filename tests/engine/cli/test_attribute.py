@@ -47,8 +47,8 @@ def test_an_image_of_no_known_source_may_be_a_photograph(tmp_path):
 
     output = " ".join(run(path).stdout.split())
 
-    assert "Made by none of the known sources" in output
-    assert "an unknown generator, or a photograph" in output
+    assert "Undetermined: no source stands out." in output
+    assert "no proof of a photograph" in output
     assert all(len(line) <= 80 for line in run(path).stdout.splitlines()[1:])
 
 
@@ -166,7 +166,7 @@ def test_a_papers_mode_reports_the_softmax_of_its_scores(toy_lineup, red_image):
     shares = np.exp(scores) / np.exp(scores).sum()
     names = list(record["evidence"]["resynthesis"]["scores"])
     assert [record["posterior"][name] for name in names] == pytest.approx(shares, abs=1e-6)
-    assert record["posterior"]["unknown"] == record["posterior"]["real"] == 0
+    assert record["posterior"]["generated"] == record["posterior"]["photograph"] == 0
 
 
 @pytest.mark.parametrize(

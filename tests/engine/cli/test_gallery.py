@@ -324,7 +324,7 @@ def test_a_resynthesis_that_is_no_image_fails_alone(tmp_path, query):
     assert "stored 1 new" in result.stdout
 
 
-@pytest.mark.parametrize("name", ["unknown", "real", "../x"])
+@pytest.mark.parametrize("name", ["generated", "real", "../x"])
 def test_resyntheses_need_a_name_for_a_candidate(query, name):
     result = CliRunner().invoke(enroll, [name, str(query), "--resyntheses-of", str(query)])
 

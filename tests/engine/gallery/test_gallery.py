@@ -22,9 +22,11 @@ def test_names_that_could_leave_a_folder_or_pass_for_an_option_are_refused(name)
         check_source_name(name)
 
 
-@pytest.mark.parametrize("name", ["unknown", "Unknown", "UNKNOWN"])
-def test_unknown_is_reserved_for_verdicts(name):
-    with pytest.raises(GalleryError, match="outside the gallery"):
+@pytest.mark.parametrize(
+    "name", ["unknown", "Unknown", "UNKNOWN", "generated", "Undetermined", "photograph"]
+)
+def test_what_answers_say_is_no_name_of_a_source(name):
+    with pytest.raises(GalleryError, match="answers say it where they name none"):
         check_source_name(name)
 
 

@@ -96,6 +96,8 @@ def test_any_path_can_be_written(tmp_path, text):
         ({"resynthesis": {"prompt": "a cat"}}, "resynthesis"),
         ({"candidates": [{"name": "a"}, {"name": "a"}]}, "candidates[1].name"),
         ({"candidates": [{"name": "Unknown"}]}, "candidates[0].name"),
+        ({"candidates": [{"name": "generated"}]}, "candidates[0].name"),
+        ({"candidates": [{"name": "real"}]}, "candidates[0].name"),
         ({"candidates": [{"name": "a", "bundle": "a"}]}, "encoder"),
     ],
 )

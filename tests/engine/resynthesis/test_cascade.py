@@ -14,15 +14,15 @@ from lineup.resynthesis.cascade import (
 NAMES = ("ash", "birch", "cedar")
 
 
-def posterior(ash, birch=0.0, cedar=0.0, unknown=0.0):
-    found = {"ash": ash, "birch": birch, "cedar": cedar, "unknown": unknown}
-    return {**found, "real": 1 - sum(found.values())}
+def posterior(ash, birch=0.0, cedar=0.0, generated=0.0):
+    found = {"ash": ash, "birch": birch, "cedar": cedar, "generated": generated}
+    return {**found, "photograph": 1 - sum(found.values())}
 
 
-def test_unknown_and_real_are_one_answer():
+def test_generated_and_photograph_are_one_answer():
     assert margin_from_posterior(posterior(0.7, 0.1)) == pytest.approx(0.5)
-    assert margin_from_posterior(posterior(0.1, unknown=0.45)) == pytest.approx(0.8)
-    assert margin_from_posterior({"unknown": 0.5, "real": 0.5}) == 1
+    assert margin_from_posterior(posterior(0.1, generated=0.45)) == pytest.approx(0.8)
+    assert margin_from_posterior({"generated": 0.5, "photograph": 0.5}) == 1
 
 
 @pytest.mark.parametrize(("ash", "skipped"), [(0.96, True), (0.94, False)])

@@ -12,7 +12,7 @@ from lineup.scan.encoding import CsvEncoder, JsonlEncoder, RowFormatError
 
 RUN = "0" * 12
 MIDDLE = (
-    "posterior.blues", "posterior.reds", "posterior.unknown", "posterior.real",
+    "posterior.blues", "posterior.reds", "posterior.generated", "posterior.photograph",
     "fingerprint.score.blues", "fingerprint.score.reds",
     "fingerprint.llr.blues", "fingerprint.llr.reds",
 )  # fmt: skip
@@ -73,20 +73,28 @@ def test_columns_are_known_before_the_first_row(table):
 
 
 def test_a_row_is_flat(table):
-    posterior = {"reds": 0.5, "blues": 0.25, "unknown": 0.125, "real": 0.125}
+    posterior = {"reds": 0.5, "blues": 0.25, "generated": 0.125, "photograph": 0.125}
     given = verdict(
         posterior, family=("reds", "blues"), caption="=a plain colour", notes=("a", "b")
     )
     row = Attribution("a.png", RUN, verdict=given, ms=StageTimes(read=1.0), notes=("x", "y, z"))
     record = cells(table, row)
 
-    assert record["posterior.unknown"] == "0.125"
+    assert record["confidence"] == "0.5"
+    assert record["posterior.generated"] == "0.125"
     assert record["fingerprint.score.reds"] == "-0.5"  # a number, not text with an apostrophe
     assert record["fingerprint.llr.blues"] == "0.25"
     assert (record["ms.read"], record["ms.decode"], record["error"]) == ("1.0", "", "")
     assert record["notes"] == "x; y, z; tiny"
     assert (record["family"], record["verdict_notes"]) == ("reds; blues", "a; b")
     assert record["caption"] == "'=a plain colour"
+
+
+def test_an_undetermined_row_has_an_empty_cell_for_its_confidence(table):
+    verdict = Verdict("undetermined", {"reds": 0.25, "generated": 0.25, "photograph": 0.5})
+    record = cells(table, Attribution("a.png", RUN, verdict=verdict))
+
+    assert (record["verdict"], record["confidence"]) == ("undetermined", "")
 
 
 def test_a_value_without_a_column_is_a_bug(table):

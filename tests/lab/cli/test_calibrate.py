@@ -81,7 +81,7 @@ def test_calibrate_writes_what_the_lineup_then_uses(root, captioner, home_calibr
     assert result.exit_code == 0, result.output
     assert "Held-out figures" in result.stdout
     calibration = CALIBRATION.read(home_calibration)
-    assert calibration.counts == {"reds": 8, "blues": 8, "unknown": 8, "real": 8}
+    assert calibration.counts == {"reds": 8, "blues": 8, "generated": 8, "photograph": 8}
     assert [one.evidence["resynthesis"].options["gamma"] for one in calibration.variants] == [
         1,
         2,
@@ -217,7 +217,7 @@ def test_mistakes_of_a_calibration_are_named(root, captioner, arguments, error, 
     [
         (["--plot", "sweep.png"], "--plot compares numbers of resyntheses"),
         (["--unknown", "fir"], "'fir' is not among the sources"),
-        (["--unknown", "elm,reds"], "'reds' is reds and unknown"),
+        (["--unknown", "elm,reds"], "'reds' is reds and generated"),
     ],
 )
 def test_mistakes_of_an_evaluation_are_named(root, captioner, arguments, problem):

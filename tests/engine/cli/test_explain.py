@@ -1,0 +1,33 @@
+"""The verdict as people say it."""
+
+import pytest
+
+from lineup.cli.explain import sentence_from_verdict
+from lineup.results import GENERATED, UNDETERMINED, Evidence, Verdict
+
+POSTERIOR = {"a": 0.2, "b": 0.2, "generated": 0.55, "photograph": 0.05}
+
+
+def evidence(ratio):
+    return Evidence("fingerprint", {"a": 0.1}, {"a": ratio}, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("label", "family", "ratio", "sentence"),
+    [
+        ("a", (), 1.0, "Most likely made by a (20 %)."),
+        ("a", ("a", "b"), 1.0, "Most likely made by a or b (40 %)."),
+        (GENERATED, (), 1.0, "Most likely generated, by none of the sources known (95 %)."),
+        (UNDETERMINED, (), 1.0, "Undetermined: no source stands out."),
+        (
+            UNDETERMINED,
+            (),
+            0.0,
+            "Undetermined: nothing in this image speaks for or against any source.",
+        ),
+    ],
+)
+def test_every_label_has_its_sentence(label, family, ratio, sentence):
+    verdict = Verdict(label, POSTERIOR, (evidence(ratio),), family=family)
+
+    assert sentence_from_verdict(verdict) == sentence
