@@ -16,6 +16,7 @@ from lineup.classifier import OpenSetClassifier, Training, check_classes
 from lineup.errors import ClassifierError, UsageError
 from lineup.finding import find_images
 from lineup.fusion import verdict_from_evidence
+from lineup.gallery.comparing import Images
 from lineup.gallery.gallery import (
     REAL_NAME,
     Gallery,
@@ -133,10 +134,10 @@ def calibrated_fit(supports: Mapping[str, Float32Array]) -> KnownProbabilities:
     keys = [REAL_NAME if name == REAL_NAME else f"class-{names.index(name)}" for name in supports]
 
     def probabilities(fingerprints: Float32Array) -> Float64Array:
-        llrs = scorer.llrs(scorer.scores(fingerprints))
         rows = np.empty((len(fingerprints), len(keys)))
-        for row, values in enumerate(llrs.tolist()):
-            llr = dict(zip(scorer.names, values, strict=True))
+        for row, fingerprint in enumerate(fingerprints):
+            found = scorer.judgement(Images(fingerprint[None], np.ones(1, np.float32)))
+            llr = dict(zip(scorer.names, found.llrs.tolist(), strict=True))
             verdict = verdict_from_evidence(scorer.names, [Evidence("fingerprint", {}, llr, 0.0)])
             rows[row] = [verdict.posterior[key] for key in keys]
         return rows

@@ -21,8 +21,9 @@ from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError, UsageError
 from lineup.fingerprint import FingerprintExtractor, is_unjudged
 from lineup.fusion import verdict_from_evidence
+from lineup.gallery.comparing import Images
 from lineup.gallery.gallery import Gallery
-from lineup.gallery.scoring import SourceScorer
+from lineup.gallery.scoring import Judgement, SourceScorer
 from lineup.lineups.store import Lineup
 from lineup.options import (
     DEFAULT_OPTIONS,
@@ -37,6 +38,7 @@ from lineup.results import (
     FINGERPRINT,
     GENERATED,
     PHOTOGRAPH,
+    REFERENCE,
     RESYNTHESIS,
     RESYNTHESIS_EVIDENCE,
     RESYNTHESIS_FINGERPRINT,
@@ -46,9 +48,11 @@ from lineup.results import (
 )
 from lineup.resynthesis.cascade import Cascade, Step
 from lineup.resynthesis.stored import StoredResyntheses, open_stored
+from lineup.types import Float32Array, Float64Array
 
 if TYPE_CHECKING:
     from lineup.lineups.models import ResynthesisModels
+    from lineup.reference import ReferenceEncoder
     from lineup.resynthesis.cascade import PlannedTimes
 
 
@@ -63,6 +67,7 @@ class Answering(ClosesOnExit):
         read_gallery: Returns the known sources; called when they are first needed.
         lineup: Candidates, defaults and calibration; one without any is the gallery alone.
         open_models: Opens what resynthesises queries; None where nothing does.
+        open_encoder: Opens what embeds images; None where nothing does.
         calibration: How scores become ratios; None leaves that to the gallery.
         stored: Resyntheses made elsewhere; None is the user's own.
         gallery_path: Where enrolments go; None is the user's own gallery.
@@ -80,6 +85,7 @@ class Answering(ClosesOnExit):
         lineup: Lineup,
         *,
         open_models: Callable[[], ResynthesisModels] | None = None,
+        open_encoder: Callable[[], ReferenceEncoder] | None = None,
         calibration: Calibration | None = None,
         stored: StoredResyntheses | None = None,
         gallery_path: Path | None = None,
@@ -90,6 +96,7 @@ class Answering(ClosesOnExit):
         self._stored = stored or open_stored()
         self._read_gallery = read_gallery
         self._open_models = open_models
+        self._open_encoder = open_encoder
         self._models: ResynthesisModels | None = None
         self._gallery_path = gallery_path
         self._lock = threading.RLock()
@@ -122,9 +129,25 @@ class Answering(ClosesOnExit):
         """Compares fingerprints with the candidates of the gallery."""
         return SourceScorer(self.gallery)
 
+    @cached_property
+    def encoder(self) -> ReferenceEncoder:
+        """What embeds images, opened on first use."""
+        assert self._open_encoder is not None
+        return self._open_encoder()
+
+    @cached_property
+    def reference_scorer(self) -> SourceScorer:
+        """Compares fingerprints and embeddings with the candidates that have both."""
+        return SourceScorer(self.gallery, self.encoder.key)
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether there is an encoder, and a candidate with its embeddings."""
+        return self._open_encoder is not None and bool(self.reference_scorer.names)
+
     def forget_gallery(self) -> None:
         """Read the gallery again when it is next needed: it has changed."""
-        for name in ("gallery", "scorer"):
+        for name in ("gallery", "scorer", "reference_scorer"):
             self.__dict__.pop(name, None)
 
     @property
@@ -136,7 +159,8 @@ class Answering(ClosesOnExit):
     @property
     def evidence(self) -> tuple[str, ...]:
         """What there is of `EVIDENCE_NAMES`, and is computed when nothing is asked for by name."""
-        return (FINGERPRINT, *(self._signals() if self.lineup.spec.generators else ()))
+        reference = (REFERENCE,) if self.has_reference else ()
+        return (FINGERPRINT, *reference, *(self._signals() if self.lineup.spec.generators else ()))
 
     @property
     def models(self) -> ResynthesisModels:
@@ -184,6 +208,8 @@ class Answering(ClosesOnExit):
         stored = self._stored.candidates() if self._asks_resyntheses(options) else ()
         names = tuple(dict.fromkeys([*self.candidates, *stored]))
         spoken_of = {FINGERPRINT: self.scorer.names}
+        if REFERENCE in asked:
+            spoken_of[REFERENCE] = self.reference_scorer.names
         columns = [f"posterior.{name}" for name in (*names, GENERATED, PHOTOGRAPH)]
         for evidence in asked:
             sources = spoken_of.get(evidence, tuple(dict.fromkeys([*listed, *stored])))
@@ -196,6 +222,7 @@ class Answering(ClosesOnExit):
     def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
         """Return the evidence that these options ask for, cheapest first."""
         asked = set(options.evidence or self.evidence)
+        asked |= {FINGERPRINT} if REFERENCE in asked else set()  # it is what it adds to that
         if self.settings(options).mode is not Mode.DEFAULT:
             asked &= {RESYNTHESIS}
         return tuple(name for name in EVIDENCE_NAMES if name in asked)
@@ -219,6 +246,7 @@ class Answering(ClosesOnExit):
         asked = self.evidence_of(options)
         # The keys as well: rows that call them otherwise cannot be read as these.
         parts = [self.extractor.digest, self.gallery.digest, GENERATED, PHOTOGRAPH, *asked]
+        parts += [self.encoder.digest] if REFERENCE in asked else []
         parts.append("null" if self.calibration is None else self.calibration.text)
         if set(asked) & set(RESYNTHESIS_EVIDENCE):
             parts += [*self.models.digests, repr(self.settings(options))]
@@ -228,6 +256,8 @@ class Answering(ClosesOnExit):
     def close(self) -> None:
         """Release the models."""
         with closing(self.extractor):
+            if "encoder" in self.__dict__:
+                self.encoder.close()
             if self._models is not None:
                 self._models.close()
 
@@ -259,7 +289,9 @@ class Answering(ClosesOnExit):
         there = set(self.evidence) | set(self._signals() if stored else ())
         if settings.mode is not Mode.DEFAULT:
             there &= {RESYNTHESIS}
-        wanted = tuple(name for name in EVIDENCE_NAMES if name in (options.evidence or there))
+        asked = set(options.evidence or there)
+        asked |= {FINGERPRINT} if REFERENCE in asked else set()  # it is what it adds to that
+        wanted = tuple(name for name in EVIDENCE_NAMES if name in asked)
         missing = [name for name in wanted if name not in there]
         if missing or not wanted:
             raise UsageError(
@@ -280,9 +312,14 @@ class Answering(ClosesOnExit):
         for query in wanting:
             if FINGERPRINT not in query.wanted:
                 continue
-            query.evidence.append(self._fingerprint_evidence(query))
+            found = self.scorer.judgement(self._images(query))
+            query.evidence.append(
+                self._evidence(FINGERPRINT, query, self.scorer, found, found.llrs, query.work_ms)
+            )
+            if REFERENCE in query.wanted:
+                query.evidence.append(self._reference_evidence(query, found))
             if query.real_llr is not None and not is_unjudged(query.tile_notes):
-                # From the same run of the model as the fingerprint, whose cost includes it.
+                # From the same runs of the models as the others, whose costs include it.
                 llr = {PHOTOGRAPH: query.real_llr}
                 query.evidence.append(Evidence(name=PHOTOGRAPH, scores={}, llr=llr, cost_ms=0.0))
 
@@ -301,25 +338,55 @@ class Answering(ClosesOnExit):
             )
         for row, query in enumerate(queries):
             query.fingerprint = signals.fingerprints[row]
+            query.strength = float(signals.strengths[row])
             if signals.real_llrs is not None:
                 query.real_llr = float(signals.real_llrs[row])
             query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))
 
-    def _fingerprint_evidence(self, query: Query) -> Evidence:
-        """Compare with the gallery, whose own images tell what a score means."""
+    def _reference_evidence(self, query: Query, alone: Judgement) -> Evidence:
+        """Compare fingerprint and embedding at once; the evidence is what the embedding adds."""
+        start = time.perf_counter()
+        assert query.pixels is not None
+        if query.embedding is None:
+            looked = self.encoder.look([query.pixels])
+            query.embedding = looked.embeddings[0]
+            if looked.photograph_llrs is not None:
+                query.real_llr = float(looked.photograph_llrs[0])
+        scorer = self.reference_scorer
+        found = scorer.judgement(self._images(query, query.embedding))
+        without = dict(zip(self.scorer.names, alone.llrs.tolist(), strict=True))
+        added = found.llrs - np.array([without[name] for name in scorer.names])
+        spent_ms = (time.perf_counter() - start) * 1e3
+        query.ms = query.ms.plus(inference=spent_ms)
+        return self._evidence(REFERENCE, query, scorer, found, added, spent_ms)
+
+    def _images(self, query: Query, embedding: Float32Array | None = None) -> Images:
         assert query.fingerprint is not None
-        scorer = self.scorer
-        # By itself: a product of matrices may round otherwise than that of a single row.
-        scores = scorer.scores(query.fingerprint[None])
-        llrs = scorer.llrs(scores)
-        if is_unjudged(query.tile_notes):
-            llrs[:] = 0.0
+        assert query.strength is not None
+        return Images(
+            query.fingerprint[None],
+            np.array([query.strength], np.float32),
+            None if embedding is None else embedding[None],
+        )
+
+    def _evidence(
+        self,
+        name: str,
+        query: Query,
+        scorer: SourceScorer,
+        found: Judgement,
+        llrs: Float64Array,
+        cost_ms: float,
+    ) -> Evidence:
+        unjudged = is_unjudged(query.tile_notes)
+        best = int(found.llrs.argmax()) if scorer.names and not unjudged else None
         return Evidence(
-            name=FINGERPRINT,
-            scores=dict(zip(scorer.names, scores[0].tolist(), strict=True)),
-            llr=dict(zip(scorer.names, llrs[0].tolist(), strict=True)),
-            cost_ms=query.work_ms,
-            notes=query.tile_notes,
+            name=name,
+            scores=dict(zip(scorer.names, found.scores.tolist(), strict=True)),
+            llr=dict(zip(scorer.names, (0.0 * llrs if unjudged else llrs).tolist(), strict=True)),
+            cost_ms=cost_ms,
+            notes=query.tile_notes if name == FINGERPRINT else (),
+            channel=None if best is None else found.channels[best],
         )
 
     def _resynthesise(

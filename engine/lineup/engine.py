@@ -21,15 +21,22 @@ from lineup.answering import Answering
 from lineup.calibration.calibration import CALIBRATION
 from lineup.errors import SourceNotFoundError
 from lineup.finding import find_images
-from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor, is_unjudged
+from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import known_gallery, shipped_gallery, user_store
 from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.query import Query
 from lineup.reading import read_image
-from lineup.results import UNKNOWN, Attribution, Classification, Verification
-from lineup.runtime import Runtime
+from lineup.results import (
+    FINGERPRINT,
+    REFERENCE,
+    UNKNOWN,
+    Attribution,
+    Classification,
+    Verification,
+)
+from lineup.runtime import REFERENCE_BUNDLE, Runtime
 from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, rows_from_paths
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
     from lineup.lineups.models import ResynthesisModels
     from lineup.reading import AnyImage
+    from lineup.reference import ReferenceEncoder
     from lineup.scan.meter import ScanMeter
     from lineup.scan.pipeline import Identities
     from lineup.types import Float32Array, RgbImage, RgbTiles
@@ -114,24 +122,25 @@ class Engine(Answering):
         """
         support = self.source(source)
         read = read_image(image)
-        scorer = self.scorer
-        scores = scorer.scores(self._fingerprint(read.pixels)[None])
-        column = scorer.names.index(source)
-        score = float(scores[0, column])
-        notes = self.extractor.notes(read.pixels)
-        llr = 0.0 if is_unjudged(notes) else float(scorer.llrs(scores)[0, column])
+        query = Query.from_image(read)
+        evidence = (FINGERPRINT, REFERENCE) if self.has_reference else (FINGERPRINT,)
+        self.answer([query], AttributionOptions(evidence=evidence))
+        found = {one.name: one for one in query.evidence if source in one.scores}
+        scorer = self.reference_scorer if REFERENCE in found else self.scorer
+        llr = sum(one.llr[source] for one in found.values())
+        others, other_sources = scorer.others(source)
         return Verification(
             source=source,
             accepted=llr > 0,
             probability=1 / (1 + math.exp(-llr)),
-            score=score,
+            score=[one.scores[source] for one in found.values()][-1],
             llr=llr,
-            false_accept_rate=scorer.false_accept_rate(source, score),
-            false_reject_rate=scorer.false_reject_rate(source, score),
+            false_accept_rate=scorer.false_accept_rate(source, llr),
+            false_reject_rate=scorer.false_reject_rate(source, llr),
             support=len(support),
-            others=len(scorer.calibrations[column].negatives),
-            other_sources=len(self.gallery.sources) - 1,
-            notes=(*read.notes, *notes),
+            others=others,
+            other_sources=other_sources,
+            notes=(*read.notes, *query.tile_notes),
         )
 
     def classify(self, image: AnyImage, classifier: OpenSetClassifier) -> Classification:
@@ -215,6 +224,7 @@ class Engine(Answering):
                     name,
                     _found(images),
                     self.extractor,
+                    None if self._open_encoder is None else self.encoder,
                     options=options or EnrollOptions(),
                     base=shipped_gallery() if self._gallery_path is None else None,
                     on_progress=on_progress,
@@ -293,11 +303,18 @@ def open_engine(
             found, extractor, runtime=runtime, cache=cache, keep=keep_models
         )
 
+    def open_encoder() -> ReferenceEncoder:
+        from lineup.models.encoder import ImageEncoder  # noqa: PLC0415 - as above
+        from lineup.reference import ReferenceEncoder  # noqa: PLC0415
+
+        return ReferenceEncoder(runtime.open(ImageEncoder, REFERENCE_BUNDLE))
+
     return Engine(
         extractor,
         read_gallery,
         found,
         open_models=open_models if spec.encoder or spec.generators else None,
+        open_encoder=open_encoder if runtime.has_bundle(REFERENCE_BUNDLE) else None,
         calibration=calibration,
         gallery_path=gallery,
     )

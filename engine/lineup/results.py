@@ -37,7 +37,8 @@ FINGERPRINT = "fingerprint"
 RESYNTHESIS = "resynthesis"
 RESYNTHESIS_FINGERPRINT = "resynthesis-fingerprint"
 RESYNTHESIS_EVIDENCE = (RESYNTHESIS, RESYNTHESIS_FINGERPRINT)
-EVIDENCE_NAMES = (FINGERPRINT, *RESYNTHESIS_EVIDENCE)
+REFERENCE = "reference"
+EVIDENCE_NAMES = (FINGERPRINT, REFERENCE, *RESYNTHESIS_EVIDENCE)
 """Every evidence that can be asked for, cheapest first; `PHOTOGRAPH` comes with the fingerprint."""
 
 SIGNIFICANT_DIGITS = 7
@@ -54,13 +55,15 @@ class Evidence:
     Attributes:
         name: Which evidence, e.g. "fingerprint".
         scores: Raw score per source; higher means closer. Range depends on the evidence
-            (fingerprint: cosine, -1..1).
+            (fingerprint: deviations above images that the source did not make).
         llr: Calibrated natural-log likelihood ratio per source: "made by this source" against
             "made by anything else".
         cost_ms: Time spent on this evidence for this query, in milliseconds.
         notes: Remarks on how far the evidence can be trusted, e.g. an image below the tile size.
         samples: Where a score sums up several resyntheses, the score of each by itself per
             source, in the order of their seeds.
+        channel: What the image seems to have gone through, by the likeliest source's support;
+            None where nothing tells.
     """
 
     name: str
@@ -69,15 +72,17 @@ class Evidence:
     cost_ms: float
     notes: tuple[str, ...] = ()
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    channel: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return {scores, llr, samples, cost_ms, notes} as JSON values."""
+        """Return {scores, llr, samples, channel, cost_ms, notes} as JSON values."""
         return {
             "scores": _numbers(self.scores),
             "llr": _numbers(self.llr),
             "samples": {
                 name: [_number(value) for value in values] for name, values in self.samples.items()
             },
+            "channel": self.channel,
             "cost_ms": _milliseconds(self.cost_ms),
             "notes": list(self.notes),
         }
@@ -187,11 +192,11 @@ class Verification:
         source: The source that was asked about.
         accepted: True when a match is likelier than not, at even prior odds.
         probability: Of a match, at even prior odds, 0..1.
-        score: Mean cosine with the source's fingerprints, -1..1.
+        score: Deviations above images that the source did not make.
         llr: Natural-log likelihood ratio, match against no match.
-        false_accept_rate: Share of the gallery's other images that score at least as high;
+        false_accept_rate: Share of the gallery's other images with at least this ratio;
             NaN when there are none.
-        false_reject_rate: Share of the source's own images that score lower;
+        false_reject_rate: Share of the source's own images with a lower ratio;
             NaN when it has fewer than two.
         support: Number of images in the source's support set.
         others: Number of images that the false-accept rate is measured on.

@@ -12,9 +12,13 @@ from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import options_for_device
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
 from lineup.bundles.store import BundleStore
+from lineup.errors import BundleNotFoundError
 from lineup.paths import home_dir
 
 Model = TypeVar("Model")
+
+REFERENCE_BUNDLE = "clip-vit-b-16"
+"""The encoder of the reference evidence, where it is there; `lineup models pull` fetches it."""
 
 
 class Runtime:
@@ -56,6 +60,13 @@ class Runtime:
         if path not in self._bundles:
             self._bundles[path] = self.store.open(reference)
         return self._bundles[path]
+
+    def has_bundle(self, name: str) -> bool:
+        """Tell whether the store has a bundle of this name."""
+        try:
+            return self.store.path(name).is_dir()
+        except BundleNotFoundError:
+            return False
 
     def unverified_bundle(self, reference: str | Path) -> Bundle:
         """Return a bundle for what its manifest says: its files are not looked at.

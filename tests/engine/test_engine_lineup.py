@@ -18,7 +18,12 @@ from lineup.lineups.spec import CandidateSpec, LineupSpec
 from lineup.lineups.store import Lineup
 from lineup.options import AttributionOptions, Mode, ResynthesisOptions, options_from_mode
 from lineup.paths import shipped_dir
-from lineup.results import EVIDENCE_NAMES, RESYNTHESIS, RESYNTHESIS_FINGERPRINT
+from lineup.results import (
+    FINGERPRINT,
+    RESYNTHESIS,
+    RESYNTHESIS_EVIDENCE,
+    RESYNTHESIS_FINGERPRINT,
+)
 from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup.resynthesis.stored import StoredResyntheses
@@ -115,7 +120,7 @@ def nearest(verdict):
 def test_all_evidence_runs_and_the_right_candidate_comes_first(make, red_pixels):
     verdict = make().attribute(red_pixels).verdict
 
-    assert names(verdict) == list(EVIDENCE_NAMES)
+    assert names(verdict) == [FINGERPRINT, *RESYNTHESIS_EVIDENCE]
     assert nearest(verdict) == "reds"
     assert verdict.caption == "a plain colour"
     assert set(verdict.posterior) == {"reds", "blues", "greens", "generated", "photograph"}

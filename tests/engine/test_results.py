@@ -55,6 +55,7 @@ def test_a_verdict_is_flattened():
             "scores": {"a": 0.1234568},
             "llr": {"a": -1.5},
             "samples": {},
+            "channel": None,
             "cost_ms": 3.0,
             "notes": ["small"],
         }

@@ -31,7 +31,7 @@ def verify(image: Path, source: str, as_json: bool, **place: Any) -> None:
     """Test whether the source NAME made IMAGE.
 
     Says "match" when that is likelier than not at even prior odds, and how often the gallery's
-    other images would be taken for the source at this score.
+    other images match it as well.
     """
     from lineup.engine import open_engine
 
@@ -44,11 +44,11 @@ def verify(image: Path, source: str, as_json: bool, **place: Any) -> None:
     answer = "match" if result.accepted else "no match"
     click.echo(f"{image}: {answer} with {source}, {100 * result.probability:.1f} % at even odds")
     click.echo(
-        f"score {result.score:.4f} against {result.support} images, "
+        f"{result.score:.1f} deviations above others, by {result.support} images, "
         f"log likelihood ratio {result.llr:+.2f}"
     )
     click.echo(_accepts_text(result))
-    click.echo(f"of {source}'s own images {_percent(result.false_reject_rate)} score lower")
+    click.echo(f"of {source}'s own images {_percent(result.false_reject_rate)} match less")
     for note in result.notes:
         click.echo(f"note: {note}")
 
@@ -58,12 +58,12 @@ def _accepts_text(result: Verification) -> str:
     from lineup.gallery.scoring import highest_rate
 
     if not result.others:
-        return "the gallery has no other images: how often others score as high is not known"
+        return "the gallery has no other images: how often others match as well is not known"
     hits = round(result.false_accept_rate * result.others)
     limit = 100 * highest_rate(hits, result.others)
     sources = f"{result.other_sources} other source{'' if result.other_sources == 1 else 's'}"
     return (
-        f"{hits} of {result.others} images of {sources} score at least as high, "
+        f"{hits} of {result.others} images of {sources} match at least as well, "
         f"so below {limit:.1f} % of such images do"
     )
 

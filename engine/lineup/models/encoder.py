@@ -43,6 +43,7 @@ class ImageEncoder(ClosesOnExit):
     Attributes:
         name: Name of the bundle.
         digest: Identity of the bundle's content; features of different digests cannot be compared.
+        source: Where its weights come from: the same under whatever form of the graph.
         layers: Blocks that can be asked for, rising.
         default_layer: The block that is taken when none is named.
         device: Where the graphs run.
@@ -54,6 +55,7 @@ class ImageEncoder(ClosesOnExit):
         assert manifest.encoder is not None
         self.name = manifest.name
         self.digest = bundle.digest
+        self.source = f"{manifest.source.id}@{manifest.source.revision}"
         self.layers = manifest.encoder.layers
         self.default_layer = manifest.encoder.default_layer
         self.device = device
@@ -109,36 +111,51 @@ class ImageEncoder(ClosesOnExit):
             UsageError: The bundle does not have the layer; names those it has.
             BackendError: A graph failed to run, or put out what is no feature.
         """
-        rows = np.empty((len(images), self.dimension(layer)), np.float32)
+        return self.features_of_layers(images, [layer])[0]
+
+    def features_of_layers(
+        self, images: Sequence[RgbImage], layers: Sequence[Layer]
+    ) -> tuple[Float32Array, ...]:
+        """Compute the features of several layers at once; see `features`.
+
+        Returns:
+            One array per layer, shape (images, dimension), float32; every row has length 1.
+        """
+        rows = [np.empty((len(images), self.dimension(layer)), np.float32) for layer in layers]
         per_run = CPU_IMAGES_PER_RUN if self.device.kind is DeviceKind.CPU else GPU_IMAGES_PER_RUN
         if self._most_images is not None:
             per_run = min(per_run, self._most_images)
         for start in range(0, len(images), per_run):
             run = slice(start, start + per_run)
-            rows[run] = self._normalised(self._raw_features(images[run], layer))
-        return rows
+            for found, raw in zip(rows, self._raw_features(images[run], layers), strict=True):
+                found[run] = self._normalised(raw)
+        return tuple(rows)
 
     def close(self) -> None:
         """Release the sessions."""
         self._components.close()
 
-    def _raw_features(self, images: Sequence[RgbImage], layer: Layer) -> Float32Array:
-        is_default = layer is None or layer == self.default_layer
+    def _raw_features(
+        self, images: Sequence[RgbImage], layers: Sequence[Layer]
+    ) -> list[Float32Array]:
+        is_default = all(layer in (None, self.default_layer) for layer in layers)
         role = CUT_TOWER if is_default and self._has_cut_tower else WHOLE_TOWER
         pixel_values = pixel_values_from_images(images, self._preprocess)
         outputs = self._components.run(role, {"pixel_values": pixel_values})
-        if layer == "final":
-            return outputs["embedding"]
-        wanted = self.default_layer if layer is None else layer
-        layers = (self.default_layer,) if role == CUT_TOWER else self.layers
+        there = (self.default_layer,) if role == CUT_TOWER else self.layers
         cls = outputs["cls"]
-        expected = (len(images), len(layers), self._info.dimension)
+        expected = (len(images), len(there), self._info.dimension)
         if cls.shape != expected:
             raise BackendError(
                 f"The graph {role} of {self.name} put out the shape {list(cls.shape)}, "
                 f"expected {list(expected)}."
             )
-        return cls[:, layers.index(wanted)]
+        return [
+            outputs["embedding"]
+            if layer == "final"
+            else cls[:, there.index(self.default_layer if layer is None else layer)]
+            for layer in layers
+        ]
 
     def _normalised(self, rows: Float32Array) -> Float32Array:
         # In float64: the squares of large activations overflow nothing there.

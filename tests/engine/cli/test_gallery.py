@@ -12,6 +12,7 @@ from lineup.cli.enroll import enroll
 from lineup.cli.gallery import gallery
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
 from lineup.files import sha256_from_file
+from lineup.fingerprint import Signals
 from lineup.gallery import opening as models_module
 from lineup.gallery.opening import user_store
 from lineup.gallery.store import GalleryStore
@@ -42,6 +43,9 @@ class MeanColour:
         means = np.array([tile.mean(axis=(0, 1, 2)) for tile in tiles])
         rows = np.column_stack([means, np.full(len(tiles), 255)])
         return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    def signals_from_tiles(self, tiles):
+        return Signals(self.fingerprints_from_tiles(tiles), np.ones(len(tiles), np.float32))
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +119,7 @@ class TestEnroll:
     def test_an_interrupt_says_what_stays(self, folder, extractor):
         run(enroll, "sd", folder)
         write_images(folder, 12)
-        extractor.batch_limit = 2
+        extractor.batch_limit = 8
         result = run(enroll, "sd", folder, "--batch", 3, code=130)
         assert result.stderr == "Interrupted: 6 new images of sd are enrolled and stay.\n"
         assert result.stdout == ""

@@ -22,7 +22,7 @@ def test_the_false_accept_rate_says_what_it_is_measured_on(red_image):
     output = CliRunner().invoke(verify, [str(red_image), "--source", "reds"]).stdout
 
     assert re.search(
-        r"^0 of \d+ images of \d other sources? score at least as high, so", output, re.M
+        r"^0 of \d+ images of \d other sources? match at least as well, so", output, re.M
     )
     assert re.search(r"so below \d+\.\d % of such images do$", output, re.M)
 

@@ -1,16 +1,13 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lineup.gallery.comparing import PRIOR_DEVIATION, PRIOR_IMAGES, Comparison, Images
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
-from lineup.gallery.scoring import (
-    PRIOR_INTERCEPT,
-    PRIOR_SLOPE,
-    SourceScorer,
-    highest_rate,
-    leave_one_out_scores,
-)
+from lineup.gallery.scoring import PRIOR_LINE, SourceScorer, highest_rate
 
 DIMENSION = 64
 
@@ -46,29 +43,94 @@ def gallery(centres):
     )
 
 
-def test_score_is_the_mean_cosine_with_the_support(gallery):
-    queries = unit_rows(np.random.default_rng(2), 5)
+def images(rows):
+    return Images(rows, np.ones(len(rows), np.float32))
 
-    scores = SourceScorer(gallery).scores(queries)
 
-    expected = np.stack(
-        [(queries @ gallery.sources[name].fingerprints.T).mean(axis=1) for name in ("a", "b")],
-        axis=1,
-    )
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
+def llrs(scorer, rows):
+    """Ratios of some images, one by one, (images, candidates)."""
+    return np.array([scorer.judgement(images(row[None])).llrs for row in rows])
+
+
+def test_scores_are_deviations_above_photographs(gallery):
+    query = unit_rows(np.random.default_rng(2), 1)
+    photographs = gallery.sources["photos"].fingerprints
+
+    found = SourceScorer(gallery).judgement(images(query))
+
+    for column, name in enumerate(("a", "b")):
+        mean = gallery.sources[name].fingerprints.mean(axis=0)
+        null = photographs @ mean
+        squares = np.square(null - null.mean()).sum() + PRIOR_IMAGES * PRIOR_DEVIATION**2
+        deviation = np.sqrt(squares / (40 + PRIOR_IMAGES))
+        expected = (query @ mean - null.mean()) / deviation
+        np.testing.assert_allclose(found.scores[column], expected, rtol=1e-4)
+    assert found.channels == ("clean", "clean")
 
 
 @pytest.mark.parametrize("count", [2, 4, 9])
-def test_a_left_out_row_is_scored_against_the_others(count):
-    rows = unit_rows(np.random.default_rng(7), count)
+def test_an_image_is_not_compared_with_itself(count):
+    rng = np.random.default_rng(7)
+    rows, photographs = unit_rows(rng, count), support("p", unit_rows(rng, 9), SourceRole.REAL)
+    whole = Comparison(gallery_from(support("a", rows), photographs))
+    found = whole.z_scores(images(rows), own=0)[:, 0, 0]
 
-    expected = [rows[row] @ np.delete(rows, row, axis=0).mean(axis=0) for row in range(count)]
+    # The null is that of the whole support: the numerator alone leaves the image out.
+    mean = rows.mean(axis=0)
+    null = photographs.fingerprints @ mean
+    squares = np.square(null - null.mean()).sum() + PRIOR_IMAGES * PRIOR_DEVIATION**2
+    deviation = np.sqrt(squares / (9 + PRIOR_IMAGES))
+    raw = [rows[row] @ np.delete(rows, row, axis=0).mean(axis=0) for row in range(count)]
+    np.testing.assert_allclose(found, (raw - null.mean()) / deviation, rtol=1e-4)
 
-    np.testing.assert_allclose(leave_one_out_scores(rows), expected, atol=1e-6)
+
+def test_a_query_is_compared_with_its_like(centres):
+    rng = np.random.default_rng(8)
+    handled = rng.normal(0, 1, (3, DIMENSION))  # what a channel makes of each
+
+    def seen(name, number, count, role=SourceRole.CANDIDATE):
+        plain = support(name, unit_rows(rng, count, centres[number]), role)
+        rows = unit_rows(rng, count, handled[number])
+        views = {"jpeg:70/fingerprints": rows, "drawn/fingerprints": rows}
+        return dataclasses.replace(plain, views=views)
+
+    gallery = gallery_from(
+        seen("a", 0, 30), seen("b", 1, 30), seen("photos", 2, 60, SourceRole.REAL)
+    )
+    query = images(unit_rows(rng, 1, handled[1]))
+
+    found = SourceScorer(gallery).judgement(query)
+
+    assert found.channels[1] == "jpeg:70"
+    assert found.llrs[1] > 0 > found.llrs[0]
+    only_clean = {name: dataclasses.replace(one, views={}) for name, one in gallery.sources.items()}
+    assert SourceScorer(Gallery("digest", only_clean)).judgement(query).llrs[1] < 0
 
 
-def test_a_single_row_has_no_others():
-    assert leave_one_out_scores(unit_rows(np.random.default_rng(7), 1)).shape == (0,)
+def test_an_image_that_deviates_more_counts_for_more(gallery, centres):
+    row = unit_rows(np.random.default_rng(3), 1, centres[0])
+    scorer = SourceScorer(gallery)
+
+    weak, strong = (scorer.judgement(Images(row, np.array([s], np.float32))) for s in (1, 4))
+
+    assert strong.scores[0] > 1.5 * weak.scores[0]
+
+
+def test_embeddings_join_where_a_source_has_them(gallery, centres):
+    rng = np.random.default_rng(9)
+    embedded = {
+        name: dataclasses.replace(one, views={"clean/e": unit_rows(rng, len(one), centres[at])})
+        for at, (name, one) in enumerate(gallery.sources.items())
+    }
+    query = images(unit_rows(rng, 1))
+    both = Images(query.fingerprints, query.strengths, unit_rows(rng, 1, centres[0]))
+
+    alone = SourceScorer(gallery).judgement(query).llrs
+    found = SourceScorer(Gallery("digest", embedded), "e").judgement(both).llrs
+
+    assert found[0] > alone[0]
+    embedded["b"] = gallery.sources["b"]
+    assert SourceScorer(Gallery("digest", embedded), "e").names == ("a",)
 
 
 def test_photographs_are_no_candidate(gallery):
@@ -79,51 +141,70 @@ def test_llr_is_positive_for_the_source_and_negative_for_others(gallery, centres
     rng = np.random.default_rng(3)
     scorer = SourceScorer(gallery)
 
-    own = scorer.llrs(scorer.scores(unit_rows(rng, 50, centres[0])))[:, 0]
-    other = scorer.llrs(scorer.scores(unit_rows(rng, 50, centres[1])))[:, 0]
-    unseen = scorer.llrs(scorer.scores(unit_rows(rng, 50, centres[2])))[:, 0]
+    own = llrs(scorer, unit_rows(rng, 50, centres[0]))[:, 0]
+    other = llrs(scorer, unit_rows(rng, 50, centres[1]))[:, 0]
+    unseen = llrs(scorer, unit_rows(rng, 50, centres[2]))[:, 0]
 
     assert np.mean(own > 0) > 0.95
     assert np.mean(other < 0) > 0.95
     assert np.mean(unseen < 0) > 0.9
 
 
-def test_claims_stay_within_what_the_gallery_can_show(gallery):
+def test_claims_stay_within_what_the_gallery_can_show(gallery, centres):
     scorer = SourceScorer(gallery)
+    query = unit_rows(np.random.default_rng(3), 1, centres[0])
 
-    extreme = scorer.llrs(np.array([[1e3, -1e3]], np.float32))
+    extreme = scorer.judgement(Images(query, np.array([1e6], np.float32)))
 
-    assert extreme.tolist() == [[scorer.llr_limit, -scorer.llr_limit]]
+    assert extreme.llrs.tolist() == [scorer.llr_limit, -scorer.llr_limit]
     assert scorer.llr_limit == pytest.approx(np.log(102))
 
 
 def test_a_single_image_falls_back_to_the_prior_line(centres):
     rng = np.random.default_rng(4)
-    scorer = SourceScorer(gallery_from(support("a", unit_rows(rng, 1, centres[0]))))
+    rows = unit_rows(rng, 1, centres[0])
+    scorer = SourceScorer(gallery_from(support("a", rows)))
 
-    assert (scorer.slope, scorer.intercept) == (PRIOR_SLOPE, PRIOR_INTERCEPT)
-    assert np.isfinite(scorer.llrs(np.array([[0.5]], np.float32))).all()
+    assert scorer.line == PRIOR_LINE
+    assert np.isfinite(llrs(scorer, rows)).all()
     assert np.isnan(scorer.false_accept_rate("a", 0.5))
     assert np.isnan(scorer.false_reject_rate("a", 0.5))
+    assert scorer.others("a") == (0, 0)
+
+
+def test_five_images_claim_less_than_fifty(centres):
+    rng = np.random.default_rng(4)
+    rows = unit_rows(rng, 50, centres[0])
+    others = [
+        support("b", unit_rows(rng, 30, centres[1])),
+        support("photos", unit_rows(rng, 40), SourceRole.REAL),
+    ]
+    query = unit_rows(rng, 1, centres[0], spread=1.5)
+
+    few, many = (
+        SourceScorer(gallery_from(support("a", rows[:count]), *others)) for count in (5, 50)
+    )
+
+    assert llrs(few, query)[0, 0] < llrs(many, query)[0, 0]
 
 
 def test_no_candidate_at_all():
     photos = support("photos", unit_rows(np.random.default_rng(5), 3), SourceRole.REAL)
     scorer = SourceScorer(gallery_from(photos))
 
-    scores = scorer.scores(photos.fingerprints)
+    found = scorer.judgement(images(photos.fingerprints[:1]))
 
-    assert scores.shape == (3, 0)
-    assert scorer.llrs(scores).shape == (3, 0)
+    assert (len(found.scores), len(found.llrs), found.channels) == (0, 0, ())
 
 
 def test_error_rates_are_counted_on_the_gallery(gallery):
     scorer = SourceScorer(gallery)
 
-    assert scorer.false_accept_rate("a", -1.0) == 1.0
-    assert scorer.false_accept_rate("a", 1.0) == 0.0
-    assert scorer.false_reject_rate("a", -1.0) == 0.0
-    assert scorer.false_reject_rate("a", 1.0) == 1.0
+    assert scorer.others("a") == (70, 2)
+    assert scorer.false_accept_rate("a", -100) == 1.0
+    assert scorer.false_accept_rate("a", 100) == 0.0
+    assert scorer.false_reject_rate("a", -100) == 0.0
+    assert scorer.false_reject_rate("a", 100) == 1.0
 
 
 def test_identical_sources_are_never_told_apart():
@@ -132,22 +213,22 @@ def test_identical_sources_are_never_told_apart():
         gallery_from(support("a", unit_rows(rng, 20)), support("b", unit_rows(rng, 20)))
     )
 
-    llrs = scorer.llrs(scorer.scores(unit_rows(rng, 200)))
-
-    assert np.abs(llrs).max() < 1
+    assert llrs(scorer, unit_rows(rng, 200)).max() < 0.5
 
 
 @given(st.integers(2, 8), st.integers(2, 8), st.integers(0, 1000))
 def test_llr_rises_with_the_score(count_a, count_b, seed):
     rng = np.random.default_rng(seed)
-    scorer = SourceScorer(
-        gallery_from(support("a", unit_rows(rng, count_a)), support("b", unit_rows(rng, count_b)))
-    )
-    line = np.linspace(-1, 1, 21, dtype=np.float32)
+    a = unit_rows(rng, count_a)
+    scorer = SourceScorer(gallery_from(support("a", a), support("b", unit_rows(rng, count_b))))
+    towards, away = a.mean(axis=0), unit_rows(rng, 1)[0]
+    steps = np.linspace(0, 1, 9)[:, None] * towards + np.linspace(1, 0, 9)[:, None] * away
+    line = (steps / np.linalg.norm(steps, axis=1, keepdims=True)).astype(np.float32)
+    found = [scorer.judgement(images(row[None])) for row in line]
 
-    llrs = scorer.llrs(np.stack([line, line], axis=1))
-
-    assert np.all(np.diff(llrs, axis=0) >= 0)
+    both = [(one.scores[0], one.scores[0] - one.scores[1], one.llrs[0]) for one in found]
+    for score, margin, llr in both:
+        assert all(llr >= less for low, near, less in both if low <= score and near <= margin)
 
 
 @pytest.mark.parametrize(
