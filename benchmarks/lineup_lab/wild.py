@@ -139,6 +139,8 @@ def answers_about_image(
 ) -> list[Answer]:
     """Ask every gallery about one query, which goes through its channel before.
 
+    An image that a gallery holds, as it does photographs to measure by, is not asked about.
+
     Args:
         source: Key of the image in `split.queries`.
         path: The image.
@@ -151,7 +153,10 @@ def answers_about_image(
         ImageError: The image cannot be read.
     """
     channel = channel_from_name(f"{source}/{path.name}", seed)
-    seen = Query(channel(read_image(path).pixels))
+    read = read_image(path)
+    if any(read.sha256 in one.ids for one in next(iter(engines.values())).gallery.reals):
+        return []
+    seen = Query(channel(read.pixels))
     answers = []
     for left_out, engine in engines.items():
         query = Query(
@@ -159,6 +164,8 @@ def answers_about_image(
             tiles=seen.tiles,
             tile_notes=seen.tile_notes,
             fingerprint=seen.fingerprint,
+            strength=seen.strength,
+            embedding=seen.embedding,
             real_llr=seen.real_llr,
         )
         engine.answer([query], DEFAULT_OPTIONS)

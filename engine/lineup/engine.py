@@ -304,10 +304,11 @@ def open_engine(
         )
 
     def open_encoder() -> ReferenceEncoder:
-        from lineup.models.encoder import ImageEncoder  # noqa: PLC0415 - as above
-        from lineup.reference import ReferenceEncoder  # noqa: PLC0415
+        from lineup.reference import open_reference_encoder  # noqa: PLC0415 - as above
 
-        return ReferenceEncoder(runtime.open(ImageEncoder, REFERENCE_BUNDLE))
+        encoder = open_reference_encoder(runtime)
+        assert encoder is not None
+        return encoder
 
     return Engine(
         extractor,

@@ -22,6 +22,7 @@ from lineup.documents import DocumentFormat
 from lineup.errors import BundleFormatError
 from lineup.models.encoder import ImageEncoder, Layer
 from lineup.paths import shipped_dir
+from lineup.runtime import REFERENCE_BUNDLE, Runtime
 from lineup.tensor_files import TensorFileFormat
 from lineup.types import Float32Array, RgbImage
 
@@ -96,6 +97,17 @@ class Look:
 
     embeddings: Float32Array
     photograph_llrs: Float32Array | None
+
+
+def open_reference_encoder(runtime: Runtime) -> ReferenceEncoder | None:
+    """Open the encoder of the reference evidence, where its bundle is.
+
+    Raises:
+        BundleError: It is altered.
+    """
+    if not runtime.has_bundle(REFERENCE_BUNDLE):
+        return None
+    return ReferenceEncoder(runtime.open(ImageEncoder, REFERENCE_BUNDLE))
 
 
 class ReferenceEncoder(ClosesOnExit):

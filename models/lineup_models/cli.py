@@ -169,3 +169,45 @@ def real(*, checkpoint: Path, photos: Path, bank: Path, hold_out: int, seed: int
         f"photographs ({record['photographs_held_out']} held out), "
         f"{record['tiles_of_reconstructions']} of reconstructions, {record['seconds']} s"
     )
+
+
+@train.command()
+@click.option(
+    "--photos",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder of photographs of one collection; can be repeated.",
+)
+@click.option(
+    "--generated",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with one folder of images per generator.",
+)
+@click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
+def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> None:
+    """Fit what tells photographs from generated images by CLIP's tokens.
+
+    The encoder of the reference evidence has to be there: `lineup models pull clip-vit-b-16`.
+    """
+    from rich.console import Console
+
+    from lineup.models.encoder import ImageEncoder
+    from lineup.runtime import REFERENCE_BUNDLE, Runtime
+    from lineup_models.photograph_head import (
+        HeadOptions,
+        head_from_samples,
+        samples_from_folders,
+        summary,
+        write_head,
+    )
+
+    options = HeadOptions()
+    sources = sorted(path for path in generated.iterdir() if path.is_dir())
+    watch = Progress(Console(stderr=True))
+    with Runtime("cpu").open(ImageEncoder, REFERENCE_BUNDLE) as encoder:
+        samples = samples_from_folders(photos, sources, encoder, options, watch)
+        head, worth = head_from_samples(samples, encoder.source, options)
+    write_head(output, head)
+    click.echo(f"{output}: {len(samples.rows)} looks; left out: {summary(worth)}")

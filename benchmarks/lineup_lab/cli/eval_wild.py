@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,6 @@ from lineup_lab.cli.options import (
     directory_argument,
     figures_options,
     messages_console,
-    open_extractor,
 )
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lineup.engine import Engine
     from lineup.fingerprint import FingerprintExtractor
     from lineup.gallery.gallery import Gallery
+    from lineup.reference import ReferenceEncoder
     from lineup_lab.wild import WildSplit
 
 Item = TypeVar("Item")
@@ -60,6 +61,11 @@ Item = TypeVar("Item")
     "--seed", default=0, show_default=True, help="Draws who is enrolled, and the channels."
 )
 @click.option(
+    "--without-reference",
+    is_flag=True,
+    help="Fingerprints alone, though the encoder of the reference evidence is there.",
+)
+@click.option(
     "--picture",
     metavar="PNG",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -73,6 +79,9 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     source in turn is left out of the gallery: its images are then those of an unknown generator.
     Exit code 1 when an image could not be read.
     """
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+    from lineup.reference import open_reference_encoder
+    from lineup.runtime import Runtime
     from lineup_lab.dataset import source_folders_from_dir
     from lineup_lab.wild import (
         WildOptions,
@@ -94,10 +103,17 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     split = split_from_folders(folders, options, further)
     messages, started = messages_console(), time.perf_counter()
     answers, failed = [], 0
-    with open_extractor(settings) as extractor:
-        gallery = _enrolled(split, extractor, messages)
+    runtime = Runtime(settings["device"], threads=settings["threads"])
+    with ExitStack() as stack:
+        bundle = settings["fingerprint"] or DEFAULT_BUNDLE
+        extractor = stack.enter_context(runtime.open(FingerprintExtractor, bundle))
+        encoder = None if settings["without_reference"] else open_reference_encoder(runtime)
+        if encoder is not None:
+            stack.enter_context(encoder)
+        gallery = _enrolled(split, extractor, encoder, messages)
         engines = {
-            name: _engine(extractor, without_source(gallery, name)) for name in split.support
+            name: _engine(extractor, encoder, without_source(gallery, name))
+            for name in split.support
         }
         for source, path in _tracked(split.asked, messages, "queries"):
             try:
@@ -120,19 +136,24 @@ wild = with_options(
 )
 
 
-def _enrolled(split: WildSplit, extractor: FingerprintExtractor, messages: Console) -> Gallery:
+def _enrolled(
+    split: WildSplit,
+    extractor: FingerprintExtractor,
+    encoder: ReferenceEncoder | None,
+    messages: Console,
+) -> Gallery:
     """Enrol every source's support in a gallery of its own, as a user would."""
     from tempfile import TemporaryDirectory
 
     from lineup.gallery.enroll import enroll_images
-    from lineup.gallery.opening import user_store
+    from lineup.gallery.opening import user_store, with_photographs
 
     with TemporaryDirectory(prefix="lineup-wild-") as folder:
         store = user_store(Path(folder))
         for name, paths in _tracked(tuple(split.support.items()), messages, "enrolling"):
-            for failure in enroll_images(store, name, paths, extractor).failed:
+            for failure in enroll_images(store, name, paths, extractor, encoder).failed:
                 say(messages, failure_line(failure.path, failure.message))
-        return store.read()
+        return with_photographs(store.read())
 
 
 def _tracked(items: Sequence[Item], messages: Console, label: str) -> Iterable[Item]:
@@ -143,8 +164,11 @@ def _tracked(items: Sequence[Item], messages: Console, label: str) -> Iterable[I
     return track(items, label, console=messages, transient=True, disable=hidden)
 
 
-def _engine(extractor: FingerprintExtractor, gallery: Gallery) -> Engine:
+def _engine(
+    extractor: FingerprintExtractor, encoder: ReferenceEncoder | None, gallery: Gallery
+) -> Engine:
     from lineup.engine import Engine
     from lineup.lineups.store import open_lineup
 
-    return Engine(extractor, lambda: gallery, open_lineup(None))
+    open_encoder = None if encoder is None else lambda: encoder
+    return Engine(extractor, lambda: gallery, open_lineup(None), open_encoder=open_encoder)

@@ -111,8 +111,9 @@ def known_gallery(
     """Load the sources that an engine knows.
 
     Args:
-        path: A gallery folder, which then is all; None merges the shipped gallery, the user's own
-            and the one that joins.
+        path: A gallery folder, whose sources then are all; None merges the shipped gallery, the
+            user's own and the one that joins. The shipped photographs join whatever was made with
+            the same fingerprint: they are the measure that queries are compared by.
         joining: A lineup's gallery. Where shipped and own galleries were made with another
             fingerprint they cannot be compared with it, and stay out.
         fingerprint_digest: Identity of the bundle in use.
@@ -120,13 +121,28 @@ def known_gallery(
     Raises:
         GalleryError: A gallery is missing, altered, or not made with this fingerprint.
     """
-    if path is not None or joining is None:
-        return open_gallery(path, fingerprint_digest=fingerprint_digest)
+    if path is not None:
+        return with_photographs(open_gallery(path, fingerprint_digest=fingerprint_digest))
+    if joining is None:
+        return open_gallery(fingerprint_digest=fingerprint_digest)
     gallery = open_gallery(joining, fingerprint_digest=fingerprint_digest)
     default = _default_gallery()
     if default.fingerprint_digest != fingerprint_digest:
         return gallery
     return default.merged_with(gallery)
+
+
+def with_photographs(gallery: Gallery) -> Gallery:
+    """Return a gallery with the shipped photographs, if they have the same fingerprint.
+
+    A source of that name that is no photographs stays as it is.
+    """
+    shipped = shipped_gallery()
+    if shipped is None or shipped.fingerprint_digest != gallery.fingerprint_digest:
+        return gallery
+    known = {one.name for one in gallery.candidates}
+    photographs = {one.name: one for one in shipped.reals if one.name not in known}
+    return gallery.merged_with(Gallery(shipped.fingerprint_digest, photographs))
 
 
 def import_gallery(
