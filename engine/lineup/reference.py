@@ -20,6 +20,7 @@ import numpy as np
 from lineup.closing import ClosesOnExit
 from lineup.documents import DocumentFormat
 from lineup.errors import BundleFormatError
+from lineup.gallery.gallery import EMBEDDINGS
 from lineup.models.encoder import ImageEncoder, Layer
 from lineup.paths import shipped_dir
 from lineup.runtime import REFERENCE_BUNDLE, Runtime
@@ -124,7 +125,7 @@ class ReferenceEncoder(ClosesOnExit):
         self._head_path = head_path or photograph_path()
         self.digest = encoder.digest
         identity = hashlib.sha256(f"{encoder.source}/{encoder.default_layer}".encode()).hexdigest()
-        self.key = f"embeddings-{identity[:IDENTITY_DIGITS]}"
+        self.key = f"{EMBEDDINGS}-{identity[:IDENTITY_DIGITS]}"
 
     @cached_property
     def head(self) -> PhotographHead | None:

@@ -40,7 +40,15 @@ DIGEST_DIGITS = 12
     default=16,
     show_default=True,
     metavar="N",
-    help="Images per run of the model; each batch is stored as soon as it is done.",
+    help="Images that are stored together, as soon as they are done.",
+)
+@click.option(
+    "--channels",
+    type=click.Choice(["all", "clean"]),
+    default="all",
+    show_default=True,
+    help="Whether images are also passed through JPEG, resizes and a drawn channel, so that "
+    "handled queries are compared with their like.",
 )
 @click.option(
     "--resyntheses-of",
@@ -61,6 +69,7 @@ def enroll(
     role: str | None,
     provenance: str,
     batch_size: int,
+    channels: str,
     **place: Any,
 ) -> None:
     """Add images of a source to the gallery.
@@ -72,6 +81,7 @@ def enroll(
     from lineup.engine import open_engine
     from lineup.gallery.enroll import EnrollOptions
     from lineup.gallery.gallery import SourceRole, check_source_name
+    from lineup.gallery.views import ENROLLED_CHANNELS
 
     if query is not None:
         _enroll_resyntheses(name, paths, query)
@@ -80,6 +90,7 @@ def enroll(
         role=None if role is None else SourceRole(role),
         provenance=provenance,
         batch_size=batch_size,
+        channels=ENROLLED_CHANNELS if channels == "all" else (),
     )
     check_source_name(name, options.role)
     images = images_from_arguments(paths)

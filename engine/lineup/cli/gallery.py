@@ -64,6 +64,9 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
                 "count": len(support),
                 "coherence": support.coherence,
                 "provenance": support.provenance,
+                "channels": support.channels,
+                "embedded": support.is_embedded,
+                "bytes": support.stored_bytes,
                 "origins": origins,
                 "fingerprint": digest,
             }
@@ -71,6 +74,9 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
         return
     coherence = "needs two images" if support.coherence is None else f"{support.coherence:.4f}"
     about |= {"images": str(len(support)), "coherence": coherence, "stored": " + ".join(origins)}
+    about |= {"channels": ", ".join(support.channels)}
+    about |= {"embedded": "yes" if support.is_embedded else "no"}
+    about |= {"size": f"{support.stored_bytes / 1e6:.1f} MB"}
     about |= {"fingerprint": digest[:DIGEST_DIGITS]}
     about |= {"provenance": support.provenance or "not given"}
     for label, value in about.items():

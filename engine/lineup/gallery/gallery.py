@@ -20,8 +20,9 @@ from lineup.types import Float32Array
 NORM_TOLERANCE = 1e-3
 """Largest |norm - 1| of a fingerprint; float32 rounding of a normalised row stays far below it."""
 
-FINGERPRINTS, STRENGTHS = "fingerprints", "strengths"
-"""What is known of an image in a channel: its fingerprint, and the whitened spectrum's length."""
+FINGERPRINTS, STRENGTHS, EMBEDDINGS = "fingerprints", "strengths", "embeddings"
+"""What is known of an image in a channel: its fingerprint, the whitened spectrum's length, and,
+with the identity of the encoder behind a hyphen, the embedding."""
 
 _NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DIGEST_PATTERN = r"[A-Za-z0-9:._-]{1,128}"
@@ -101,6 +102,17 @@ class SupportSet:
     def seen_through(self, channel: str) -> Float32Array:
         """Return the fingerprints of one of `channels`, (N, D)."""
         return self.fingerprints if channel == CLEAN else self.views[view_key(channel)]
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether there are embeddings, for the reference evidence."""
+        return any(key.partition("/")[2].startswith(EMBEDDINGS) for key in self.views)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes on disk: half precision, and the hashes."""
+        elements = self.fingerprints.size + sum(rows.size for rows in self.views.values())
+        return 2 * elements + 32 * len(self)
 
     @property
     def coherence(self) -> float | None:
