@@ -443,7 +443,8 @@ class Answering(ClosesOnExit):
 
             return published_verdict(names, made, settings.mode)
         if made is None and self.calibration is None:
-            return verdict_from_evidence(names, query.evidence)
+            best = self.reference_scorer if REFERENCE in query.wanted else self.scorer
+            return verdict_from_evidence(names, query.evidence, best.families)
         asks = set(query.wanted) & set(RESYNTHESIS_EVIDENCE)
         return verdict_from_scores(
             names,

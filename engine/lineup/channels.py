@@ -57,6 +57,18 @@ def through_channel(pixels: RgbImage, channel: str, name: str = "") -> RgbImage:
     return operation_from_text(channel)(pixels)
 
 
+def text_from_channel(channel: str) -> str:
+    """Return a channel of a bank as people say it: "JPEG of quality about 70"."""
+    operation = operation_from_text(channel)
+    phrases = {
+        OperationKind.JPEG: "JPEG of quality about {:g}",
+        OperationKind.WEBP: "WebP of quality about {:g}",
+        OperationKind.RESIZE: "a resize to about {:g} of its size",
+        OperationKind.BLUR: "a blur of about {:g} pixels",
+    }
+    return phrases.get(operation.kind, f"{operation.kind.value} {{:g}}").format(operation.value)
+
+
 @dataclass(frozen=True, slots=True)
 class DrawnChannel:
     """A drawn channel.

@@ -12,6 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdict
 
+SINGLED_OUT = 0.9
+"""Share of a family's probability at which one member is named alone."""
+
 ORIGIN_PRIOR = 1 / 3
 """Prior of each origin: one of the candidates (shared evenly), another one, a photograph."""
 
@@ -27,13 +30,19 @@ def prior_from_candidates(candidates: Sequence[str]) -> dict[str, float]:
     return dict.fromkeys(candidates, share) | {GENERATED: ORIGIN_PRIOR, PHOTOGRAPH: ORIGIN_PRIOR}
 
 
-def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence]) -> Verdict:
+def verdict_from_evidence(
+    candidates: Sequence[str],
+    evidence: Sequence[Evidence],
+    families: Sequence[tuple[str, ...]] = (),
+) -> Verdict:
     """Fuse evidence into a verdict.
 
     Args:
         candidates: Every source that may be named; one without evidence keeps its prior.
         evidence: Any number of signals; a log likelihood ratio may also speak of `PHOTOGRAPH`
             and `GENERATED`, which otherwise stay at 0.
+        families: Candidates that the evidence cannot tell apart; weighed together, and reported
+            as a family unless one of them has `SINGLED_OUT` of their probability.
 
     Returns:
         The posterior, summing to 1, and a label: the most probable candidate where it outweighs
@@ -45,11 +54,12 @@ def verdict_from_evidence(candidates: Sequence[str], evidence: Sequence[Evidence
     }
     logs = log_posterior_from_ratios(candidates, fused)
     posterior = {name: math.exp(value) for name, value in logs.items()}
-    group = decisive_group(posterior, candidates)
+    group = decisive_group(posterior, candidates, families)
     return Verdict(
         label=none_label(posterior) if group is None else group[0],
         posterior=posterior,
         evidence=tuple(evidence),
+        family=() if group is None else inseparable_members(posterior, group, SINGLED_OUT),
     )
 
 
@@ -93,6 +103,20 @@ def decisive_group(
     if best is None or _mass(posterior, best) <= none_of_them:
         return None
     return tuple(sorted(best, key=lambda name: -posterior[name]))
+
+
+def inseparable_members(
+    posterior: Mapping[str, float], group: Sequence[str], share: float
+) -> tuple[str, ...]:
+    """Return the group when its best member does not stand out, else nothing.
+
+    Args:
+        posterior: Probability per label.
+        group: A decisive group, most probable member first.
+        share: Of the group's probability, which the best member has where it stands out.
+    """
+    best = posterior[group[0]] / sum(posterior[name] for name in group)
+    return tuple(group) if len(group) > 1 and best < share else ()
 
 
 def none_label(posterior: Mapping[str, float]) -> str:

@@ -101,3 +101,15 @@ def test_posterior_sums_to_one(values):
     verdict = verdict_from_evidence(NAMES, [evidence(**dict(zip(NAMES, values, strict=True)))])
 
     assert sum(verdict.posterior.values()) == pytest.approx(1)
+
+
+def test_what_cannot_be_told_apart_is_weighed_together():
+    evidence = [Evidence("fingerprint", {}, {"a": 3.0, "b": 2.9, "c": 0.0}, 1.0)]
+
+    alone = verdict_from_evidence(("a", "b", "c"), evidence)
+    together = verdict_from_evidence(("a", "b", "c"), evidence, [("a", "b")])
+
+    assert alone.family == ()
+    assert (together.label, together.family) == ("a", ("a", "b"))
+    clear = [Evidence("fingerprint", {}, {"a": 6.0, "b": 2.0, "c": 0.0}, 1.0)]
+    assert verdict_from_evidence(("a", "b", "c"), clear, [("a", "b")]).family == ()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lineup.calibration.calibration import FamilyRule
-from lineup.calibration.verdict import inseparable_members
+from lineup.fusion import inseparable_members
 from lineup_lab.fit_rules import NEVER, families_from_names, fit_family
 
 CANDIDATES = ("a", "b", "c")
@@ -64,6 +64,6 @@ def test_few_queries_leave_the_rule_at_the_level_and_indecisive_ones_do_not_coun
 def test_the_group_is_the_answer_below_the_share():
     rule = FamilyRule(("a", "b"), share=0.8, queries=50, accuracy=0.9)
 
-    assert inseparable_members({"a": 0.3, "b": 0.5}, ("b", "a"), rule) == ("b", "a")
-    assert inseparable_members({"a": 0.1, "b": 0.7}, ("b", "a"), rule) == ()
-    assert inseparable_members({"c": 0.9}, ("c",), None) == ()
+    assert inseparable_members({"a": 0.3, "b": 0.5}, ("b", "a"), rule.share) == ("b", "a")
+    assert inseparable_members({"a": 0.1, "b": 0.7}, ("b", "a"), rule.share) == ()
+    assert inseparable_members({"c": 0.9}, ("c",), 1.0) == ()

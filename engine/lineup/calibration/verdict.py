@@ -20,7 +20,7 @@ from lineup.calibration.calibration import (
     FamilyRule,
     Options,
 )
-from lineup.fusion import decisive_group, log_posterior_from_ratios, none_label
+from lineup.fusion import decisive_group, inseparable_members, log_posterior_from_ratios, none_label
 from lineup.results import GENERATED, PHOTOGRAPH, Evidence, Verdict
 from lineup.types import Float64Array
 
@@ -84,9 +84,10 @@ def verdict_from_scores(
     rules = _rules(names, reading, families)
     group = decisive_group(posterior, names, [rule.members for rule in rules.values()])
     label = none_label(posterior) if group is None else group[0]
-    family = (
-        () if group is None else inseparable_members(posterior, group, rules.get(frozenset(group)))
-    )
+    rule = None if group is None else rules.get(frozenset(group))
+    family: tuple[str, ...] = ()
+    if group is not None and rule is not None:
+        family = inseparable_members(posterior, group, rule.share)
     return Verdict(
         label=label,
         posterior=posterior,
@@ -160,22 +161,6 @@ def conformal_set(
     ranked = sorted(log_posterior, key=lambda key: -log_posterior[key])
     chosen = [key for key in ranked if log_posterior[key] >= thresholds.of(key) or key == answer]
     return tuple(chosen or ranked[:1])
-
-
-def inseparable_members(
-    posterior: Mapping[str, float], group: Sequence[str], rule: FamilyRule | None
-) -> tuple[str, ...]:
-    """Return the group when its best member does not stand out, else nothing.
-
-    Args:
-        posterior: Probability per label.
-        group: A decisive group, most probable member first.
-        rule: The family's rule; None for a single candidate.
-    """
-    if rule is None:
-        return ()
-    share = posterior[group[0]] / sum(posterior[name] for name in group)
-    return tuple(group) if share < rule.share else ()
 
 
 def _read(

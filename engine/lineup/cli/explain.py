@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
+from lineup.channels import CLEAN, text_from_channel
 from lineup.cli.tables import console_for_tables
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED
 
@@ -45,6 +46,9 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
         console.print(f"\n{about}", style="dim")
         _print_sets(console, verdict)
         console.print(_evidence_table(verdict))
+        for one in verdict.evidence:
+            if one.channel is not None:
+                console.print(f"Channel by {one.name}: {one.channel}")
         _print_costs(console, row, verdict)
         for note in remarks:
             console.print(f"note: {note}", markup=False)
@@ -60,7 +64,10 @@ def sentence_from_verdict(verdict: Verdict) -> str:
         return "Undetermined: no source stands out."
     if verdict.label == GENERATED:
         return f"Most likely generated, by none of the sources known ({_percent(share)})."
-    return f"Most likely made by {verdict.title} ({_percent(share)})."
+    channels = [one.channel for one in verdict.evidence if one.channel is not None]
+    handled = bool(channels) and channels[-1] != CLEAN
+    seen = f"; seen through {text_from_channel(channels[-1])}" if handled else ""
+    return f"Most likely made by {verdict.title} ({_percent(share)}){seen}."
 
 
 def _is_unjudged(verdict: Verdict) -> bool:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
@@ -28,6 +29,12 @@ from lineup.types import AnyArray, Float64Array
 PRIOR_LINE = (0.3, 0.4, 0.8, -3.2)
 """Weights of fit, margin and support, and intercept, where the gallery says nothing: rounded from
 fits on nine public generators, half of their images each."""
+
+FAMILY_AUC = 0.75
+"""Sources that are told apart less well than this are reported as a family."""
+
+FAMILY_IMAGES = 5
+"""Fewer images than this do not show that two sources are alike."""
 
 PRIOR_WEIGHT = 4.0
 """How many images the prior line counts for."""
@@ -79,6 +86,23 @@ class SourceScorer:
             for at, one in enumerate(everybody if supports else ())
         ]
         self.line = self._fitted_line()
+
+    @cached_property
+    def families(self) -> tuple[tuple[str, ...], ...]:
+        """Sources that the evidence cannot tell apart, by what their own images show.
+
+        Two belong together where the difference of the two fits tells an image of one from an
+        image of the other with an AUC below `FAMILY_AUC`, and so do those that belong to one.
+        """
+        groups: list[set[int]] = []
+        for one, other in combinations(range(len(self.names)), 2):
+            own, others = (self._fits[at][:, one] - self._fits[at][:, other] for at in (one, other))
+            if min(len(own), len(others)) < FAMILY_IMAGES or _auc(own, others) >= FAMILY_AUC:
+                continue
+            joined = [group for group in groups if group & {one, other}]
+            groups = [group for group in groups if group not in joined]
+            groups.append({one, other}.union(*joined))
+        return tuple(tuple(self.names[at] for at in sorted(group)) for group in groups)
 
     def judgement(self, images: Images) -> Judgement:
         """Judge one image: arrays with a single row."""
@@ -146,6 +170,12 @@ def _design(fits: Float64Array, supports: Float64Array) -> Float64Array:
         two = np.partition(fits, -2, axis=1)[:, -2:]
         second = np.where(fits == two[:, 1:], two[:, :1], two[:, 1:])
     return np.stack([fits, fits - second, np.broadcast_to(supports, (count, sources))], axis=2)
+
+
+def _auc(above: Float64Array, below: Float64Array) -> float:
+    """Return how often a value of `above` exceeds one of `below`; ties count half."""
+    differences = above[:, None] - below[None]
+    return float((differences > 0).mean() + (differences == 0).mean() / 2)
 
 
 def _mean(chosen: AnyArray) -> float:

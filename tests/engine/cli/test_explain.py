@@ -31,3 +31,20 @@ def test_every_label_has_its_sentence(label, family, ratio, sentence):
     verdict = Verdict(label, POSTERIOR, (evidence(ratio),), family=family)
 
     assert sentence_from_verdict(verdict) == sentence
+
+
+@pytest.mark.parametrize(
+    ("channel", "ending"),
+    [
+        (None, "."),
+        ("clean", "."),
+        ("jpeg:70", "; seen through JPEG of quality about 70."),
+        ("resize:1.5", "; seen through a resize to about 1.5 of its size."),
+    ],
+)
+def test_a_name_comes_with_its_channel(channel, ending):
+    one = Evidence("fingerprint", {"a": 0.1}, {"a": 1.0}, 1.0, channel=channel)
+
+    assert sentence_from_verdict(Verdict("a", POSTERIOR, (one,))) == (
+        f"Most likely made by a (20 %){ending}"
+    )

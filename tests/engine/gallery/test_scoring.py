@@ -216,6 +216,19 @@ def test_identical_sources_are_never_told_apart():
     assert llrs(scorer, unit_rows(rng, 200)).max() < 0.5
 
 
+def test_sources_that_look_alike_are_a_family(centres):
+    rng = np.random.default_rng(6)
+    scorer = SourceScorer(
+        gallery_from(
+            *(support(name, unit_rows(rng, 20, centres[0])) for name in ("a", "c", "d")),
+            support("b", unit_rows(rng, 20, centres[1])),
+            support("few", unit_rows(rng, 3, centres[0])),
+        )
+    )
+
+    assert scorer.families == (("a", "c", "d"),)
+
+
 @given(st.integers(2, 8), st.integers(2, 8), st.integers(0, 1000))
 def test_llr_rises_with_the_score(count_a, count_b, seed):
     rng = np.random.default_rng(seed)
