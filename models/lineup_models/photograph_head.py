@@ -212,8 +212,10 @@ def _fit(
 def _line(
     logits: Float64Array, truth: np.typing.NDArray[np.bool_], weights: Float64Array
 ) -> tuple[float, float]:
+    """Return slope and intercept of the log ratio; a falling line would speak against itself."""
     fit = LogisticRegression(C=1e6).fit(logits[:, None], truth, sample_weight=weights)
-    return float(fit.coef_[0, 0]), float(fit.intercept_[0])
+    slope = float(fit.coef_[0, 0])
+    return (slope, float(fit.intercept_[0])) if slope > 0 else (0.0, 0.0)
 
 
 def _worth(samples: Samples, logits: Float64Array) -> dict[str, float]:

@@ -1,0 +1,55 @@
+"""The head that tells photographs from generated images, on drawn features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lineup.errors import UsageError
+from lineup_models.photograph_head import VIEWS, HeadOptions, Samples, head_from_samples
+
+COLLECTIONS, GENERATORS, IMAGES, FEATURES = 3, 4, 40, 20
+
+
+def drawn_samples(*, collections=COLLECTIONS, generators=GENERATORS, apart=3.0, seed=0):
+    """Features in which photographs differ along one axis, and every folder along others."""
+    rng = np.random.default_rng(seed)
+    rows, marks = [], []
+    for group in range(collections + generators):
+        is_photograph = group < collections
+        centre = rng.normal(0, 1, FEATURES)
+        centre[0] = apart if is_photograph else -apart
+        for view in range(len(VIEWS)):
+            rows.append(centre + rng.normal(0, 1, (IMAGES, FEATURES)))
+            marks += [(group, view, is_photograph)] * IMAGES
+    table = np.array(marks, np.float64)
+    names = tuple(f"folder-{group}" for group in range(collections + generators))
+    stacked = np.concatenate(rows).astype(np.float32)
+    return Samples(stacked, table[:, 0], table[:, 1], table[:, 2], names)
+
+
+def test_a_head_tells_what_no_fit_has_seen():
+    samples = drawn_samples()
+
+    head, worth = head_from_samples(samples, "tower", HeadOptions())
+
+    assert worth["auc clean"] > 95
+    assert worth["caught drawn"] > 50
+    ratios = head.llrs([samples.rows[:, :12], samples.rows[:, 12:]])
+    assert (
+        ratios[samples.is_photograph > 0].mean() > 1 > -1 > ratios[samples.is_photograph < 1].mean()
+    )
+    assert head.record.limit == pytest.approx(np.log(2 + COLLECTIONS * IMAGES))
+    assert np.abs(ratios).max() <= head.record.limit + 1e-6
+
+
+def test_where_nothing_tells_nothing_is_claimed_of_other_folders():
+    head, worth = head_from_samples(drawn_samples(apart=0.0), "tower", HeadOptions())
+
+    assert abs(worth["auc clean"] - 50) < 25
+    assert np.abs(head.llrs([drawn_samples(apart=0.0, seed=1).rows])).mean() < 0.7
+
+
+def test_one_folder_cannot_be_left_out():
+    with pytest.raises(UsageError, match="fewer than two folders of photographs"):
+        head_from_samples(drawn_samples(collections=1), "tower", HeadOptions())
