@@ -13,6 +13,7 @@ RgbImage = npt.NDArray[np.uint8]
 RgbTiles = npt.NDArray[np.uint8]
 """Shape (tiles, size, size, 3), dtype uint8, 0..255, RGB order."""
 
+HalfArray = npt.NDArray[np.float16]
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
 AnyArray = npt.NDArray[Any]

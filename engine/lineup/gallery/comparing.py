@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lineup.channels import CLEAN, DRAWN
+from lineup.errors import GalleryError
 from lineup.gallery.gallery import STRENGTHS, Gallery, SupportSet, view_key
-from lineup.types import Float32Array, Float64Array
+from lineup.types import AnyArray, Float32Array, Float64Array
 
 REFERENCE_WEIGHT = 2.0
 """Of the reference's z-score beside the fingerprint's."""
@@ -48,26 +49,6 @@ class Images:
     embeddings: Float32Array | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Template:
-    """A source in a channel.
-
-    Attributes:
-        source: Column of the source.
-        channel: Name of the channel.
-        mean: Of its fingerprints, (D,), float32.
-        support: What it was made of.
-        null: Mean and deviation of the scores of images that it did not make: of the fingerprint,
-            and of the reference where there are embeddings.
-    """
-
-    source: int
-    channel: str
-    mean: Float32Array
-    support: Images
-    null: tuple[tuple[float, float], ...]
-
-
 class Comparison:
     """Compares images with the candidates of one gallery.
 
@@ -82,6 +63,9 @@ class Comparison:
         strangers: Photographs.
         channels: All that any of the candidates is known in.
         asking: The channel in which the gallery's own images stand for queries.
+
+    Raises:
+        GalleryError: The gallery holds numbers that are not finite.
     """
 
     def __init__(self, gallery: Gallery, embeddings: str | None = None) -> None:
@@ -91,31 +75,47 @@ class Comparison:
         everybody = (*self.candidates, *self.strangers)
         drawn = all(DRAWN in one.channels for one in everybody)
         self.asking = DRAWN if everybody and drawn else CLEAN
-        found = [one for support in self.candidates for one in support.channels if one != DRAWN]
-        self.channels = tuple(dict.fromkeys(found))
-        strengths = [self.seen(one, CLEAN).strengths for one in everybody]
-        self._typical = float(np.median(np.concatenate(strengths))) if strengths else 1.0
-        self._templates = [
-            self._template(column, channel)
+        places = [
+            (column, channel)
             for column, support in enumerate(self.candidates)
             for channel in support.channels
             if channel != DRAWN
         ]
-        self._means = np.array([one.mean for one in self._templates], np.float32)
-
-    def _has_embeddings(self, support: SupportSet) -> bool:
-        key = self._embeddings
-        return key is None or all(view_key(one, key) in support.views for one in support.channels)
+        self.channels = tuple(dict.fromkeys(channel for _, channel in places))
+        self._seen: dict[tuple[str, str], Images] = {}
+        strengths = [self.seen(one, CLEAN).strengths for one in everybody]
+        self._typical = float(np.median(np.concatenate(strengths))) if strengths else 1.0
+        # One row of each array below per place: a source in a channel.
+        self._sources = [column for column, _ in places]
+        self._columns = [self.channels.index(channel) for _, channel in places]
+        self._supports = [self.seen(self.candidates[at], channel) for at, channel in places]
+        self._means = np.array([one.fingerprints.mean(axis=0) for one in self._supports])
+        self._starts = np.cumsum([0, *(len(one.strengths) for one in self._supports[:-1])])
+        if embeddings is not None and places:
+            found = [one.embeddings for one in self._supports if one.embeddings is not None]
+            self._embedded = np.concatenate(found)
+        self._nulls = [self._null(row, *place) for row, place in enumerate(places)]
+        if not np.isfinite(self._nulls).all():
+            raise GalleryError(
+                "the gallery holds numbers that are not finite",
+                hint="Enrol its images again, or leave it out.",
+            )
+        self._seen.clear()
 
     def seen(self, support: SupportSet, channel: str) -> Images:
         """Return a support as it is after a channel."""
-        ones = np.ones(len(support), np.float32)
-        key = self._embeddings
-        return Images(
-            support.seen_through(channel),
-            support.views.get(view_key(channel, STRENGTHS), ones),
-            None if key is None else support.views[view_key(channel, key)],
-        )
+        place = support.name, channel
+        if place not in self._seen:
+            strengths = support.views.get(view_key(channel, STRENGTHS))
+            key = self._embeddings
+            self._seen[place] = Images(
+                support.seen_through(channel),
+                np.ones(len(support), np.float32)
+                if strengths is None
+                else strengths.astype(np.float32),
+                None if key is None else support.views[view_key(channel, key)].astype(np.float32),
+            )
+        return self._seen[place]
 
     def z_scores(self, images: Images, own: int | None = None) -> Float64Array:
         """Return how well images fit, (n, candidates, channels); -inf where a channel is not known.
@@ -125,70 +125,73 @@ class Comparison:
             own: The candidate whose support the images are, in its order, seen through `asking`:
                 an image is not compared with itself.
         """
-        z = np.full((len(images.strengths), len(self.candidates), len(self.channels)), -np.inf)
-        # A single image by itself: a product of matrices may round otherwise than that of a row.
-        products = self._means @ images.fingerprints.T
-        for template, raw in zip(self._templates, products, strict=True):
-            is_own = template.source == own
-            at = self.channels.index(template.channel)
-            z[:, template.source, at] = self._standardised(template, images, raw, is_own)
-        return z
+        mine = [row for row, source in enumerate(self._sources) if source == own]
+        scores = [self._fingerprint_scores(images, range(len(self._means)), mine)]
+        if self._embeddings is not None:
+            scores.append(self._reference_scores(images, mine))
+        nulls = np.array(self._nulls)  # (places, evidences, mean and deviation)
+        z = sum(
+            weight * (one - nulls[:, at, 0]) / nulls[:, at, 1]
+            for at, (one, weight) in enumerate(zip(scores, (1.0, REFERENCE_WEIGHT), strict=False))
+        )
+        found = np.full((len(images.strengths), len(self.candidates), len(self.channels)), -np.inf)
+        found[:, self._sources, self._columns] = z
+        return found
 
-    def _standardised(
-        self, template: _Template, images: Images, raw: Float32Array, is_own: bool
-    ) -> Float64Array:
-        scores = [self._fingerprint_scores(template, images, raw, is_own)]
-        if images.embeddings is not None:
-            scores.append(_nearest(images, template.support, is_own))
-        parts = [
-            (one - mean) / deviation
-            for one, (mean, deviation) in zip(scores, template.null, strict=True)
-        ]
-        return parts[0] if len(parts) == 1 else parts[0] + REFERENCE_WEIGHT * parts[1]
+    def _has_embeddings(self, support: SupportSet) -> bool:
+        key = self._embeddings
+        return key is None or all(view_key(one, key) in support.views for one in support.channels)
 
     def _fingerprint_scores(
-        self, template: _Template, images: Images, raw: Float32Array, is_own: bool
+        self, images: Images, rows: Sequence[int], own: Sequence[int] = ()
     ) -> Float64Array:
-        values = raw.astype(np.float64)
-        if is_own:
-            count = len(images.strengths)
-            itself = np.einsum("nd,nd->n", images.fingerprints, template.support.fingerprints)
-            values = (count * values - itself) / max(1, count - 1)
+        """Return weighted mean cosines with some places' supports, (n, places)."""
+        values = _products(images.fingerprints, self._means[rows]).astype(np.float64)
+        count = len(images.strengths)
+        for row in own:
+            support = self._supports[row].fingerprints
+            itself = np.einsum("nd,nd->n", images.fingerprints, support)
+            values[:, row] = (count * values[:, row] - itself) / max(1, count - 1)
         weights: Float64Array = np.sqrt(images.strengths.astype(np.float64) / self._typical)
-        return values * weights
+        return values * weights[:, None]
 
-    def _template(self, column: int, channel: str) -> _Template:
-        support = self.seen(self.candidates[column], channel)
-        mean = support.fingerprints.astype(np.float64).mean(axis=0).astype(np.float32)
-        template = _Template(column, channel, mean, support, ())
+    def _reference_scores(self, images: Images, own: Sequence[int] = ()) -> Float64Array:
+        """Return each image's largest cosine with every place's embeddings, (n, places)."""
+        assert images.embeddings is not None
+        cosines = _products(images.embeddings, self._embedded)
+        for row in own:
+            start, count = int(self._starts[row]), len(images.strengths)
+            np.fill_diagonal(cosines[:, start : start + count], -1.0)
+        return np.maximum.reduceat(cosines, self._starts, axis=1).astype(np.float64)
+
+    def _null(self, row: int, column: int, channel: str) -> list[tuple[float, float]]:
+        """Return mean and deviation, per evidence, of images that a place's source did not make."""
         others = [one for at, one in enumerate(self.candidates) if at != column]
         judges = [one for one in self.strangers or others if channel in one.channels]
         images = [self.seen(one, channel) for one in judges]
-        raw = [one.fingerprints @ mean for one in images]
-        scores = [
-            [
-                self._fingerprint_scores(template, one, products, False)
-                for one, products in zip(images, raw, strict=True)
-            ]
-        ]
+        nulls = [_spread([self._fingerprint_scores(one, [row])[:, 0] for one in images])]
         if self._embeddings is not None:
-            scores.append([_nearest(one, support, False) for one in images])
-        return _Template(column, channel, mean, support, tuple(map(_spread, scores)))
+            own = self._supports[row].embeddings
+            assert own is not None
+            found = [one.embeddings for one in images if one.embeddings is not None]
+            nulls.append(_spread([(one @ own.T).max(axis=1) for one in found]))
+        return nulls
 
 
-def _nearest(images: Images, support: Images, is_own: bool) -> Float64Array:
-    """Return each image's largest cosine with the support's embeddings, (n,)."""
-    assert images.embeddings is not None
-    assert support.embeddings is not None
-    cosines = (images.embeddings @ support.embeddings.T).astype(np.float64)
-    if is_own:
-        np.fill_diagonal(cosines, -1.0)
-    return np.asarray(cosines.max(axis=1))
+def _products(rows: Float32Array, columns: Float32Array) -> Float32Array:
+    """Return the products of all pairs of rows, (n, m).
+
+    Of a single row without BLAS: its threads would wait for each other on cores that decode the
+    next images.
+    """
+    if len(rows) == 1:
+        return np.asarray(np.einsum("nd,md->nm", rows, columns))
+    return np.asarray(rows @ columns.T)
 
 
-def _spread(scores: Sequence[Float64Array]) -> tuple[float, float]:
+def _spread(scores: Sequence[AnyArray]) -> tuple[float, float]:
     """Return mean and deviation, shrunk so that a few values do not pass for a distribution."""
-    values = np.concatenate([*scores, np.empty(0)])
+    values = np.concatenate([*scores, np.empty(0)]).astype(np.float64)
     count = len(values) + PRIOR_IMAGES
     mean = float(values.mean()) if len(values) else 0.0
     squares = float(np.square(values - mean).sum()) + PRIOR_IMAGES * PRIOR_DEVIATION**2

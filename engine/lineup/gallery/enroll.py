@@ -19,8 +19,8 @@ from lineup.gallery.store import GalleryStore
 from lineup.gallery.views import (
     ENROLLED_CHANNELS,
     ImageViews,
+    is_usable,
     stacked,
-    unusable_views,
     views_from_image,
 )
 from lineup.look_ahead import Signal
@@ -144,7 +144,7 @@ class _Enrolment:
         self._encoder = encoder
         self._options = options
         self.known: set[str] = set()
-        self._pending: dict[str, tuple[Path, ImageViews]] = {}
+        self._pending: dict[str, ImageViews] = {}
         self._failed: list[FailedImage] = []
         self._seen = self._added = self._present = 0
 
@@ -176,31 +176,30 @@ class _Enrolment:
         except ImageError as error:
             self._failed.append(FailedImage(image.path, error.message))
             return
-        self._pending[sha256] = image.path, views
+        if is_usable(views):
+            self._pending[sha256] = views
+        else:
+            self._failed.append(FailedImage(image.path, UNUSABLE))
 
     def commit(self) -> None:
         """Store what is known of the pending images."""
         if not self._pending:
             return
-        ids, paths = list(self._pending), [path for path, _ in self._pending.values()]
-        fingerprints, views = stacked([one for _, one in self._pending.values()])
-        unusable = unusable_views(fingerprints, views)
-        rows = [row for row in range(len(ids)) if row not in unusable]
+        ids = list(self._pending)
+        fingerprints, views = stacked(list(self._pending.values()))
         added = self._store.add(
             self._name,
-            fingerprints[rows],
-            [ids[row] for row in rows],
-            views={key: values[rows] for key, values in views.items()},
+            fingerprints,
+            ids,
+            views=views,
             fingerprint_digest=self._extractor.digest,
             fingerprint_name=self._extractor.name,
             role=self._options.role,
             provenance=self._options.provenance,
         )
-        self.known.update(ids[row] for row in rows)
+        self.known.update(ids)
         self._added += added
-        self._present += len(rows) - added  # another process was faster
-        for row in unusable:
-            self._failed.append(FailedImage(paths[row], UNUSABLE))
+        self._present += len(ids) - added  # another process was faster
         self._pending.clear()
 
     def report(self) -> EnrollReport:

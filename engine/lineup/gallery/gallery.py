@@ -9,13 +9,14 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from types import MappingProxyType
+from zlib import crc32
 
 import numpy as np
 
 from lineup.channels import CLEAN
 from lineup.errors import GalleryError, SourceNotFoundError, did_you_mean
 from lineup.results import RESERVED_NAMES
-from lineup.types import Float32Array
+from lineup.types import Float32Array, HalfArray
 
 NORM_TOLERANCE = 1e-3
 """Largest |norm - 1| of a fingerprint; float32 rounding of a normalised row stays far below it."""
@@ -56,7 +57,7 @@ class SupportSet:
         provenance: Where the images came from, for people; one line, white space collapsed.
         views: What else the models say of each image, a row each, under `<channel>/<what>`:
             `fingerprints` of other channels than the clean one, `strengths` (N,) and embeddings of
-            all (`view_key`). Read-only copies are kept.
+            all (`view_key`); float16, as they are stored: they are many.
 
     Raises:
         GalleryError: A rule above is broken.
@@ -67,7 +68,7 @@ class SupportSet:
     fingerprints: Float32Array
     ids: tuple[str, ...]
     provenance: str = ""
-    views: Mapping[str, Float32Array] = field(default_factory=dict)
+    views: Mapping[str, HalfArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_source_name(self.name, self.role)
@@ -80,8 +81,11 @@ class SupportSet:
                 f"source {self.name!r}: the provenance has control characters: {provenance!r}"
             )
         object.__setattr__(self, "provenance", provenance)
-        object.__setattr__(self, "fingerprints", _read_only(self.fingerprints))
-        views = {key: _read_only(self.views[key]) for key in sorted(self.views)}
+        if self.fingerprints.flags.writeable:
+            frozen = self.fingerprints.copy()
+            frozen.setflags(write=False)
+            object.__setattr__(self, "fingerprints", frozen)
+        views = {key: self.views[key] for key in sorted(self.views)}
         object.__setattr__(self, "views", MappingProxyType(views))
 
     def __len__(self) -> int:
@@ -101,7 +105,9 @@ class SupportSet:
 
     def seen_through(self, channel: str) -> Float32Array:
         """Return the fingerprints of one of `channels`, (N, D)."""
-        return self.fingerprints if channel == CLEAN else self.views[view_key(channel)]
+        if channel == CLEAN:
+            return self.fingerprints
+        return self.views[view_key(channel)].astype(np.float32)
 
     @property
     def is_embedded(self) -> bool:
@@ -182,15 +188,14 @@ class SupportSet:
 
     def _check_views(self) -> None:
         for key, rows in self.views.items():
-            owner, what = f"source {self.name!r}, {key}", key.rpartition("/")[2]
-            if what == STRENGTHS:
-                if rows.dtype != np.float32 or rows.shape != (len(self),) or not (rows > 0).all():
-                    raise GalleryError(f"{owner}: expected {len(self)} float32 above 0")
-                continue
-            check_fingerprints(rows, owner)
-            expected = (len(self), self.dimension if what == FINGERPRINTS else rows.shape[1])
-            if rows.shape != expected:
-                raise GalleryError(f"{owner}: expected the shape {expected}, got {rows.shape}")
+            what = key.rpartition("/")[2]
+            width = (self.dimension,) if what == FINGERPRINTS else rows.shape[1:]
+            expected = (len(self),) if what == STRENGTHS else (len(self), *width)
+            if rows.dtype != np.float16 or rows.shape != expected:
+                raise GalleryError(
+                    f"source {self.name!r}, {key}: expected float16 of the shape {expected}, got "
+                    f"{rows.dtype} {rows.shape}"
+                )
 
     def _check_ids(self) -> None:
         owner, count = f"source {self.name!r}", len(self.fingerprints)
@@ -267,8 +272,8 @@ class Gallery:
                 digest.update(bytes.fromhex(support.ids[row]))
             digest.update(np.ascontiguousarray(support.fingerprints[order].astype("<f2")).data)
             for key, rows in support.views.items():
-                digest.update(f"{key}\n".encode())
-                digest.update(np.ascontiguousarray(rows[order].astype("<f2")).data)
+                data = np.ascontiguousarray(rows[order].astype("<f2")).data
+                digest.update(f"{key}\n{crc32(data)}\n".encode())
         return digest.hexdigest()
 
     def source(self, name: str) -> SupportSet:
@@ -302,14 +307,6 @@ class Gallery:
 def view_key(channel: str, what: str = FINGERPRINTS) -> str:
     """Return the key of `SupportSet.views` for what is known of a channel."""
     return f"{channel}/{what}"
-
-
-def _read_only(rows: Float32Array) -> Float32Array:
-    if not rows.flags.writeable:
-        return rows
-    frozen: Float32Array = rows.copy()
-    frozen.setflags(write=False)
-    return frozen
 
 
 def check_source_name(name: str, role: SourceRole | None = None) -> None:

@@ -37,7 +37,7 @@ from lineup.gallery.tensors import (
     read_source,
     write_source,
 )
-from lineup.types import Float32Array
+from lineup.types import Float32Array, HalfArray
 
 MANIFEST = "manifest.json"
 SOURCES = "sources"
@@ -120,7 +120,7 @@ class GalleryStore:
         fingerprint_name: str = "",
         role: SourceRole | None = None,
         provenance: str = "",
-        views: Mapping[str, Float32Array] = MappingProxyType({}),
+        views: Mapping[str, HalfArray] = MappingProxyType({}),
     ) -> int:
         """Add images to a source, which need not exist yet; known ids are skipped.
 

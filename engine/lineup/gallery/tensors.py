@@ -33,16 +33,14 @@ from lineup.errors import GalleryError
 from lineup.gallery.gallery import (
     DIGEST_PATTERN,
     FINGERPRINTS,
-    STRENGTHS,
     Gallery,
     SourceRole,
     SupportSet,
     check_source_name,
 )
 from lineup.tensor_files import TENSOR_ERRORS, TensorFileFormat
-from lineup.types import AnyArray, Float32Array
+from lineup.types import AnyArray, Float32Array, HalfArray
 
-HalfArray = npt.NDArray[np.float16]
 IdRows = npt.NDArray[np.uint8]
 
 ID_BYTES = 32
@@ -273,14 +271,10 @@ def gallery_from_file(path: Path) -> Gallery:
 
 def tensors_from_support(support: SupportSet) -> dict[str, AnyArray]:
     """Return the tensors to store: `ids` (N, 32) uint8, `fingerprints` and views in float16."""
-    views = {
-        key: rows.astype("<f2") if key.endswith(STRENGTHS) else half_from_fingerprints(rows)
-        for key, rows in support.views.items()
-    }
     return {
         FINGERPRINTS: half_from_fingerprints(support.fingerprints),
         IDS: id_rows_from_ids(support.ids),
-        **views,
+        **support.views,
     }
 
 
@@ -314,23 +308,11 @@ def support_from_tensors(
             f"{owner}: source {name!r} has {half.shape[0]} fingerprints of dimension "
             f"{half.shape[1]}, the manifest says {record.count} of {dimension}"
         )
-    views = {
-        key: _from_half(rows, key, f"{owner}: source {name!r}")
-        for key, rows in tensors.items()
-        if key not in {FINGERPRINTS, IDS}
-    }
+    views = {key: rows for key, rows in tensors.items() if key not in {FINGERPRINTS, IDS}}
     fingerprints = fingerprints_from_half(half)
     fingerprints.setflags(write=False)
     ids = ids_from_id_rows(id_rows)
     return SupportSet(name, record.role, fingerprints, ids, record.provenance, views)
-
-
-def _from_half(rows: AnyArray, key: str, owner: str) -> Float32Array:
-    if rows.dtype != np.float16:
-        raise GalleryError(f"{owner}: {key} must be float16, got {rows.dtype}")
-    found = rows.astype(np.float32) if key.endswith(STRENGTHS) else fingerprints_from_half(rows)
-    found.setflags(write=False)
-    return found
 
 
 def id_rows_from_ids(ids: Sequence[str]) -> IdRows:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineup.channels import BANK, CLEAN, DRAWN, through_channel
-from lineup.gallery.gallery import STRENGTHS, unusable_rows, view_key
-from lineup.types import Float32Array, RgbImage
+from lineup.gallery.gallery import NORM_TOLERANCE, STRENGTHS, view_key
+from lineup.types import Float32Array, HalfArray, RgbImage
 
 if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
@@ -68,18 +68,18 @@ def views_from_image(
     return ImageViews(signals.fingerprints[0], rows)
 
 
-def stacked(views: Sequence[ImageViews]) -> tuple[Float32Array, dict[str, Float32Array]]:
+def stacked(views: Sequence[ImageViews]) -> tuple[Float32Array, dict[str, HalfArray]]:
     """Return the clean fingerprints (N, D) and the views of several images, at least one."""
     keys = views[0].rows
     return (
         np.stack([one.fingerprint for one in views]),
-        {key: np.stack([one.rows[key] for one in views]) for key in keys},
+        {key: np.stack([one.rows[key] for one in views]).astype(np.float16) for key in keys},
     )
 
 
-def unusable_views(fingerprints: Float32Array, views: Mapping[str, Float32Array]) -> set[int]:
-    """Return the images of which a row is not finite with length 1, or a strength not above 0."""
-    found = set(unusable_rows(fingerprints))
-    for rows in views.values():
-        found |= set(unusable_rows(rows)) if rows.ndim == 2 else set(np.flatnonzero(~(rows > 0)))
-    return {int(row) for row in found}
+def is_usable(views: ImageViews) -> bool:
+    """Tell whether all rows are finite with length 1, and the strengths above 0."""
+    rows = [views.fingerprint, *(row for row in views.rows.values() if row.ndim)]
+    strengths = np.array([row for row in views.rows.values() if not row.ndim])
+    lengths = np.array([np.linalg.norm(row) for row in rows])
+    return bool((np.abs(lengths - 1) <= NORM_TOLERANCE).all() and (strengths > 0).all())

@@ -145,8 +145,8 @@ def test_unusable_files_are_reported_and_the_rest_enrolled(store, extractor, ima
     paths = [text, *images(2), black, tmp_path / "absent.png", *images(1, first=2)]
     report = enroll_images(store, "sd", paths, extractor)
     assert (report.added, report.total) == (3, 3)
-    assert [failure.path for failure in report.failed] == [text, tmp_path / "absent.png", black]
-    assert report.failed[2].message == "the image has no usable fingerprint"
+    assert [failure.path for failure in report.failed] == [text, black, tmp_path / "absent.png"]
+    assert report.failed[1].message == "the image has no usable fingerprint"
 
 
 def test_every_batch_is_committed(store, extractor, images):

@@ -19,6 +19,10 @@ def unit_rows(rng, count, centre=None, spread=1.0):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
+def half_rows(rng, count, centre):
+    return unit_rows(rng, count, centre).astype(np.float16)
+
+
 def support(name, rows, role=SourceRole.CANDIDATE):
     ids = tuple(f"{name:0>10}{i:0>54}".encode().hex()[-64:] for i in range(len(rows)))
     return SupportSet(name, role, rows, ids)
@@ -91,7 +95,8 @@ def test_a_query_is_compared_with_its_like(centres):
     def seen(name, number, count, role=SourceRole.CANDIDATE):
         plain = support(name, unit_rows(rng, count, centres[number]), role)
         rows = unit_rows(rng, count, handled[number])
-        views = {"jpeg:70/fingerprints": rows, "drawn/fingerprints": rows}
+        half = rows.astype(np.float16)
+        views = {"jpeg:70/fingerprints": half, "drawn/fingerprints": half}
         return dataclasses.replace(plain, views=views)
 
     gallery = gallery_from(
@@ -119,7 +124,9 @@ def test_an_image_that_deviates_more_counts_for_more(gallery, centres):
 def test_embeddings_join_where_a_source_has_them(gallery, centres):
     rng = np.random.default_rng(9)
     embedded = {
-        name: dataclasses.replace(one, views={"clean/e": unit_rows(rng, len(one), centres[at])})
+        name: dataclasses.replace(
+            one, views={"clean/e": unit_rows(rng, len(one), centres[at]).astype(np.float16)}
+        )
         for at, (name, one) in enumerate(gallery.sources.items())
     }
     query = images(unit_rows(rng, 1))
