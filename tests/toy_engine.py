@@ -37,7 +37,7 @@ class ColourExtractor(ClosesOnExit):
         return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
 
     def signals_from_tiles(self, tiles):
-        return Signals(self.fingerprints_from_tiles(tiles))
+        return Signals(self.fingerprints_from_tiles(tiles), np.ones(len(tiles), np.float32))
 
     def real_llrs_from_tiles(self, tiles):
         return np.array([one.mean() - 128 for one in tiles], np.float32)

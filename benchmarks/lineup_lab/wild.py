@@ -162,6 +162,7 @@ def answers_about_image(
             tiles=seen.tiles,
             tile_notes=seen.tile_notes,
             fingerprint=seen.fingerprint,
+            strength=seen.strength,
             real_llr=seen.real_llr,
         )
         engine.answer([query], DEFAULT_OPTIONS)

@@ -300,6 +300,7 @@ class Answering(ClosesOnExit):
             )
         for row, query in enumerate(queries):
             query.fingerprint = signals.fingerprints[row]
+            query.strength = float(signals.strengths[row])
             if signals.real_llrs is not None:
                 query.real_llr = float(signals.real_llrs[row])
             query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))

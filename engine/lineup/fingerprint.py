@@ -46,7 +46,7 @@ NO_TEXTURE = "no texture to judge: nearly all pixels are like their neighbours"
 NOISE = "nothing to judge: neighbouring pixels are unrelated, as in noise"
 """What is noted of an image that has no fingerprint."""
 
-GRAPH, REAL_OUTPUT = "fingerprint", "real"
+GRAPH, STRENGTH_OUTPUT, REAL_OUTPUT = "fingerprint", "strength", "real"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,11 +55,14 @@ class Signals:
 
     Attributes:
         fingerprints: Shape (images, dimension), float32; every row has length 1.
+        strengths: Length of the whitened spectrum, in deviations, shape (images,), float32; ones
+            where the bundle does not tell.
         real_llrs: Natural-log likelihood ratio of each image being a photograph against being
             generated, shape (images,), float32; None where the bundle does not tell.
     """
 
     fingerprints: Float32Array
+    strengths: Float32Array
     real_llrs: Float32Array | None = None
 
 
@@ -116,12 +119,15 @@ class FingerprintExtractor(ClosesOnExit):
         """
         if not tiles:
             none = np.empty(0, np.float32)
-            return Signals(none.reshape(0, self.dimension), none if self.tells_real else None)
+            return Signals(none.reshape(0, self.dimension), none, none if self.tells_real else None)
         groups = _groups_of_images(tiles, self._tiles_per_run)
         outputs = list(self._pool.map(self._run_group, groups))
         real_llrs = [one[REAL_OUTPUT] for one in outputs] if self.tells_real else None
+        ones = np.ones(len(tiles), np.float32)
+        strengths = [one[STRENGTH_OUTPUT] for one in outputs if STRENGTH_OUTPUT in one] or [ones]
         return Signals(
             np.concatenate([one[GRAPH] for one in outputs]),
+            np.concatenate(strengths),
             None if real_llrs is None else np.concatenate(real_llrs),
         )
 

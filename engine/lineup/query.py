@@ -33,6 +33,7 @@ class Query:
         candidates: Who resynthesises it, and whose stored resyntheses count; None is everybody.
         fingerprint: Shape (D,), float32, length 1; None until it is computed. One that is known
             is not computed again.
+        strength: What came with the fingerprint: length of the whitened spectrum, in deviations.
         real_llr: What came with the fingerprint: the natural-log likelihood ratio of a photograph
             against a generated image; None where the bundle does not tell.
         evidence: What there is, cheapest first.
@@ -53,6 +54,7 @@ class Query:
     wanted: tuple[str, ...] = ()
     candidates: tuple[str, ...] | None = None
     fingerprint: Float32Array | None = None
+    strength: float | None = None
     real_llr: float | None = None
     evidence: list[Evidence] = field(default_factory=list)
     caption: str | None = None

@@ -34,7 +34,8 @@ class ColourExtractor:
 
     def signals_from_tiles(self, tiles):
         means = np.stack([one.reshape(-1, 3).mean(axis=0) for one in tiles]) + 1e-3
-        return Signals((means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32))
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        return Signals((means / lengths).astype(np.float32), np.ones(len(tiles), np.float32))
 
     def fingerprints(self, images):
         return self.signals_from_tiles([self.tiles(image) for image in images]).fingerprints

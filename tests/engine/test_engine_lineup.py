@@ -47,7 +47,8 @@ class ColourExtractor:
         return (means / np.linalg.norm(means, axis=1, keepdims=True)).astype(np.float32)
 
     def signals_from_tiles(self, tiles):
-        return Signals(self.fingerprints_from_tiles(tiles), self.real_llrs)
+        strengths = np.ones(len(tiles), np.float32)
+        return Signals(self.fingerprints_from_tiles(tiles), strengths, self.real_llrs)
 
     def fingerprints(self, images):
         return self.fingerprints_from_tiles([self.tiles(image) for image in images])

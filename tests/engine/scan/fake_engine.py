@@ -52,7 +52,7 @@ class FakeExtractor:
         return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-6)
 
     def signals_from_tiles(self, tiles):
-        return Signals(self.fingerprints_from_tiles(tiles))
+        return Signals(self.fingerprints_from_tiles(tiles), np.ones(len(tiles), np.float32))
 
     def fingerprints(self, images):
         return self.fingerprints_from_tiles([self.tiles(one) for one in images])
