@@ -37,7 +37,7 @@ bench: $(VENV)/.development
 	$(BIN)/python benchmarks/attribution.py --points 1x1 2x1 1x2 $(MODELS)
 	$(BIN)/python benchmarks/report.py
 
-# Makes everything under engine/lineup/data anew; SHARED holds photos/ and generated/.
+# Makes everything under engine/lineup/data anew; SHARED holds photos/, photos_native/ and generated/.
 shipped: $(VENV)/.development
 	PATH="$(abspath $(BIN)):$$PATH" bash models/ship.sh $(SHARED)
 

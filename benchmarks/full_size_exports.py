@@ -31,8 +31,9 @@ from lineup_export.component import ExportOptions
 from lineup_export.fingerprint import bundle_from_checkpoint
 from lineup_export.public.exporter import bundle_from_model
 from lineup_export.public.request import ExportRequest, model_from_request
-from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening, write_checkpoint
-from lineup_models.fingerprint.spec import LATTICE_DIMENSION, SpectrumSpec
+from lineup_models.fingerprint.checkpoint import Checkpoint, write_checkpoint
+from lineup_models.fingerprint.covariance import FoundAxes
+from lineup_models.fingerprint.spec import SpectrumSpec
 from lineup_models.recipes.read import open_recipe, recipe_names
 
 BENCHMARK = "full_size_exports"
@@ -83,13 +84,11 @@ def random_checkpoint() -> Checkpoint:
     """Return a fit of the default settings that no photograph was needed for."""
     spec, random = SpectrumSpec(), np.random.default_rng(0)
     orthonormal, _ = np.linalg.qr(random.normal(size=(spec.dimension, spec.axes)))
-    fit = Whitening(
+    fit = FoundAxes(
         mean=random.uniform(0.5, 1.5, spec.dimension),
         axes=np.ascontiguousarray(orthonormal.T, dtype=np.float32),
         variances=np.geomspace(5, 0.05, spec.axes),
         floor=0.03,
-        lattice_mean=random.normal(0, 0.1, LATTICE_DIMENSION),
-        lattice_deviation=random.uniform(0.1, 0.4, LATTICE_DIMENSION),
     )
     return Checkpoint(spec, fit, {"photographs": 0})
 

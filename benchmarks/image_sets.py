@@ -6,8 +6,9 @@
     python benchmarks/image_sets.py broken --output DIR
 
 `verification` is what `lineup eval verification` takes: OUTPUT/<generator>/ for every folder in
-SHARED/generated, and OUTPUT/photographs/ with the photographs of SHARED/photos that `lineup train
-whitening` keeps apart from the fit. Files are hard links where the disk allows it, else copies.
+SHARED/generated, and OUTPUT/photographs/ with the photographs of SHARED/photos and
+SHARED/photos_native that `lineup train whitening` keeps apart from the fit. Files are hard links
+where the disk allows it, else copies.
 
 `attribution` is what `lineup calibrate` and `lineup eval attribution` take: OUTPUT/<generator>/
 holds pictures that each generator drew of scenes nobody was trained on, OUTPUT/rendered/ the scenes
@@ -37,11 +38,10 @@ from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
 from lineup.runtime import Runtime
 from lineup.types import RgbImage
-from lineup_models.photographs import split_photographs
+from lineup_models.photographs import HOLD_OUT, split_photographs
 from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.pocket.world.splits import Split, example_from_index, seed_from_index
 
-HELD_OUT = 150
 PHOTOGRAPHS = "photographs"
 RENDERED = "rendered"
 FIRST_SEED = 1 << 20
@@ -56,11 +56,11 @@ def refuse_existing(output: Path) -> None:
         raise UsageError(f"{output} exists already.", hint="Remove it, or name another --output.")
 
 
-def lay_out(shared: Path, output: Path, held_out: int = HELD_OUT) -> dict[str, int]:
+def lay_out(shared: Path, output: Path, held_out: int = HOLD_OUT) -> dict[str, int]:
     """Build the folder, whole or not at all.
 
     Args:
-        shared: Holds generated/<source>/ and photos/.
+        shared: Holds generated/<source>/, photos/ and photos_native/.
         output: Folder to make; must not exist.
         held_out: Photographs to take.
 
@@ -70,7 +70,8 @@ def lay_out(shared: Path, output: Path, held_out: int = HELD_OUT) -> dict[str, i
     Raises:
         UsageError: `shared` lacks a folder, or `output` exists.
     """
-    for needed in (shared / "generated", shared / "photos"):
+    photos = [shared / "photos", shared / "photos_native"]
+    for needed in (shared / "generated", *photos):
         if not needed.is_dir():
             raise UsageError(f"{needed} is not a folder.", hint="Name the shared folder: --shared.")
     refuse_existing(output)
@@ -79,8 +80,7 @@ def lay_out(shared: Path, output: Path, held_out: int = HELD_OUT) -> dict[str, i
         for folder in sorted((shared / "generated").iterdir())
         if folder.is_dir()
     }
-    photos = shared / "photos"
-    sources[PHOTOGRAPHS] = (photos, list(split_photographs(photos, held_out).held_out))
+    sources[PHOTOGRAPHS] = (shared, list(split_photographs(photos, held_out).held_out))
     with staged_directory(output) as staging:
         for name, (folder, paths) in sources.items():
             for path in paths:
@@ -214,7 +214,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     verification = commands.add_parser("verification", help="links to generated and held-out files")
-    verification.add_argument("--shared", type=Path, required=True, help="has generated/, photos/")
+    verification.add_argument(
+        "--shared", type=Path, required=True, help="has generated/, photos/, photos_native/"
+    )
     attribution = commands.add_parser("attribution", help="pictures drawn by generators")
     attribution.add_argument("generators", nargs="+", help="bundles, by name or path")
     attribution.add_argument("--split", type=Split, choices=list(Split), default=Split.TEST)

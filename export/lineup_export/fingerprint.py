@@ -31,9 +31,11 @@ from lineup_models.fingerprint.spec import spectrum_to_dict
 from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 
 METHOD = "whitened-residual-spectrum"
-GRAPH, REAL = "fingerprint", "real"
+GRAPH, STRENGTH, REAL = "fingerprint", "strength", "real"
 TOLERANCES: Mapping[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 1e-2}
 """Largest error per precision; the graph keeps the spectrum in fp32 whatever else is narrowed."""
+STRENGTH_TOLERANCE = 1e-3
+"""Largest error of an image's strength, relative to it, whatever the precision."""
 
 
 def bundle_from_checkpoint(
@@ -75,7 +77,10 @@ def bundle_from_checkpoint(
 def graph_from_checkpoint(
     checkpoint: Checkpoint, *, opset: int, precision: Precision = Precision.FP32
 ) -> OnnxGraph:
-    """Return the graph: `tiles` and `tile_weights` in, `fingerprint` out, and `real` if fitted."""
+    """Return the graph: `tiles` and `tile_weights` in, `fingerprint` and `strength` out.
+
+    With a fitted real head `real` comes out as well.
+    """
     size = checkpoint.spec.tile_size_px
     axes_dtype = torch.float16 if precision is Precision.FP16 else torch.float32
     module = WhitenedSpectrum(
@@ -88,7 +93,7 @@ def graph_from_checkpoint(
     return graph_from_module(
         module,
         inputs,
-        [GRAPH] if checkpoint.real is None else [GRAPH, REAL],
+        [GRAPH, STRENGTH] if checkpoint.real is None else [GRAPH, STRENGTH, REAL],
         opset=opset,
         mixed_precision=precision is Precision.FP16,
     )
@@ -105,15 +110,23 @@ def parity_of_graph(graph: OnnxGraph, checkpoint: Checkpoint, *, tolerance: floa
     feeds: dict[str, AnyArray] = {"tiles": tiles, "tile_weights": weights}
     with tempfile.TemporaryDirectory(prefix="lineup-parity-") as scratch:
         outputs = outputs_from_file(graph.write(Path(scratch)), [feeds])[0]
-    expected = fingerprints_reference(tiles, weights, checkpoint.spec, checkpoint.whitening)
+    reference = "numpy float64 on drawn tiles"
+    expected, strengths = fingerprints_reference(
+        tiles, weights, checkpoint.spec, checkpoint.whitening
+    )
+    checked_parity(
+        STRENGTH,
+        list(outputs[STRENGTH]),
+        list(strengths),
+        reference=reference,
+        tolerance=STRENGTH_TOLERANCE,
+    )
     found, wanted = list(outputs[GRAPH]), list(expected)
     if checkpoint.real is not None:
         # One sample for all images: a single ratio may be 0, against which no error is small.
         found.append(outputs[REAL])
         wanted.append(real_llrs_reference(tiles, weights, checkpoint.spec, checkpoint.real))
-    return checked_parity(
-        GRAPH, found, wanted, reference="numpy float64 on drawn tiles", tolerance=tolerance
-    )
+    return checked_parity(GRAPH, found, wanted, reference=reference, tolerance=tolerance)
 
 
 def _grouped_weights(count: int) -> AnyArray:
@@ -149,6 +162,6 @@ def _fields(checkpoint: Checkpoint, sha256: str, max_tiles: int) -> dict[str, An
             value_range=(0, 255),
         ),
         "fingerprint": FingerprintInfo(
-            dimension=spec.fingerprint_dimension, method=METHOD, details=spectrum_to_dict(spec)
+            dimension=spec.dimension, method=METHOD, details=spectrum_to_dict(spec)
         ),
     }

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lineup.types import RgbTiles
-from lineup_models.fingerprint.checkpoint import Whitening
+from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.real_head import RealWeights
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 
@@ -21,9 +21,11 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def fingerprints_reference(
-    tiles: RgbTiles, tile_weights: npt.NDArray[np.floating], spec: SpectrumSpec, fit: Whitening
-) -> Float64Array:
-    """Return one fingerprint per row of `tile_weights`, (images, dimension), rows of length 1.
+    tiles: RgbTiles, tile_weights: npt.NDArray[np.floating], spec: SpectrumSpec, fit: FoundAxes
+) -> tuple[Float64Array, Float64Array]:
+    """Return one fingerprint and one strength per row of `tile_weights`.
+
+    Fingerprints are (images, dimension), rows of length 1; strengths (images,), in deviations.
 
     Args:
         tiles: (tiles, size, size, 3), uint8 RGB.
@@ -32,22 +34,14 @@ def fingerprints_reference(
         fit: Mean and axes.
     """
     weights = tile_weights.astype(np.float64)
-    levels = [log_spectrum(tile, spec) for tile in tiles]
-    spectra = np.stack([_pooled(level, spec) for level in levels])
-    contrasts = np.stack([lattice_contrasts(level) for level in levels])
+    spectra = np.stack([_pooled(log_spectrum(tile, spec), spec) for tile in tiles])
     deviation = weights @ spectra - fit.mean
     axes = fit.axes.astype(np.float64)
     along = deviation @ axes.T
     rest = deviation - along @ axes
     z = (along / np.sqrt(fit.variances + fit.floor)) @ axes + rest / np.sqrt(fit.floor)
-    standardised = (weights @ contrasts - fit.lattice_mean) / fit.lattice_deviation
-    peaks = 4 * np.tanh(standardised / 4)
-    return _unit(np.concatenate([_unit(z), spec.lattice_weight * _unit(peaks)], axis=1))
-
-
-def _unit(rows: Float64Array) -> Float64Array:
-    unit: Float64Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return unit
+    lengths = np.linalg.norm(z, axis=1)
+    return z / np.maximum(lengths, 1e-12)[:, None], lengths
 
 
 def residuals(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:

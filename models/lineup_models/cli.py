@@ -8,7 +8,7 @@ import click
 
 from lineup.errors import require_extra
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
-from lineup_models.options import Progress, hold_out_option, photos_option, seed_option
+from lineup_models.options import Progress, folders_option, hold_out_option
 from lineup_models.pocket.cli import pocket
 from lineup_models.research.oneforall.cli import fingerprint
 
@@ -26,7 +26,7 @@ train.add_command(pocket)
 
 
 @train.command(context_settings={"show_default": True})
-@photos_option
+@folders_option
 @click.option(
     "--output",
     required=True,
@@ -67,25 +67,12 @@ train.add_command(pocket)
 @click.option(
     "--tiles-per-photo",
     type=click.IntRange(min=1),
-    default=1,
-    help="Tiles of a photograph, spread over it, that are averaged to one sample.",
+    default=8,
+    help="Most tiles of a photograph, spread over it, that are averaged to one sample.",
 )
-@click.option(
-    "--jpeg-copies",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Re-compressed copies of each photograph, fitted as well.",
-)
-@click.option(
-    "--cohort",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    metavar="BANK",
-    help="Bank of reconstructions by simulated generators, to learn from as well.",
-)
-@seed_option
 def whitening(
     *,
-    photos: Path,
+    photos: tuple[Path, ...],
     output: Path,
     hold_out: int,
     axes: int,
@@ -94,19 +81,16 @@ def whitening(
     sigma_grey: float,
     channel_mean: str,
     tiles_per_photo: int,
-    jpeg_copies: int,
-    cohort: Path | None,
-    seed: int,
 ) -> None:
     """Fit the whitening of the spectral fingerprint.
 
-    Learns what the spectra of photographs have in common, so that it can be taken away.
+    Learns what the spectra of photographs have in common, as they are, compressed and resized, so
+    that it can be taken away. Of a large photograph the middle is used, up to 768 px a side.
     """
     from rich.console import Console
 
     from lineup_models.fingerprint.checkpoint import refuse_existing, write_checkpoint
     from lineup_models.fingerprint.whitening import FitOptions, fit_whitening
-    from lineup_models.simulator.bank_reader import read_bank
 
     spec = SpectrumSpec(
         residual=ResidualFilter(residual),
@@ -115,13 +99,10 @@ def whitening(
         axes=axes,
         floor=floor,
     )
-    options = FitOptions(
-        hold_out=hold_out, tiles_per_photo=tiles_per_photo, jpeg_copies=jpeg_copies, seed=seed
-    )
+    options = FitOptions(hold_out=hold_out, tiles_per_photo=tiles_per_photo)
     refuse_existing(output)
     console = Console(stderr=True)
-    bank = None if cohort is None else read_bank(cohort, "spectrum")
-    fit = fit_whitening(photos, spec, options, bank=bank, watch=Progress(console))
+    fit = fit_whitening(photos, spec, options, watch=Progress(console))
     write_checkpoint(fit.checkpoint, output)
     for path, reason in fit.skipped.items():
         console.print(f"skipped {path}: {reason}", markup=False, highlight=False)
@@ -139,36 +120,46 @@ def whitening(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="CHECKPOINT",
 )
-@photos_option
+@folders_option
 @click.option(
-    "--bank",
+    "--generated",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Bank of reconstructions by simulated generators, with its images.",
+    help="Folder with a folder of images per generator.",
 )
 @hold_out_option
-@seed_option
-def real(*, checkpoint: Path, photos: Path, bank: Path, hold_out: int, seed: int) -> None:
+def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_out: int) -> None:
     """Fit what tells photographs from generated images, into CHECKPOINT.
 
-    CHECKPOINT is what `lineup train whitening` wrote; the fingerprint stays as it is.
+    CHECKPOINT is what `lineup train whitening` wrote; the fingerprint stays as it is. Give
+    photographs of several origins: of one collection, resized alike, it would learn the resize.
     """
     from rich.console import Console
 
     from lineup_models.fingerprint.checkpoint import add_real_head, read_checkpoint
     from lineup_models.fingerprint.real_training import RealOptions, fit_real_head
 
-    options = RealOptions(hold_out=hold_out, seed=seed)
-    watch = Progress(Console(stderr=True))
     head, record = fit_real_head(
-        photos, bank, read_checkpoint(checkpoint).spec, options, watch=watch
+        photos,
+        generated,
+        read_checkpoint(checkpoint).spec,
+        RealOptions(hold_out=hold_out),
+        watch=Progress(Console(stderr=True)),
     )
     add_real_head(checkpoint, head, record)
     click.echo(
-        f"{checkpoint}: {record['tiles_of_photographs']} tiles of {record['photographs']} "
-        f"photographs ({record['photographs_held_out']} held out), "
-        f"{record['tiles_of_reconstructions']} of reconstructions, {record['seconds']} s"
+        f"{checkpoint}: {sum(record['images'].values())} images, "
+        f"{record['photographs_held_out']} photographs held out, {record['seconds']} s"
     )
+    for channel, generators in record["left_out"].items():
+        mean, share = (
+            sum(one[name] for one in generators.values()) / len(generators)
+            for name in ("auc", "beyond")
+        )
+        click.echo(
+            f"without the generator, {channel}: AUC {mean:.1f} %, {share:.1f} % of its images "
+            "beyond the threshold of 2 % of the photographs"
+        )
 
 
 @train.command()

@@ -19,10 +19,17 @@ photos_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of photographs, searched recursively. None may come from a generator.",
 )
+folders_option = click.option(
+    "--photos",
+    required=True,
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of photographs, searched recursively; may be given again.",
+)
 hold_out_option = click.option(
     "--hold-out",
     type=click.IntRange(min=0),
-    default=150,
+    default=120,
     show_default=True,
     help="Photographs kept apart for evaluation: the lowest by SHA-256 of the file name.",
 )

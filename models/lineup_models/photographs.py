@@ -1,9 +1,9 @@
-"""Photographs of a folder: listed, split by a rule, cut into crops."""
+"""Photographs of folders: listed, split by a rule, cut into crops."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.types import RgbImage, RgbTiles
 
 HOLD_OUT_RULE = "lowest sha256 of the file name"
-JPEG_QUALITIES = (60, 97)
-"""Lowest and highest quality of re-compressed copies, both included."""
+HOLD_OUT = 120
+"""Photographs that no fit sees."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotographSplit:
-    """Photographs of a folder, parted by a rule that does not depend on where the folder lies.
+    """Photographs of some folders, parted by a rule that does not depend on where they lie.
 
     Attributes:
         fit: Files to fit on, sorted.
@@ -35,44 +35,31 @@ class PhotographSplit:
     held_out: tuple[Path, ...]
 
 
-def split_photographs(folder: Path, hold_out: int) -> PhotographSplit:
-    """Part the photographs of a folder.
+def split_photographs(folders: Sequence[Path], hold_out: int) -> PhotographSplit:
+    """Part the photographs of some folders.
 
     Args:
-        folder: Searched recursively.
+        folders: Searched recursively.
         hold_out: How many to keep apart: those whose file names have the lowest SHA-256.
 
     Raises:
         UsageError: Fewer than two photographs are left to fit on.
     """
-    paths = sorted(find_images([folder]))
-    ranked = sorted(paths, key=lambda path: (hashlib.sha256(path.name.encode()).hexdigest(), path))
-    held_out, fit = ranked[:hold_out], ranked[hold_out:]
+    paths = sorted(find_images(folders))
+    order = ranked(paths)
+    held_out, fit = order[:hold_out], order[hold_out:]
     if len(fit) < 2:
         raise UsageError(
-            f"{folder} holds {len(paths)} photographs and {hold_out} are held out; "
-            "the fit needs at least two of the others.",
+            f"Of {len(paths)} photographs in {', '.join(map(str, folders))}, {hold_out} are held "
+            "out; the fit needs at least two of the others.",
             hint="Name a folder with more photographs, or lower --hold-out.",
         )
     return PhotographSplit(fit=tuple(sorted(fit)), held_out=tuple(sorted(held_out)))
 
 
-def versions_of_photograph(
-    pixels: RgbImage, name: str, *, jpeg_copies: int, seed: int
-) -> Iterator[RgbImage]:
-    """Yield the photograph, then copies of it as JPEG compression leaves them.
-
-    Args:
-        pixels: The photograph.
-        name: Its file name; with `seed` it fixes the qualities, whatever else is fitted on.
-        jpeg_copies: How many copies.
-        seed: Of the qualities.
-    """
-    yield pixels
-    key = hashlib.sha256(name.encode()).digest()[:8]
-    random = np.random.default_rng([seed, int.from_bytes(key, "little")])
-    for drawn in random.integers(*JPEG_QUALITIES, size=jpeg_copies, endpoint=True):
-        yield recoded(pixels, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, int(drawn)])
+def ranked(paths: Sequence[Path]) -> list[Path]:
+    """Return files by the SHA-256 of their names."""
+    return sorted(paths, key=lambda path: (hashlib.sha256(path.name.encode()).digest(), path))
 
 
 def recoded(pixels: RgbImage, suffix: str, parameters: Sequence[int]) -> RgbImage:

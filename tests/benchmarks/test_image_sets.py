@@ -14,10 +14,16 @@ from lineup.errors import UsageError
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
     shared = tmp_path / "shared"
-    for folder, count in {"generated/one": 3, "generated/two": 2, "photos": 8}.items():
+    for folder, count in {
+        "generated/one": 3,
+        "generated/two": 2,
+        "photos": 5,
+        "photos_native/web": 3,
+    }.items():
         (shared / folder).mkdir(parents=True)
         for i in range(count):
-            cv2.imwrite(str(shared / folder / f"{i}.png"), np.full((4, 4, 3), i, np.uint8))
+            name = f"{len(folder)}-{i}.png"
+            cv2.imwrite(str(shared / folder / name), np.full((4, 4, 3), i, np.uint8))
     (shared / "generated" / "sources.csv").write_text("file,source\n")
     return shared
 
@@ -27,11 +33,11 @@ def test_photographs_are_those_with_the_lowest_hash_of_their_name(shared, tmp_pa
 
     counts = lay_out(shared, tmp_path / "set", held_out=3)
 
-    names = sorted(
-        (f"{i}.png" for i in range(8)), key=lambda n: hashlib.sha256(n.encode()).digest()
-    )
-    placed = {path.name for path in (tmp_path / "set" / "photographs").iterdir()}
-    assert placed == set(names[:3])
+    paths = [*(shared / "photos").iterdir(), *(shared / "photos_native" / "web").iterdir()]
+    paths.sort(key=lambda path: hashlib.sha256(path.name.encode()).digest())
+    photographs = tmp_path / "set" / "photographs"
+    placed = {path.relative_to(photographs) for path in photographs.rglob("*.png")}
+    assert placed == {path.relative_to(shared) for path in paths[:3]}
     assert counts == {"one": 3, "two": 2, "photographs": 3}
     assert sorted(path.name for path in (tmp_path / "set").iterdir()) == [
         "one", "photographs", "two",
@@ -41,16 +47,16 @@ def test_photographs_are_those_with_the_lowest_hash_of_their_name(shared, tmp_pa
 def test_files_are_links_where_that_is_possible_else_copies(shared, tmp_path, monkeypatch):
     from image_sets import lay_out
 
-    original = shared / "generated" / "one" / "0.png"
+    original = shared / "generated" / "one" / "13-0.png"
     lay_out(shared, tmp_path / "linked", held_out=1)
-    assert (tmp_path / "linked" / "one" / "0.png").samefile(original)
+    assert (tmp_path / "linked" / "one" / "13-0.png").samefile(original)
 
     def refuse(*_):
         raise OSError("no links here")
 
     monkeypatch.setattr(os, "link", refuse)
     lay_out(shared, tmp_path / "copied", held_out=1)
-    copy = tmp_path / "copied" / "one" / "0.png"
+    copy = tmp_path / "copied" / "one" / "13-0.png"
     assert not copy.samefile(original)
     assert copy.read_bytes() == original.read_bytes()
 

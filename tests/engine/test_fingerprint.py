@@ -107,7 +107,8 @@ def test_the_shipped_bundle_tells_photographs_from_generated_images(extractor, i
 
     assert extractor.tells_real
     assert (signals.fingerprints == extractor.fingerprints(images)).all()
-    assert signals.real_llrs.shape == (4,)
+    assert signals.strengths.shape == signals.real_llrs.shape == (4,)
+    assert (signals.strengths > 0).all()
     assert signals.real_llrs.dtype == np.float32
     assert np.isfinite(signals.real_llrs).all()
     assert extractor.signals_from_tiles([]).real_llrs.shape == (0,)
@@ -120,3 +121,14 @@ def test_a_bundle_without_that_output_says_so(extractor, images, monkeypatch):
     assert extractor.signals_from_tiles(tiles).real_llrs is None
     with pytest.raises(UsageError, match="does not tell photographs"):
         extractor.real_llrs_from_tiles(tiles)
+
+
+def test_strengths_are_ones_where_the_bundle_does_not_tell(extractor, images, monkeypatch):
+    run = extractor._runner.run
+    monkeypatch.setattr(
+        extractor._runner, "run", lambda feeds: {"fingerprint": run(feeds)["fingerprint"]}
+    )
+    monkeypatch.setattr(extractor, "tells_real", False)
+    tiles = [extractor.tiles(image) for image in images]
+
+    assert extractor.signals_from_tiles(tiles).strengths.tolist() == [1, 1, 1, 1]

@@ -9,20 +9,19 @@ import pytest
 from lineup_export import assembly, fingerprint
 from lineup_export.fingerprint import graph_from_checkpoint
 from lineup_export.graph import OnnxGraph
-from lineup_models.fingerprint.checkpoint import Checkpoint, Whitening, write_checkpoint
-from lineup_models.fingerprint.spec import LATTICE_DIMENSION, ChannelMean, SpectrumSpec
+from lineup_models.fingerprint.checkpoint import Checkpoint, write_checkpoint
+from lineup_models.fingerprint.covariance import FoundAxes
+from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
 
 
 def checkpoint_from_spec(spec: SpectrumSpec) -> Checkpoint:
     random = np.random.default_rng(11)
     orthonormal, _ = np.linalg.qr(random.normal(size=(spec.dimension, spec.axes)))
-    fit = Whitening(
+    fit = FoundAxes(
         mean=random.uniform(0.5, 1.5, spec.dimension),
         axes=np.ascontiguousarray(orthonormal.T, dtype=np.float32),
         variances=np.geomspace(5, 0.05, spec.axes),
         floor=0.03,
-        lattice_mean=random.normal(0, 0.1, LATTICE_DIMENSION),
-        lattice_deviation=random.uniform(0.1, 0.4, LATTICE_DIMENSION),
     )
     return Checkpoint(spec, fit, {"photographs": 9})
 

@@ -34,11 +34,12 @@ def test_the_bundle_computes_what_torch_computes(
     weights = np.array([[0.5, 0.5, 0, 0, 0], [0, 0, 1, 0, 0]], np.float32)
 
     with runner_from_onnx(bundle.graph_path("fingerprint"), Device(DeviceKind.CPU)) as runner:
-        found = runner.run({"tiles": tiles, "tile_weights": weights})["fingerprint"]
+        found = runner.run({"tiles": tiles, "tile_weights": weights})
 
     module = WhitenedSpectrum(small_checkpoint.spec, small_checkpoint.whitening)
-    expected = module(torch.from_numpy(tiles), torch.from_numpy(weights)).numpy()
-    np.testing.assert_allclose(found, expected, atol=2e-6)
+    expected, strengths = module(torch.from_numpy(tiles), torch.from_numpy(weights))
+    np.testing.assert_allclose(found["fingerprint"], expected, atol=2e-6)
+    np.testing.assert_allclose(found["strength"], strengths, rtol=1e-5)
 
 
 @pytest.mark.usefixtures("exports_small_graph")
@@ -55,14 +56,15 @@ def test_the_manifest_says_what_the_runtime_needs(
     assert bundle.preprocess("tile_size_px") == 32
     assert bundle.preprocess("max_tiles") == 4
     assert manifest.fingerprint is not None
-    assert manifest.fingerprint.dimension == small_spec.fingerprint_dimension
+    assert manifest.fingerprint.dimension == small_spec.dimension
     assert manifest.fingerprint.details == spectrum_to_dict(small_spec)
     assert graph.inputs == (
         TensorSpec("tiles", "uint8", ("tiles", 32, 32, 3)),
         TensorSpec("tile_weights", "float32", ("images", "tiles")),
     )
     assert graph.outputs == (
-        TensorSpec("fingerprint", "float32", ("images", small_spec.fingerprint_dimension)),
+        TensorSpec("fingerprint", "float32", ("images", small_spec.dimension)),
+        TensorSpec("strength", "float32", ("images",)),
     )
     assert 0 < graph.parity.value <= graph.parity.tolerance == 1e-4
     assert manifest.source.details["photographs"] == 9
@@ -95,6 +97,16 @@ def test_without_parity_there_is_no_bundle(small_checkpoint: Checkpoint, tmp_pat
         bundle_from_checkpoint(tmp_path / "checkpoint", tmp_path / "b", ExportOptions())
 
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_strength_of_another_unit_is_no_parity(
+    small_checkpoint: Checkpoint, small_graph: OnnxGraph
+) -> None:
+    fit = small_checkpoint.whitening
+    scaled = replace(fit, floor=4 * fit.floor, variances=4 * fit.variances)
+
+    with pytest.raises(ParityError, match="strength"):
+        parity_of_graph(small_graph, replace(small_checkpoint, whitening=scaled), tolerance=1e-4)
 
 
 @pytest.mark.usefixtures("exports_small_graph")

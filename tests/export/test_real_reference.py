@@ -38,16 +38,16 @@ def test_torch_agrees_with_the_definition_and_leaves_the_fingerprint(
     tiles, spec = probe_tiles(checkpoint.spec.tile_size_px), checkpoint.spec
     feeds = torch.from_numpy(tiles), torch.from_numpy(WEIGHTS)
 
-    fingerprints, llrs = WhitenedSpectrum(spec, checkpoint.whitening, real=head)(*feeds)
+    *signals, llrs = WhitenedSpectrum(spec, checkpoint.whitening, real=head)(*feeds)
     alone = WhitenedSpectrum(spec, checkpoint.whitening)(*feeds)
 
-    assert torch.equal(fingerprints, alone)
+    assert all(torch.equal(*pair) for pair in zip(signals, alone, strict=True))
     expected = real_llrs_reference(tiles, WEIGHTS, spec, head)
     assert np.ptp(expected) > 0.1
     np.testing.assert_allclose(llrs.numpy(), expected, atol=2e-5)
 
 
-def test_the_graph_has_it_as_a_second_output_within_parity(
+def test_the_graph_has_it_as_its_last_output_within_parity(
     small_checkpoint: Checkpoint,
 ) -> None:
     checkpoint, head = with_head(small_checkpoint)
@@ -55,6 +55,7 @@ def test_the_graph_has_it_as_a_second_output_within_parity(
 
     assert [(one.name, one.shape[0]) for one in graph.outputs] == [
         ("fingerprint", "images"),
+        ("strength", "images"),
         ("real", "images"),
     ]
     assert parity_of_graph(graph, checkpoint, tolerance=1e-4).samples == 11

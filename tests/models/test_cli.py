@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -52,3 +54,23 @@ def test_help_loads_nothing_heavy(module: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == ""
+
+
+def test_the_real_head_goes_into_a_checkpoint(tmp_path: Path) -> None:
+    for folder in ("photos", "generated/a", "generated/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        for index in range(3):
+            noise = np.random.default_rng([len(folder), index]).integers(0, 256, (40, 40, 3))
+            cv2.imwrite(str(tmp_path / folder / f"{index}.png"), noise.astype(np.uint8))
+    photos, checkpoint = ["--photos", str(tmp_path / "photos")], tmp_path / "checkpoint"
+    CliRunner().invoke(
+        train, ["whitening", *photos, "--hold-out", "1", "--output", str(checkpoint)]
+    )
+
+    arguments = ["real", str(checkpoint), *photos, "--generated", str(tmp_path / "generated")]
+    result = CliRunner().invoke(train, [*arguments, "--hold-out", "1"])
+
+    assert result.exit_code == 0, result.output
+    assert "8 images, 1 photographs held out" in result.stdout
+    assert "without the generator, jpeg:70: AUC" in result.stdout
+    assert read_checkpoint(checkpoint).real is not None

@@ -14,34 +14,15 @@ from safetensors.numpy import load, save
 
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
 from lineup.files import staged_directory, write_atomic
-from lineup.types import Float64Array
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.real_head import STATISTICS, RealWeights
-from lineup_models.fingerprint.spec import (
-    LATTICE_DIMENSION,
-    SpectrumSpec,
-    spectrum_from_dict,
-    spectrum_to_dict,
-)
+from lineup_models.fingerprint.spec import SpectrumSpec, spectrum_from_dict, spectrum_to_dict
 
 WEIGHTS_NAME = "whitening.safetensors"
 RECORD_NAME = "training.json"
 REAL_WEIGHTS_NAME = "real.safetensors"
 REAL_RECORD_NAME = "real.json"
-FORMAT = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Whitening(FoundAxes):
-    """Mean and principal axes of the pooled log-spectra of photographs, and their lattice.
-
-    Attributes:
-        lattice_mean: float64 (81,), mean lattice contrasts of photographs.
-        lattice_deviation: float64 (81,), their standard deviations.
-    """
-
-    lattice_mean: Float64Array
-    lattice_deviation: Float64Array
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +31,14 @@ class Checkpoint:
 
     Attributes:
         spec: Constants it was fitted with.
-        whitening: What was fitted.
+        whitening: Mean and principal axes of the pooled log-spectra of photographs.
         record: How: data, counts, seed, tool versions, seconds (plain JSON values).
         real: The head that tells photographs from generated images; None where none was fitted.
         real_record: How it was fitted.
     """
 
     spec: SpectrumSpec
-    whitening: Whitening
+    whitening: FoundAxes
     record: Mapping[str, Any] = field(default_factory=dict)
     real: RealWeights | None = None
     real_record: Mapping[str, Any] = field(default_factory=dict)
@@ -83,7 +64,7 @@ def add_real_head(folder: Path, real: RealWeights, record: Mapping[str, Any]) ->
 def _write(
     folder: Path,
     weights_name: str,
-    weights: Whitening | RealWeights,
+    weights: FoundAxes | RealWeights,
     record_name: str,
     record: Mapping[str, Any],
 ) -> None:
@@ -96,7 +77,7 @@ def _write(
     write_atomic(folder / record_name, text.encode())
 
 
-Weights = TypeVar("Weights", Whitening, RealWeights)
+Weights = TypeVar("Weights", FoundAxes, RealWeights)
 
 
 def _read(path: Path, kind: type[Weights]) -> Weights:
@@ -128,7 +109,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         if record.pop("format") != FORMAT:
             raise BundleFormatError(f"{folder / RECORD_NAME} was written by another version.")
         spec = spectrum_from_dict(record.pop("spec"))
-        whitening = _read(folder / WEIGHTS_NAME, Whitening)
+        whitening = _read(folder / WEIGHTS_NAME, FoundAxes)
         real, real_record = _real_head(folder)
     except OSError as error:
         raise BundleNotFoundError(
@@ -151,17 +132,10 @@ def _real_head(folder: Path) -> tuple[RealWeights | None, Mapping[str, Any]]:
     return real, json.loads((folder / REAL_RECORD_NAME).read_text(encoding="utf-8"))
 
 
-def _check_shapes(folder: Path, spec: SpectrumSpec, whitening: Whitening) -> None:
+def _check_shapes(folder: Path, spec: SpectrumSpec, whitening: FoundAxes) -> None:
     count = len(whitening.variances)
-    pooled, lattice = (spec.dimension,), (LATTICE_DIMENSION,)
-    expected = (pooled, (count, *pooled), (count,), lattice, lattice)
-    found = (
-        whitening.mean.shape,
-        whitening.axes.shape,
-        whitening.variances.shape,
-        whitening.lattice_mean.shape,
-        whitening.lattice_deviation.shape,
-    )
+    expected = ((spec.dimension,), (count, spec.dimension), (count,))
+    found = (whitening.mean.shape, whitening.axes.shape, whitening.variances.shape)
     if found != expected:
         raise BundleFormatError(
             f"{folder / WEIGHTS_NAME} holds arrays of shape {found}; "

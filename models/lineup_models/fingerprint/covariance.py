@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +36,6 @@ class FoundAxes:
         """
         gains = 1.0 - np.sqrt(self.floor / (self.variances + self.floor))
         return np.asarray(self.axes.astype(np.float64) * np.sqrt(gains)[:, None])
-
-
-WeightedRows = tuple[Float64Array, float]
-"""Deviations from a mean, float64 (n, dimension), and the weight of their mean outer product."""
 
 
 class PrincipalAxes:
@@ -80,56 +75,25 @@ class PrincipalAxes:
             floor: The floor in multiples of the median variance.
         """
         offset, variances, rows = self._from_rows() if self._outer is None else self._from_sums()
-        found = floor * np.median(variances[variances > 0])
-        return self._kept(offset, variances, rows, axes=axes, floor=float(found))
-
-    def mixed(
-        self, cohort: Sequence[WeightedRows], *, own_weight: float, axes: int, floor: float
-    ) -> FoundAxes:
-        """Return the mean of the vectors, and the axes of a mixture of second moments.
-
-        C = own_weight * covariance of the vectors + sum of weight * mean outer product of rows.
-
-        Args:
-            cohort: Further deviations, each with its weight.
-            own_weight: Weight of the vectors' own covariance.
-            axes: How many axes to keep, largest variance first; 0 keeps all with a variance.
-            floor: The floor, in units of the variances.
-
-        Raises:
-            ValueError: More vectors were added than are kept; the mixture needs them.
-        """
-        if self._outer is not None:
-            raise ValueError(f"a mixture is made of at most {self.dimension} vectors")
-        own = np.stack(self._rows)
-        offset = own.mean(axis=0)
-        parts = [(own - offset) * np.sqrt(own_weight / self.count)]
-        parts += [rows * np.sqrt(weight / len(rows)) for rows, weight in cohort]
-        return self._kept(offset, *_axes_of_rows(np.concatenate(parts)), axes=axes, floor=floor)
-
-    def _kept(
-        self,
-        offset: Float64Array,
-        variances: Float64Array,
-        rows: Float64Array,
-        *,
-        axes: int,
-        floor: float,
-    ) -> FoundAxes:
         existing = int((variances > 0).sum())
         kept = min(axes or existing, existing)
         return FoundAxes(
             mean=self._origin + offset,
             axes=_with_signs(rows[:kept]),
             variances=variances[:kept].copy(),
-            floor=floor,
+            floor=float(floor * np.median(variances[variances > 0])),
         )
 
     def _from_rows(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return mean, variances (descending) and axes from the products of the rows."""
         rows = np.stack(self._rows)
         mean = rows.mean(axis=0)
-        return mean, *_axes_of_rows((rows - mean) / np.sqrt(self.count))
+        centred = (rows - mean) / np.sqrt(self.count)
+        variances, columns = _descending(_product(centred, centred.T))
+        # The axis of a variance v is the centred rows' u / sqrt(v), u its eigenvector.
+        spread = np.sqrt(variances)
+        inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=variances > 0)
+        return mean, variances, _product((columns * inverse).T, centred)
 
     def _from_sums(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Return mean, variances (descending) and axes from the covariance."""
@@ -148,15 +112,6 @@ class PrincipalAxes:
         product = _product(rows.T, rows)
         self._outer = product if self._outer is None else self._outer + product
         self._rows.clear()
-
-
-def _axes_of_rows(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return variances (descending) and axes of the sum of the rows' outer products."""
-    variances, columns = _descending(_product(rows, rows.T))
-    # The axis of a variance v is rows' u / sqrt(v), u its eigenvector.
-    spread = np.sqrt(variances)
-    inverse = np.divide(1.0, spread, out=np.zeros_like(spread), where=variances > 0)
-    return variances, _product((columns * inverse).T, rows)
 
 
 def _with_signs(rows: Float64Array) -> Float32Array:

@@ -107,8 +107,8 @@ class RealWeights:
         weights: float64 (statistics,), of the log odds "generated" over the standardised
             statistics.
         bias: Of the log odds; both classes counted the same.
-        traceless: Assumed share of generated images that carry no trace this head knows, 0..1.
-        odd: Assumed share of photographs that look generated to it, 0..1.
+        traceless: Share of generated images that carry no trace this head knows, 0..1.
+        odd: Share of photographs that look generated to it, 0..1.
     """
 
     mean: Float64Array
@@ -123,9 +123,9 @@ class RealHead(nn.Module):
     """Statistics of tiles to a log likelihood ratio per image, photograph against generated.
 
     With l the log likelihood ratio on the training data (the mean over an image's tiles), the
-    claim is log((1 - o) exp(l) + o) - log(1 - t + t exp(l)): generators that nobody trained on are
-    taken to be a mixture of what the simulated ones look like and, with the share t, of what
-    photographs look like; photographs are taken to look simulated with the share o. It rises with
+    claim is log((1 - o) exp(l) + o) - log(1 - t + t exp(l)): images of generators that it was not
+    trained on are taken to be a mixture of what the others look like and, with the share t, of what
+    photographs look like; photographs are taken to look generated with the share o. It rises with
     l and stays between log(o / (1 - t)) and log((1 - o) / t).
 
     Inputs: float32 (tiles, statistics) and `tile_weights` float32 (images, tiles).
@@ -150,6 +150,11 @@ class RealHead(nn.Module):
         )
         tiles = torch.matmul(standardised, self.weights) + self.bias  # (tiles, 1)
         ratio = (-torch.matmul(tile_weights, tiles)[:, 0]).clamp(-RATIO_MAX, RATIO_MAX)
-        odds = torch.exp(ratio)
-        photograph = torch.log(odds * (1.0 - self.odd) + self.odd)
-        return photograph - torch.log(odds * self.traceless + (1.0 - self.traceless))
+        return claims_from_ratios(ratio, odd=self.odd, traceless=self.traceless)
+
+
+def claims_from_ratios(ratios: Tensor, *, odd: float | Tensor, traceless: float | Tensor) -> Tensor:
+    """Return what is claimed, given log likelihood ratios on the training data; see `RealHead`."""
+    odds = torch.exp(ratios)
+    photograph = torch.log(odds * (1.0 - odd) + odd)
+    return photograph - torch.log(odds * traceless + (1.0 - traceless))

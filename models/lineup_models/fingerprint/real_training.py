@@ -1,200 +1,76 @@
-"""Fitting the head that tells photographs from generated images.
-
-Photographs against their reconstructions by simulated generators; no image of a real generator.
-"""
+"""Fitting the head that tells photographs from generated images, on images of real generators."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from torch.nn.functional import logsigmoid
 
-from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import AnyArray, Float32Array, RgbImage
-from lineup_models.fingerprint.dft import LatticeContrast
+from lineup.channels import DRAWN
+from lineup.types import AnyArray, Float64Array
 from lineup_models.fingerprint.real_head import (
     DEVIATIONS_MAX,
-    STATISTICS,
+    RATIO_MAX,
     RealWeights,
-    TileStatistics,
     check_spec,
+    claims_from_ratios,
+)
+from lineup_models.fingerprint.real_images import (
+    CHANNELS,
+    LEARNT,
+    SeenImage,
+    at_most_per_folder,
+    generated_paths,
+    seen_images,
 )
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.photographs import (
-    HOLD_OUT_RULE,
-    JPEG_QUALITIES,
-    pixels_from_path,
-    recoded,
-    split_photographs,
-)
-from lineup_models.simulator.bank_reader import bank_images
-from lineup_models.training import Watch, plainly
+from lineup_models.photographs import HOLD_OUT, HOLD_OUT_RULE, split_photographs
+from lineup_models.training import Watch, computing, plainly
 
-HALVED_CHROMA_SHARE = 0.7
-MOSAIC_SHARE = 0.6
-"""Of the photographs shrunk to half; the others are continued by reflection, as tiles are."""
+SHARES = tuple(percent / 100 for percent in range(1, 61))
+"""Shares of odd photographs and of traceless images that are considered: some hundred images can
+show no smaller one."""
 
-MOSAIC_PHOTOGRAPHS = 64
-"""The latest ones, of which mosaics are made."""
-
-SHRINKING = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
-ENLARGING = (cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
-CHANGE_SHARES = (0.45, 0.15, 0.15, 0.15, 0.1)
-RECONSTRUCTION_SHARES = (0.5, 1 / 3, 1 / 6)
-"""Of reconstructions that are also seen changed, compressed, and no further time."""
-
-
-def photograph_tiles(
-    photographs: Iterable[RgbImage], size_px: int, random: np.random.Generator
-) -> Iterator[RgbImage]:
-    """Yield five tiles of each photograph, (size, size, 3).
-
-    As it is; compressed; without its history (half its size); that, compressed; changed. Each
-    photograph has at least `size_px` a side.
-    """
-    halves: deque[RgbImage] = deque(maxlen=MOSAIC_PHOTOGRAPHS)
-    for photograph in photographs:
-        halves.append(_halved(photograph, random))
-        yield crop(photograph, size_px, random)
-        yield crop(compressed(photograph, random), size_px, random)
-        yield _without_history(halves, size_px, random)
-        yield compressed(_without_history(halves, size_px, random), random)
-        yield _changed_tile(photograph, size_px, random)
-
-
-def reconstruction_tiles(
-    images: Iterable[RgbImage], random: np.random.Generator
-) -> Iterator[RgbImage]:
-    """Yield one or two tiles of each reconstruction: as it is, and changed or compressed.
-
-    Reconstructions are square, of the tiles' size.
-    """
-    for image in images:
-        yield image
-        kind = random.choice(3, p=RECONSTRUCTION_SHARES)
-        if kind == 0:
-            yield _changed_tile(image, len(image), random)
-        elif kind == 1:
-            yield compressed(image, random)
-
-
-def crop(pixels: RgbImage, size_px: int, random: np.random.Generator) -> RgbImage:
-    """Return a random crop; a smaller image is first continued by reflection."""
-    small = min(pixels.shape[:2]) < size_px
-    padded = tiles_from_image(pixels, TileSpec(size_px, 1))[0] if small else pixels
-    top = random.integers(padded.shape[0] - size_px + 1)
-    left = random.integers(padded.shape[1] - size_px + 1)
-    return np.ascontiguousarray(padded[top : top + size_px, left : left + size_px])
-
-
-def compressed(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    """Return the image as JPEG leaves it, mostly with halved chroma."""
-    quality = int(random.integers(*JPEG_QUALITIES, endpoint=True))
-    halved = random.random() < HALVED_CHROMA_SHARE
-    sampling = (
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-    )
-    return recoded(
-        pixels,
-        ".jpg",
-        [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling],
-    )
-
-
-def _changed_tile(pixels: RgbImage, size_px: int, random: np.random.Generator) -> RgbImage:
-    change = _CHANGES[random.choice(len(_CHANGES), p=CHANGE_SHARES)]
-    changed = change(pixels, random)
-    return crop(compressed(changed, random) if random.random() < 0.5 else changed, size_px, random)
-
-
-def _halved(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    method = SHRINKING[random.integers(len(SHRINKING))]
-    return np.asarray(cv2.resize(pixels, None, fx=0.5, fy=0.5, interpolation=method), np.uint8)
-
-
-def _without_history(
-    halves: Sequence[RgbImage], size_px: int, random: np.random.Generator
-) -> RgbImage:
-    """Return the latest half, continued by reflection, or a mosaic of four of them."""
-    if random.random() >= MOSAIC_SHARE:
-        return np.asarray(tiles_from_image(halves[-1], TileSpec(size_px, 1))[0])
-    drawn = random.integers(len(halves), size=(2, 2))
-    rows = [
-        np.hstack([crop(halves[index], size_px // 2, random) for index in pair]) for pair in drawn
-    ]
-    return np.asarray(np.vstack(rows), np.uint8)
-
-
-def _resized(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    factor = random.uniform(0.6, 1.6)
-    methods = SHRINKING if factor < 1 else ENLARGING
-    method = methods[random.integers(len(methods))]
-    return np.asarray(
-        cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=method), np.uint8
-    )
-
-
-def _blurred(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), random.uniform(0.35, 1.0)), np.uint8)
-
-
-def _sharpened(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    strength, sigma_px = random.uniform(0.2, 1.0), random.uniform(0.6, 1.5)
-    blurred = cv2.GaussianBlur(pixels, (0, 0), sigma_px)
-    return np.asarray(cv2.addWeighted(pixels, 1 + strength, blurred, -strength, 0), np.uint8)
-
-
-def _noisy(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    channels = 1 if random.random() < 0.5 else 3
-    noise = random.uniform(0.7, 4.0) * random.standard_normal((*pixels.shape[:2], channels))
-    return np.asarray(np.clip(np.rint(pixels + noise), 0, 255), np.uint8)
-
-
-def _webp(pixels: RgbImage, random: np.random.Generator) -> RgbImage:
-    return recoded(pixels, ".webp", [cv2.IMWRITE_WEBP_QUALITY, int(random.integers(70, 96))])
-
-
-_CHANGES: tuple[Callable[[RgbImage, np.random.Generator], RgbImage], ...] = (
-    _resized,
-    _blurred,
-    _sharpened,
-    _noisy,
-    _webp,
-)
-"""In the order of `CHANGE_SHARES`."""
+FALSE_ALARMS = 0.02
+"""Share of held-out photographs beyond the threshold that generated images are counted at."""
 
 
 @dataclass(frozen=True, slots=True)
 class RealOptions:
     """How the head is fitted.
 
+    How far it can be trusted, `RealWeights.odd` and `RealWeights.traceless`, is measured: each
+    generator in turn is left out of the fit, together with a part of the photographs, and the two
+    shares are those under which what the head claims of the left-out images in drawn channels is
+    likeliest (the lowest log loss; every generator counts the same, and every folder of
+    photographs). A claim of log ratio l then has odds of about exp(l) there.
+
     Attributes:
         hold_out: Photographs that are never used, for evaluation.
+        photos_per_folder: Most photographs of one folder: those whose names have the lowest
+            SHA-256.
+        tiles_per_image: Most tiles of an image in one channel.
         ridge: Of the logistic regression on standardised statistics.
-        traceless: See `RealWeights`.
-        odd: See `RealWeights`.
-        seed: Of crops and histories.
     """
 
-    hold_out: int = 150
+    hold_out: int = HOLD_OUT
+    photos_per_folder: int = 200
+    tiles_per_image: int = 4
     ridge: float = 0.01
-    traceless: float = 0.5
-    odd: float = 0.05
-    seed: int = 0
 
 
 def fit_real_head(
-    photos: Path,
-    bank: Path,
+    photos: Sequence[Path],
+    generated: Path,
     spec: SpectrumSpec,
     options: RealOptions,
     *,
@@ -202,84 +78,167 @@ def fit_real_head(
 ) -> tuple[RealWeights, dict[str, Any]]:
     """Fit the head; the same files, settings and library versions give the same numbers.
 
+    It learns from each image as it is and in its drawn channel. Give photographs of several
+    origins: of one collection, resized alike, it would learn the resize.
+
     Args:
-        photos: Folder of photographs, searched recursively; each at least a tile a side.
-        bank: Bank of reconstructions.
+        photos: Folders of photographs, searched recursively.
+        generated: Holds a folder of images per generator.
         spec: Constants of the spectrum.
         options: How.
-        watch: Wraps the tiles.
+        watch: Wraps the images.
 
     Returns:
-        The head, and its record (plain JSON values).
+        The head, and its record (plain JSON values): in `left_out`, per channel and generator that
+        the head was fitted without, the AUC against held-out photographs and the share of images
+        beyond the threshold that `FALSE_ALARMS` of those reach, in percent.
 
     Raises:
-        UsageError: The spectrum gives no residual per channel, there is no bank, or there are
-            too few photographs.
-        ImageError: A photograph cannot be decoded.
+        UsageError: The spectrum gives no residual per channel, or there are too few photographs or
+            generators.
+        ImageError: An image cannot be decoded.
     """
     started = time.perf_counter()
     check_spec(spec)
+    made = generated_paths(generated)
     split = split_photographs(photos, options.hold_out)
-    photographs = map(pixels_from_path, split.fit)
-    random = np.random.default_rng([options.seed, 0])
-    real = _statistics(
-        watch("tiles", photograph_tiles(photographs, spec.tile_size_px, random)), spec
-    )
-    random = np.random.default_rng([options.seed, 1])
-    generated = _statistics(watch("tiles", reconstruction_tiles(bank_images(bank), random)), spec)
-    weights = real_weights_from_statistics(real, generated, options)
+
+    def seen(name: str, paths: Sequence[Path], *, is_generated: bool = False) -> list[SeenImage]:
+        tiles = options.tiles_per_image
+        watched = watch(name, paths)
+        return list(seen_images(watched, spec, is_generated=is_generated, tiles_per_image=tiles))
+
+    with computing(threads=1):
+        images = seen("photographs", at_most_per_folder(split.fit, options.photos_per_folder))
+        images += seen("generated", made, is_generated=True)
+        held_out = seen("held out", split.held_out)
+        trials = list(trials_from_images(images, options))
+        odd, traceless = doubts_from_trials(trials)
+        weights = real_weights_from_images(images, options)
     record = {
-        "photographs": len(split.fit),
-        "photographs_held_out": len(split.held_out),
+        "images": dict(Counter(image.group for image in images)),
+        "photographs_held_out": len(held_out),
         "hold_out_rule": HOLD_OUT_RULE,
-        "tiles_of_photographs": len(real),
-        "tiles_of_reconstructions": len(generated),
+        "channels": list(LEARNT),
         "options": asdict(options),
+        "odd": odd,
+        "traceless": traceless,
+        "left_out": figures_from_trials(trials, held_out) if held_out else {},
         "seconds": round(time.perf_counter() - started, 1),
     }
-    return weights, record
+    return replace(weights, odd=odd, traceless=traceless), record
 
 
-def real_weights_from_statistics(
-    real: AnyArray, generated: AnyArray, options: RealOptions
-) -> RealWeights:
-    """Fit the regression, both classes with the same weight.
+def real_weights_from_images(images: Sequence[SeenImage], options: RealOptions) -> RealWeights:
+    """Fit the regression.
 
-    Args:
-        real: Statistics of photographs' tiles, (n, statistics).
-        generated: Statistics of reconstructions' tiles, (m, statistics).
-        options: Ridge and what is assumed.
+    Both classes have the same weight; within a class every group, within a group every image, and
+    so on down to the tiles of an image in one channel.
     """
-    rows = np.concatenate([real, generated]).astype(np.float64)
-    mean, deviation = rows.mean(axis=0), rows.std(axis=0)
+    tiles, labels, shares = [], [], []
+    sizes = Counter((image.is_generated, image.group) for image in images)
+    groups = Counter(is_generated for is_generated, _ in sizes)
+    for image in images:
+        of_image = groups[image.is_generated] * sizes[image.is_generated, image.group]
+        for channel in LEARNT:
+            rows = image.statistics[channel]
+            tiles.append(rows)
+            labels += [image.is_generated] * len(rows)
+            shares += [0.5 / (of_image * len(LEARNT) * len(rows))] * len(rows)
+    rows, weight = np.concatenate(tiles).astype(np.float64), np.array(shares)
+    mean = weight @ rows
+    deviation = np.sqrt(weight @ (rows - mean) ** 2)
     # Statistics that never vary carry nothing; a deviation of 1 keeps them finite.
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    standardised = np.clip((rows - mean) / deviation, -DEVIATIONS_MAX, DEVIATIONS_MAX)
-    labels = np.repeat([0, 1], [len(real), len(generated)])
-    shares = np.repeat([0.5 / len(real), 0.5 / len(generated)], [len(real), len(generated)])
+    deviation = np.where(deviation > 1e-9, deviation, 1.0)
     # The ridge is on the weights of both classes, half of the difference each: hence the 2.
     fit = LogisticRegression(C=2 / options.ridge, tol=1e-8, max_iter=1000)
-    fit.fit(standardised, labels, sample_weight=shares)
-    return RealWeights(
-        mean=mean,
-        deviation=deviation,
-        weights=fit.coef_[0],
-        bias=float(fit.intercept_[0]),
-        traceless=options.traceless,
-        odd=options.odd,
+    fit.fit(_standardised(rows, mean, deviation), labels, sample_weight=weight)
+    return RealWeights(mean, deviation, fit.coef_[0], float(fit.intercept_[0]))
+
+
+def ratios_from_images(
+    weights: RealWeights, images: Iterable[SeenImage], channel: str
+) -> Float64Array:
+    """Return the log likelihood ratio of each image, unbounded, photograph against generated."""
+    return np.array(
+        [
+            -weights.bias
+            - (
+                _standardised(image.statistics[channel], weights.mean, weights.deviation)
+                @ weights.weights
+            ).mean()
+            for image in images
+        ]
     )
 
 
-def _statistics(tiles: Iterable[RgbImage], spec: SpectrumSpec) -> Float32Array:
-    """Return the statistics of each tile, float32 (tiles, statistics)."""
-    spectrum, lattice = PooledSpectrum(spec).eval(), LatticeContrast(spec.tile_size_px).eval()
-    statistics = TileStatistics()
-    rows: list[Float32Array] = []
-    with torch.inference_mode():
-        for tile in tiles:
-            batch = torch.from_numpy(tile[None])
-            residuals = spectrum.residuals(batch)
-            contrasts = lattice(spectrum.levels_from_residuals(residuals))
-            pixels = batch.permute(0, 3, 1, 2).to(torch.float32)
-            rows.append(torch.cat([contrasts, statistics(pixels, residuals)], 1)[0].numpy())
-    return np.stack(rows) if rows else np.empty((0, STATISTICS), np.float32)
+def _standardised(rows: AnyArray, mean: Float64Array, deviation: Float64Array) -> Float64Array:
+    found: Float64Array = np.clip((rows - mean) / deviation, -DEVIATIONS_MAX, DEVIATIONS_MAX)
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """A head that was fitted without some images.
+
+    Attributes:
+        weights: The head.
+        left_out: Every image of one generator, and a part of the photographs.
+    """
+
+    weights: RealWeights
+    left_out: tuple[SeenImage, ...]
+
+
+def trials_from_images(images: Sequence[SeenImage], options: RealOptions) -> Iterator[Trial]:
+    """Leave each generator out in turn, and as many parts of the photographs."""
+    generators = sorted({image.group for image in images if image.is_generated})
+    parts = [
+        image.group if image.is_generated else generators[place % len(generators)]
+        for place, image in enumerate(images)
+    ]
+    for name in generators:
+        rest = [image for image, part in zip(images, parts, strict=True) if part != name]
+        left_out = tuple(image for image, part in zip(images, parts, strict=True) if part == name)
+        yield Trial(real_weights_from_images(rest, options), left_out)
+
+
+def doubts_from_trials(trials: Iterable[Trial]) -> tuple[float, float]:
+    """Return the shares `odd` and `traceless` under which left-out images are likeliest."""
+    ratios: dict[tuple[bool, str], list[float]] = {}
+    for trial in trials:
+        found = ratios_from_images(trial.weights, trial.left_out, DRAWN)
+        for image, ratio in zip(trial.left_out, found.tolist(), strict=True):
+            ratios.setdefault((image.is_generated, image.group), []).append(ratio)
+    groups = Counter(is_generated for is_generated, _ in ratios)
+    flat = torch.tensor([one for own in ratios.values() for one in own], dtype=torch.float64)
+    flat = flat.clamp(-RATIO_MAX, RATIO_MAX)
+    signs = torch.tensor([(-1.0 if key[0] else 1.0) for key, own in ratios.items() for _ in own])
+    shares = torch.tensor(
+        [1 / (groups[key[0]] * len(own)) for key, own in ratios.items() for _ in own],
+        dtype=torch.float64,
+    )
+    grid = torch.tensor(SHARES, dtype=torch.float64)
+    claims = claims_from_ratios(flat[:, None, None], odd=grid[:, None], traceless=grid)
+    likelihood = torch.einsum("i,ijk->jk", shares, logsigmoid(signs[:, None, None] * claims))
+    odd, traceless = divmod(int(likelihood.argmax()), len(SHARES))
+    return SHARES[odd], SHARES[traceless]
+
+
+def figures_from_trials(
+    trials: Iterable[Trial], held_out: Sequence[SeenImage]
+) -> dict[str, dict[str, Mapping[str, float]]]:
+    """Return AUC and share beyond the threshold, in percent, per channel and left-out generator."""
+    figures: dict[str, dict[str, Mapping[str, float]]] = {channel: {} for channel in CHANNELS}
+    for trial in trials:
+        generated = [image for image in trial.left_out if image.is_generated]
+        for channel in CHANNELS:
+            real = ratios_from_images(trial.weights, held_out, channel)
+            found = ratios_from_images(trial.weights, generated, channel)
+            labels = np.repeat([True, False], [len(real), len(found)])
+            beyond = (found < np.quantile(real, FALSE_ALARMS)).mean()
+            figures[channel][generated[0].group] = {
+                "auc": round(100 * float(roc_auc_score(labels, np.concatenate([real, found]))), 1),
+                "beyond": round(100 * float(beyond), 1),
+            }
+    return figures

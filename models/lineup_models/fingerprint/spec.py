@@ -53,7 +53,6 @@ class SpectrumSpec:
         pool_width: Columns of the pooled log-spectrum (of the half plane).
         axes: How many principal axes are whitened one by one; 0 keeps all the fit yields.
         floor: Variance added to each axis, in multiples of the median variance.
-        lattice_weight: Length of the lattice contrasts beside the whitened spectrum's 1.
     """
 
     tile_size_px: int = 256
@@ -65,8 +64,7 @@ class SpectrumSpec:
     pool_height: int = 96
     pool_width: int = 48
     axes: int = 128
-    floor: float = 3.0
-    lattice_weight: float = 0.2
+    floor: float = 10.0
 
     def __post_init__(self) -> None:
         size, window = self.tile_size_px, self.window_px
@@ -83,7 +81,6 @@ class SpectrumSpec:
             ),
             ("axes", self.axes >= 0, "0 (all) or more"),
             ("floor", self.floor > 0, "positive"),
-            ("lattice_weight", self.lattice_weight >= 0, "0 or more"),
         )
         for name, holds, expected in checks:
             if not holds:
@@ -93,13 +90,8 @@ class SpectrumSpec:
 
     @property
     def dimension(self) -> int:
-        """Length of the pooled spectrum."""
+        """Length of the pooled spectrum, and of the fingerprint."""
         return self.pool_height * self.pool_width
-
-    @property
-    def fingerprint_dimension(self) -> int:
-        """Length of the fingerprint: the whitened spectrum and the lattice contrasts."""
-        return self.dimension + LATTICE_DIMENSION
 
 
 def spectrum_to_dict(spec: SpectrumSpec) -> dict[str, Any]:

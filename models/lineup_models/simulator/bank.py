@@ -75,7 +75,7 @@ class BankOptions:
     strength: float = 0.1
     textured: bool = True
     space: str = "extended"
-    hold_out: int = 150
+    hold_out: int = 120
     photographs: int | None = None
     photograph_crops: int = 2
     degraded_versions: int = 1
@@ -125,7 +125,7 @@ class BankFiller:
     def __init__(self, photos: Path, weights: Mapping[str, Path], options: BankOptions) -> None:
         self.options = options
         self.weights = weights
-        self.paths = split_photographs(photos, options.hold_out).fit
+        self.paths = split_photographs([photos], options.hold_out).fit
         self.simulators = {name: read_simulator(path).simulator for name, path in weights.items()}
         count = len(self.paths) if options.photographs is None else options.photographs
         kept = np.linspace(0, len(self.paths), min(count, len(self.paths)), endpoint=False)

@@ -125,16 +125,6 @@ def add_features(
     return len(lacking)
 
 
-def bank_images(folder: Path) -> Iterator[RgbImage]:
-    """Yield the reconstructions of a bank, (size, size, 3), generator by generator.
-
-    Raises:
-        UsageError: There is no bank, or its images are gone.
-    """
-    for shard in _shards_of_models(folder):
-        yield from _images(shard)
-
-
 def one_image_per_generator(folder: Path, count: int) -> Iterator[tuple[int, RgbImage]]:
     """Yield number and one image of `count` generators, spread evenly over the bank.
 

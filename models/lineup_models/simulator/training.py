@@ -68,7 +68,7 @@ class TrainingOptions:
     seed: int = 0
     steps: int = 5000
     space: str = "extended"
-    hold_out: int = 150
+    hold_out: int = 120
     crop_px: int = 128
     images_per_step: int = 8
     architectures_per_step: int = 4
@@ -92,7 +92,7 @@ def train_simulator(
         UsageError: Options that do not fit together, or a folder with another run's checkpoint.
     """
     _check(options)
-    split = split_photographs(photos, options.hold_out)
+    split = split_photographs([photos], options.hold_out)
     simulator = _initial_simulator(options)
     task = SimulatorTask(output.resolve().name, simulator, split.fit, options)
     loop = LoopOptions(

@@ -11,23 +11,21 @@ from lineup_models.fingerprint.checkpoint import (
     RECORD_NAME,
     WEIGHTS_NAME,
     Checkpoint,
-    Whitening,
     read_checkpoint,
     write_checkpoint,
 )
+from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec
 
 SPEC = SpectrumSpec(tile_size_px=16, pool_height=4, pool_width=3)
 
 
 def checkpoint(axes: int = 2) -> Checkpoint:
-    fit = Whitening(
+    fit = FoundAxes(
         mean=np.arange(12.0),
         axes=np.eye(12, dtype=np.float32)[:axes],
         variances=np.arange(axes, 0, -1.0),
         floor=0.25,
-        lattice_mean=np.arange(81.0),
-        lattice_deviation=np.ones(81),
     )
     return Checkpoint(SPEC, fit, {"photographs": 9})
 
@@ -43,8 +41,6 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.whitening.axes, np.eye(12)[:2])
     np.testing.assert_array_equal(found.whitening.variances, [2.0, 1.0])
     assert found.whitening.floor == 0.25
-    np.testing.assert_array_equal(found.whitening.lattice_mean, np.arange(81.0))
-    np.testing.assert_array_equal(found.whitening.lattice_deviation, np.ones(81))
 
 
 def test_an_existing_folder_is_left_alone(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lineup.channels import BANK
 from lineup.errors import UsageError
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.fingerprint.whitening import FitOptions, fit_whitening
+from lineup_models.fingerprint.whitening import CROP_PX, FitOptions, fit_whitening, middle
 
 SPEC = SpectrumSpec(tile_size_px=16, pool_height=6, pool_width=4, axes=0)
 
@@ -20,7 +21,7 @@ def test_held_out_photographs_are_never_read(photographs: Path) -> None:
         read.extend(paths)
         return paths
 
-    fit = fit_whitening(photographs, SPEC, FitOptions(hold_out=4), watch=watch)
+    fit = fit_whitening([photographs], SPEC, FitOptions(hold_out=4), watch=watch)
 
     assert len(read) == 9
     assert fit.checkpoint.record["photographs_held_out"] == 4
@@ -28,33 +29,37 @@ def test_held_out_photographs_are_never_read(photographs: Path) -> None:
 
 
 def test_a_broken_photograph_is_reported_and_left_out(photographs: Path) -> None:
-    fit = fit_whitening(photographs, SPEC, FitOptions(hold_out=0))
+    fit = fit_whitening([photographs], SPEC, FitOptions(hold_out=0))
 
     assert [path.name for path in fit.skipped] == ["broken.jpg"]
     assert fit.checkpoint.record["photographs"] == 12
-    assert fit.checkpoint.whitening.axes.shape == (11, 24)
+    assert fit.checkpoint.whitening.axes.shape == (24, 24)
 
 
 def test_the_same_photographs_give_the_same_numbers(photographs: Path) -> None:
-    options = FitOptions(hold_out=0, jpeg_copies=1)
-    first = fit_whitening(photographs, SPEC, options).checkpoint.whitening
-    second = fit_whitening(photographs, SPEC, options).checkpoint.whitening
+    options = FitOptions(hold_out=0)
+    first = fit_whitening([photographs], SPEC, options).checkpoint.whitening
+    second = fit_whitening([photographs], SPEC, options).checkpoint.whitening
 
     np.testing.assert_array_equal(first.mean, second.mean)
     np.testing.assert_array_equal(first.axes, second.axes)
     np.testing.assert_array_equal(first.variances, second.variances)
 
 
-def test_copies_and_tiles_enter_the_fit(photographs: Path) -> None:
-    plain = fit_whitening(photographs, SPEC, FitOptions(hold_out=0)).checkpoint
-    copied = fit_whitening(photographs, SPEC, FitOptions(hold_out=0, jpeg_copies=2)).checkpoint
-    tiled = fit_whitening(photographs, SPEC, FitOptions(hold_out=0, tiles_per_photo=4)).checkpoint
+def test_every_channel_and_tile_enters_the_fit(photographs: Path) -> None:
+    several = fit_whitening([photographs], SPEC, FitOptions(hold_out=0)).checkpoint
+    single = fit_whitening([photographs], SPEC, FitOptions(hold_out=0, tiles_per_photo=1))
 
-    assert plain.record["samples"] == 12
-    assert copied.record["samples"] == 36
-    assert (plain.whitening.mean != copied.whitening.mean).any()
-    # The noise of a mean of four tiles is smaller than that of one.
-    assert tiled.whitening.variances.sum() < plain.whitening.variances.sum()
+    assert several.record["samples"] == 12 * len(BANK)
+    # The noise of a mean of several tiles is smaller than that of one.
+    assert several.whitening.variances.sum() < single.checkpoint.whitening.variances.sum()
+
+
+def test_the_middle_of_a_large_photograph_is_cut_out() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (CROP_PX + 10, 30, 3), np.uint8)
+
+    np.testing.assert_array_equal(middle(pixels), pixels[5:-5])
+    np.testing.assert_array_equal(middle(pixels[:40]), pixels[:40])
 
 
 def test_photographs_that_all_fail_are_an_error(tmp_path: Path) -> None:
@@ -62,4 +67,4 @@ def test_photographs_that_all_fail_are_an_error(tmp_path: Path) -> None:
         (tmp_path / f"{index}.jpg").write_text("not an image")
 
     with pytest.raises(UsageError, match="Only 0 of 3 photographs"):
-        fit_whitening(tmp_path, SPEC, FitOptions(hold_out=0))
+        fit_whitening([tmp_path], SPEC, FitOptions(hold_out=0))

@@ -64,9 +64,9 @@ class Preset:
     """
 
     name: str
-    hold_out: int = 150
+    hold_out: int = 120
     residual: ResidualSource = ResidualSource.FILTER
-    spectrum: SpectrumSpec = field(default_factory=SpectrumSpec)
+    spectrum: SpectrumSpec = field(default_factory=lambda: SpectrumSpec(floor=3.0))
     denoiser: DenoiserSpec = SMALL_DENOISER
     denoiser_training: DenoiserOptions = field(default_factory=DenoiserOptions)
     simulator_training: TrainingOptions = field(default_factory=TrainingOptions)
@@ -101,7 +101,7 @@ GPU = Preset(
     name="gpu",
     residual=ResidualSource.DENOISER,
     # 256 x 129 cells are the half plane itself: nothing is pooled.
-    spectrum=SpectrumSpec(pool_height=256, pool_width=129),
+    spectrum=SpectrumSpec(pool_height=256, pool_width=129, floor=3.0),
     denoiser=PUBLISHED_DENOISER,
     denoiser_training=DenoiserOptions(
         loop=LoopOptions(20_000, 1e-3, warmup_steps=500, checkpoint_steps=1000),
@@ -126,7 +126,7 @@ GPU = Preset(
 PUBLISHED = Preset(
     name="published",
     residual=ResidualSource.DENOISER,
-    spectrum=SpectrumSpec(pool_height=256, pool_width=129),
+    spectrum=SpectrumSpec(pool_height=256, pool_width=129, floor=3.0),
     denoiser=PUBLISHED_DENOISER,
     denoiser_training=DenoiserOptions(loop=LoopOptions(250, 1e-3, warmup_steps=20)),
     simulator_training=TrainingOptions(steps=1000, crop_px=80),

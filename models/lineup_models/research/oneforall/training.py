@@ -122,7 +122,7 @@ class FingerprintRun:
     def __init__(self, photos: Path, options: RunOptions, output: Path, watch: Watch) -> None:
         self.photos, self.options, self.output, self.watch = photos, options, output, watch
         self.preset, self.device = options.preset, torch.device(options.device)
-        split = split_photographs(photos, self.preset.hold_out)
+        split = split_photographs([photos], self.preset.hold_out)
         self.paths = split.fit
         names = "\n".join(path.name for path in self.paths)
         # What makes two runs the same.
