@@ -2,7 +2,7 @@
 # Makes everything that the package ships as data, from photographs and generated images:
 #   bash models/ship.sh SHARED [CHECKPOINT]
 # SHARED holds photos/, photos_native/<folder>/ and generated/<source>/; CHECKPOINT, a fit made before,
-# saves the fit. The photographs that the fit holds out become the gallery's `real` source.
+# saves the fit. The encoder of the reference evidence has to be there: lineup models pull clip-vit-b-16.
 set -euo pipefail
 
 shared=${1:?usage: models/ship.sh SHARED [CHECKPOINT]}
@@ -22,6 +22,11 @@ if [ ! -d "$checkpoint/reject" ]; then # half an hour on one core
     simulator bank --weights "$work/simulator/simulator.safetensors" --models 400 --output "$work/bank"
     python -m lineup_models.simulator pictures --bank "$work/bank" --output "$checkpoint/reject"
 fi
+if [ ! -f "$data/photograph.safetensors" ]; then # 20 minutes on one core; needs clip-vit-b-16
+    native=("$shared"/photos_native/*/)
+    lineup train photograph "${native[@]/#/--photos=}" --photos "$shared/photos" \
+        --generated "$shared/generated" --output "$data/photograph.safetensors"
+fi
 mkdir -p "$data/bundles"
 lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
 
@@ -32,19 +37,45 @@ enroll() { # NAME DIR PROVENANCE [OPTIONS]
     shift 3
     lineup enroll "$name" "$folder" --provenance "$provenance" --device cpu "$@"
 }
+# A gallery takes a megabyte for every 16 images: some of each source, evenly spread.
+spread() { # COUNT TARGET: links to COUNT of the paths that come in
+    local paths count=$1 number
+    mapfile -t paths
+    mkdir -p "$2"
+    ((${#paths[@]} < count)) && count=${#paths[@]}
+    for ((number = 0; number < count; number++)); do
+        local path=${paths[number * ${#paths[@]} / count]}
+        ln -s "$path" "$2/$number-$(basename "$path")"
+    done
+}
 shipped=(--gallery "$work/gallery")
-enroll dalle-mini "$shared/generated/dalle-mini" \
-    "DALL-E mini, 256 px PNG, from the public repository dcsan/imagen" "${shipped[@]}"
-enroll dalle3 "$shared/generated/dalle3" \
-    "DALL-E 3, 512 px crops of PNG, from the public repository hvalfangst/daily-panda-image-bot" "${shipped[@]}"
-enroll sd-beta "$shared/generated/sd-beta" \
-    "Stable Diffusion beta, 512 px PNG, from the public repository dcsan/imagen" "${shipped[@]}"
-enroll stylegan2-ffhq "$shared/generated/stylegan2-ffhq" \
-    "StyleGAN2 FFHQ, 256 px PNG, from the public repository HorseLord9985/SADL_pj3" "${shipped[@]}"
-# The photographs that the fit held out, of both folders: the 120 whose names have the lowest SHA-256.
+generator() { # NAME PROVENANCE
+    find "$shared/generated/$1" -type f | sort | spread 30 "$work/generated/$1"
+    enroll "$1" "$work/generated/$1" "$2" "${shipped[@]}"
+}
+shared=$(realpath "$shared")
+generator dalle-mini "DALL-E mini, 256 px PNG, drawn 2022, from the public repository dcsan/imagen"
+generator dalle3 "DALL-E 3, 512 px crops of PNG, drawn 2023-24, from the public repository hvalfangst/daily-panda-image-bot"
+generator disco-diffusion "Disco Diffusion, 256 px PNG, drawn 2022, from the public repository dcsan/imagen"
+generator gpt-4o "GPT-4o image generation, drawn 2025, from the public repository jamez-bondos/awesome-gpt4o-images"
+generator nano-banana "Nano Banana (Gemini 2.5 Flash Image), drawn 2025, from the public repository PicoTrex/Awesome-Nano-Banana-images"
+generator sd-beta "Stable Diffusion beta, 512 px PNG, drawn 2022, from the public repository dcsan/imagen"
+generator sd15 "Stable Diffusion 1.5, from the public repository alifalhasan/CSDS-447-Responsible-AI-Engineering-Project"
+generator simulacra "Simulacra Bot (Stable Diffusion), 512 px PNG, drawn 2022, from the public repository dcsan/imagen"
+generator stylegan2-ffhq "StyleGAN2 FFHQ, 256 px PNG, from the public repository HorseLord9985/SADL_pj3"
+# Half of them the whitening never saw; half are as cameras and the web made them. The last third of
+# those, by the hash of their names, stays apart for evaluation.
 python "$(dirname "$0")/../benchmarks/image_sets.py" verification --shared "$shared" --output "$work/set"
-enroll real "$work/set/photographs" \
-    "Photographs that the fit held out, from ImageNet samples, pets, BSDS500, Urban100, cameras and the web" \
+find "$work/set/photographs" -type f | sort | spread 50 "$work/real/held-out"
+python - "$shared/photos_native" <<'PYTHON' | spread 50 "$work/real/native"
+import pathlib, sys
+from lineup_models.photograph_head import HeadOptions, fitted_paths
+
+for folder in sorted(path for path in pathlib.Path(sys.argv[1]).iterdir() if path.is_dir()):
+    print(*fitted_paths(folder, HeadOptions(), hold_out=True), sep="\n")
+PYTHON
+enroll real "$work/real" \
+    "Photographs, from ImageNet samples, pets, BSDS500, Urban100, cameras and the web" \
     --role real "${shipped[@]}"
 lineup gallery export "$data/gallery.safetensors" "${shipped[@]}"
 

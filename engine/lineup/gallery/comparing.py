@@ -62,7 +62,6 @@ class Comparison:
             those with embeddings.
         strangers: Photographs.
         channels: All that any of the candidates is known in.
-        asking: The channel in which the gallery's own images stand for queries.
 
     Raises:
         GalleryError: The gallery holds numbers that are not finite.
@@ -73,8 +72,6 @@ class Comparison:
         self.candidates = tuple(one for one in gallery.candidates if self._has_embeddings(one))
         self.strangers = tuple(one for one in gallery.reals if self._has_embeddings(one))
         everybody = (*self.candidates, *self.strangers)
-        drawn = all(DRAWN in one.channels for one in everybody)
-        self.asking = DRAWN if everybody and drawn else CLEAN
         places = [
             (column, channel)
             for column, support in enumerate(self.candidates)
@@ -117,13 +114,17 @@ class Comparison:
             )
         return self._seen[place]
 
+    def asking(self, support: SupportSet) -> Images:
+        """Return a support's images as queries come: drawn, where it was enrolled so."""
+        return self.seen(support, DRAWN if DRAWN in support.channels else CLEAN)
+
     def z_scores(self, images: Images, own: int | None = None) -> Float64Array:
         """Return how well images fit, (n, candidates, channels); -inf where a channel is not known.
 
         Args:
             images: With embeddings, if this compares them.
-            own: The candidate whose support the images are, in its order, seen through `asking`:
-                an image is not compared with itself.
+            own: The candidate whose support the images are, in its order: an image is not compared
+                with itself.
         """
         mine = [row for row, source in enumerate(self._sources) if source == own]
         scores = [self._fingerprint_scores(images, range(len(self._means)), mine)]

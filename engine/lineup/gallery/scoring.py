@@ -80,8 +80,7 @@ class SourceScorer:
         self.llr_limit = math.log(2 + sum(self._counts))
         self._fits = [
             self._comparison.z_scores(
-                self._comparison.seen(one, self._comparison.asking),
-                own=at if at < len(supports) else None,
+                self._comparison.asking(one), own=at if at < len(supports) else None
             ).max(axis=2)
             for at, one in enumerate(everybody if supports else ())
         ]
