@@ -97,7 +97,11 @@ class Comparison:
                 "the gallery holds numbers that are not finite",
                 hint="Enrol its images again, or leave it out.",
             )
+
+    def release(self) -> None:
+        """Drop the supports: what is left compares queries, but no longer the gallery's images."""
         self._seen.clear()
+        self._supports.clear()
 
     def seen(self, support: SupportSet, channel: str) -> Images:
         """Return a support as it is after a channel."""

@@ -84,6 +84,7 @@ class SourceScorer:
             ).max(axis=2)
             for at, one in enumerate(everybody if supports else ())
         ]
+        self._comparison.release()
         self.line = self._fitted_line()
 
     @cached_property
