@@ -24,7 +24,7 @@ done
     --count 64 --output "$work/enrol" $candidates
 rm -rf "$work/gallery"
 for name in $candidates; do
-    lineup enroll "$name" "$work/enrol/$name" --gallery "$work/gallery" \
+    lineup enroll "$name" "$work/enrol/$name" --gallery "$work/gallery" --channels clean \
         --provenance "drawn by $name, pocket world, validation scenes"
 done
 lineup gallery export "$data/lineups/pocket/gallery.safetensors" --gallery "$work/gallery"

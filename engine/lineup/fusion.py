@@ -15,10 +15,15 @@ from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdic
 SINGLED_OUT = 0.9
 """Share of a family's probability at which one member is named alone."""
 
-ORIGIN_PRIOR = 1 / 3
-"""Prior of each origin: one of the candidates (shared evenly), another one, a photograph."""
+KNOWN_PRIOR = 1 / 2
+"""Prior of the candidates, shared evenly; a generator that is none of them, and a photograph, share
+the rest."""
 
-MOST_PHOTOGRAPH = 0.1
+NAMING_ODDS = 2.5
+"""A name is given where it is this much more probable than "none of them": a wrong name does more
+harm than none. Measured on generators that were left out, in handled images (docs/evidence.md)."""
+
+MOST_PHOTOGRAPH = 0.07
 """Highest posterior of a photograph that is called generated: chosen so that few of them are."""
 
 
@@ -26,8 +31,9 @@ def prior_from_candidates(candidates: Sequence[str]) -> dict[str, float]:
     """Return the prior over candidates (there may be none), `GENERATED` and `PHOTOGRAPH`."""
     if not candidates:
         return {GENERATED: 0.5, PHOTOGRAPH: 0.5}
-    share = ORIGIN_PRIOR / len(candidates)
-    return dict.fromkeys(candidates, share) | {GENERATED: ORIGIN_PRIOR, PHOTOGRAPH: ORIGIN_PRIOR}
+    other = (1 - KNOWN_PRIOR) / 2
+    prior = dict.fromkeys(candidates, KNOWN_PRIOR / len(candidates))
+    return prior | {GENERATED: other, PHOTOGRAPH: other}
 
 
 def verdict_from_evidence(
@@ -45,8 +51,9 @@ def verdict_from_evidence(
             as a family unless one of them has `SINGLED_OUT` of their probability.
 
     Returns:
-        The posterior, summing to 1, and a label: the most probable candidate where it outweighs
-        "none of them" (generated and photograph together), else see `none_label`.
+        The posterior, summing to 1, and a label: the most probable candidate where it is
+        `NAMING_ODDS` times as probable as "none of them" (generated and photograph together), else
+        see `none_label`.
     """
     fused = {
         name: sum(one.llr.get(name, 0.0) for one in evidence)
@@ -86,7 +93,7 @@ def decisive_group(
     candidates: Sequence[str],
     families: Sequence[tuple[str, ...]] = (),
 ) -> tuple[str, ...] | None:
-    """Return the candidate or family that outweighs every other one and "none of them".
+    """Return the candidate or family that outweighs every other one, and "none of them" clearly.
 
     Args:
         posterior: Probability per label.
@@ -94,13 +101,14 @@ def decisive_group(
         families: Candidates that are weighed together; no candidate is in two of them.
 
     Returns:
-        Its members, most probable first; None where "none of them" is at least as probable.
+        Its members, most probable first; None where it is less than `NAMING_ODDS` times as probable
+        as "none of them".
     """
     in_family = {name for members in families for name in members}
     groups = [*families, *((name,) for name in candidates if name not in in_family)]
     none_of_them = posterior[GENERATED] + posterior[PHOTOGRAPH]
     best = max(groups, key=lambda group: _mass(posterior, group), default=None)
-    if best is None or _mass(posterior, best) <= none_of_them:
+    if best is None or _mass(posterior, best) < NAMING_ODDS * none_of_them:
         return None
     return tuple(sorted(best, key=lambda name: -posterior[name]))
 

@@ -16,6 +16,17 @@ from lineup.gallery.tensors import write_gallery
 from lineup.paths import shipped_dir
 
 SAMPLES = shipped_dir() / "samples"
+SHIPPED = (
+    "dalle-mini",
+    "dalle3",
+    "disco-diffusion",
+    "gpt-4o",
+    "nano-banana",
+    "sd-beta",
+    "sd15",
+    "simulacra",
+    "stylegan2-ffhq",
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +40,8 @@ def test_the_shipped_gallery_was_made_with_the_shipped_bundle():
         roles = {name: support.role for name, support in engine.gallery.sources.items()}
 
     assert roles == {
-        "dalle-mini": SourceRole.CANDIDATE,
-        "dalle3": SourceRole.CANDIDATE,
+        **dict.fromkeys(SHIPPED, SourceRole.CANDIDATE),
         "real": SourceRole.REAL,
-        "sd-beta": SourceRole.CANDIDATE,
-        "stylegan2-ffhq": SourceRole.CANDIDATE,
     }
 
 
@@ -52,7 +60,7 @@ def test_samples_are_attributed_to_what_drew_them(engine, stem, source):
 
         assert verdict.label == source
         assert verification.accepted
-        assert verification.false_accept_rate == 0
+        assert verification.false_accept_rate < 0.02
 
 
 def test_what_the_bundle_says_of_photographs_is_evidence(engine):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from lineup.fusion import (
     MOST_PHOTOGRAPH,
+    NAMING_ODDS,
     none_label,
     prior_from_candidates,
     verdict_from_evidence,
@@ -19,19 +20,19 @@ def evidence(name="fingerprint", **llr):
     return Evidence(name=name, scores={}, llr=llr, cost_ms=1.0)
 
 
-def test_prior_gives_each_origin_a_third():
+def test_prior_gives_known_sources_a_half_and_the_others_a_quarter_each():
     prior = prior_from_candidates(NAMES)
 
-    assert prior == {"a": 1 / 6, "b": 1 / 6, GENERATED: 1 / 3, PHOTOGRAPH: 1 / 3}
+    assert prior == {"a": 1 / 4, "b": 1 / 4, GENERATED: 1 / 4, PHOTOGRAPH: 1 / 4}
     assert prior_from_candidates(()) == {GENERATED: 0.5, PHOTOGRAPH: 0.5}
 
 
 def test_posterior_is_bayes_rule():
     verdict = verdict_from_evidence(NAMES, [evidence(a=math.log(10), b=math.log(0.5))])
 
-    total = 10 / 6 + 0.5 / 6 + 1 / 3 + 1 / 3
-    assert verdict.posterior["a"] == pytest.approx(10 / 6 / total)
-    assert verdict.posterior["b"] == pytest.approx(0.5 / 6 / total)
+    total = 10 + 0.5 + 1 + 1
+    assert verdict.posterior["a"] == pytest.approx(10 / total)
+    assert verdict.posterior["b"] == pytest.approx(0.5 / total)
     assert verdict.label == "a"
     assert verdict.confidence == verdict.posterior["a"]
 
@@ -57,11 +58,11 @@ def test_nothing_known_is_undetermined():
         assert verdict.title_probability is None
 
 
-def test_a_candidate_has_to_outweigh_both_ways_of_being_none():
-    leaning = verdict_from_evidence(("a",), [evidence(a=math.log(1.5))])
-    convincing = verdict_from_evidence(("a",), [evidence(a=math.log(2.5))])
+def test_a_candidate_has_to_outweigh_both_ways_of_being_none_clearly():
+    leaning = verdict_from_evidence(("a",), [evidence(a=math.log(0.98 * NAMING_ODDS))])
+    convincing = verdict_from_evidence(("a",), [evidence(a=math.log(1.02 * NAMING_ODDS))])
 
-    assert leaning.posterior["a"] > leaning.posterior[GENERATED]
+    assert leaning.posterior["a"] > leaning.posterior[GENERATED] + leaning.posterior[PHOTOGRAPH]
     assert leaning.label == UNDETERMINED
     assert convincing.label == "a"
 

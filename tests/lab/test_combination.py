@@ -101,5 +101,5 @@ def test_candidates_that_never_have_an_evidence_do_not_spoil_its_weight():
 def test_the_posterior_is_the_softmax_with_the_prior():
     posterior = np.exp(log_posterior(np.array([[math.log(6.0), 0.0, 0.0, 0.0, 0.0]]), NAMES))
 
-    total = 6 / 9 + 1 / 9 + 1 / 9 + 1 / 3 + 1 / 3
-    np.testing.assert_allclose(posterior, np.array([[6 / 9, 1 / 9, 1 / 9, 1 / 3, 1 / 3]]) / total)
+    expected = np.array([[6 / 6, 1 / 6, 1 / 6, 1 / 4, 1 / 4]])
+    np.testing.assert_allclose(posterior, expected / expected.sum())

@@ -100,7 +100,7 @@ def test_attacks_have_a_table_and_figures_of_their_own(root, opened, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--attack", "jpg:90"], "'jpg:90' is not an attack"),
+        (["--attack", "jpg:90"], "'jpg:90' is no operation"),
         (["--attack", "crop:2"], "no such share"),
         (["--real", "photos"], "'photos' is not among the sources"),
         (["--support", "1.5"], "neither a share nor a count"),
