@@ -35,14 +35,16 @@ per tile.
 DEFAULT_BUNDLE = "whitened-spectrum"
 """The bundle that is used when none is named; it ships inside the package."""
 
-TEXTURE_SHARE = 0.05
-"""An image whose neighbouring pixels differ at a smaller share of places is flat."""
+FLAT_BLOCKS = 0.5
+"""An image with more blocks of one colour has no texture to judge."""
 
+BLOCK_PX = 8
+LOOKED_AT_STRIPES = 32
 LOOKED_AT_ROWS = 32
 NOISE_CORRELATION = 0.2
 """An image whose horizontal neighbours correlate less is noise."""
 
-NO_TEXTURE = "no texture to judge: nearly all pixels are like their neighbours"
+NO_TEXTURE = "no texture to judge: most pixels are like their neighbours"
 NOISE = "nothing to judge: neighbouring pixels are unrelated, as in noise"
 """What is noted of an image that has no fingerprint."""
 
@@ -183,27 +185,38 @@ class FingerprintExtractor(ClosesOnExit):
 def unjudged_reason(pixels: RgbImage) -> str | None:
     """Return why an image has no fingerprint that could be read; None where it has.
 
-    Some rows are looked at, and all of a flat image. Black, white and plain colours have no
-    texture, nor has most of a chart; in noise, neighbouring pixels have nothing to do with each
-    other. Pictures that were measured, photographs and generated ones, had neighbours that differ
-    at 36 % of their pixels or more, with a correlation of 0.37 or more.
+    Black, white and plain colours have no texture, nor has most of a chart or of a screenshot of
+    text, compressed or not; in noise, neighbouring pixels have nothing to do with each other. Of
+    496 pictures, photographs and generated ones, as they are and in drawn channels, none had more
+    than 40 % of its blocks in one colour (a screenshot 68 %, a chart 58 %) or a correlation below
+    0.37.
 
     Args:
-        pixels: Shape (height, width, 3), uint8 RGB.
+        pixels: Shape (height, width, 3), uint8 RGB; some rows of a large one are looked at.
     """
+    if _flat_share(pixels) > FLAT_BLOCKS:
+        return NO_TEXTURE
     green = pixels[:: max(1, len(pixels) // LOOKED_AT_ROWS), :, 1]
     left, right = green[:, :-1], green[:, 1:]
-    if not left.size or (left != right).mean() < TEXTURE_SHARE:
-        across = (pixels[:, 1:] != pixels[:, :-1]).any(axis=2)
-        down = (pixels[1:] != pixels[:-1]).any(axis=2)
-        if not any(one.size and one.mean() >= TEXTURE_SHARE for one in (across, down)):
-            return NO_TEXTURE
     if left.size < 2:
         return None
     values = [one.astype(np.float32).ravel() for one in (left, right)]
     before, after = (one - one.mean() for one in values)
     length = float(np.sqrt((before @ before) * (after @ after)))
     return NOISE if length and float(before @ after) < NOISE_CORRELATION * length else None
+
+
+def _flat_share(pixels: RgbImage) -> float:
+    """Return the share of blocks in which all pixels are alike, 0..1."""
+    height, width = (max(1, min(BLOCK_PX, side)) for side in pixels.shape[:2])
+    stripes = len(pixels) // height
+    step = max(1, stripes // LOOKED_AT_STRIPES)
+    used = pixels[: stripes * height, : pixels.shape[1] // width * width]
+    rows = used.reshape(stripes, height, -1)[::step]
+    # Down first, over whole rows: many times as fast as over blocks.
+    high, low = (one.reshape(len(rows), -1, width, 3) for one in (rows.max(1), rows.min(1)))
+    is_flat = (high.max(2) == low.min(2)).all(axis=2)
+    return float(is_flat.mean())
 
 
 def is_unjudged(notes: Iterable[str]) -> bool:

@@ -19,9 +19,9 @@ KNOWN_PRIOR = 1 / 2
 """Prior of the candidates, shared evenly; a generator that is none of them, and a photograph, share
 the rest."""
 
-NAMING_ODDS = 2.5
-"""A name is given where it is this much more probable than "none of them": a wrong name does more
-harm than none. Measured on generators that were left out, in handled images (docs/evidence.md)."""
+NAMING_PROBABILITY = 0.6
+"""A source or family is named where it is this probable at least: a wrong name does more harm than
+none. Chosen on generators that were left out, in handled images (docs/evidence.md)."""
 
 MOST_PHOTOGRAPH = 0.07
 """Highest posterior of a photograph that is called generated: chosen so that few of them are."""
@@ -51,9 +51,8 @@ def verdict_from_evidence(
             as a family unless one of them has `SINGLED_OUT` of their probability.
 
     Returns:
-        The posterior, summing to 1, and a label: the most probable candidate where it is
-        `NAMING_ODDS` times as probable as "none of them" (generated and photograph together), else
-        see `none_label`.
+        The posterior, summing to 1, and a label: the most probable candidate or family that has
+        `NAMING_PROBABILITY`, else see `none_label`.
     """
     fused = {
         name: sum(one.llr.get(name, 0.0) for one in evidence)
@@ -93,7 +92,7 @@ def decisive_group(
     candidates: Sequence[str],
     families: Sequence[tuple[str, ...]] = (),
 ) -> tuple[str, ...] | None:
-    """Return the candidate or family that outweighs every other one, and "none of them" clearly.
+    """Return the most probable candidate or family, if it may be named.
 
     Args:
         posterior: Probability per label.
@@ -101,14 +100,12 @@ def decisive_group(
         families: Candidates that are weighed together; no candidate is in two of them.
 
     Returns:
-        Its members, most probable first; None where it is less than `NAMING_ODDS` times as probable
-        as "none of them".
+        Its members, most probable first; None where they have less than `NAMING_PROBABILITY`.
     """
     in_family = {name for members in families for name in members}
     groups = [*families, *((name,) for name in candidates if name not in in_family)]
-    none_of_them = posterior[GENERATED] + posterior[PHOTOGRAPH]
     best = max(groups, key=lambda group: _mass(posterior, group), default=None)
-    if best is None or _mass(posterior, best) < NAMING_ODDS * none_of_them:
+    if best is None or _mass(posterior, best) < NAMING_PROBABILITY:
         return None
     return tuple(sorted(best, key=lambda name: -posterior[name]))
 

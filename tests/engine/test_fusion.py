@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lineup.fusion import (
     MOST_PHOTOGRAPH,
-    NAMING_ODDS,
+    NAMING_PROBABILITY,
     none_label,
     prior_from_candidates,
     verdict_from_evidence,
@@ -58,9 +58,10 @@ def test_nothing_known_is_undetermined():
         assert verdict.title_probability is None
 
 
-def test_a_candidate_has_to_outweigh_both_ways_of_being_none_clearly():
-    leaning = verdict_from_evidence(("a",), [evidence(a=math.log(0.98 * NAMING_ODDS))])
-    convincing = verdict_from_evidence(("a",), [evidence(a=math.log(1.02 * NAMING_ODDS))])
+def test_a_candidate_is_named_where_it_is_probable_enough():
+    odds = NAMING_PROBABILITY / (1 - NAMING_PROBABILITY)
+    leaning = verdict_from_evidence(("a",), [evidence(a=math.log(0.98 * odds))])
+    convincing = verdict_from_evidence(("a",), [evidence(a=math.log(1.02 * odds))])
 
     assert leaning.posterior["a"] > leaning.posterior[GENERATED] + leaning.posterior[PHOTOGRAPH]
     assert leaning.label == UNDETERMINED
