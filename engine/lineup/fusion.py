@@ -58,6 +58,9 @@ def verdict_from_evidence(
         name: sum(one.llr.get(name, 0.0) for one in evidence)
         for name in (*candidates, GENERATED, PHOTOGRAPH)
     }
+    # A candidate's ratio is against a photograph and another generator together: what rules out the
+    # one leaves all of "none of them" to the other, and speaks for no candidate.
+    fused[GENERATED] += math.log(2 - math.exp(min(0.0, fused[PHOTOGRAPH])))
     logs = log_posterior_from_ratios(candidates, fused)
     posterior = {name: math.exp(value) for name, value in logs.items()}
     group = decisive_group(posterior, candidates, families)

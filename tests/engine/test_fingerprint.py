@@ -9,18 +9,10 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind
-from lineup.channels import through_channel
 from lineup.errors import BundleFormatError, BundleNotFoundError, UsageError
-from lineup.fingerprint import (
-    DEFAULT_BUNDLE,
-    NO_TEXTURE,
-    NOISE,
-    FingerprintExtractor,
-    unjudged_reason,
-)
+from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.paths import shipped_dir
 from lineup.runtime import Runtime
-from lineup_models.samples import SOURCES, draw_image
 
 
 def noise(seed, height, width):
@@ -140,41 +132,3 @@ def test_strengths_are_ones_where_the_bundle_does_not_tell(extractor, images, mo
     tiles = [extractor.tiles(image) for image in images]
 
     assert extractor.signals_from_tiles(tiles).strengths.tolist() == [1, 1, 1, 1]
-
-
-def drawn_chart():
-    """Bars and lines on white."""
-    image = np.full((360, 480, 3), 255, np.uint8)
-    for number, height in enumerate([200, 90, 280, 150, 60]):
-        left = 40 + 85 * number
-        cv2.rectangle(image, (left, 340 - height), (left + 50, 340), (200, 120, 40), -1)
-    cv2.polylines(image, [np.array([[40, 300], [200, 90], [440, 180]])], False, (0, 0, 200), 2)
-    return image
-
-
-def drawn_page():
-    """Lines of text."""
-    image = np.full((480, 640, 3), 245, np.uint8)
-    for row in range(30, 470, 22):
-        text = "the quick brown fox jumps over the lazy dog again"
-        cv2.putText(image, text, (20, row), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (20, 20, 20), 1)
-    return image
-
-
-@pytest.mark.parametrize(
-    ("pixels", "reason"),
-    [
-        (np.zeros((300, 300, 3), np.uint8), NO_TEXTURE),
-        (np.full((300, 300, 3), (10, 200, 30), np.uint8), NO_TEXTURE),
-        (drawn_chart(), NO_TEXTURE),
-        (through_channel(drawn_chart(), "jpeg:70"), NO_TEXTURE),
-        (drawn_page(), NO_TEXTURE),
-        (through_channel(drawn_page(), "jpeg:70"), NO_TEXTURE),
-        (noise(1, 300, 300), NOISE),
-        (draw_image(SOURCES[0], 0), None),
-        (through_channel(draw_image(SOURCES[2], 0), "jpeg:70"), None),
-        (np.zeros((1, 1, 3), np.uint8), NO_TEXTURE),
-    ],
-)
-def test_what_is_no_picture_is_not_judged(pixels, reason):
-    assert unjudged_reason(pixels) == reason

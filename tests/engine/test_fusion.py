@@ -115,3 +115,14 @@ def test_what_cannot_be_told_apart_is_weighed_together():
     assert (together.label, together.family) == ("a", ("a", "b"))
     clear = [Evidence("fingerprint", {}, {"a": 6.0, "b": 2.0, "c": 0.0}, 1.0)]
     assert verdict_from_evidence(("a", "b", "c"), clear, [("a", "b")]).family == ()
+
+
+def test_what_speaks_against_a_photograph_speaks_for_no_candidate():
+    evidence_of_a = evidence(a=2.0)
+    before = verdict_from_evidence(NAMES, [evidence_of_a]).posterior
+    after = verdict_from_evidence(NAMES, [evidence_of_a, evidence(photograph=-6.0)]).posterior
+    against = verdict_from_evidence(NAMES, [evidence_of_a, evidence(photograph=2.0)]).posterior
+
+    assert after["a"] == pytest.approx(before["a"])
+    assert after[GENERATED] > 1.9 * before[GENERATED]
+    assert against["a"] < before["a"]
