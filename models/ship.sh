@@ -81,7 +81,7 @@ lineup gallery export "$data/gallery.safetensors" "${shipped[@]}"
 
 enroll simulated "$checkpoint/reject" \
     "Photographs through simulated generators, one of each of 100: none of anybody's sources" \
-    --gallery "$work/reject"
+    --channels clean --gallery "$work/reject"
 lineup gallery export "$data/reject.safetensors" --gallery "$work/reject"
 
 python -m lineup_models.samples --output "$data/samples"
