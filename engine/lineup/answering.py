@@ -7,23 +7,18 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lineup.calibration.calibration import Calibration
 from lineup.calibration.verdict import verdict_from_scores
-from lineup.closing import ClosesOnExit
-from lineup.errors import BackendError, UsageError
-from lineup.fingerprint import FingerprintExtractor, is_unjudged
+from lineup.errors import UsageError
+from lineup.fingerprint import FingerprintExtractor
 from lineup.fusion import verdict_from_evidence
-from lineup.gallery.comparing import Images
 from lineup.gallery.gallery import Gallery
-from lineup.gallery.scoring import Judgement, SourceScorer
+from lineup.gallery_evidence import GalleryEvidence
 from lineup.lineups.store import Lineup
 from lineup.options import (
     DEFAULT_OPTIONS,
@@ -42,13 +37,11 @@ from lineup.results import (
     RESYNTHESIS,
     RESYNTHESIS_EVIDENCE,
     RESYNTHESIS_FINGERPRINT,
-    Evidence,
     Resynthesis,
     Verdict,
 )
 from lineup.resynthesis.cascade import Cascade, Step
 from lineup.resynthesis.stored import StoredResyntheses, open_stored
-from lineup.types import Float32Array, Float64Array
 
 if TYPE_CHECKING:
     from lineup.lineups.models import ResynthesisModels
@@ -59,7 +52,7 @@ if TYPE_CHECKING:
 RUN_ID_DIGITS = 12
 
 
-class Answering(ClosesOnExit):
+class Answering(GalleryEvidence):
     """Computes the evidence of queries and fuses it.
 
     Args:
@@ -90,13 +83,11 @@ class Answering(ClosesOnExit):
         stored: StoredResyntheses | None = None,
         gallery_path: Path | None = None,
     ) -> None:
-        self.extractor = extractor
+        super().__init__(extractor, read_gallery, open_encoder)
         self.lineup = lineup
         self.calibration = calibration
         self._stored = stored or open_stored()
-        self._read_gallery = read_gallery
         self._open_models = open_models
-        self._open_encoder = open_encoder
         self._models: ResynthesisModels | None = None
         self._gallery_path = gallery_path
         self._lock = threading.RLock()
@@ -114,41 +105,6 @@ class Answering(ClosesOnExit):
             )
         with self._lock:
             yield
-
-    @cached_property
-    def gallery(self) -> Gallery:
-        """The known sources.
-
-        Raises:
-            GalleryError: They cannot be read, or were made with another fingerprint.
-        """
-        return self._read_gallery()
-
-    @cached_property
-    def scorer(self) -> SourceScorer:
-        """Compares fingerprints with the candidates of the gallery."""
-        return SourceScorer(self.gallery)
-
-    @cached_property
-    def encoder(self) -> ReferenceEncoder:
-        """What embeds images, opened on first use."""
-        assert self._open_encoder is not None
-        return self._open_encoder()
-
-    @cached_property
-    def reference_scorer(self) -> SourceScorer:
-        """Compares fingerprints and embeddings with the candidates that have both."""
-        return SourceScorer(self.gallery, self.encoder.key)
-
-    @property
-    def has_reference(self) -> bool:
-        """Whether there is an encoder, and a candidate with its embeddings."""
-        return self._open_encoder is not None and bool(self.reference_scorer.names)
-
-    def forget_gallery(self) -> None:
-        """Read the gallery again when it is next needed: it has changed."""
-        for name in ("gallery", "scorer", "reference_scorer"):
-            self.__dict__.pop(name, None)
 
     @property
     def candidates(self) -> tuple[str, ...]:
@@ -193,7 +149,7 @@ class Answering(ClosesOnExit):
                 if self._asks_resyntheses(options) and query.sha256 is not None:
                     query.stored = self._stored.of_query(query.sha256)
                 query.wanted = self._wanted(options, settings, query.stored)
-            self._take_fingerprints(queries)
+            self.take(queries)
             self._resynthesise(queries, options.cascade, settings)
             for query in queries:
                 start = time.perf_counter()
@@ -255,9 +211,8 @@ class Answering(ClosesOnExit):
 
     def close(self) -> None:
         """Release the models."""
-        with closing(self.extractor):
-            if "encoder" in self.__dict__:
-                self.encoder.close()
+        with ExitStack() as stack:
+            stack.callback(super().close)
             if self._models is not None:
                 self._models.close()
 
@@ -302,92 +257,6 @@ class Answering(ClosesOnExit):
                 else "Choose a lineup with generators: `lineup lineups list` shows them.",
             )
         return wanted
-
-    def _take_fingerprints(self, queries: Sequence[Query]) -> None:
-        """Compute the fingerprints that are wanted, and the evidence that they are."""
-        wanting = [
-            query for query in queries if {FINGERPRINT, RESYNTHESIS_FINGERPRINT} & set(query.wanted)
-        ]
-        self._compute_fingerprints([query for query in wanting if query.fingerprint is None])
-        for query in wanting:
-            if FINGERPRINT not in query.wanted:
-                continue
-            found = self.scorer.judgement(self._images(query))
-            query.evidence.append(
-                self._evidence(FINGERPRINT, query, self.scorer, found, found.llrs, query.work_ms)
-            )
-            if REFERENCE in query.wanted:
-                query.evidence.append(self._reference_evidence(query, found))
-            if query.real_llr is not None and not is_unjudged(query.tile_notes):
-                # From the same runs of the models as the others, whose costs include it.
-                llr = {PHOTOGRAPH: query.real_llr}
-                query.evidence.append(Evidence(name=PHOTOGRAPH, scores={}, llr=llr, cost_ms=0.0))
-
-    def _compute_fingerprints(self, queries: Sequence[Query]) -> None:
-        if not queries:
-            return
-        tiles = [query.cut(self.extractor) for query in queries]
-        start = time.perf_counter()
-        signals = self.extractor.signals_from_tiles(tiles)
-        tile_ms = (time.perf_counter() - start) * 1e3 / sum(map(len, tiles))
-        shape = signals.fingerprints.shape
-        if shape[0] != len(queries) or not np.isfinite(signals.fingerprints).all():
-            raise BackendError(
-                f"The model returned an array of shape {shape} for {len(queries)} images, expected "
-                "one row of finite numbers per image."
-            )
-        for row, query in enumerate(queries):
-            query.fingerprint = signals.fingerprints[row]
-            query.strength = float(signals.strengths[row])
-            if signals.real_llrs is not None:
-                query.real_llr = float(signals.real_llrs[row])
-            query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))
-
-    def _reference_evidence(self, query: Query, alone: Judgement) -> Evidence:
-        """Compare fingerprint and embedding at once; the evidence is what the embedding adds."""
-        start = time.perf_counter()
-        assert query.pixels is not None
-        if query.embedding is None:
-            looked = self.encoder.look([query.pixels])
-            query.embedding = looked.embeddings[0]
-            if looked.photograph_llrs is not None:
-                query.real_llr = float(looked.photograph_llrs[0])
-        scorer = self.reference_scorer
-        found = scorer.judgement(self._images(query, query.embedding))
-        without = dict(zip(self.scorer.names, alone.llrs.tolist(), strict=True))
-        added = found.llrs - np.array([without[name] for name in scorer.names])
-        spent_ms = (time.perf_counter() - start) * 1e3
-        query.ms = query.ms.plus(inference=spent_ms)
-        return self._evidence(REFERENCE, query, scorer, found, added, spent_ms)
-
-    def _images(self, query: Query, embedding: Float32Array | None = None) -> Images:
-        assert query.fingerprint is not None
-        assert query.strength is not None
-        return Images(
-            query.fingerprint[None],
-            np.array([query.strength], np.float32),
-            None if embedding is None else embedding[None],
-        )
-
-    def _evidence(
-        self,
-        name: str,
-        query: Query,
-        scorer: SourceScorer,
-        found: Judgement,
-        llrs: Float64Array,
-        cost_ms: float,
-    ) -> Evidence:
-        unjudged = is_unjudged(query.tile_notes)
-        best = int(found.llrs.argmax()) if scorer.names and not unjudged else None
-        return Evidence(
-            name=name,
-            scores=dict(zip(scorer.names, found.scores.tolist(), strict=True)),
-            llr=dict(zip(scorer.names, (0.0 * llrs if unjudged else llrs).tolist(), strict=True)),
-            cost_ms=cost_ms,
-            notes=query.tile_notes if name == FINGERPRINT else (),
-            channel=None if best is None else found.channels[best],
-        )
 
     def _resynthesise(
         self,

@@ -115,8 +115,15 @@ def test_the_demo_scans_the_samples_and_writes_a_report(tmp_path):
         "drawing-0.png": "undetermined",
         "drawing-1.png": "undetermined",
         "nearest-0.png": "sketch-nearest",
+        "nearest-0-jpeg-70.png": "sketch-nearest",
         "nearest-1.png": "sketch-nearest",
+        "nearest-1-resize-0.75.png": "sketch-nearest",
         "shuffle-0.png": "sketch-shuffle",
+        "shuffle-0-resize-1.5.png": "sketch-shuffle",
         "shuffle-1.png": "sketch-shuffle",
     }
+    found = {Path(row["path"]).name: row["evidence"]["fingerprint"]["channel"] for row in rows}
+    assert found["nearest-0-jpeg-70.png"] == "jpeg:70"
+    assert found["nearest-1-resize-0.75.png"] == "resize:0.75"
+    assert found["shuffle-0-resize-1.5.png"] == "resize:1.5"
     assert (tmp_path / "out" / "report.html").read_text().count("data:image/jpeg") == len(rows)
