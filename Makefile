@@ -11,7 +11,7 @@ demo: $(VENV)/.runtime
 
 test: check
 	$(BIN)/lineup demo --output lineup-demo
-	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.development
 	$(BIN)/ruff check .

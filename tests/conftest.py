@@ -13,13 +13,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 pytest_plugins = ["toy_models", "toy_engine"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give a file's tests to one worker, which makes their fixtures once, unless they say more."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def interruptible():
     """Take SIGINT as a terminal's user would: a background job starts with it ignored."""

@@ -27,11 +27,6 @@ FAMILIES = (
 )
 """One recipe of every family of architectures; `test_families` shows that none is missing."""
 
-SECOND_HALF = pytest.mark.xdist_group("second half of the families")
-"""Exports are most of the suite's time, and two workers share them."""
-
-SECOND = ("clip-vit-b-32", "blip-base", "vit-gpt2", "sdxs-512", "ssd-1b")
-
 
 @pytest.fixture(scope="session")
 def families() -> tuple[str, ...]:
@@ -39,10 +34,7 @@ def families() -> tuple[str, ...]:
     return FAMILIES
 
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=[SECOND_HALF] * (name in SECOND)) for name in FAMILIES],
-)
+@pytest.fixture(scope="session", params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     """A recipe of each family."""
     name: str = request.param

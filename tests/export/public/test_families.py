@@ -1,6 +1,6 @@
 """One recipe of every family, exported once: manifests, captions, engines of NVIDIA's builder.
 
-Two workers that share the suite take one half of the families each, and export none twice.
+They are in one file so that workers that share the suite do not export the same twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ SD = ["text_encoder", "unet", "vae_decoder", "vae_encoder"]
 SDXL = ["text_encoder", "text_encoder_2", "unet", "vae_decoder", "vae_encoder"]
 
 pytestmark = pytest.mark.slow
-SECOND_HALF = pytest.mark.xdist_group("second half of the families")
 
 ROLES = {"clip-vit-b-32": TOWERS, "blip-base": CAPTIONER, "vit-gpt2": CAPTIONER}
 ROLES |= {"sdxl-turbo": SDXL, "ssd-1b": SDXL}
@@ -56,7 +55,6 @@ def test_every_family_exports_with_random_weights(family: str, export_tiny: Expo
     check(export_tiny(family, Precision.FP16), Precision.FP16, ROLES.get(family, SD))
 
 
-@SECOND_HALF
 @pytest.mark.parametrize("name", ["blip-base", "vit-gpt2", "bk-sdm-tiny"])
 def test_single_precision_too(name: str, export_tiny: ExportTiny) -> None:
     check(export_tiny(name, Precision.FP32), Precision.FP32, ROLES.get(name, SD))
@@ -131,7 +129,6 @@ def reference_tokens(name: str, pixels: torch.Tensor, beams: int) -> list[list[i
     return [row[1:] for row in found.tolist()]
 
 
-@SECOND_HALF
 @pytest.mark.parametrize("name", ["blip-base", "vit-gpt2"])
 @pytest.mark.parametrize("beams", [1, 3])
 def test_captions_are_those_of_generate(
