@@ -2,7 +2,7 @@
 
 Handling moves a fingerprint and an embedding more than the generator does. So the images of a
 source are enrolled once through each channel of a bank, and a query is compared with what is like
-it (METHODS 10.1). Beside them each image goes through a drawn channel, as queries do: a fifth of
+it. Beside them each image goes through a drawn channel, as queries do: a fifth of
 them through nothing; the others, evenly, through JPEG, WebP, a resize, what social networks do, a
 crop, a blur or a screenshot. Strengths are continuous, so that no drawn channel is one of the bank;
 the same name and seed always give the same channel.

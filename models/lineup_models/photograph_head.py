@@ -1,10 +1,10 @@
 """Fitting the head that tells photographs from generated images by a CLIP tower's tokens.
 
-A logistic regression over the tokens of three blocks and the final embedding (METHODS 10.4). Every
-image is seen as it is, at JPEG 70, at half size and through a drawn channel. Sources weigh the same
-among generated images, collections among photographs: the trap is to learn a collection. What the
-log odds are worth is fitted on generators and collections that a fit has not seen: each is left out
-in turn, and a line through what is said of them makes log likelihood ratios.
+A logistic regression over the tokens of three blocks and the final embedding. Every image is seen
+as it is, at JPEG 70, at half size and through a drawn channel. Sources weigh the same among
+generated images, collections among photographs: the trap is to learn a collection. What the log
+odds are worth is fitted on generators and collections that a fit has not seen: each is left out in
+turn, and a line through what is said of them makes log likelihood ratios.
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@
 
 Both are compared with images of the same channel that the source did not make: photographs where
 the gallery has some, else the other candidates' images. What is left is the number of standard
-deviations by which a query fits better than those (score normalisation of speaker verification;
-METHODS 10.1, 10.5). Where both are there, one channel has to serve both: z = z_f + 2 z_r
-(METHODS 10.3).
+deviations by which a query fits better than those (score normalisation of speaker verification).
+Where both are there, one channel has to serve both: z = z_f + 2 z_r.
 """
 
 from __future__ import annotations
