@@ -23,7 +23,7 @@ if [ ! -d "$checkpoint/reject" ]; then # half an hour on one core
     python -m lineup_models.simulator pictures --bank "$work/bank" --output "$checkpoint/reject"
 fi
 if [ ! -f "$data/photograph.safetensors" ]; then # 20 minutes on one core; needs clip-vit-b-16
-    native=("$shared"/photos_native/*/)
+    native=("$shared"/photos_native/{camera,web,bsds})
     lineup train photograph "${native[@]/#/--photos=}" --photos "$shared/photos" \
         --generated "$shared/generated" --output "$data/photograph.safetensors"
 fi
