@@ -6,8 +6,8 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,8 +177,7 @@ class Answering(GalleryEvidence):
 
     def evidence_of(self, options: AttributionOptions) -> tuple[str, ...]:
         """Return the evidence that these options ask for, cheapest first."""
-        asked = set(options.evidence or self.evidence)
-        asked |= {FINGERPRINT} if REFERENCE in asked else set()  # it is what it adds to that
+        asked = _with_fingerprint(options.evidence or self.evidence)
         if self.settings(options).mode is not Mode.DEFAULT:
             asked &= {RESYNTHESIS}
         return tuple(name for name in EVIDENCE_NAMES if name in asked)
@@ -211,10 +210,11 @@ class Answering(GalleryEvidence):
 
     def close(self) -> None:
         """Release the models."""
-        with ExitStack() as stack:
-            stack.callback(super().close)
+        try:
             if self._models is not None:
                 self._models.close()
+        finally:
+            super().close()
 
     def _planned_times(self) -> PlannedTimes | None:
         # Here, because it knows all kinds of models, and fingerprints alone need none.
@@ -244,8 +244,7 @@ class Answering(GalleryEvidence):
         there = set(self.evidence) | set(self._signals() if stored else ())
         if settings.mode is not Mode.DEFAULT:
             there &= {RESYNTHESIS}
-        asked = set(options.evidence or there)
-        asked |= {FINGERPRINT} if REFERENCE in asked else set()  # it is what it adds to that
+        asked = _with_fingerprint(options.evidence or there)
         wanted = tuple(name for name in EVIDENCE_NAMES if name in asked)
         missing = [name for name in wanted if name not in there]
         if missing or not wanted:
@@ -323,3 +322,9 @@ class Answering(GalleryEvidence):
             families=self.families if asks else {},
             caption=None if made is None else made.caption,
         )
+
+
+def _with_fingerprint(asked: Iterable[str]) -> set[str]:
+    """Return evidence with the fingerprint where the reference needs it: it is what that adds."""
+    names = set(asked)
+    return names | {FINGERPRINT} if REFERENCE in names else names

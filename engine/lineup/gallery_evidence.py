@@ -80,7 +80,9 @@ class GalleryEvidence(ClosesOnExit):
     @property
     def has_reference(self) -> bool:
         """Whether there is an encoder, and a candidate with its embeddings."""
-        return self._open_encoder is not None and bool(self.reference_scorer.names)
+        return self._open_encoder is not None and any(
+            one.has_embeddings(self.encoder.key) for one in self.gallery.candidates
+        )
 
     def forget_gallery(self) -> None:
         """Read the gallery again when it is next needed: it has changed."""

@@ -9,7 +9,6 @@ turn, and a line through what is said of them makes log likelihood ratios.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +20,11 @@ from sklearn.linear_model import LogisticRegression
 
 from lineup.channels import CLEAN, DRAWN, through_channel
 from lineup.errors import UsageError
+from lineup.finding import find_images
 from lineup.models.encoder import ImageEncoder
 from lineup.reference import PHOTOGRAPH_FILE, PhotographHead, PhotographRecord
 from lineup.types import Float32Array, Float64Array
-from lineup_models.photographs import pixels_from_path
+from lineup_models.photographs import pixels_from_path, ranked
 from lineup_models.training import Watch, plainly
 
 BLOCKS = (7, 9, 11)
@@ -68,15 +68,9 @@ class Samples:
     names: tuple[str, ...]
 
 
-def name_hash(path: Path) -> str:
-    """Return what images of a folder are ordered by."""
-    return hashlib.sha256(path.name.encode()).hexdigest()
-
-
 def fitted_paths(folder: Path, options: HeadOptions, *, hold_out: bool) -> list[Path]:
     """Return the images of a folder that are fitted on."""
-    paths = sorted((path for path in folder.iterdir() if path.is_file()), key=name_hash)
-    paths = [path for path in paths if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"}]
+    paths = ranked(find_images([folder]))
     kept = len(paths) - round(options.hold_out * len(paths)) if hold_out else len(paths)
     return paths[:kept][: options.per_folder]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def split_photographs(folders: Sequence[Path], hold_out: int) -> PhotographSplit
     return PhotographSplit(fit=tuple(sorted(fit)), held_out=tuple(sorted(held_out)))
 
 
-def ranked(paths: Sequence[Path]) -> list[Path]:
+def ranked(paths: Iterable[Path]) -> list[Path]:
     """Return files by the SHA-256 of their names."""
     return sorted(paths, key=lambda path: (hashlib.sha256(path.name.encode()).digest(), path))
 

@@ -76,10 +76,10 @@ def _handled(samples: Path, output: Path) -> list[str]:
     from lineup.channels import through_channel
     from lineup.reading import read_image
 
+    output.mkdir(parents=True, exist_ok=True)
     paths = []
     for stem, channel in HANDLED:
         path = output / f"{stem}-{channel.replace(':', '-')}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
         pixels = through_channel(read_image(samples / f"{stem}.png").pixels, channel)
         cv2.imwrite(str(path), pixels[..., ::-1])
         paths.append(str(path))

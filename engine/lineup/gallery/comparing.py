@@ -68,8 +68,10 @@ class Comparison:
 
     def __init__(self, gallery: Gallery, embeddings: str | None = None) -> None:
         self._embeddings = embeddings
-        self.candidates = tuple(one for one in gallery.candidates if self._has_embeddings(one))
-        self.strangers = tuple(one for one in gallery.reals if self._has_embeddings(one))
+        self.candidates, self.strangers = (
+            tuple(one for one in supports if embeddings is None or one.has_embeddings(embeddings))
+            for supports in (gallery.candidates, gallery.reals)
+        )
         everybody = (*self.candidates, *self.strangers)
         places = [
             (column, channel)
@@ -90,7 +92,8 @@ class Comparison:
         if embeddings is not None and places:
             found = [one.embeddings for one in self._supports if one.embeddings is not None]
             self._embedded = np.concatenate(found)
-        self._nulls = [self._null(row, *place) for row, place in enumerate(places)]
+        # (places, evidences, mean and deviation)
+        self._nulls = np.array([self._null(row, *place) for row, place in enumerate(places)])
         if not np.isfinite(self._nulls).all():
             raise GalleryError(
                 "the gallery holds numbers that are not finite",
@@ -130,27 +133,22 @@ class Comparison:
                 with itself.
         """
         mine = [row for row, source in enumerate(self._sources) if source == own]
-        scores = [self._fingerprint_scores(images, range(len(self._means)), mine)]
+        scores = [self._fingerprint_scores(images, self._means, mine)]
         if self._embeddings is not None:
             scores.append(self._reference_scores(images, mine))
-        nulls = np.array(self._nulls)  # (places, evidences, mean and deviation)
         z = sum(
-            weight * (one - nulls[:, at, 0]) / nulls[:, at, 1]
+            weight * (one - self._nulls[:, at, 0]) / self._nulls[:, at, 1]
             for at, (one, weight) in enumerate(zip(scores, (1.0, REFERENCE_WEIGHT), strict=False))
         )
         found = np.full((len(images.strengths), len(self.candidates), len(self.channels)), -np.inf)
         found[:, self._sources, self._columns] = z
         return found
 
-    def _has_embeddings(self, support: SupportSet) -> bool:
-        key = self._embeddings
-        return key is None or all(view_key(one, key) in support.views for one in support.channels)
-
     def _fingerprint_scores(
-        self, images: Images, rows: Sequence[int], own: Sequence[int] = ()
+        self, images: Images, means: Float32Array, own: Sequence[int] = ()
     ) -> Float64Array:
-        """Return weighted mean cosines with some places' supports, (n, places)."""
-        values = _products(images.fingerprints, self._means[rows]).astype(np.float64)
+        """Return weighted mean cosines with supports, by their means (places, D): (n, places)."""
+        values = _products(images.fingerprints, means).astype(np.float64)
         count = len(images.strengths)
         for row in own:
             support = self._supports[row].fingerprints
@@ -173,7 +171,8 @@ class Comparison:
         others = [one for at, one in enumerate(self.candidates) if at != column]
         judges = [one for one in self.strangers or others if channel in one.channels]
         images = [self.seen(one, channel) for one in judges]
-        nulls = [_spread([self._fingerprint_scores(one, [row])[:, 0] for one in images])]
+        mean = self._means[row : row + 1]
+        nulls = [_spread([self._fingerprint_scores(one, mean)[:, 0] for one in images])]
         if self._embeddings is not None:
             own = self._supports[row].embeddings
             assert own is not None

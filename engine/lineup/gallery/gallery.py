@@ -109,6 +109,10 @@ class SupportSet:
             return self.fingerprints
         return self.views[view_key(channel)].astype(np.float32)
 
+    def has_embeddings(self, key: str) -> bool:
+        """Tell whether there are those of one encoder (`ReferenceEncoder.key`) in every channel."""
+        return all(view_key(channel, key) in self.views for channel in self.channels)
+
     @property
     def is_embedded(self) -> bool:
         """Whether there are embeddings, for the reference evidence."""
