@@ -9,14 +9,14 @@ gallery without it, and by as many galleries with it as there are other sources.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from lineup.channels import channel_from_name
+from lineup.channels import channel_from_name, through_channel
 from lineup.engine import Engine
 from lineup.errors import UsageError
 from lineup.gallery.gallery import Gallery
@@ -24,7 +24,7 @@ from lineup.options import DEFAULT_OPTIONS
 from lineup.query import Query
 from lineup.reading import read_image
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Verdict
-from lineup.types import Float64Array
+from lineup.types import Float64Array, RgbImage
 from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names
 from lineup_lab.metrics import auc, expected_calibration_error, resampled_oscrs
 
@@ -64,12 +64,15 @@ class WildOptions:
     Attributes:
         real: Names of folders of photographs, never enrolled.
         enroll: Most images of a source that are enrolled; never more than half of them.
+        channels: Every query goes through each of them (`lineup.channels.through_channel`);
+            without any, through one that is drawn for it.
         seed: Draws who is enrolled, and the channels.
         resamples: Of the bootstrap.
     """
 
     real: tuple[str, ...]
     enroll: int = 50
+    channels: tuple[str, ...] = ()
     seed: int = 0
     resamples: int = 1000
 
@@ -135,9 +138,13 @@ def _draw(text: str) -> bytes:
 
 
 def answers_about_image(
-    source: str, path: Path, split: WildSplit, engines: Mapping[str, Engine], seed: int
+    source: str,
+    path: Path,
+    split: WildSplit,
+    engines: Mapping[str, Engine],
+    options: WildOptions,
 ) -> list[Answer]:
-    """Ask every gallery about one query, which goes through its channel before.
+    """Ask every gallery about one query, which goes through its channel or channels before.
 
     An image that a gallery holds, as it does photographs to measure by, is not asked about.
 
@@ -147,17 +154,34 @@ def answers_about_image(
         split: Who is enrolled, and who is a photograph.
         engines: By the source that each one's gallery lacks; all with the same fingerprint, which
             is computed once.
-        seed: Of the channels.
+        options: Which channel, and the seed of drawn ones.
 
     Raises:
         ImageError: The image cannot be read.
     """
-    channel = channel_from_name(f"{source}/{path.name}", seed)
     read = read_image(path)
     if any(read.sha256 in one.ids for one in next(iter(engines.values())).gallery.reals):
         return []
-    seen = Query(channel(read.pixels))
-    answers = []
+    drawn = channel_from_name(f"{source}/{path.name}", options.seed)
+    ways = [(one, through_channel(read.pixels, one)) for one in options.channels] or [
+        (drawn.kind, drawn(read.pixels))
+    ]
+    return [
+        answer_from_verdict(
+            verdict,
+            truth=source,
+            is_photograph=source in split.photographs,
+            is_enrolled=source in split.support and source != left_out,
+            channel=channel,
+        )
+        for channel, pixels in ways
+        for left_out, verdict in _verdicts(pixels, engines)
+    ]
+
+
+def _verdicts(pixels: RgbImage, engines: Mapping[str, Engine]) -> Iterator[tuple[str, Verdict]]:
+    """Ask every gallery; the models run once."""
+    seen = Query(pixels)
     for left_out, engine in engines.items():
         query = Query(
             seen.pixels,
@@ -170,17 +194,8 @@ def answers_about_image(
         )
         engine.answer([query], DEFAULT_OPTIONS)
         assert query.verdict is not None
-        answers.append(
-            answer_from_verdict(
-                query.verdict,
-                truth=source,
-                is_photograph=source in split.photographs,
-                is_enrolled=source in split.support and source != left_out,
-                channel=channel.kind,
-            )
-        )
+        yield left_out, query.verdict
         seen = query
-    return answers
 
 
 def answer_from_verdict(
@@ -261,28 +276,45 @@ def rates_from_answers(
 
 
 @dataclass(frozen=True, slots=True)
-class WildResult:
-    """Every figure of the protocol; rates in percent.
+class Outcome:
+    """What was said of some queries; rates in percent.
 
     Attributes:
         enrolled: Of images whose source the gallery has.
         unknown: Of images whose source it has not.
         photographs: Of photographs.
-        channels: The three of them per channel.
-        auc: Mean one-against-one AUC over sources and channels, photographs among the others.
+        auc: Mean one-against-one AUC over sources, photographs and other makers among the others;
+            None where too few of them asked.
         top1: Share of enrolled queries whose own source has the highest score.
-        oscr: Area under the open-set classification rate.
+        oscr: Area under the open-set classification rate; both None without queries to tell.
         ece: Expected calibration error of the likeliest source's probability, 0..1.
     """
 
     enrolled: Rates
     unknown: Rates
     photographs: Rates
-    channels: Mapping[str, tuple[Rates, Rates, Rates]]
-    auc: float
-    top1: float
-    oscr: float
+    auc: float | None
+    top1: float | None
+    oscr: float | None
     ece: float
+
+    @property
+    def groups(self) -> tuple[Rates, Rates, Rates]:
+        """Enrolled, unknown, photographs."""
+        return self.enrolled, self.unknown, self.photographs
+
+
+@dataclass(frozen=True, slots=True)
+class WildResult:
+    """Every figure of the protocol.
+
+    Attributes:
+        overall: Of all queries.
+        channels: Of those that went through each kind of channel.
+    """
+
+    overall: Outcome
+    channels: Mapping[str, Outcome]
 
 
 def result_from_answers(
@@ -295,38 +327,42 @@ def result_from_answers(
         galleries: How many galleries answered each image.
         options: Bootstrap.
     """
-    images = np.arange(len(answers)) // galleries
-    groups = _groups(answers)
-
-    def three(where: npt.NDArray[np.bool_]) -> tuple[Rates, Rates, Rates]:
-        found = []
-        for group in groups:
-            rows = np.flatnonzero(group & where)
-            chosen = [answers[row] for row in rows.tolist()]
-            found.append(
-                rates_from_answers(
-                    chosen,
-                    images[rows].tolist(),
-                    resamples=options.resamples,
-                    seed=options.seed,
-                )
-            )
-        return found[0], found[1], found[2]
-
-    kinds = np.array([answer.channel for answer in answers])
-    enrolled, unknown, photographs = three(np.ones(len(answers), bool))
-    confidence = [answer.claimed for answer in answers]
-    right = [answer.claim_is_right for answer in answers]
-    top1, is_open = _ranks(answers, groups)
+    kinds = [answer.channel for answer in answers]
     return WildResult(
-        enrolled=enrolled,
-        unknown=unknown,
-        photographs=photographs,
-        channels={kind: three(kinds == kind) for kind in sorted(set(kinds.tolist()))},
-        auc=100 * _mean_auc(answers),
-        top1=100 * top1,
-        oscr=100 * is_open,
-        ece=expected_calibration_error(confidence, right),
+        overall=_outcome(answers, galleries, options),
+        channels={
+            kind: _outcome(
+                [answer for answer in answers if answer.channel == kind], galleries, options
+            )
+            for kind in sorted(set(kinds))
+        },
+    )
+
+
+def _outcome(answers: Sequence[Answer], galleries: int, options: WildOptions) -> Outcome:
+    groups = _groups(answers)
+    rates = []
+    for group in groups:
+        rows = np.flatnonzero(group)
+        rates.append(
+            rates_from_answers(
+                [answers[row] for row in rows.tolist()],
+                (rows // galleries).tolist(),
+                resamples=options.resamples,
+                seed=options.seed,
+            )
+        )
+    top1, is_open = _ranks(answers, groups)
+    return Outcome(
+        enrolled=rates[0],
+        unknown=rates[1],
+        photographs=rates[2],
+        auc=_mean_auc(answers),
+        top1=top1,
+        oscr=is_open,
+        ece=expected_calibration_error(
+            [answer.claimed for answer in answers], [answer.claim_is_right for answer in answers]
+        ),
     )
 
 
@@ -338,28 +374,30 @@ def _groups(answers: Sequence[Answer]) -> tuple[npt.NDArray[np.bool_], ...]:
 
 def _ranks(
     answers: Sequence[Answer], groups: Sequence[npt.NDArray[np.bool_]]
-) -> tuple[float, float]:
-    """Return the share of enrolled queries whose own source leads, and the OSCR."""
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the share of enrolled queries whose own source leads, and the OSCR, in percent."""
     best = np.array([max(answer.scores.values()) for answer in answers])
     leads = np.array([answer.scores.get(answer.truth, -np.inf) for answer in answers]) >= best
     enrolled, unknown, _ = groups
+    if not enrolled.any() or not unknown.any():
+        return None, None
     known, others = best[enrolled], best[unknown]
     once = (np.ones((1, len(one)), np.int64) for one in (known, others))
     area = resampled_oscrs(known, leads[enrolled], others, *once)[0]
-    return float(leads[enrolled].mean()), float(area)
+    return 100 * float(leads[enrolled].mean()), 100 * float(area)
 
 
-def _mean_auc(answers: Sequence[Answer]) -> float:
-    """Return the mean, over sources and other makers, of the AUC of the source's score."""
+def _mean_auc(answers: Sequence[Answer]) -> float | None:
+    """Return the mean AUC of a source's score, over sources and other makers, in percent."""
     by_truth: dict[str, list[Answer]] = {}
     for answer in answers:
         by_truth.setdefault(answer.truth, []).append(answer)
     values = []
     for name in sorted({key for answer in answers for key in answer.scores}):
         scores = {truth: _scores(own, name) for truth, own in by_truth.items()}
-        own = scores.pop(name)
+        own = scores.pop(name, np.empty(0))
         values += [auc(own, other) for other in scores.values() if len(own) and len(other)]
-    return float(np.mean(values))
+    return 100 * float(np.mean(values)) if values else None
 
 
 def _scores(answers: Sequence[Answer], name: str) -> Float64Array:

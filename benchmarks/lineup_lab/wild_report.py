@@ -12,7 +12,7 @@ from rich.table import Table
 from lineup._version import __version__
 from lineup.results import GENERATED, UNDETERMINED
 from lineup_lab.report import cell, figure_table, interval_text
-from lineup_lab.wild import OUTCOMES, Rates, WildOptions, WildResult
+from lineup_lab.wild import OUTCOMES, Outcome, Rates, WildOptions, WildResult
 
 NAMED = ("right", "family", "wrong")
 """The outcomes that give a name."""
@@ -41,12 +41,8 @@ def document_from_result(
     """
     return {
         "protocol": "wild",
-        **_groups((result.enrolled, result.unknown, result.photographs)),
-        "channels": {kind: _groups(rates) for kind, rates in result.channels.items()},
-        "auc_mean": result.auc,
-        "top1": result.top1,
-        "oscr": result.oscr,
-        "ece": result.ece,
+        **_figures(result.overall),
+        "channels": {kind: _figures(one) for kind, one in result.channels.items()},
         "options": asdict(options),
         "failed": failed,
         "seconds": seconds,
@@ -56,15 +52,15 @@ def document_from_result(
 
 def tables_from_result(result: WildResult) -> list[Table]:
     """Return the verdicts by group and by channel."""
-    groups = (result.enrolled, result.unknown, result.photographs)
+    overall = result.overall
     table = figure_table(
         "Verdicts in the wild, in % (95 % interval)",
         ("images", "n", *OUTCOMES),
-        caption=f"AUC {result.auc:.1f}, top 1 {result.top1:.1f}, OSCR {result.oscr:.1f}; "
-        f"calibration error {result.ece:.3f}. Images of unknown generators and photographs that "
+        caption=f"AUC {cell(overall.auc)}, top 1 {cell(overall.top1)}, OSCR {cell(overall.oscr)}; "
+        f"calibration error {overall.ece:.3f}. Images of unknown generators and photographs that "
         "are given a name count as wrong.",
     )
-    for name, rates in zip(GROUPS, groups, strict=True):
+    for name, rates in zip(GROUPS, overall.groups, strict=True):
         shares = (
             f"{cell(rates.percent[one])} ({interval_text(rates.interval[one])})"
             if rates.percent[one]
@@ -75,7 +71,7 @@ def tables_from_result(result: WildResult) -> list[Table]:
     return [table, _table_by_channel(result.channels)]
 
 
-def _table_by_channel(channels: Mapping[str, tuple[Rates, Rates, Rates]]) -> Table:
+def _table_by_channel(channels: Mapping[str, Outcome]) -> Table:
     table = figure_table(
         "By channel, in %",
         (
@@ -87,9 +83,11 @@ def _table_by_channel(channels: Mapping[str, tuple[Rates, Rates, Rates]]) -> Tab
             "unknown generated",
             "photographs named",
             "photographs generated",
+            "AUC",
         ),
     )
-    for kind, (enrolled, unknown, photographs) in channels.items():
+    for kind, one in channels.items():
+        enrolled, unknown, photographs = one.groups
         table.add_row(
             kind,
             str(enrolled.n + photographs.n),
@@ -99,6 +97,7 @@ def _table_by_channel(channels: Mapping[str, tuple[Rates, Rates, Rates]]) -> Tab
             cell(unknown.percent[GENERATED]),
             cell(_named(photographs)),
             cell(photographs.percent[GENERATED]),
+            cell(one.auc),
         )
     return table
 
@@ -113,7 +112,8 @@ def write_picture(path: Path, result: WildResult) -> None:
 
     from lineup_lab.figures import write_figure  # noqa: PLC0415
 
-    everything = {"all": (result.enrolled, result.unknown, result.photographs), **result.channels}
+    outcomes = {"all": result.overall, **result.channels}
+    everything = {kind: one.groups for kind, one in outcomes.items()}
     figure = Figure(figsize=(11, 0.9 + 0.32 * len(everything)), layout="constrained")
     for axis, (index, group) in zip(
         figure.subplots(1, len(GROUPS), sharey=True), enumerate(GROUPS), strict=True
@@ -132,8 +132,14 @@ def write_picture(path: Path, result: WildResult) -> None:
     write_figure(path, figure)
 
 
-def _groups(rates: tuple[Rates, Rates, Rates]) -> dict[str, Any]:
-    return {name: _raw(name, one) for name, one in zip(GROUPS, rates, strict=True)}
+def _figures(outcome: Outcome) -> dict[str, Any]:
+    return {
+        **{name: _raw(name, one) for name, one in zip(GROUPS, outcome.groups, strict=True)},
+        "auc_mean": outcome.auc,
+        "top1": outcome.top1,
+        "oscr": outcome.oscr,
+        "ece": outcome.ece,
+    }
 
 
 def _raw(group: str, rates: Rates) -> dict[str, Any]:

@@ -83,14 +83,14 @@ def test_figures_of_answers_that_are_known():
         one("p", "generated", {"a": 0.1, "b": 0.3}, enrolled=False, camera=True, claimed=0.0),
     ]
     result = result_from_answers(answers, 1, WildOptions(real=("p",), resamples=100))
-    assert result.enrolled.percent["right"] == 50
-    assert result.unknown.percent["undetermined"] == 100
-    assert result.photographs.percent["generated"] == 100
-    assert result.top1 == 50
+    assert result.overall.enrolled.percent["right"] == 50
+    assert result.overall.unknown.percent["undetermined"] == 100
+    assert result.overall.photographs.percent["generated"] == 100
+    assert result.overall.top1 == 50
     # a above all three others; b above c and p, and above a, whose score for b is 0.
-    assert result.auc == 100
-    assert result.oscr == 50
-    assert result.ece == 0
+    assert result.overall.auc == 100
+    assert result.overall.oscr == 50
+    assert result.overall.ece == 0
 
 
 def test_at_most_half_of_a_source_is_enrolled_and_photographs_never_are(tmp_path):
@@ -140,15 +140,16 @@ def test_galleries_share_one_run_of_the_model(labelled, monkeypatch):
     runs = []
     path = labelled / "sketch" / "0.png"
     split = WildSplit({"a": (), "b": ()}, {"sketch": (path,)}, frozenset())
+    options = WildOptions(real=())
     with lineup.open(device="cpu") as engine:
-        alone = answers_about_image("sketch", path, split, {"a": engine}, 0)
+        alone = answers_about_image("sketch", path, split, {"a": engine}, options)
         compute = engine.extractor.signals_from_tiles
         monkeypatch.setattr(
             engine.extractor,
             "signals_from_tiles",
             lambda tiles: runs.append(len(tiles)) or compute(tiles),
         )
-        together = answers_about_image("sketch", path, split, {"a": engine, "b": engine}, 0)
+        together = answers_about_image("sketch", path, split, {"a": engine, "b": engine}, options)
     assert together == [*alone, *alone]
     assert runs == [1]
 
@@ -175,3 +176,22 @@ def test_the_command_says_what_every_gallery_said(labelled, tmp_path):
         assert sum(document[group][one] for one in outcomes) == pytest.approx(100)
     assert {"auc_mean", "top1", "oscr", "ece", "seconds", "channels"} <= set(document)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_query_goes_through_each_channel_that_is_named(labelled):
+    command = ["wild", str(labelled), "--real", "photos", "--bootstrap", "100", "--device", "cpu"]
+    channels = ["--channel", "clean", "--channel", "resize:0.5"]
+    result = CliRunner().invoke(evaluate, [*command, "--json", *channels])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert set(document["channels"]) == {"clean", "resize:0.5"}
+    for figures in document["channels"].values():
+        assert figures["photographs"]["n"] == 6
+        assert 0 <= figures["auc_mean"] <= 100
+    assert document["photographs"]["n"] == 12
+
+
+def test_a_channel_that_is_none_is_refused(labelled):
+    command = ["wild", str(labelled), "--real", "photos", "--channel", "jpg:70"]
+    result = CliRunner().invoke(evaluate, command)
+    assert isinstance(result.exception, UsageError)

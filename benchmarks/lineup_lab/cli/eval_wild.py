@@ -58,6 +58,14 @@ Item = TypeVar("Item")
     "those of photographs here too.",
 )
 @click.option(
+    "--channel",
+    "channels",
+    multiple=True,
+    metavar="CHANNEL",
+    help="Every query goes through this one, such as clean, jpeg:70 or resize:0.5, instead of one "
+    "that is drawn for it; can be repeated.",
+)
+@click.option(
     "--seed", default=0, show_default=True, help="Draws who is enrolled, and the channels."
 )
 @click.option(
@@ -79,7 +87,9 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     source in turn is left out of the gallery: its images are then those of an unknown generator.
     Exit code 1 when an image could not be read.
     """
+    from lineup.channels import CLEAN
     from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
+    from lineup.imaging.operations import operation_from_text
     from lineup.reference import open_reference_encoder
     from lineup.runtime import Runtime
     from lineup_lab.dataset import source_folders_from_dir
@@ -92,9 +102,12 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     )
     from lineup_lab.wild_report import document_from_result, tables_from_result, write_picture
 
+    for channel in set(settings["channels"]) - {CLEAN}:
+        operation_from_text(channel)
     options = WildOptions(
         real=tuple(dict.fromkeys(settings["real"])),
         enroll=settings["enroll"],
+        channels=settings["channels"],
         seed=settings["seed"],
         resamples=settings["bootstrap"],
     )
@@ -117,7 +130,7 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
         }
         for source, path in _tracked(split.asked, messages, "queries"):
             try:
-                answers += answers_about_image(source, path, split, engines, options.seed)
+                answers += answers_about_image(source, path, split, engines, options)
             except ImageError as error:
                 failed += 1
                 say(messages, failure_line(path, error.message))
