@@ -32,6 +32,7 @@ _PACKAGES = (
     "opencv-python-headless",
     "pillow",
     "pi-heif",
+    "simplejpeg",
     "torch",
 )
 _MIB = 2**20

@@ -1,17 +1,17 @@
-"""Structure of Windows bitmap files."""
+"""Structure of Windows and OS/2 bitmap files."""
 
 from __future__ import annotations
 
 import struct
 
-from lineup.errors import UnreadableImageError
+from lineup.errors import UnreadableImageError, UnsupportedImageError
 from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, incomplete
 
-_CORE_HEADER_BYTES = 12
-_UNCOMPRESSED = 0
-# What OpenCV gets right. At 16 bits it scales 31 to 248 in place of 255; with bit fields it takes
-# the unused byte of a pixel for alpha; run-length data that end early it fills without an error.
-_OPENCV_BITS = frozenset({1, 4, 8, 24, 32})
+_CORE_HEADER_BYTES, _OS2_HEADER_BYTES = 12, 64
+_HEADER_BYTES = frozenset({_CORE_HEADER_BYTES, 40, 52, 56, _OS2_HEADER_BYTES, 108, 124})
+# Bits per pixel by compression: none, runs of 8 and of 4 bits, bit fields.
+_DEPTHS = {0: frozenset({1, 4, 8, 16, 24, 32}), 1: {8}, 2: {4}, 3: {16, 32}}
+_UNCOMPRESSED, _BIT_FIELDS = 0, 3
 
 
 def header_from_bmp(data: bytes, limits: DecodeLimits) -> Header:
@@ -19,6 +19,7 @@ def header_from_bmp(data: bytes, limits: DecodeLimits) -> Header:
 
     Raises:
         UnreadableImageError: Truncated or damaged.
+        UnsupportedImageError: A header or compression without a decoder.
         ImageTooLargeError: Over the limits.
     """
     try:
@@ -30,11 +31,20 @@ def header_from_bmp(data: bytes, limits: DecodeLimits) -> Header:
             width, height, _, bits, compression = struct.unpack_from("<iiHHI", data, 18)
     except struct.error:
         raise UnreadableImageError("truncated BMP: it ends inside its header") from None
+    # In a header of OS/2, 3 is fax code.
+    is_fax = header_bytes == _OS2_HEADER_BYTES and compression == _BIT_FIELDS
+    if header_bytes not in _HEADER_BYTES or is_fax or bits not in _DEPTHS.get(compression, ()):
+        raise UnsupportedImageError(
+            f"a BMP with a header of {header_bytes} bytes, {bits} bits a pixel and compression "
+            f"{compression} has no decoder",
+            hint="Save it as a plain BMP or as PNG.",
+        )
     height = abs(height)  # negative: rows from top to bottom
     limits.check_pixels(width, height)
-    is_plain = compression == _UNCOMPRESSED
+    if pixels_offset < 14 + header_bytes:
+        raise UnreadableImageError("damaged BMP: its pixels begin inside its header")
     expected_bytes = pixels_offset + (width * bits + 31) // 32 * 4 * height
-    if is_plain and len(data) < expected_bytes:
+    if compression in (_UNCOMPRESSED, _BIT_FIELDS) and len(data) < expected_bytes:
         raise incomplete("truncated BMP", f"{len(data):,} of {expected_bytes:,} bytes are there")
     return Header(
         format=ImageFormat.BMP,
@@ -42,5 +52,7 @@ def header_from_bmp(data: bytes, limits: DecodeLimits) -> Header:
         height_px=height,
         bit_depth=5 if bits == 16 else 8,
         stream=data,
-        decoder=Decoder.OPENCV if is_plain and bits in _OPENCV_BITS else Decoder.PILLOW,
+        # OpenCV takes palettes and colours behind a header of OS/2 for grey, scales 31 to 248 in
+        # place of 255, takes unused bytes for alpha, and fills run lengths that end early.
+        decoder=Decoder.PILLOW,
     )

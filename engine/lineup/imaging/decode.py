@@ -34,9 +34,10 @@ from lineup.imaging.header import (
     ImageFormat,
     format_from_bytes,
 )
-from lineup.imaging.jpeg import header_from_jpeg
-from lineup.imaging.png import header_from_png
+from lineup.imaging.jpeg import header_from_jpeg, raster_from_jpeg
+from lineup.imaging.png import header_from_png, raster_from_png
 from lineup.imaging.tiff import header_from_tiff
+from lineup.imaging.tiff_data import raster_from_tiff
 from lineup.imaging.webp import header_from_webp
 from lineup.types import RgbImage
 
@@ -157,6 +158,12 @@ class EncodedImage:
         return DecodedImage(pixels=pixels, format=self.header.format.value, notes=notes)
 
     def _raster(self) -> Raster:
+        if self.header.format is ImageFormat.JPEG:
+            return raster_from_jpeg(self.header, self.limits)
+        if self.header.format is ImageFormat.PNG:
+            return raster_from_png(self.header)
+        if self.header.format is ImageFormat.TIFF:
+            return raster_from_tiff(self.header, self.limits)
         if self.header.decoder is Decoder.LIBHEIF:
             return raster_from_heif(self.header)
         if self.header.decoder is Decoder.PILLOW:

@@ -1,7 +1,6 @@
 """From files to upright 8-bit RGB: OpenCV; Pillow for what it gets wrong; libheif.
 
-OpenCV decodes without the GIL, and JPEG with libjpeg-turbo's defaults (accurate integer DCT, smooth
-chroma upsampling, no colour management), bit for bit what Pillow returns. Pillow's plugin classes
+OpenCV decodes without the GIL. Pillow's plugin classes
 are opened directly: `PIL.Image.open` guesses the format again, and has a pixel limit of its own,
 which warns. They read headers only; pixels come with `load`. HEIC takes libheif, through `pi_heif`
 (pillow-heif without its encoders).
@@ -9,6 +8,7 @@ which warns. They read headers only; pixels come with `load`. HEIC takes libheif
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 import warnings
@@ -29,6 +29,7 @@ from PIL import (
     JpegImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    _imaging,
     features,
 )
 
@@ -46,6 +47,10 @@ _OPAQUE = 255
 if "OPENCV_LOG_LEVEL" not in os.environ:
     # OpenCV 5 moved the function.
     (cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2).setLogLevel(0)
+# Pillow raises what libtiff reports, and lets libtiff print it as well. Not where it is linked in.
+_handle_tiff_errors = getattr(ctypes.CDLL(_imaging.__file__), "TIFFSetErrorHandler", None)
+if _handle_tiff_errors:
+    _handle_tiff_errors(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +174,6 @@ def header_from_frames(image_format: ImageFormat, data: bytes, limits: DecodeLim
             decoder=Decoder.PILLOW,
             orientation=orientation,
         )
-
-
-def rgb_from_jpeg(data: bytes) -> AnyArray:
-    """Decode a JPEG file to RGB, shape (height, width, 3); libjpeg's warnings are not printed."""
-    with _opened(data, ImageFormat.JPEG) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 @contextmanager

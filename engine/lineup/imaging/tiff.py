@@ -18,10 +18,13 @@ _HEADERS = {
     b"MM\x00+": (">", True),
 }
 _EXIF_PREFIX = b"Exif\x00\x00"
-# Integer types of TIFF 6.0 and BigTIFF: BYTE, SHORT, LONG, IFD, LONG8, IFD8.
-_TYPE_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+# Integer types of TIFF 6.0 and BigTIFF: BYTE, SHORT, LONG, UNDEFINED, IFD, LONG8, IFD8.
+_TYPE_CODES = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
 # Strips or tiles of one page; more would be a way to fill the memory with numbers.
 _MAX_VALUES = 1_000_000
+# Tags of one directory, and pages that are counted: a hostile file makes a directory of every byte.
+_MAX_TAGS = 1000
+_MAX_PAGES = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +79,16 @@ def tags_from_directory(
     """
     count_code, entry_codes, inline_bytes = ("Q", "HHQ", 8) if layout.is_big else ("H", "HHI", 4)
     (count,) = layout.unpack(count_code, data, offset)
+    if count > _MAX_TAGS:
+        raise struct.error(f"a directory states {count} tags")
     position = offset + struct.calcsize("=" + count_code)
     head_bytes = struct.calcsize("=" + entry_codes)
     tags: dict[int, Tag] = {}
     for _ in range(count):
         number, value_type, length = layout.unpack(entry_codes, data, position)
-        if number in wanted and value_type in _TYPE_CODES:
+        if number in wanted and number not in tags and value_type in _TYPE_CODES:
             at = position + head_bytes
-            tags.setdefault(number, _tag(data, layout, at, _TYPE_CODES[value_type], length))
+            tags[number] = _tag(data, layout, at, _TYPE_CODES[value_type], length)
         position += head_bytes + inline_bytes
     (following,) = layout.unpack(layout.offset_code, data, position)
     return tags, following
@@ -119,28 +124,43 @@ def orientation_from_tags(tags: dict[int, Tag]) -> int:
     return values[0] if values and 1 <= values[0] <= 8 else 1
 
 
-_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
-_SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 284, 338, 339
-_TILE_WIDTH, _TILE_HEIGHT, _DNG_VERSION = 322, 323, 50706
-_DATA_TAGS = ((273, 279), (324, 325))  # offsets and byte counts of strips, of tiles
-_WANTED = frozenset(
-    {_SUBFILE_TYPE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR}
-    | {_EXTRA_SAMPLES, _SAMPLE_FORMAT, _TILE_WIDTH, _TILE_HEIGHT, _DNG_VERSION, ORIENTATION}
-    | {273, 279, 324, 325}
+_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+SAMPLES, ROWS_PER_STRIP, PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 278, 284, 338, 339
+TILE_WIDTH, TILE_HEIGHT, JPEG_TABLES, _DNG_VERSION = 322, 323, 347, 50706
+STRIPS, TILES = (273, 279), (324, 325)  # offsets and byte counts
+WANTED = frozenset(
+    {_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, _PHOTOMETRIC, SAMPLES, ROWS_PER_STRIP}
+    | {PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT, TILE_WIDTH, TILE_HEIGHT, _DNG_VERSION}
+    | {ORIENTATION, JPEG_TABLES, *STRIPS, *TILES}
 )
+
+UNCOMPRESSED, JPEG, DEFLATE, PACK_BITS = 1, 7, frozenset({8, 32946}), 32773
+# With fax codes (2 to 4) and LZW, what both decoders read. OpenCV returns black for others.
+_COMPRESSIONS = frozenset({UNCOMPRESSED, 2, 3, 4, 5, JPEG, PACK_BITS}) | DEFLATE
+_NAMES = {6: "old JPEG", 34712: "JPEG 2000", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP"}
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _REDUCED = 1  # bit of the subfile type: a smaller copy of another page
 _STRAIGHT_ALPHA = 2
 _UNSIGNED = 1
-_CHUNKY = 1
+CHUNKY = 1
 
-# (photometric, samples) that OpenCV decodes right.
-_OPENCV_8_BIT = {(_WHITE_IS_ZERO, 1), (_BLACK_IS_ZERO, 1), (_RGB, 3), (_PALETTE, 1), (_YCBCR, 3)}
+# (photometric, samples) that Pillow decodes right at 8 bits; with one sample also at 1, 2 and 4.
+# OpenCV makes black of what is damaged, drops alpha from grey, multiplies it into RGB and takes
+# CMYK for RGB with alpha.
+_PILLOW_8_BIT = {
+    (_WHITE_IS_ZERO, 1),
+    (_BLACK_IS_ZERO, 1),
+    (_PALETTE, 1),
+    (_WHITE_IS_ZERO, 2),
+    (_BLACK_IS_ZERO, 2),
+    (_RGB, 3),
+    (_YCBCR, 3),
+    (_RGB, 4),
+    (_CMYK, 4),
+}
+# That OpenCV decodes right, where Pillow drops the low bits.
 _OPENCV_16_BIT = {(_BLACK_IS_ZERO, 1), (_RGB, 3), (_RGB, 4)}
-# What remains at 8 bits and Pillow decodes right: alpha, which OpenCV drops from grey and
-# multiplies into RGB, and CMYK, which OpenCV returns as if it had alpha.
-_PILLOW_8_BIT = {(_WHITE_IS_ZERO, 2), (_BLACK_IS_ZERO, 2), (_RGB, 4), (_CMYK, 4)}
 
 
 def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
@@ -153,32 +173,39 @@ def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
     """
     try:
         layout = layout_from_bytes(data)
-        tags, following = tags_from_directory(data, layout, layout.first_offset, _WANTED)
+        tags, following = tags_from_directory(data, layout, layout.first_offset, WANTED)
         page_count = 1 + sum(1 for _ in _further_pages(data, layout, following))
     except (struct.error, OverflowError) as error:
         raise incomplete("truncated or damaged TIFF", str(error)) from None
-    width, height = _first(tags, _WIDTH, 0), _first(tags, _HEIGHT, 0)
+    width, height = first_value(tags, WIDTH, 0), first_value(tags, HEIGHT, 0)
     limits.check_pixels(width, height)
-    limits.check_pixels(_first(tags, _TILE_WIDTH, 1), _first(tags, _TILE_HEIGHT, 1))
-    if _DNG_VERSION in tags or _first(tags, _SUBFILE_TYPE, 0) & _REDUCED:
+    if _DNG_VERSION in tags or first_value(tags, _SUBFILE_TYPE, 0) & _REDUCED:
         raise UnsupportedImageError(
             "the first page is a preview, as in camera raw files",
             hint="Develop the raw file to TIFF or JPEG first.",
         )
-    _check_complete(data, tags)
+    compression = first_value(tags, COMPRESSION, UNCOMPRESSED)
+    if compression not in _COMPRESSIONS:
+        name = _NAMES.get(compression, "unknown")
+        raise UnsupportedImageError(
+            f"a TIFF of compression {compression} ({name}) has no decoder",
+            hint="Save it with LZW or without compression.",
+        )
+    decoder = _decoder_from_tags(tags, compression)
     return Header(
         format=ImageFormat.TIFF,
         width_px=width,
         height_px=height,
-        bit_depth=_first(tags, _BITS, 1),
-        stream=_upright(data, layout, tags),
-        decoder=_decoder_from_tags(tags),
+        bit_depth=first_value(tags, BITS, 1),
+        stream=_patched(data, layout, tags),
+        decoder=decoder,
         orientation=orientation_from_tags(tags),
         notes=(f"first of {page_count} pages",) if page_count > 1 else (),
     )
 
 
-def _first(tags: dict[int, Tag], number: int, default: int) -> int:
+def first_value(tags: dict[int, Tag], number: int, default: int) -> int:
+    """Return the first value of a tag."""
     values = tags[number].values if number in tags else ()
     return values[0] if values else default
 
@@ -186,41 +213,33 @@ def _first(tags: dict[int, Tag], number: int, default: int) -> int:
 def _further_pages(data: bytes, layout: Layout, offset: int) -> Iterator[int]:
     """Yield the offset of every further page that is not a smaller copy; safe against loops."""
     seen = {layout.first_offset, 0}
-    while offset not in seen:
+    while offset not in seen and len(seen) < _MAX_PAGES:
         seen.add(offset)
         tags, following = tags_from_directory(data, layout, offset, frozenset({_SUBFILE_TYPE}))
-        if not _first(tags, _SUBFILE_TYPE, 0) & _REDUCED:
+        if not first_value(tags, _SUBFILE_TYPE, 0) & _REDUCED:
             yield offset
         offset = following
 
 
-def _check_complete(data: bytes, tags: dict[int, Tag]) -> None:
-    """Refuse a file whose strips or tiles lie outside of it; decoders may fill them with zeros."""
-    for offsets, byte_counts in _DATA_TAGS:
-        if offsets in tags and byte_counts in tags:
-            pieces = zip(tags[offsets].values, tags[byte_counts].values, strict=False)
-            if any(offset + count > len(data) for offset, count in pieces):
-                raise incomplete("truncated or damaged TIFF", "its image data end outside of it")
-
-
-def _decoder_from_tags(tags: dict[int, Tag]) -> Decoder:
+def _decoder_from_tags(tags: dict[int, Tag], compression: int) -> Decoder:
     """Choose the decoder that gets a pixel layout right.
 
     Raises:
         UnsupportedImageError: There is none.
     """
-    depths = set(tags[_BITS].values) if _BITS in tags else {1}
-    samples, photometric = _first(tags, _SAMPLES, 1), _first(tags, _PHOTOMETRIC, -1)
+    depths = set(tags[BITS].values) if BITS in tags else {1}
+    samples, photometric = first_value(tags, SAMPLES, 1), first_value(tags, _PHOTOMETRIC, -1)
     layout = (photometric, samples)
-    if _first(tags, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED and len(depths) == 1:
+    if first_value(tags, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED and len(depths) == 1:
         (depth,) = depths
-        if depth <= 8 and layout in _OPENCV_8_BIT:
-            return Decoder.OPENCV
-        if depth == 8 and layout in _PILLOW_8_BIT:
+        is_low = samples == 1 and depth in (1, 2, 4)
+        # Outside of JPEG, chroma is subsampled in an order that Pillow does not know.
+        is_known = layout in _PILLOW_8_BIT and (photometric != _YCBCR or compression == JPEG)
+        if is_known and (depth == 8 or is_low):
             return Decoder.PILLOW
         # OpenCV reads 16-bit planes as if they were pixels, and takes alpha as stored.
-        is_straight = samples != 4 or _first(tags, _EXTRA_SAMPLES, 0) == _STRAIGHT_ALPHA
-        is_chunky = _first(tags, _PLANAR, _CHUNKY) == _CHUNKY or samples == 1
+        is_straight = samples != 4 or first_value(tags, _EXTRA_SAMPLES, 0) == _STRAIGHT_ALPHA
+        is_chunky = first_value(tags, PLANAR, CHUNKY) == CHUNKY or samples == 1
         if depth == 16 and layout in _OPENCV_16_BIT and is_straight and is_chunky:
             return Decoder.OPENCV
     raise UnsupportedImageError(
@@ -230,14 +249,17 @@ def _decoder_from_tags(tags: dict[int, Tag]) -> Decoder:
     )
 
 
-def _upright(data: bytes, layout: Layout, tags: dict[int, Tag]) -> bytes:
-    """Return the file with its orientation set to 1.
+def _patched(data: bytes, layout: Layout, tags: dict[int, Tag]) -> bytes:
+    """Return the file with its orientation, and the planes of grey, set to 1.
 
     OpenCV and Pillow both rotate TIFF files unasked; the orientation is applied once, by lineup.
+    Pillow does not invert grey in planes.
     """
-    if orientation_from_tags(tags) == 1:
+    numbers = (ORIENTATION, PLANAR) if first_value(tags, SAMPLES, 1) == 1 else (ORIENTATION,)
+    wrong = [tags[number] for number in numbers if first_value(tags, number, 1) != 1]
+    if not wrong:
         return data
-    tag = tags[ORIENTATION]
-    upright = bytearray(data)
-    struct.pack_into(layout.order + tag.type_code, upright, tag.offset, 1)
-    return bytes(upright)
+    patched = bytearray(data)
+    for tag in wrong:
+        struct.pack_into(layout.order + tag.type_code, patched, tag.offset, 1)
+    return bytes(patched)

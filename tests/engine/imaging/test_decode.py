@@ -258,4 +258,4 @@ def test_whatever_a_decoder_raises_becomes_an_image_error(
 
     monkeypatch.setattr(decode, "raster_from_opencv", fail)
     with pytest.raises(expected):
-        image_from_bytes(encode(photo, "PNG"))
+        image_from_bytes(encode(photo, "WEBP"))

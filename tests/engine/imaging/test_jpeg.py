@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -64,11 +65,104 @@ def test_every_cut_into_the_image_data_is_found_or_harmless(photo, encode):
     assert refused >= 34
 
 
-def test_a_missing_end_marker_after_several_scans_is_refused(photo, encode):
-    # A progressive file that was cut between two scans looks exactly like this.
+def scans_of(data):
+    return [found.start() for found in re.finditer(rb"\xff\xda", data)]
+
+
+def test_a_missing_end_marker_after_all_scans_is_noted(photo, encode):
     data = encode(photo, "JPEG", progressive=True)
-    with pytest.raises(UnreadableImageError, match="truncated"):
-        image_from_bytes(data[:-2])
+    image = image_from_bytes(data[:-2])
+    assert (image.pixels == image_from_bytes(data).pixels).all()
+    assert image.notes == ("end marker missing, image data complete",)
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_missing_scans_are_told(photo, encode, end):
+    # Every scan that is there is complete, so that no decoder finds anything missing.
+    data = encode(photo, "JPEG", progressive=True)
+    cut = data[: data.rindex(b"\xff\xc4", 0, scans_of(data)[-1])] + end
+    with pytest.raises(UnreadableImageError, match=r"scans are missing: 0 of its 3 .* 67% of the"):
+        image_from_bytes(cut)
+
+
+def test_missing_channels_are_told(photo, encode):
+    data = encode(photo, "JPEG", progressive=True)
+    without = data.replace(b"\xff\xc2\x00\x11\x08", b"\xff\xc0\x00\x11\x08")
+    scan = without.index(b"\xff\xda")
+    one = b"\xff\xda\x00\x08\x01" + without[scan + 5 : scan + 7] + b"\x00\x3f\x00"
+    with pytest.raises(UnreadableImageError, match="2 of its 3 channels have no image data"):
+        image_from_bytes(without[:scan] + one + b"\x12\x34\xff\xd9")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: "-".join(map(str, kind)))
+@pytest.mark.parametrize("damage", ["hole", "closed"])
+def test_data_that_are_missing_behind_an_end_marker(photo, encode, kind, damage, capfd):
+    data = encode(np.tile(photo, (3, 3, 1)), "JPEG", **kind)
+    share = len(data) // 5
+    cut = data[: 2 * share] + data[3 * share :] if damage == "hole" else data[: 3 * share]
+    with pytest.raises(UnreadableImageError, match=r"(truncated|damaged) JPEG"):
+        image_from_bytes(cut if damage == "hole" else cut + b"\xff\xd9")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_the_share_of_the_picture_that_is_there(photo, encode, mode):
+    strips = [photo, np.random.default_rng(0).integers(0, 255, photo.shape, np.uint8)]
+    first = encode(np.concatenate(strips), "JPEG", mode=mode, quality=95)
+    # The upper half is what it shares with a picture of another lower half.
+    second = encode(np.concatenate([photo, photo[::-1]]), "JPEG", mode=mode, quality=95)
+    same = next(i for i in range(900, len(first)) if first[i] != second[i])
+    with pytest.raises(UnreadableImageError, match=r"end after (4[4-9]|5[0-3])\.\d\d% of"):
+        image_from_bytes(first[:same] + b"\xff\xd9")
+
+
+def test_a_last_block_that_is_missing_is_noted(photo, encode):
+    data = encode(np.tile(photo, (8, 8, 1)), "JPEG")
+    (note,) = image_from_bytes(data[:-6] + b"\xff\xd9").notes
+    assert note.startswith("its image data end after 99.9")
+
+
+def test_surplus_image_data_are_noted(photo, encode):
+    data = encode(photo, "JPEG")
+    image = image_from_bytes(data[:-2] + bytes(100) + data[-2:])
+    assert (image.pixels == image_from_bytes(data).pixels).all()
+    assert image.notes == ("93 bytes of image data are left over; it may be damaged",)
+
+
+def test_a_subsampling_that_is_not_checked_is_noted(photo, encode):
+    data = bytearray(encode(photo[..., 0].copy(), "JPEG"))
+    rgb = bytearray(encode(photo, "JPEG"))
+    frame = rgb.index(b"\xff\xc0")
+    rgb[frame + 11] = 0x42
+    (note,) = image_from_bytes(bytes(rgb)).notes
+    assert note.startswith("not checked for missing image data")
+    assert image_from_bytes(bytes(data)).notes == ("grey expanded to RGB",)
+
+
+def test_odd_versions_of_metadata_are_nothing(photo, encode):
+    data = bytearray(encode(photo, "JPEG"))
+    data[data.index(b"JFIF") + 5] = 7
+    assert image_from_bytes(bytes(data)).notes == ()
+
+
+def test_many_empty_scans_are_refused_at_once(photo, encode):
+    data = encode(photo, "JPEG", progressive=True)
+    scan = data[scans_of(data)[-1] : -2]
+    with pytest.raises(UnreadableImageError, match="more than 100 scans"):
+        image_from_bytes(data[:-2] + scan * 100 + data[-2:])
+
+
+def test_jpeg_ls_is_not_supported(photo, encode):
+    data = encode(photo, "JPEG")
+    with pytest.raises(UnsupportedImageError, match="JPEG-LS"):
+        image_from_bytes(data.replace(b"\xff\xc0", b"\xff\xf7"))
+
+
+def test_a_scan_of_a_channel_that_is_not_there(photo, encode):
+    data = bytearray(encode(photo, "JPEG"))
+    data[data.index(b"\xff\xda") + 5] = 9
+    with pytest.raises(UnreadableImageError, match="does not fit the frame"):
+        image_from_bytes(bytes(data))
 
 
 def test_what_follows_the_end_is_ignored_and_noted(jpeg):
@@ -88,7 +182,9 @@ def test_bytes_between_segments_are_skipped_as_libjpeg_does(photo, encode):
     data = encode(photo, "JPEG")
     table = data.index(b"\xff\xdb")
     padded = data[:table] + b"\x00\x00\xff\xff" + data[table:]
-    assert (image_from_bytes(padded).pixels == image_from_bytes(data).pixels).all()
+    image = image_from_bytes(padded)
+    assert (image.pixels == image_from_bytes(data).pixels).all()
+    assert image.notes == ("2 stray bytes between its segments skipped",)
 
 
 def test_a_huge_frame_is_refused_before_its_missing_end_is_examined(photo, encode):

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import io
 import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lineup.errors import UnreadableImageError
+from lineup.errors import UnreadableImageError, UnsupportedImageError
+from lineup.imaging import png as png_module
 from lineup.imaging.decode import image_from_bytes
 
 
@@ -126,3 +129,110 @@ def test_the_first_chunk_has_to_be_the_header(photo, png, chunk):
 def test_empty_sides(photo, png):
     with pytest.raises(UnreadableImageError, match="0 x 90 pixels; expected at least 1 x 1"):
         image_from_bytes(png(photo, 2, size=(90, 0)))
+
+
+def repacked(data, change):
+    """Return a PNG with other image data, and the right checksums."""
+    start = data.index(b"IDAT")
+    size = int.from_bytes(data[start - 4 : start], "big")
+    packed = change(data[start + 4 : start + 4 + size])
+    chunk = struct.pack(">I", len(packed)) + b"IDAT" + packed
+    return (
+        data[: start - 4]
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk[4:]))
+        + data[start + size + 8 :]
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda packed: packed[: len(packed) // 2],
+            r"truncated PNG: .* after \d\d% of the picture",
+        ),
+        (lambda packed: packed[:-4], "truncated PNG"),
+        (lambda packed: packed[:-4] + b"abcd", "incorrect data check"),
+        (lambda packed: packed[:4000] + packed[6000:], "damaged PNG"),
+        (lambda packed: zlib.compress(zlib.decompress(packed)[: 45 * 361]), "after 50% of"),
+        (lambda packed: zlib.compress(b"\7" + zlib.decompress(packed)[1:]), "filter"),
+        (lambda _packed: b"", "after 0% of"),
+    ],
+)
+def test_image_data_that_are_missing_in_spite_of_their_checksums(
+    photo, png, change, message, capfd
+):
+    with pytest.raises(UnreadableImageError, match=message):
+        image_from_bytes(repacked(png(photo, 2), change))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda packed: packed + b"more",
+        lambda packed: zlib.compress(zlib.decompress(packed) + b"more"),
+    ],
+)
+def test_image_data_that_are_too_many_are_noted(photo, png, change, capfd):
+    image = image_from_bytes(repacked(png(photo, 2), change))
+    assert (image.pixels == photo).all()
+    assert image.notes == ("image data behind the picture ignored",)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("depth", [1, 8, 16])
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (9, 17)])
+def test_interlaced(chunk, depth, size):
+    # libpng undoes the passes; what is written here is what it says of itself.
+    height, width = size
+    values = np.random.default_rng(0).integers(0, 2**depth, size)
+    rows = b""
+    for x, y, right, down in png_module._ADAM7:
+        for row in values[y::down, x::right]:
+            bits = row.astype(">u2").tobytes() if depth == 16 else row.astype(np.uint8)
+            rows += b"\0" * bool(len(row)) + (
+                np.packbits(bits).tobytes() if depth == 1 else bytes(bits)
+            )
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 1)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    found = image_from_bytes(b"\x89PNG\r\n\x1a\n" + body).pixels[..., 0]
+    assert (found == np.round(values * (255 / (2**depth - 1)))).all()
+
+
+@pytest.mark.parametrize("head", [(8, 5, 0), (3, 2, 0), (8, 2, 2)])
+def test_headers_that_do_not_exist(png, photo, chunk, head, capfd):
+    depth, colour_type, interlacing = head
+    header = struct.pack(">IIBBBBB", 120, 90, depth, colour_type, 0, 0, interlacing)
+    data = png(photo, 2)
+    with pytest.raises(UnreadableImageError, match="IHDR ends in"):
+        image_from_bytes(data[:8] + chunk(b"IHDR", header) + data[33:])
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_palette_that_is_missing(photo, png, capfd):
+    with pytest.raises(UnreadableImageError, match="its palette is missing"):
+        image_from_bytes(png(photo[..., 0], 3))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_second_header(photo, png):
+    data = png(photo, 2)
+    with pytest.raises(UnreadableImageError, match="not the only"):
+        image_from_bytes(data[:33] + data[8:])
+
+
+def test_the_packing_of_iphone_applications_is_not_supported(photo, png, chunk):
+    data = png(photo, 2)
+    with pytest.raises(UnsupportedImageError, match="CgBI"):
+        image_from_bytes(data[:8] + chunk(b"CgBI", b"\x50\0\x20\6") + data[8:])
+
+
+def test_a_bomb_in_the_image_data_is_not_inflated(photo, png):
+    bomb = repacked(png(photo, 2), lambda _packed: zlib.compress(bytes(2**26)))
+    tracemalloc.start()
+    image_from_bytes(bomb)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 2**20

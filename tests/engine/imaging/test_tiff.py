@@ -138,3 +138,82 @@ def test_a_tag_that_claims_too_many_values(photo, tiff):
     struct.pack_into("<I", data, at + 4, 2**31)
     with pytest.raises(UnreadableImageError, match="2147483648 values"):
         image_from_bytes(bytes(data))
+
+
+UNSUPPORTED = [2**16 - 1, 6, 9, 32766, 32809, 33005, 34712, 34925, 50000, 50001, 50002, 65000]
+
+
+@pytest.mark.parametrize("compression", UNSUPPORTED)
+def test_compressions_without_a_decoder_are_not_supported(photo, tiff, compression, capfd):
+    # A decoder that does not know one leaves the picture black and reports success.
+    with pytest.raises(UnsupportedImageError, match=f"compression {compression} "):
+        image_from_bytes(tiff(photo, RGB, tags={259: compression}))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("compression", [2, 4, 5, 7, 8, 32946, 32773])
+def test_pixels_that_are_not_compressed_as_stated(photo, tiff, compression, capfd):
+    with pytest.raises(UnreadableImageError, match="TIFF"):
+        image_from_bytes(tiff(photo, RGB, tags={259: compression}))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("wide", [False, True])
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"])
+def test_damaged_strips(photo, encode, compression, wide, capfd):
+    pixels = photo[..., 0].astype(np.uint16) * 257 if wide else photo
+    if wide and compression == "jpeg":
+        pytest.skip("JPEG has 8 bits")
+    data = bytearray(encode(pixels, "TIFF", compression=compression))
+    image_from_bytes(bytes(data))
+    # A run that is one byte longer, a code that does not exist.
+    data[2000:2200] = b"\xff" * 200 if compression == "jpeg" else b"\x9f" * 200
+    with pytest.raises(UnreadableImageError, match="damaged TIFF"):
+        image_from_bytes(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({279: 32_399}, "0 of 1 strips or tiles are there in full"),
+        ({279: 0}, "0 of 1 strips"),
+        ({273: 0}, "0 of 1 strips"),
+        ({278: 45}, "1 offsets and 1 sizes for 2 strips"),
+        ({278: 0}, "expected at least 1 x 1"),
+        ({257: 91}, "1 offsets and 1 sizes for 2 strips"),
+        ({256: 121}, "0 of 1 strips"),
+        ({322: 16, 323: 16}, "both strips and tiles"),
+    ],
+)
+def test_counts_that_do_not_fit(photo, tiff, tags, message):
+    with pytest.raises(UnreadableImageError, match=message):
+        image_from_bytes(tiff(photo, RGB, tags=tags))
+
+
+def test_strips_that_repeat_others_are_noted(photo, tiff):
+    data = bytearray(tiff(photo, RGB, planar=2))
+    at = data.rindex(struct.pack("<III", 8, 8 + 10_800, 8 + 21_600))
+    data[at : at + 12] = struct.pack("<III", 8, 8, 8)
+    image = image_from_bytes(bytes(data))
+    assert (image.pixels == photo[..., :1]).all()
+    assert image.notes == ("2 of 3 strips or tiles repeat others",)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("planar", [1, 2])
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO])
+def test_grey_of_every_depth(photo, tiff, bits, planar, photometric):
+    values = photo[:, :117, 0] >> (8 - bits)
+    rows = np.packbits(
+        np.unpackbits(values[..., None], axis=2)[..., -bits:].reshape(90, -1), axis=1
+    )
+    image = image_from_bytes(tiff(rows, photometric, tags={256: 117, 258: bits, 284: planar}))
+    grey = values * (255 // (2**bits - 1))
+    assert (image.pixels[..., 0] == (grey if photometric else 255 - grey)).all()
+
+
+def test_a_directory_of_every_byte_ends(photo, tiff):
+    data = tiff(photo, RGB)
+    with pytest.raises(UnreadableImageError, match="states 65535 tags"):
+        image_from_bytes(data[:4] + struct.pack("<I", len(data)) + data[8:] + b"\xff" * 900_000)
