@@ -146,12 +146,24 @@ def raster_from_pillow(header: Header, limits: DecodeLimits) -> Raster:
         limits.check_pixels(*image.size)
         frames = _frame_note(image) if header.format in _PILLOW_READS_HEADER else ()
         pixels, notes = pixels_from_pillow(image)
+    if header.format is ImageFormat.AVIF and _is_corrupt_for_opencv(header.stream):
+        notes += ("its image data may be damaged: libaom refuses them",)
     return Raster(
         pixels=pixels,
         bit_depth=header.bit_depth,
         orientation=header.orientation,
         notes=header.notes + frames + notes,
     )
+
+
+def _is_corrupt_for_opencv(data: bytes) -> bool:
+    """Whether OpenCV's libaom finds an AVIF file corrupt; Pillow's dav1d takes nearly any bits."""
+    if not cv2.haveImageWriter("image.avif"):  # nor a reader, in this build
+        return False
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) is None
+    except cv2.error:  # a limit that the user set
+        return False
 
 
 def header_from_frames(image_format: ImageFormat, data: bytes, limits: DecodeLimits) -> Header:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lineup.errors import UnsupportedImageError
+from lineup.errors import UnreadableImageError, UnsupportedImageError
 from lineup.imaging.header import DecodeLimits, Decoder, Header, ImageFormat, incomplete
 
 ORIENTATION = 274
@@ -75,7 +75,7 @@ def tags_from_directory(
         Tags by number, and the offset of the next directory (0: none).
 
     Raises:
-        struct.error: The directory or a value lies outside of `data`.
+        struct.error: The directory or a value lies outside of `data`, or is no integer.
     """
     count_code, entry_codes, inline_bytes = ("Q", "HHQ", 8) if layout.is_big else ("H", "HHI", 4)
     (count,) = layout.unpack(count_code, data, offset)
@@ -86,7 +86,9 @@ def tags_from_directory(
     tags: dict[int, Tag] = {}
     for _ in range(count):
         number, value_type, length = layout.unpack(entry_codes, data, position)
-        if number in wanted and number not in tags and value_type in _TYPE_CODES:
+        if number in wanted and number not in tags:
+            if value_type not in _TYPE_CODES:
+                raise struct.error(f"tag {number} is of type {value_type}")
             at = position + head_bytes
             tags[number] = _tag(data, layout, at, _TYPE_CODES[value_type], length)
         position += head_bytes + inline_bytes
@@ -128,10 +130,13 @@ _SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 2
 SAMPLES, ROWS_PER_STRIP, PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 277, 278, 284, 338, 339
 TILE_WIDTH, TILE_HEIGHT, JPEG_TABLES, _DNG_VERSION = 322, 323, 347, 50706
 STRIPS, TILES = (273, 279), (324, 325)  # offsets and byte counts
-WANTED = frozenset(
-    {_SUBFILE_TYPE, WIDTH, HEIGHT, BITS, COMPRESSION, _PHOTOMETRIC, SAMPLES, ROWS_PER_STRIP}
-    | {PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT, TILE_WIDTH, TILE_HEIGHT, _DNG_VERSION}
-    | {ORIENTATION, JPEG_TABLES, *STRIPS, *TILES}
+_PREDICTOR = 317
+_SINGLE = frozenset(
+    {_SUBFILE_TYPE, WIDTH, HEIGHT, COMPRESSION, _PHOTOMETRIC, SAMPLES, ROWS_PER_STRIP, PLANAR}
+    | {_PREDICTOR, TILE_WIDTH, TILE_HEIGHT}
+)
+WANTED = _SINGLE | frozenset(
+    {BITS, _EXTRA_SAMPLES, _SAMPLE_FORMAT, _DNG_VERSION, ORIENTATION, JPEG_TABLES, *STRIPS, *TILES}
 )
 
 UNCOMPRESSED, JPEG, DEFLATE, PACK_BITS = 1, 7, frozenset({8, 32946}), 32773
@@ -179,6 +184,10 @@ def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
         raise incomplete("truncated or damaged TIFF", str(error)) from None
     width, height = first_value(tags, WIDTH, 0), first_value(tags, HEIGHT, 0)
     limits.check_pixels(width, height)
+    faulty = [number for number in _SINGLE & tags.keys() if len(tags[number].values) != 1]
+    if faulty or COMPRESSION not in tags:
+        # Decoders go on with what the tag would be if it were not there.
+        raise UnreadableImageError(f"damaged TIFF: tag {faulty[0] if faulty else COMPRESSION}")
     if _DNG_VERSION in tags or first_value(tags, _SUBFILE_TYPE, 0) & _REDUCED:
         raise UnsupportedImageError(
             "the first page is a preview, as in camera raw files",
@@ -200,8 +209,14 @@ def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
         stream=_patched(data, layout, tags),
         decoder=decoder,
         orientation=orientation_from_tags(tags),
-        notes=(f"first of {page_count} pages",) if page_count > 1 else (),
+        notes=_notes(page_count, tags),
     )
+
+
+def _notes(page_count: int, tags: dict[int, Tag]) -> tuple[str, ...]:
+    notes = (f"first of {page_count} pages",) if page_count > 1 else ()
+    is_ordered = list(tags) == sorted(tags)
+    return notes if is_ordered else (*notes, "its tags are out of order; it may be damaged")
 
 
 def first_value(tags: dict[int, Tag], number: int, default: int) -> int:

@@ -32,8 +32,11 @@ def header_from_webp(data: bytes, limits: DecodeLimits) -> Header:
     if end > len(data):
         raise incomplete("truncated WebP", f"{len(data):,} of {end:,} bytes are there")
     sizes: list[tuple[int, int]] = []
-    frame_count, exif = 0, b""
+    frame_count, exif, last = 0, b"", end
     for name, start, stop in _chunks(data, end):
+        last = stop + stop % 2
+        if stop > end:
+            raise incomplete("damaged WebP", f"chunk {name!r} ends outside of it")
         size = _size_from_chunk(name, data[start : min(stop, start + 10)])
         if size is not None:
             limits.check_pixels(*size)
@@ -55,7 +58,7 @@ def header_from_webp(data: bytes, limits: DecodeLimits) -> Header:
         stream=data,
         decoder=Decoder.OPENCV if by_opencv else Decoder.PILLOW,
         orientation=orientation_from_exif(exif),
-        notes=notes + trailing_note(len(data) - end),
+        notes=notes + trailing_note(max(0, len(data) - last)),
     )
 
 
@@ -65,7 +68,7 @@ def _chunks(data: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
     while position + 8 <= end:
         start = position + 8
         stop = start + int.from_bytes(data[position + 4 : start], "little")
-        yield data[position : position + 4], start, min(stop, end)
+        yield data[position : position + 4], start, stop
         position = stop + stop % 2
 
 

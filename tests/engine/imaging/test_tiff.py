@@ -217,3 +217,22 @@ def test_a_directory_of_every_byte_ends(photo, tiff):
     data = tiff(photo, RGB)
     with pytest.raises(UnreadableImageError, match="states 65535 tags"):
         image_from_bytes(data[:4] + struct.pack("<I", len(data)) + data[8:] + b"\xff" * 900_000)
+
+
+@pytest.mark.parametrize(("field", "code", "value"), [(0, "<H", 253), (2, "<H", 12), (4, "<I", 2)])
+def test_a_compression_that_cannot_be_read(photo, encode, field, code, value):
+    # Decoders take the packed bytes for pixels when the tag is hidden.
+    data = bytearray(encode(photo, "TIFF", compression="tiff_lzw"))
+    at = data.index(struct.pack("<HH", 259, 3))
+    struct.pack_into(code, data, at + field, value)
+    with pytest.raises(UnreadableImageError, match=r"damaged TIFF.* 259"):
+        image_from_bytes(bytes(data))
+
+
+def test_tags_out_of_order_are_noted(photo, tiff):
+    data = bytearray(tiff(photo, RGB))
+    at = data.index(struct.pack("<HH", 256, 4))
+    data[at : at + 24] = data[at + 12 : at + 24] + data[at : at + 12]
+    image = image_from_bytes(bytes(data))
+    assert (image.pixels == photo).all()
+    assert image.notes == ("its tags are out of order; it may be damaged",)

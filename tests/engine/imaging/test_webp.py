@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -63,3 +64,17 @@ def test_no_size_anywhere():
 def test_what_follows_the_end_is_noted(photo, encode):
     image = image_from_bytes(encode(photo, "WEBP") + b"xyz")
     assert image.notes == ("3 bytes after the end of the image ignored",)
+
+
+def test_a_chunk_behind_the_picture_that_ends_outside_of_the_file(photo, encode):
+    data = encode(photo, "WEBP") + b"JUNK" + struct.pack("<I", 1000) + bytes(8)
+    data = data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
+    with pytest.raises(UnreadableImageError, match="b'JUNK' ends outside"):
+        image_from_bytes(data)
+
+
+def test_bytes_behind_the_last_chunk_are_noted(photo, encode):
+    data = encode(photo, "WEBP", lossless=True) + b"12345"
+    image = image_from_bytes(data[:4] + struct.pack("<I", len(data) - 8) + data[8:])
+    assert (image.pixels == photo).all()
+    assert image.notes == ("5 bytes after the end of the image ignored",)
