@@ -20,6 +20,7 @@ _HEADERS = {
 _EXIF_PREFIX = b"Exif\x00\x00"
 # Integer types of TIFF 6.0 and BigTIFF: BYTE, SHORT, LONG, UNDEFINED, IFD, LONG8, IFD8.
 _TYPE_CODES = {1: "B", 3: "H", 4: "I", 7: "B", 13: "I", 16: "Q", 18: "Q"}
+_UNDEFINED = 7
 # Strips or tiles of one page; more would be a way to fill the memory with numbers.
 _MAX_VALUES = 1_000_000
 # Tags of one directory, and pages that are counted: a hostile file makes a directory of every byte.
@@ -87,7 +88,9 @@ def tags_from_directory(
     for _ in range(count):
         number, value_type, length = layout.unpack(entry_codes, data, position)
         if number in wanted and number not in tags:
-            if value_type not in _TYPE_CODES:
+            if value_type not in _TYPE_CODES or (
+                value_type == _UNDEFINED and number != JPEG_TABLES
+            ):
                 raise struct.error(f"tag {number} is of type {value_type}")
             at = position + head_bytes
             tags[number] = _tag(data, layout, at, _TYPE_CODES[value_type], length)
@@ -185,6 +188,8 @@ def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
     width, height = first_value(tags, WIDTH, 0), first_value(tags, HEIGHT, 0)
     limits.check_pixels(width, height)
     faulty = [number for number in _SINGLE & tags.keys() if len(tags[number].values) != 1]
+    if _EXTRA_SAMPLES in tags and len(tags[_EXTRA_SAMPLES].values) >= first_value(tags, SAMPLES, 1):
+        faulty.append(_EXTRA_SAMPLES)
     if faulty or COMPRESSION not in tags:
         # Decoders go on with what the tag would be if it were not there.
         raise UnreadableImageError(f"damaged TIFF: tag {faulty[0] if faulty else COMPRESSION}")

@@ -184,6 +184,7 @@ def test_damaged_strips(photo, encode, compression, wide, capfd):
         ({257: 91}, "1 offsets and 1 sizes for 2 strips"),
         ({256: 121}, "0 of 1 strips"),
         ({322: 16, 323: 16}, "both strips and tiles"),
+        ({277: 1, 338: 0}, "tag 338"),
     ],
 )
 def test_counts_that_do_not_fit(photo, tiff, tags, message):
@@ -219,7 +220,9 @@ def test_a_directory_of_every_byte_ends(photo, tiff):
         image_from_bytes(data[:4] + struct.pack("<I", len(data)) + data[8:] + b"\xff" * 900_000)
 
 
-@pytest.mark.parametrize(("field", "code", "value"), [(0, "<H", 253), (2, "<H", 12), (4, "<I", 2)])
+@pytest.mark.parametrize(
+    ("field", "code", "value"), [(0, "<H", 253), (2, "<H", 7), (2, "<H", 12), (4, "<I", 2)]
+)
 def test_a_compression_that_cannot_be_read(photo, encode, field, code, value):
     # Decoders take the packed bytes for pixels when the tag is hidden.
     data = bytearray(encode(photo, "TIFF", compression="tiff_lzw"))
