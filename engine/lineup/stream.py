@@ -22,8 +22,8 @@ from lineup.machine import usable_cores
 from lineup.results import RowError, StageTimes
 from lineup.types import AnyArray, RgbImage, RgbTiles
 
-BYTES_PER_PIXEL = 6
-"""While decoding: what the decoder returns, and its copy as upright 8-bit RGB."""
+BYTES_PER_PIXEL = 9
+"""While decoding: what the decoder returns, its copy as upright 8-bit RGB, and inflated data."""
 
 MAX_DEFAULT_WORKERS = 4
 """More than four decoders outrun any model that this engine runs and only add memory."""

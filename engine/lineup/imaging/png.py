@@ -172,21 +172,26 @@ def raster_from_png(header: Header) -> Raster:
     Raises:
         UnreadableImageError: Image data are missing or damaged.
     """
-    kept, compressed = [header.stream[:_SIGNATURE_BYTES]], []
-    head = b""
-    for name, start, end in _chunks(header.stream):
-        head = head or header.stream[start:end]
-        if name == b"IDAT":
-            compressed.append(header.stream[start:end])
-        elif _is_used(name, head[9]):
-            kept.append(header.stream[start - 8 : end + 4])
-    if head[9] == _PALETTE and not any(chunk[4:8] == b"PLTE" for chunk in kept):
-        raise UnreadableImageError("damaged PNG: its palette is missing")
-    scanlines, notes = _scanlines(head, b"".join(compressed))
-    stored = (b"IDAT", zlib.compress(scanlines, 0)), (b"IEND", b"")
-    del scanlines, compressed
-    stream = b"".join([*kept, *(part for chunk in stored for part in _chunk(*chunk))])
+    stream, notes = _stored(header.stream)
     return raster_from_opencv(replace(header, stream=stream, notes=header.notes + notes))
+
+
+def _stored(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """Return a PNG with checked image data that are not compressed, and remarks on them."""
+    view = memoryview(data)
+    kept, compressed, head = [view[:_SIGNATURE_BYTES]], [], b""
+    for name, start, end in _chunks(data):
+        head = head or data[start:end]
+        if name == b"IDAT":
+            compressed.append(view[start:end])
+        elif _is_used(name, head[9]):
+            kept.append(view[start - 8 : end + 4])
+    if head[9] == _PALETTE and not any(bytes(chunk[4:8]) == b"PLTE" for chunk in kept):
+        raise UnreadableImageError("damaged PNG: its palette is missing")
+    scanlines, notes = _scanlines(head, compressed)
+    image_data = zlib.compress(scanlines, 0)
+    del scanlines
+    return b"".join([*kept, *_chunk(b"IDAT", image_data), *_chunk(b"IEND", b"")]), notes
 
 
 def _is_used(name: bytes, colour_type: int) -> bool:
@@ -201,7 +206,7 @@ def _chunk(name: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
     return len(payload).to_bytes(4, "big") + name, payload, checksum.to_bytes(4, "big")
 
 
-def _scanlines(head: bytes, compressed: bytes) -> tuple[bytes, tuple[str, ...]]:
+def _scanlines(head: bytes, compressed: list[memoryview]) -> tuple[bytes, tuple[str, ...]]:
     """Inflate image data: rows as they were filtered, with a note on what is too much.
 
     Raises:
@@ -209,13 +214,18 @@ def _scanlines(head: bytes, compressed: bytes) -> tuple[bytes, tuple[str, ...]]:
     """
     passes = _passes(head)
     expected_bytes = sum(rows * row_bytes for rows, row_bytes in passes)
-    inflater = zlib.decompressobj()
+    inflater, remaining = zlib.decompressobj(), iter(compressed)
+    parts: list[bytes] = []
+    # One byte more, so that the checksum behind the last one is read, and surplus is seen.
+    room_bytes = expected_bytes + 1
     try:
-        # One byte more, so that the checksum behind the last one is read, and surplus is seen.
-        scanlines = inflater.decompress(compressed, expected_bytes + 1)
+        while room_bytes and not inflater.eof and (piece := next(remaining, None)) is not None:
+            parts.append(inflater.decompress(piece, room_bytes))
+            room_bytes -= len(parts[-1])
     except zlib.error as error:
         raise incomplete("damaged PNG", f"its image data cannot be inflated: {error}") from None
-    if len(scanlines) < expected_bytes or not (inflater.eof or inflater.unconsumed_tail):
+    scanlines = b"".join(parts)
+    if (room_bytes and not inflater.eof) or len(scanlines) < expected_bytes:
         share = len(scanlines) / expected_bytes
         raise incomplete("truncated PNG", f"its image data end after {share:.0%} of the picture")
     position = 0
@@ -224,8 +234,9 @@ def _scanlines(head: bytes, compressed: bytes) -> tuple[bytes, tuple[str, ...]]:
         if scanlines[position:end:row_bytes].translate(None, _FILTERS):
             raise incomplete("damaged PNG", "a row has a filter that does not exist")
         position = end
-    surplus = len(scanlines) > expected_bytes or inflater.unused_data
-    return scanlines[:expected_bytes], ("image data behind the picture ignored",) * bool(surplus)
+    has_surplus = not room_bytes or inflater.unused_data or any(map(len, remaining))
+    notes = ("image data behind the picture ignored",) if has_surplus else ()
+    return scanlines[:expected_bytes], notes
 
 
 def _passes(head: bytes) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import tracemalloc
 import zlib
 
@@ -236,3 +237,11 @@ def test_a_bomb_in_the_image_data_is_not_inflated(photo, png):
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak_bytes < 2**20
+
+
+def test_many_empty_chunks_take_no_time(photo, png, chunk):
+    data = png(photo, 2)
+    started = time.perf_counter()
+    image = image_from_bytes(data[:33] + chunk(b"IDAT", b"") * 100_000 + data[33:])
+    assert time.perf_counter() - started < 2
+    assert (image.pixels == photo).all()
