@@ -8,6 +8,7 @@ gets them stored: it undoes the filters. That takes no longer than libpng alone.
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -42,6 +43,9 @@ _ADAM7 = (
     (0, 1, 1, 2),
 )
 _FILTERS = bytes(range(5))
+_ZLIB_HEAD = b"\x78\x01"
+_BLOCK_BYTES = 0xFFFF
+_END = b"\0\0\0\0IEND\xaeB`\x82"
 
 
 @dataclass(slots=True)
@@ -179,7 +183,8 @@ def raster_from_png(header: Header) -> Raster:
 def _stored(data: bytes) -> tuple[bytes, tuple[str, ...]]:
     """Return a PNG with checked image data that are not compressed, and remarks on them."""
     view = memoryview(data)
-    kept, compressed, head = [view[:_SIGNATURE_BYTES]], [], b""
+    kept: list[bytes | memoryview] = [view[:_SIGNATURE_BYTES]]
+    compressed, head = [], b""
     for name, start, end in _chunks(data):
         head = head or data[start:end]
         if name == b"IDAT":
@@ -188,10 +193,24 @@ def _stored(data: bytes) -> tuple[bytes, tuple[str, ...]]:
             kept.append(view[start - 8 : end + 4])
     if head[9] == _PALETTE and not any(bytes(chunk[4:8]) == b"PLTE" for chunk in kept):
         raise UnreadableImageError("damaged PNG: its palette is missing")
-    scanlines, notes = _scanlines(head, compressed)
-    image_data = zlib.compress(scanlines, 0)
-    del scanlines
-    return b"".join([*kept, *_chunk(b"IDAT", image_data), *_chunk(b"IEND", b"")]), notes
+    scanlines, notes = _scanlines(head, b"".join(compressed))
+    image_data = _deflated_as_stored(scanlines)
+    checksum, size = zlib.crc32(b"IDAT"), sum(map(len, image_data))
+    for part in image_data:
+        checksum = zlib.crc32(part, checksum)
+    kept += [size.to_bytes(4, "big") + b"IDAT", *image_data, checksum.to_bytes(4, "big"), _END]
+    return b"".join(kept), notes
+
+
+def _deflated_as_stored(scanlines: bytes) -> list[bytes | memoryview]:
+    """Return a zlib stream of stored blocks (RFC 1950, 1951), in parts that copy nothing."""
+    view = memoryview(scanlines)
+    parts: list[bytes | memoryview] = [_ZLIB_HEAD]
+    for at in range(0, len(view), _BLOCK_BYTES):
+        block = view[at : at + _BLOCK_BYTES]
+        is_last = at + _BLOCK_BYTES >= len(view)
+        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
+    return [*parts, zlib.adler32(scanlines).to_bytes(4, "big")]
 
 
 def _is_used(name: bytes, colour_type: int) -> bool:
@@ -201,12 +220,7 @@ def _is_used(name: bytes, colour_type: int) -> bool:
     return name == b"IHDR" or (name == b"tRNS" and colour_type in (_RGB, _PALETTE))
 
 
-def _chunk(name: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
-    checksum = zlib.crc32(payload, zlib.crc32(name))
-    return len(payload).to_bytes(4, "big") + name, payload, checksum.to_bytes(4, "big")
-
-
-def _scanlines(head: bytes, compressed: list[memoryview]) -> tuple[bytes, tuple[str, ...]]:
+def _scanlines(head: bytes, compressed: bytes) -> tuple[bytes, tuple[str, ...]]:
     """Inflate image data: rows as they were filtered, with a note on what is too much.
 
     Raises:
@@ -214,18 +228,14 @@ def _scanlines(head: bytes, compressed: list[memoryview]) -> tuple[bytes, tuple[
     """
     passes = _passes(head)
     expected_bytes = sum(rows * row_bytes for rows, row_bytes in passes)
-    inflater, remaining = zlib.decompressobj(), iter(compressed)
-    parts: list[bytes] = []
-    # One byte more, so that the checksum behind the last one is read, and surplus is seen.
-    room_bytes = expected_bytes + 1
+    inflater = zlib.decompressobj()
     try:
-        while room_bytes and not inflater.eof and (piece := next(remaining, None)) is not None:
-            parts.append(inflater.decompress(piece, room_bytes))
-            room_bytes -= len(parts[-1])
+        # One byte more, so that the checksum behind the last one is read, and surplus is seen.
+        scanlines = inflater.decompress(compressed, expected_bytes + 1)
     except zlib.error as error:
         raise incomplete("damaged PNG", f"its image data cannot be inflated: {error}") from None
-    scanlines = b"".join(parts)
-    if (room_bytes and not inflater.eof) or len(scanlines) < expected_bytes:
+    has_surplus = len(scanlines) > expected_bytes or bool(inflater.unused_data)
+    if len(scanlines) < expected_bytes or not (inflater.eof or has_surplus):
         share = len(scanlines) / expected_bytes
         raise incomplete("truncated PNG", f"its image data end after {share:.0%} of the picture")
     position = 0
@@ -234,7 +244,6 @@ def _scanlines(head: bytes, compressed: list[memoryview]) -> tuple[bytes, tuple[
         if scanlines[position:end:row_bytes].translate(None, _FILTERS):
             raise incomplete("damaged PNG", "a row has a filter that does not exist")
         position = end
-    has_surplus = not room_bytes or inflater.unused_data or any(map(len, remaining))
     notes = ("image data behind the picture ignored",) if has_surplus else ()
     return scanlines[:expected_bytes], notes
 

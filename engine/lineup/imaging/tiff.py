@@ -214,13 +214,21 @@ def header_from_tiff(data: bytes, limits: DecodeLimits) -> Header:
         stream=_patched(data, layout, tags),
         decoder=decoder,
         orientation=orientation_from_tags(tags),
-        notes=_notes(page_count, tags),
+        notes=_notes(page_count, _numbers(data, layout)),
     )
 
 
-def _notes(page_count: int, tags: dict[int, Tag]) -> tuple[str, ...]:
+def _numbers(data: bytes, layout: Layout) -> list[int]:
+    """Return the numbers of all tags of the first directory, which was read before."""
+    count_code, start, step = ("Q", 8, 20) if layout.is_big else ("H", 2, 12)
+    (count,) = layout.unpack(count_code, data, layout.first_offset)
+    first = layout.first_offset + start
+    return [layout.unpack("H", data, first + step * i)[0] for i in range(count)]
+
+
+def _notes(page_count: int, numbers: list[int]) -> tuple[str, ...]:
     notes = (f"first of {page_count} pages",) if page_count > 1 else ()
-    is_ordered = list(tags) == sorted(tags)
+    is_ordered = numbers == sorted(numbers)
     return notes if is_ordered else (*notes, "its tags are out of order; it may be damaged")
 
 

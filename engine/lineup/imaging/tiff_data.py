@@ -141,7 +141,9 @@ def _fault(data: bytes, unpacked_bytes: int, tags: dict[int, Tag]) -> str | None
     if compression == JPEG:
         tables = bytes(tags[JPEG_TABLES].values) if JPEG_TABLES in tags else b""
         try:
-            return pixels_from_jpeg(tables[:-2] + data[2:] if tables else data)[1]
+            # Tables are a JPEG of their own; a decoder stops at its first end.
+            stream = tables.partition(b"\xff\xd9")[0] + data[2:] if tables else data
+            return pixels_from_jpeg(stream)[1]
         except ValueError as error:
             return str(error)
     return None
