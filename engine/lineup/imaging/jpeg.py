@@ -29,7 +29,7 @@ from lineup.imaging.header import (
     trailing_note,
 )
 from lineup.imaging.tiff import orientation_from_exif
-from lineup.imaging.turbojpeg import pixels_from_jpeg, rgb_from_cmyk
+from lineup.imaging.turbojpeg import filled_from_jpeg, pixels_from_jpeg, rgb_from_cmyk
 from lineup.types import AnyArray
 
 # A marker that is neither stuffing (00), fill (FF), TEM (01), nor restart (D0-D7), so that one
@@ -40,6 +40,7 @@ _EOI, _SOS, _APP0, _APP1, _APP14, _COM = 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
 _JPEG_LS = 0xF7
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 # DHT, DAC, SOS, DQT, DNL, DRI, EXP, APP0-APP15, COM.
 _SEGMENTS = frozenset({0xC4, 0xCC, _SOS, 0xDB, 0xDC, 0xDD, 0xDF, _COM, *range(0xE0, 0xF0)})
 _KNOWN = _SEGMENTS | _FRAMES | {_EOI, _JPEG_LS}
@@ -50,7 +51,7 @@ _JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 _CMYK_CHANNELS = 4
 # Encoders make about ten. Thousands of empty ones, a few bytes each, would take hours.
 _MAX_SCANS = 100
-_MOST_BLOCK_PX = 16
+_BLOCK_PX, _MOST_BLOCK_PX = 8, 16
 _COEFFICIENTS = 64
 _UNSEEN = 16  # more bits than a coefficient may lack
 
@@ -93,6 +94,8 @@ def header_from_jpeg(data: bytes, limits: DecodeLimits) -> Header:
     """
     structure = _structure_from_jpeg(data, limits)
     _check_scans(structure)
+    stream = b"".join([*structure.pieces, b"\xff\xd9"])
+    _check_size(structure, len(stream))
     notes = (_UNENDED,) if structure.end is None else trailing_note(len(data) - structure.end)
     if structure.stray_bytes:
         notes += (f"{structure.stray_bytes:,} stray bytes between its segments skipped",)
@@ -101,7 +104,7 @@ def header_from_jpeg(data: bytes, limits: DecodeLimits) -> Header:
         width_px=structure.width_px,
         height_px=structure.height_px,
         bit_depth=structure.bit_depth,
-        stream=b"".join([*structure.pieces, b"\xff\xd9"]),
+        stream=stream,
         orientation=orientation_from_exif(structure.exif),
         notes=notes,
     )
@@ -214,6 +217,17 @@ def _check_scans(structure: _Structure) -> None:
         )
 
 
+def _check_size(structure: _Structure, size_bytes: int) -> None:
+    """Refuse at once a large picture that a small file cannot hold, whatever its data.
+
+    Raises:
+        UnreadableImageError: Huffman codes take a bit a block at least, and there are fewer.
+    """
+    blocks = -(-structure.width_px // _BLOCK_PX) * -(-structure.height_px // _BLOCK_PX)
+    if structure.frame_marker not in _ARITHMETIC and 8 * size_bytes < blocks:
+        raise incomplete("truncated JPEG", f"{size_bytes:,} bytes for {blocks:,} blocks of pixels")
+
+
 def raster_from_jpeg(header: Header, limits: DecodeLimits) -> Raster:
     """Decode a JPEG file whose structure was read.
 
@@ -266,7 +280,7 @@ def _share_there(stream: bytes, pixels: AnyArray) -> float:
 
     The decoder reads zero bits past the end, so other bits there change the first missing block.
     """
-    other, _ = pixels_from_jpeg(stream[:-2] + b"\xaa" * 64 + stream[-2:])
+    other = filled_from_jpeg(stream[:-2] + b"\xaa" * 64 + stream[-2:])
     changed = (other != pixels).reshape(*pixels.shape[:2], -1).any(axis=2)
     if not changed.any():
         return 1.0

@@ -26,15 +26,22 @@ def pixels_from_jpeg(stream: bytes) -> tuple[AnyArray, str | None]:
     Raises:
         ValueError: It cannot be decoded; the message is the decoder's.
     """
+    try:
+        return _decoded(stream, strict=True), None
+    except ValueError as error:
+        return filled_from_jpeg(stream), str(error)
+
+
+def filled_from_jpeg(stream: bytes) -> AnyArray:
+    """Decode a JPEG file as `pixels_from_jpeg` does, whatever the decoder warns of."""
+    return _decoded(stream, strict=False)
+
+
+def _decoded(stream: bytes, *, strict: bool) -> AnyArray:
     *_, colours, _ = simplejpeg.decode_jpeg_header(stream)
     wanted = _COLOURS.get(colours, "RGB")
-    warning = None
-    try:
-        pixels = simplejpeg.decode_jpeg(stream, wanted)
-    except ValueError as error:
-        warning = str(error)
-        pixels = simplejpeg.decode_jpeg(stream, wanted, strict=False)
-    return (pixels[..., 0] if wanted == "GRAY" else pixels), warning
+    pixels: AnyArray = simplejpeg.decode_jpeg(stream, wanted, strict=strict)
+    return pixels[..., 0] if wanted == "GRAY" else pixels
 
 
 def rgb_from_cmyk(pixels: AnyArray) -> AnyArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 
 import numpy as np
 import pytest
@@ -221,3 +222,18 @@ def test_the_first_picture_of_a_multi_picture_file(photo, encode):
     reference = Image.open(io.BytesIO(data))
     assert (image.pixels == np.asarray(reference)).all()
     assert image.format == "jpeg"
+
+
+@pytest.mark.parametrize("kind", [{}, {"progressive": True}], ids=["sequential", "progressive"])
+def test_a_small_file_that_states_a_huge_picture_is_refused_at_once(photo, encode, kind):
+    # The decoder would fill 144 million pixels, for seconds.
+    data = bytearray(encode(photo, "JPEG", **kind))
+    frame = data.index(b"\xff\xc2" if kind else b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 12_000, 12_000)
+    with pytest.raises(UnreadableImageError, match="bytes for 2,250,000 blocks"):
+        header_from_jpeg(bytes(data), DecodeLimits())
+
+
+def test_a_blank_picture_takes_few_bytes_a_block(encode):
+    data = encode(np.full((3000, 4000, 3), 255, np.uint8), "JPEG", optimize=True, progressive=True)
+    assert image_from_bytes(data).notes == ()
