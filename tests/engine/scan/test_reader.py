@@ -5,7 +5,7 @@ import pytest
 
 from lineup.imaging.header import DecodeLimits
 from lineup.scan.pipeline import Identities
-from lineup.stream import ImageReader, StreamOptions
+from lineup.stream import BYTES_PER_PIXEL, ImageReader, StreamOptions
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_nothing_stays_reserved(tmp_path, write_image, read):
     read(path)
 
     assert read.reader.files.peak == path.stat().st_size
-    assert read.reader.pixels.peak == 32 * 32 * 6
+    assert read.reader.pixels.peak == 32 * 32 * BYTES_PER_PIXEL
     assert read.reader.files._held == read.reader.pixels._held == 0
 
 
