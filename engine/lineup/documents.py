@@ -22,6 +22,7 @@ from msgspec import inspect
 
 from lineup.errors import LineupError
 from lineup.files import write_atomic
+from lineup.text import shown
 
 MAX_BYTES = 16 * 2**20
 """Far above any real document; a larger file is not read into memory."""
@@ -299,6 +300,4 @@ def _shown(value: object) -> str:
 
 
 def _shortened(text: str) -> str:
-    # A document is foreign input: control characters must not reach the terminal.
-    clean = re.sub(r"[\x00-\x1f\x7f]", "?", text)
-    return clean if len(clean) <= SHOWN_CHARACTERS else f"{clean[:SHOWN_CHARACTERS]}..."
+    return shown(text, SHOWN_CHARACTERS)

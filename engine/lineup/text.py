@@ -1,0 +1,34 @@
+"""A stranger's text as it is shown: file names, what a file says of itself, messages with either.
+
+For people. What machines read (rows, JSON) has its own exact escapes.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+MOST_CHARACTERS = 4096
+"""Longer than any path; more than this of one text tells nobody anything."""
+
+
+def shown(text: str, most_characters: int = MOST_CHARACTERS) -> str:
+    r"""Return a text as one bounded line that a terminal only prints.
+
+    Whatever is not printable is escaped as Python escapes it: control characters (`\x1b`), line
+    ends (`\n`), marks that turn the direction of writing (`\u202e`), and the bytes of a file name
+    that is not UTF-8, which are lone surrogates (`\udcff`). Spaces of every kind stay.
+
+    Args:
+        text: Any text.
+        most_characters: Characters of it that are kept; "..." says that there were more.
+    """
+    kept = text[:most_characters]
+    if not kept.isprintable():
+        kept = "".join(map(_shown_character, kept))
+    return kept if len(text) <= most_characters else f"{kept}..."
+
+
+def _shown_character(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode("ascii")
