@@ -1,4 +1,4 @@
-"""Find image files: named files, folders, glob patterns, lists of paths and standard input."""
+"""Find image files: named files, folders, glob patterns and lists of paths."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 from lineup.errors import UsageError
+from lineup.path_list import paths_from_list
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".tif", ".tiff"}
@@ -19,7 +19,6 @@ IMAGE_SUFFIXES = frozenset(
 """Suffixes, in lower case, of the files that a folder is searched for."""
 
 STDIN = "-"
-READ_BYTES = 1 << 16
 
 
 def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
@@ -27,42 +26,33 @@ def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
 
     A file is yielded whatever its name. A folder is searched recursively, in the order of names,
     for files with an image suffix; hidden entries are skipped, links are followed, and each real
-    folder is visited once. A pattern with `*`, `?`, `[...]` or `**` stands for what it matches,
-    unless a file of exactly that name exists. What does not exist or may not be listed is yielded
-    as it is, so that whoever reads it can report it.
+    folder is visited once. Text with `*`, `?` or `**` is a pattern, in which `[...]` has a meaning
+    too, and stands for what it matches, unless a file of exactly that name exists; folders in front
+    that exist are taken by their name. `[...]` alone makes no pattern: `image[1].png` that is gone
+    must not become another file. What does not exist or may not be listed is yielded as it is, so
+    that whoever reads it can report it.
 
     Args:
-        paths: Files, folders and patterns.
+        paths: Files, folders and patterns; a `Path` is never a pattern.
 
     Yields:
         Paths of files, as they were named or joined from the folder that was named.
     """
     for path in paths:
         name = os.fspath(path)
-        if _exists(name) or not glob.has_magic(name):
-            yield from _images_from_path(name)
-        else:
-            matches = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - keeps "./" and order
-            for match in matches or [name]:
-                yield from _images_from_path(match)
+        for match in _matches(name) if isinstance(path, str) else [name]:
+            yield from _images_from_path(match)
 
 
-def paths_from_lines(stream: IO[str] | IO[bytes]) -> Iterator[Path]:
-    """Yield the paths of a list, such as `find` prints it.
-
-    Args:
-        stream: One path a line; or, when there is a zero byte in it (`find -print0`), paths
-            separated by zero bytes. Blank entries are skipped. A binary stream also carries names
-            that are not valid text.
-
-    Yields:
-        Paths in the order of the list.
-    """
-    text = os.fsdecode(stream.read())
-    entries = text.split("\0") if "\0" in text else (line.rstrip("\r") for line in text.split("\n"))
-    for entry in entries:
-        if entry.strip():
-            yield Path(entry)
+def _matches(name: str) -> list[str]:
+    """Return what a name on a command line stands for, in order; at least itself."""
+    if _exists(name) or not ("*" in name or "?" in name):
+        return [name]
+    folder = name
+    while folder and not _exists(folder):
+        folder = os.path.dirname(folder)  # noqa: PTH120 - as text
+    pattern = glob.escape(folder) + name[len(folder) :]
+    return sorted(glob.glob(pattern, recursive=True)) or [name]  # noqa: PTH207 - as above
 
 
 def _exists(name: str) -> bool:
@@ -147,9 +137,15 @@ class NamedImages:
                 "No images were named.",
                 hint="Name images or folders, or '-' for a list of paths on standard input.",
             )
-        if self.list_file not in (None, STDIN) and not Path(self.list_file).exists():
+        if self.list_file is not None and self.list_file != STDIN:
+            self._check_list(Path(self.list_file))
+
+    @staticmethod
+    def _check_list(path: Path) -> None:
+        problem = "is a folder" if path.is_dir() else None if path.exists() else "does not exist"
+        if problem is not None:
             raise UsageError(
-                f"The list {self.list_file} does not exist.",
+                f"The list {path} {problem}.",
                 hint="--from-file expects a text file with one path per line.",
             )
 
@@ -170,31 +166,11 @@ class NamedImages:
     def _named(self) -> Iterator[str | Path]:
         for argument in self.arguments:
             if argument == STDIN:
-                yield from _paths_from_pipe(self.stdin)
+                yield from paths_from_list(self.stdin, "on standard input")
             else:
                 yield argument
         if self.list_file == STDIN:
-            yield from _paths_from_pipe(self.stdin)
+            yield from paths_from_list(self.stdin, "on standard input")
         elif self.list_file is not None:
             with Path(self.list_file).open("rb", buffering=0) as stream:
-                yield from _paths_from_pipe(stream)
-
-
-def _paths_from_pipe(stream: IO[bytes]) -> Iterator[Path]:
-    """Yield the paths of a list as they arrive, each understood as `paths_from_lines` does.
-
-    The unbuffered file below `sys.stdin` is read, because a thread that waits inside the buffered
-    one makes the interpreter abort when the program ends.
-    """
-    raw = getattr(stream, "raw", stream)
-    separator = b""
-    rest = b""
-    while chunk := raw.read(READ_BYTES):
-        rest += chunk
-        # As `find -print0` writes it, a list has zero bytes from its first entry on.
-        separator = separator or (b"\0" if b"\0" in rest else b"\n" if b"\n" in rest else b"")
-        if separator:
-            *entries, rest = rest.split(separator)
-            for entry in entries:
-                yield from paths_from_lines(BytesIO(entry + separator))
-    yield from paths_from_lines(BytesIO(rest + separator))
+                yield from paths_from_list(stream, self.list_file)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import itertools
 import os
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lineup import finding as find
-from lineup.finding import find_images, paths_from_lines
+from lineup.finding import find_images
 
 
 @pytest.fixture
@@ -55,7 +54,23 @@ def test_patterns(tree):
 def test_a_literal_name_wins_over_its_meaning_as_a_pattern(tree):
     assert found("photo[1].png") == ["photo[1].png"]
     (tree / "photo[1].png").unlink()
-    assert found("photo[1].png") == ["photo1.png"]
+    assert found("photo[1].png") == ["photo[1].png"]
+    assert found("photo[12]*.png", "[bc].j?g") == ["photo1.png", "b.jpg", "c.jpg"]
+
+
+def test_a_path_is_no_pattern(tree):
+    assert found(Path("*.jpg"), Path("photo?.png")) == ["*.jpg", "photo?.png"]
+
+
+def test_folders_that_exist_are_taken_by_their_name(tree):
+    for name in ("d[1]", "d1", "e*"):
+        (tree / name).mkdir()
+        (tree / name / "x.png").touch()
+
+    assert found("d[1]/*.png") == ["d[1]/x.png"]
+    assert found("e*/*.png") == ["e*/x.png"]
+    assert found("./d[1]/../d?/*.png") == ["d[1]/../d1/x.png"]
+    assert found(f"{tree}/d[1]/?.png") == [f"{tree}/d[1]/x.png"]
 
 
 def test_links_are_followed_and_loops_end(tree):
@@ -91,24 +106,3 @@ def test_deep_nesting(tmp_path):
     folder.mkdir(parents=True)
     (folder / "deep.png").touch()
     assert [path.name for path in find_images([tmp_path])] == ["deep.png"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("a.png\nb c.png\n", ["a.png", "b c.png"]),
-        ("\n\na.png\r\n  \nb.png", ["a.png", "b.png"]),
-        ("a.png\0new\nline.png\0", ["a.png", "new\nline.png"]),
-        ("", []),
-        ("\0\0", []),
-    ],
-)
-def test_lists(text, expected):
-    assert [str(path) for path in paths_from_lines(io.StringIO(text))] == expected
-    assert [str(path) for path in paths_from_lines(io.BytesIO(text.encode()))] == expected
-
-
-@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
-def test_names_that_are_not_text():
-    (path,) = paths_from_lines(io.BytesIO(b"\xff\xfe.png\n"))
-    assert os.fsencode(path) == b"\xff\xfe.png"
