@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lineup.bundles.manifest import BatchRange, Precision
+from lineup.cli.tables import say
 from lineup.errors import require_extra
 from lineup_export.options import (
     batch_option,
@@ -235,7 +236,7 @@ def fingerprint(
     bundle = bundle_from_checkpoint(checkpoint, output, options, name=name, max_tiles=max_tiles)
     for role, graph in bundle.manifest.graphs.items():
         parity = graph.parity
-        click.echo(
+        say(
             f"{bundle.path}: {role} {bundle.manifest.size_bytes / 2**20:.1f} MiB, "
             f"{parity.metric} {parity.value:.2g} (at most {parity.tolerance:.2g}) "
             f"against {parity.reference}"

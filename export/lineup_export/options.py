@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.bundles.manifest import BatchRange, Precision
+from lineup.cli.tables import say
 
 if TYPE_CHECKING:
     from lineup_export.assembly import ExportedBundle, Watch
@@ -108,7 +109,7 @@ def _echo_report(exported: ExportedBundle) -> None:
     """Print where the bundle is and what was measured, one line per component."""
     bundle = exported.bundle
     about = bundle.manifest
-    click.echo(f"{bundle.path}: {about.precision.value}, {about.size_bytes / 1e6:.1f} MB")
+    say(f"{bundle.path}: {about.precision.value}, {about.size_bytes / 1e6:.1f} MB")
     for report in exported.reports:
         parity, peak = report.parity, report.export_peak
         line = (
@@ -122,4 +123,4 @@ def _echo_report(exported: ExportedBundle) -> None:
             line += " at most"
         if report.islands:
             line += f", fp32 islands: {' and '.join(report.islands)}"
-        click.echo(line)
+        say(line)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lineup.cli.tables import say
 from lineup.errors import require_extra
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.options import Progress, folders_option, hold_out_option
@@ -105,9 +106,9 @@ def whitening(
     fit = fit_whitening(photos, spec, options, watch=Progress(console))
     write_checkpoint(fit.checkpoint, output)
     for path, reason in fit.skipped.items():
-        console.print(f"skipped {path}: {reason}", markup=False, highlight=False)
+        say(f"skipped {path}: {reason}", console=console)
     kept, record = len(fit.checkpoint.whitening.variances), fit.checkpoint.record
-    click.echo(
+    say(
         f"{output}: {kept} axes from {record['samples']} samples of {record['photographs']} "
         f"photographs in {record['seconds']} s"
         f" ({record['photographs_held_out']} held out, {len(fit.skipped)} skipped)"
@@ -147,7 +148,7 @@ def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_ou
         watch=Progress(Console(stderr=True)),
     )
     add_real_head(checkpoint, head, record)
-    click.echo(
+    say(
         f"{checkpoint}: {sum(record['images'].values())} images, "
         f"{record['photographs_held_out']} photographs held out, {record['seconds']} s"
     )
@@ -156,7 +157,7 @@ def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_ou
             sum(one[name] for one in generators.values()) / len(generators)
             for name in ("auc", "beyond")
         )
-        click.echo(
+        say(
             f"without the generator, {channel}: AUC {mean:.1f} %, {share:.1f} % of its images "
             "beyond the threshold of 2 % of the photographs"
         )
@@ -201,4 +202,4 @@ def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> No
         samples = samples_from_folders(photos, sources, encoder, options, watch)
         head, worth = head_from_samples(samples, encoder.source, options)
     write_head(output, head)
-    click.echo(f"{output}: {len(samples.rows)} looks; left out: {summary(worth)}")
+    say(f"{output}: {len(samples.rows)} looks; left out: {summary(worth)}")

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from lineup.cli.options import device_option, json_option, threads_option
-from lineup.cli.tables import console_for_tables
+from lineup.cli.tables import console_for_tables, echo_json, say
+from lineup.text import shown
 
 
 class _TargetGroup(click.Group):
@@ -129,7 +130,7 @@ def run_command(
     if output is not None:
         write_atomic(output, f"{text}\n".encode())
     if as_json:
-        click.echo(text)
+        echo_json(record, indent=1)
     else:
         _print_record(record)
 
@@ -139,12 +140,13 @@ def run_command(
 @click.argument("after", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def compare(before: Path, after: Path) -> None:
     """Show two measurements side by side, and in what else they differ."""
+    from rich.markup import escape
     from rich.table import Table
 
     from lineup_lab.bench.record import changes, differences, record_from_file
 
     first, second = record_from_file(before), record_from_file(after)
-    table = Table("figure", before.name, after.name, "ratio")
+    table = Table("figure", *(escape(shown(one.name)) for one in (before, after)), "ratio")
     for column in table.columns[1:]:
         column.justify = "right"
     for name, (one, other) in changes(first, second).items():
@@ -153,7 +155,7 @@ def compare(before: Path, after: Path) -> None:
     console = console_for_tables()
     console.print(table)
     for difference in differences(first, second):
-        console.print(f"differs in {difference}", markup=False, highlight=False)
+        say(f"differs in {difference}", console=console)
 
 
 def _print_record(record: dict[str, Any]) -> None:
@@ -168,11 +170,10 @@ def _print_record(record: dict[str, Any]) -> None:
     for label, row in rows.items():
         table.add_row(label, *(f"{row[name]:.2f}" for name in names), f"{row['cv']:.2f}")
     environment = record["environment"]
-    console.print(
+    say(
         f"{record['target']} ({record['kind']}) on {record['device']}, "
         f"{environment['processor']}, {environment['cores']} cores, {record['mode']}",
-        markup=False,
-        highlight=False,
+        console=console,
     )
     console.print(table)
     console.print(f"throughput: {record['throughput_per_s']:.2f} {record['unit']}s/s")
@@ -195,4 +196,4 @@ def _print_record(record: dict[str, Any]) -> None:
             f"first run {cold['first_run_ms']:.0f})"
         )
     for warning in record["warnings"]:
-        console.print(f"warning: {warning}", markup=False, highlight=False)
+        say(f"warning: {warning}", console=console)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.progress import say
-from lineup.cli.tables import console_for_tables
+from lineup.cli.tables import console_for_tables, say
 from lineup_lab.cli.options import (
     asked_evidence,
     asked_gammas,
@@ -83,7 +82,7 @@ def calibrate(directory: Path, **settings: Any) -> None:
     if settings["output"] is None:
         use_calibration(lineup, output)
     console_for_tables().print(_table(calibration))
-    say(messages, f"{output}: fitted on {sum(calibration.counts.values())} images")
+    say(f"{output}: fitted on {sum(calibration.counts.values())} images", console=messages)
     if failed:
         sys.exit(1)
 
@@ -132,7 +131,7 @@ def _fitted(
 
     def on_gamma(gamma: int) -> None:
         if has_resyntheses:
-            say(messages, f"fitted for {gamma} resyntheses per candidate")
+            say(f"fitted for {gamma} resyntheses per candidate", console=messages)
 
     calibration = calibration_from_rows(
         rows,

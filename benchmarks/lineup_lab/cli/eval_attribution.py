@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.progress import say
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup_lab.cli.options import (
     asked_evidence,
@@ -104,7 +104,7 @@ def attribution(directory: Path, **settings: Any) -> None:
     deliver(document, tables_from_document(document, {DEFAULT_MODE: "all evidence"}), settings)
     if settings["plot_path"] is not None:
         plot_sweep(settings["plot_path"], document["sweep"], candidates=candidates)
-        say(messages, f"{settings['plot_path']}: accuracy against time")
+        say(f"{settings['plot_path']}: accuracy against time", console=messages)
     if document["failed"]:
         sys.exit(1)
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.options import device_option, fingerprint_option, threads_option, with_options
-from lineup.cli.progress import failure_line, say
+from lineup.cli.progress import failure_line
+from lineup.cli.tables import say
 from lineup.errors import ImageError
 from lineup_lab.cli.options import (
     bootstrap_option,
@@ -133,7 +134,7 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
                 answers += answers_about_image(source, path, split, engines, options)
             except ImageError as error:
                 failed += 1
-                say(messages, failure_line(path, error.message))
+                say(failure_line(path, error.message), console=messages)
     result = result_from_answers(answers, len(split.support), options)
     seconds = time.perf_counter() - started
     document = document_from_result(result, options, failed=failed, seconds=seconds)
@@ -165,7 +166,7 @@ def _enrolled(
         store = user_store(Path(folder))
         for name, paths in _tracked(tuple(split.support.items()), messages, "enrolling"):
             for failure in enroll_images(store, name, paths, extractor, encoder).failed:
-                say(messages, failure_line(failure.path, failure.message))
+                say(failure_line(failure.path, failure.message), console=messages)
         return with_photographs(store.read())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
-from lineup.cli.progress import say
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup.paths import shipped_reject_path
 from lineup_lab.cli.options import (
@@ -119,7 +119,7 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     )
     write_classifier(output, classifier)
     training = classifier.training
-    click.echo(
+    say(
         f"{output}: {len(classifier.classes)} classes ({', '.join(classifier.classes)}) fitted on "
         f"{sum(training.counts.values())} fingerprints, {training.reject_count} to reject, in "
         f"{time.perf_counter() - started:.1f} s"
@@ -192,7 +192,10 @@ def reject_fingerprints(
     if path == shipped_reject_path():
         shipped = shipped_reject(fingerprint_digest=digest)
         if shipped is None:
-            say(messages, "The shipped fingerprints to reject are of another bundle: left out.")
+            say(
+                "The shipped fingerprints to reject are of another bundle: left out.",
+                console=messages,
+            )
         return shipped
     if holds_fingerprints(path):
         return reject_from_gallery(path, fingerprint_digest=digest)

@@ -20,7 +20,8 @@ from lineup.cli.options import (
     threads_option,
     with_options,
 )
-from lineup.cli.progress import progress_of_files, say
+from lineup.cli.progress import progress_of_files
+from lineup.cli.tables import console_for_tables, echo_json, say
 from lineup.errors import UsageError, require_extra
 from lineup.files import write_atomic
 
@@ -133,11 +134,9 @@ def deliver(
     Raises:
         UsageError: The file cannot be written.
     """
-    from lineup.cli.tables import console_for_tables
-
     text = json.dumps(document, indent=2, allow_nan=False)
     if settings["as_json"]:
-        click.echo(text)
+        echo_json(document)
     else:
         console = console_for_tables()
         for table in tables:
@@ -196,12 +195,15 @@ def labelled_sources(
         sources = labelled_sources_from_folders(folders, extractor, batch=batch, on_file=on_file)
     for source in sources:
         if source.duplicate_count:
-            say(messages, f"{source.name}: {source.duplicate_count} duplicate file(s) dropped")
+            say(
+                f"{source.name}: {source.duplicate_count} duplicate file(s) dropped",
+                console=messages,
+            )
         if source.ambiguous_count:
             say(
-                messages,
                 f"{source.name}: {source.ambiguous_count} image(s) dropped that lie in another "
                 "source's folder too",
+                console=messages,
             )
     return sources
 
@@ -322,7 +324,7 @@ def collected_scores(
         for row in raw_scores(folders, engine, options, store, prompts=prompts):
             rows.append(row)
             progress.advance(task)
-    kept = distinct_rows(rows, lambda row, reason: say(messages, f"{row.path}: {reason}"))
+    kept = distinct_rows(rows, lambda row, reason: say(f"{row.path}: {reason}", console=messages))
     return kept, sum(row.error is not None for row in rows)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup_lab.cli.options import (
     directory_argument,
@@ -81,7 +82,7 @@ def spectra(
         found = mean_spectra(folders, limit=limit, on_file=on_file)
     shown = relative_spectra(found, real) if real else found
     write_spectra(output, shown, relative=bool(real), smoothing_px=smoothing)
-    click.echo(output)
+    say(output)
     if failures:
         sys.exit(1)
 
@@ -131,7 +132,7 @@ def map_of_fingerprints(
     )
     names = [sources[label].name for label in labels]
     write_map(output, points, names, axis_labels=axis_labels, real=real)
-    click.echo(output)
+    say(output)
     if any(source.failures for source in sources):
         sys.exit(1)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ import click
 from lineup.cli.lineup_options import question_from_choices, question_options
 from lineup.cli.options import engine_options, json_option
 from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
+from lineup.cli.tables import echo_json, say
 
 if TYPE_CHECKING:
     from lineup.results import Attribution
@@ -65,9 +65,9 @@ def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
     from lineup.cli.explain import print_attribution
 
     if as_json:
-        click.echo(json.dumps(row.to_dict()))
+        echo_json(row.to_dict(), indent=None)
     if row.error is not None:
-        click.echo(f"Error: {failure_line(row.path or '', row.error.message)}", err=True)
+        say(f"Error: {failure_line(row.path or '', row.error.message)}", err=True)
     elif not as_json:
         print_attribution(row, explain=explain)
 
@@ -78,7 +78,7 @@ def _write_picture(target: Path, row: Attribution) -> None:
     from lineup.reading import read_image
 
     if row.resyntheses is None:
-        click.echo(
+        say(
             "no picture: there are no resyntheses, as this lineup has no generator or their "
             "evidence was not asked for",
             err=True,
@@ -86,4 +86,4 @@ def _write_picture(target: Path, row: Attribution) -> None:
         return
     assert row.path is not None
     write_picture(target, read_image(row.path).pixels, row, title=Path(row.path).name)
-    click.echo(f"picture: {target}", err=True)
+    say(f"picture: {target}", err=True)

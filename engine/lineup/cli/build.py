@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from lineup.cli.options import complete_bundles
-from lineup.cli.tables import size_text
+from lineup.cli.tables import say, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -156,10 +156,10 @@ def _build_with_tensorrt(bundle: Bundle, options: BuildOptions, *, rebuild: bool
 def _echo(built: BuiltGraph, verb: str) -> None:
     made = built.compiled
     if made is None:
-        click.echo(f"{built.role}: small; optimised whenever it loads")
+        say(f"{built.role}: small; optimised whenever it loads")
         return
     how = "cached" if built.was_cached else f"{verb} in {made.build_seconds:.1f} s"
-    click.echo(
+    say(
         f"{built.role}: {how}, {size_text(made.size_bytes)}, {made.key.backend} "
         f"{made.key.release} for {made.key.machine}: {made.path}"
     )

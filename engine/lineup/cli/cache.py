@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.cli.options import json_option
-from lineup.cli.tables import add_row, echo_json, plain_table, print_table, size_text
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say, size_text
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def clear(what: tuple[str, ...], yes: bool) -> None:
                 f"{path}: cannot be removed: {error.strerror or error}",
                 hint="Another process may use it; remove the folder by hand.",
             ) from error
-    click.echo(f"removed {names}: {size}" if found else "nothing is kept")
+    say(f"removed {names}: {size}" if found else "nothing is kept")
 
 
 def _show(as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from lineup.cli.options import device_option, json_option, threads_option
 from lineup.cli.progress import SOME_FAILED, images_from_arguments
+from lineup.cli.tables import echo_json, say
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Caption
@@ -71,7 +71,7 @@ def caption(
         for batch in _batches(paths, opened.images_per_run(beams), failures):
             captions = opened.captions([pixels for _, pixels in batch], options)
             for (path, _), found in zip(batch, captions, strict=True):
-                click.echo(_line(path, found, as_json=as_json))
+                _show(path, found, as_json=as_json)
     if failures:
         sys.exit(SOME_FAILED)
 
@@ -99,7 +99,7 @@ def _batches(
                 batch.append((path, read_image(path).pixels))
             except ImageError as error:
                 failures.append(path)
-                click.echo(f"Error: {error.message}", err=True)
+                say(f"Error: {error.message}", err=True)
             if len(batch) == size:
                 yield batch
                 batch = []
@@ -107,13 +107,14 @@ def _batches(
             yield batch
 
 
-def _line(path: Path, found: Caption, *, as_json: bool) -> str:
+def _show(path: Path, found: Caption, *, as_json: bool) -> None:
     if not as_json:
-        return f"{path}: {found.text}"
+        say(f"{path}: {found.text}")
+        return
     record = {
         "path": str(path),
         "caption": found.text,
         "token_ids": list(found.token_ids),
         "log_probability": round(found.log_probability, 6),
     }
-    return json.dumps(record)
+    echo_json(record, indent=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from lineup.cli.options import device_option, fingerprint_option, json_option, threads_option
 from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
+from lineup.cli.tables import echo_json, say
 
 if TYPE_CHECKING:
     from lineup.results import Classification
@@ -49,16 +49,15 @@ def classify(images: tuple[str, ...], classifier: Path, as_json: bool, **place: 
     with open_engine(**place) as engine:
         for image, found in engine.classify_files(paths, head):
             if found is not None:
-                click.echo(_line(image.path, found, as_json=as_json))
+                _show(image.path, found, as_json=as_json)
             elif image.error is not None:
                 failed += 1
-                click.echo(failure_line(image.path, image.error.message), err=True)
+                say(failure_line(image.path, image.error.message), err=True)
     if failed:
         sys.exit(SOME_FAILED)
 
 
-def _line(path: Path, found: Classification, *, as_json: bool) -> str:
-    """Return what is printed about one image."""
+def _show(path: Path, found: Classification, *, as_json: bool) -> None:
     if as_json:
         record = {
             "path": str(path),
@@ -67,7 +66,8 @@ def _line(path: Path, found: Classification, *, as_json: bool) -> str:
             "probabilities": {name: round(one, 6) for name, one in found.probabilities.items()},
             "notes": list(found.notes),
         }
-        return json.dumps(record)
+        echo_json(record, indent=None)
+        return
     ranked = list(found.probabilities.items())
     others = ", ".join(f"{name} {100 * value:.1f} %" for name, value in ranked[1:3])
-    return f"{path}: {found.label} {100 * ranked[0][1]:.1f} % ({others})"
+    say(f"{path}: {found.label} {100 * ranked[0][1]:.1f} % ({others})")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.tables import console_for_tables
+from lineup.cli.tables import console_for_tables, say
 
 if TYPE_CHECKING:
     from lineup.results import Attribution
@@ -62,11 +62,11 @@ def _scan(output: Path) -> None:
     write_atomic(output / "results.jsonl", lines.encode())
     write_report(records, output / "report.html")
     _print_rows(f"scanned: {sources} sources, by {' and '.join(evidence)}", rows)
-    click.echo(f"rows:    {output / 'results.jsonl'}")
-    click.echo(f"report:  {output / 'report.html'}")
+    say(f"rows:    {output / 'results.jsonl'}")
+    say(f"report:  {output / 'report.html'}")
     if "reference" not in evidence:
-        click.echo("more:    lineup models pull clip-vit-b-16 doubles the names given (90 MB)")
-    click.echo("         lineup enroll NAME IMAGES... makes a generator known")
+        say("more:    lineup models pull clip-vit-b-16 doubles the names given (90 MB)")
+    say("         lineup enroll NAME IMAGES... makes a generator known")
 
 
 def _handled(samples: Path, output: Path) -> list[str]:
@@ -106,7 +106,7 @@ def _attribute(output: Path) -> None:
             if path.stem.startswith(PICTURED):
                 write_picture(output / "picture.png", image.pixels, rows[-1], title=path.name)
     _print_rows("attributed by all evidence", rows)
-    click.echo(f"picture: {output / 'picture.png'}")
+    say(f"picture: {output / 'picture.png'}")
 
 
 def _print_rows(title: str, rows: list[Attribution]) -> None:

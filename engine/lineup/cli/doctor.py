@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.cli.options import json_option
+from lineup.cli.tables import echo_json, say
 
 if TYPE_CHECKING:
     from lineup.doctor import DoctorReport
@@ -28,15 +29,14 @@ def doctor(as_json: bool) -> None:
     report = examine()
     if as_json:
         import dataclasses
-        import json
 
-        click.echo(json.dumps(dataclasses.asdict(report), indent=2))
+        echo_json(dataclasses.asdict(report))
     else:
-        click.echo(_text_from_report(report))
+        _print_report(report)
     sys.exit(0 if report.ok else 1)
 
 
-def _text_from_report(report: DoctorReport) -> str:
+def _print_report(report: DoctorReport) -> None:
     memory = (
         f"{report.memory_available_mib:,} MiB free of {report.memory_total_mib:,} MiB"
         if report.memory_total_mib is not None and report.memory_available_mib is not None
@@ -62,4 +62,5 @@ def _text_from_report(report: DoctorReport) -> str:
         *[("bundle", f"{name}: {state}") for name, state in report.bundles.items()],
         ("gallery", report.gallery),
     ]
-    return "\n".join(f"{label:<10} {text}" for label, text in lines)
+    for label, text in lines:
+        say(f"{label:<10} {text}")

@@ -15,12 +15,13 @@ from lineup.cli.options import (
     threads_option,
 )
 from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
+from lineup.cli.streams import INTERRUPTED
+from lineup.cli.tables import say
 
 if TYPE_CHECKING:
     from lineup.engine import Engine
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
 
-INTERRUPTED_EXIT_CODE = 130
 DIGEST_DIGITS = 12
 
 
@@ -97,8 +98,8 @@ def enroll(
     with open_engine(**place) as engine:
         report = _enroll_images(engine, name, images, options)
     for failure in report.failed:
-        click.echo(failure_line(failure.path, failure.message), err=True)
-    click.echo(
+        say(failure_line(failure.path, failure.message), err=True)
+    say(
         f"enrolled {report.added} new, {report.present} already there, "
         f"{len(report.failed)} failed; {name} now has {report.total} images"
     )
@@ -120,8 +121,8 @@ def _enroll_resyntheses(name: str, paths: tuple[str, ...], query: str) -> None:
     sha256 = query if is_digest else sha256_from_bytes(bytes_from_path(Path(query)))
     report = open_stored().add(sha256, name, images_from_arguments(paths))
     for path, message in report.failed:
-        click.echo(failure_line(path, message), err=True)
-    click.echo(
+        say(failure_line(path, message), err=True)
+    say(
         f"stored {report.added} new resyntheses by {name}, {report.present} already there, "
         f"{len(report.failed)} failed; "
         f"they count when the image {sha256[:DIGEST_DIGITS]} is attributed"
@@ -150,5 +151,5 @@ def _enroll_images(
 
             return engine.enroll(name, images, options=options, on_progress=on_progress)
     except KeyboardInterrupt:
-        click.echo(f"Interrupted: {kept} new images of {name} are enrolled and stay.", err=True)
-        raise click.exceptions.Exit(INTERRUPTED_EXIT_CODE) from None
+        say(f"Interrupted: {kept} new images of {name} are enrolled and stay.", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None

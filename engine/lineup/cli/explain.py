@@ -6,8 +6,9 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from lineup.channels import CLEAN, text_from_channel
-from lineup.cli.tables import console_for_tables
+from lineup.cli.tables import console_for_tables, say
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED
+from lineup.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +35,7 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
     console = console_for_tables()
     verdict = row.verdict
     assert verdict is not None
-    console.print(row.path or "image", style="bold", markup=False, soft_wrap=True)
+    say(row.path or "image", console=console, style="bold")
     remarks = _remarks(row, verdict)
     _print_lines(console, sentence_from_verdict(verdict), style="bold")
     if not _is_unjudged(verdict):
@@ -43,15 +44,16 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
     _print_lines(console, remarks[0] if remarks else caveat, style="dim")
     if explain:
         about = f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}"
-        console.print(f"\n{about}", style="dim")
+        console.print()
+        say(about, console=console, style="dim")
         _print_sets(console, verdict)
         console.print(_evidence_table(verdict))
         for one in verdict.evidence:
             if one.channel is not None:
-                console.print(f"Channel by {one.name}: {one.channel}")
+                say(f"Channel by {one.name}: {one.channel}", console=console)
         _print_costs(console, row, verdict)
         for note in remarks:
-            console.print(f"note: {note}", markup=False)
+            say(f"note: {note}", console=console)
     console.print()
 
 
@@ -95,18 +97,18 @@ def _percent(share: float) -> str:
 
 
 def _print_lines(console: Console, text: str, style: str | None = None) -> None:
-    for line in textwrap.wrap(text, LINE_COLUMNS):
-        console.print(line, style=style, markup=False)
+    for line in textwrap.wrap(shown(text), LINE_COLUMNS):
+        say(line, console=console, style=style)
 
 
 def _print_sets(console: Console, verdict: Verdict) -> None:
     if verdict.family:
         members = ", ".join(verdict.family)
-        console.print(f"Family: {members} share their decoder and cannot be told apart here")
+        say(f"Family: {members} share their decoder and cannot be told apart here", console=console)
     if verdict.candidates_set:
-        console.print(f"Conformal set: {', '.join(verdict.candidates_set)}")
+        say(f"Conformal set: {', '.join(verdict.candidates_set)}", console=console)
     if verdict.caption is not None:
-        console.print(f"Caption: {verdict.caption}", markup=False)
+        say(f"Caption: {verdict.caption}", console=console)
 
 
 def _evidence_table(verdict: Verdict) -> Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.cli.options import complete_sources, gallery_option, json_option
-from lineup.cli.tables import echo_json
+from lineup.cli.tables import echo_json, say
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
     elif entries:
         _print_table(entries)
     else:
-        click.echo("no sources yet; add one with lineup enroll NAME PATHS...", err=True)
+        say("no sources yet; add one with lineup enroll NAME PATHS...", err=True)
 
 
 @gallery.command(short_help="Describe one source.")
@@ -80,7 +80,7 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
     about |= {"fingerprint": digest[:DIGEST_DIGITS]}
     about |= {"provenance": support.provenance or "not given"}
     for label, value in about.items():
-        click.echo(f"{label:<12} {value}")
+        say(f"{label:<12} {value}")
 
 
 @gallery.command(short_help="Remove one of your sources.")
@@ -109,7 +109,7 @@ def remove(name: str, yes: bool, gallery: Path | None) -> None:
         click.confirm(question, abort=True, err=True)
     user_store(gallery).remove(name)
     rest = "; the shipped images of the same name stay" if shipped else ""
-    click.echo(f"removed {name}{rest}")
+    say(f"removed {name}{rest}")
 
 
 @gallery.command("export", short_help="Write sources to one file.")
@@ -134,7 +134,7 @@ def export_sources(file: Path, sources: tuple[str, ...], gallery: Path | None) -
     opened = open_gallery(gallery)
     write_gallery(file, opened, sources=sources or None)
     names = sorted(set(sources or opened.sources))
-    click.echo(f"wrote {', '.join(names)} to {file}")
+    say(f"wrote {', '.join(names)} to {file}")
 
 
 @gallery.command("import", short_help="Merge another gallery into yours.")
@@ -158,7 +158,7 @@ def import_sources(path: Path, gallery: Path | None) -> None:
     )
     for name, count in added.items():
         present = len(incoming.source(name)) - count
-        click.echo(f"{name}: imported {count} new, {present} already there")
+        say(f"{name}: imported {count} new, {present} already there")
 
 
 def _print_table(entries: Sequence[SourceEntry]) -> None:
@@ -177,4 +177,4 @@ def _print_table(entries: Sequence[SourceEntry]) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lineup.cli.options import ENGINE_CHOICES, complete_lineups, with_options
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -297,7 +298,7 @@ def _planned(question: Question, choices: Mapping[str, Any], images: int | None)
         reading_bytes=reading_bytes,
     )
     for note in plan.notes:
-        click.echo(f"note: {note}", err=True)
+        say(f"note: {note}", err=True)
     scan = replace(scan, group_images=plan.chunk, group_tiles=None, waits_for_group=True)
     keeps = plan.order is Order.IMAGE_MAJOR
     return replace(question, scan=scan, engine={**question.engine, "keep_models": keeps})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineup.cli.options import complete_lineups, json_option
-from lineup.cli.tables import add_row, echo_json, plain_table, print_table, size_text
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say, size_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,7 +49,7 @@ def list_command(as_json: bool) -> None:
     print_table(table)
     for one in stored:
         if one.problem is not None:
-            click.echo(one.problem, err=True)
+            say(one.problem, err=True)
 
 
 @lineups.command(short_help="Describe one lineup.")
@@ -71,15 +71,15 @@ def show(lineup: str, as_json: bool) -> None:
         value = record[label]
         if isinstance(value, dict):
             value = f"{value['bundle']}, {_size(value['size_bytes'])}"
-        click.echo(f"{label:<12} {value or _absent(label)}")
+        say(f"{label:<12} {value or _absent(label)}")
     settings = ", ".join(f"{key} {value}" for key, value in record["resynthesis"].items())
-    click.echo(f"{'resynthesis':<12} {settings}")
+    say(f"{'resynthesis':<12} {settings}")
     print_table(_candidate_table(record))
     problems = [one["problem"] for one in record["candidates"] if one["problem"]]
     models = [record[kind] for kind in ("captioner", "encoder", "fingerprint")]
     problems += [model["problem"] for model in models if model is not None and model["problem"]]
     for problem in problems:
-        click.echo(problem, err=True)
+        say(problem, err=True)
 
 
 @lineups.command(short_help="Make a lineup of your own.")
@@ -141,7 +141,7 @@ def create(
     spec = LINEUP_TOML.from_raw(present, where=f"lineup {name}")
     check_bundles(spec)
     folder = create_lineup(spec, force=force)
-    click.echo(f"made {name} in {folder}")
+    say(f"made {name} in {folder}")
 
 
 def _candidate(text: str) -> dict[str, str | None]:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from lineup._version import __version__
+from lineup.cli.streams import INTERRUPTED, prepare_streams, world_told
+from lineup.cli.tables import say
 from lineup.errors import LineupError, did_you_mean, require_extra
 
 COMMANDS = {
@@ -86,6 +89,16 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments; `--help` prints here."""
+        with world_told():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with world_told():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command table from `COMMANDS`, importing nothing."""
         with formatter.section("Commands"):
@@ -110,18 +123,22 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the program; a `LineupError` becomes a message on stderr and an exit code."""
+    prepare_streams()
     try:
         # Without standalone mode, click returns the code of `ctx.exit`, or None at the end.
         exit_code = cli.main(prog_name="lineup", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("Interrupted.", err=True)
-        sys.exit(130)
+        say("Interrupted.", err=True)
+        sys.exit(INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        for line in text.getvalue().splitlines():
+            say(line, err=True)
         sys.exit(error.exit_code)
     except LineupError as error:
-        click.echo(f"Error: {error.message}", err=True)
+        say(f"Error: {error.message}", err=True)
         if error.hint:
-            click.echo(error.hint, err=True)
+            say(error.hint, err=True)
         sys.exit(error.exit_code)
     sys.exit(exit_code or 0)

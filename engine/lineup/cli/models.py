@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineup.cli.options import complete_bundles, json_option
-from lineup.cli.tables import add_row, echo_json, plain_table, print_table, printable, size_text
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say, size_text
 from lineup.errors import require_extra
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _list_bundles(as_json: bool) -> None:
         echo_json([_record_from_stored(entry) for entry in stored])
         return
     if not stored:
-        click.echo("No bundle is installed.", err=True)
+        say("No bundle is installed.", err=True)
         return
     table = plain_table("name", "kind", "precision", "licence", "source", "size", "from")
     for entry in stored:
@@ -61,7 +61,7 @@ def _list_bundles(as_json: bool) -> None:
     print_table(table)
     for entry in stored:
         if entry.problem is not None:
-            click.echo(f"{entry.name}: {printable(entry.problem)}", err=True)
+            say(f"{entry.name}: {entry.problem}", err=True)
 
 
 def _list_recipes(as_json: bool) -> None:
@@ -130,9 +130,9 @@ def verify(names: tuple[str, ...], every: bool) -> None:
     for name in chosen:
         for check in store.verify(name):
             bad += check.problem is not None
-            click.echo(printable(f"{name}: {check.path}: {check.problem or 'ok'}"))
+            say(f"{name}: {check.path}: {check.problem or 'ok'}")
     if bad:
-        click.echo(
+        say(
             f"{bad} {'file' if bad == 1 else 'files'} cannot be trusted. "
             "Install the bundle again from where it came from.",
             err=True,
@@ -169,7 +169,7 @@ def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
     for name in chosen:
         bundle = bundle_with_costs(store.open(name), threads=threads)
         for role, graph in bundle.manifest.graphs.items():
-            click.echo(f"{name}: {role}: {_cost_text(graph)}")
+            say(f"{name}: {role}: {_cost_text(graph)}")
 
 
 @models.command()
@@ -188,7 +188,7 @@ def remove(name: str, yes: bool) -> None:
         from lineup.backends.graph_cache import graph_cache
 
         graph_cache().remove(graphs)
-    click.echo(f"removed {name}")
+    say(f"removed {name}")
 
 
 def _graphs_of_it_alone(store: BundleStore, name: str) -> set[str]:
@@ -210,7 +210,7 @@ def _graphs_of_it_alone(store: BundleStore, name: str) -> set[str]:
 def install(directory: Path, overwrite: bool) -> None:
     """Verify the bundle in DIR and copy it to where lineup finds it by name."""
     bundle = _store().install(directory, overwrite=overwrite)
-    click.echo(f"installed {bundle.manifest.name} in {bundle.path}")
+    say(f"installed {bundle.manifest.name} in {bundle.path}")
 
 
 @models.command()
@@ -252,7 +252,7 @@ def _install_ready(function: str, what: str | Path, file: Path | None, *, overwr
     install_ready = getattr(importlib.import_module("lineup_export.ready.install"), function)
     bundle = install_ready(_store(), what, file, overwrite=overwrite)
     size = size_text(bundle.manifest.size_bytes)
-    click.echo(f"installed {bundle.manifest.name} ({size}) in {bundle.path}")
+    say(f"installed {bundle.manifest.name} ({size}) in {bundle.path}")
 
 
 def _store() -> BundleStore:

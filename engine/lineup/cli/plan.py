@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from lineup.cli.options import complete_lineups, json_option
-from lineup.cli.tables import console_for_tables
+from lineup.cli.tables import console_for_tables, echo_json, say
 
 
 @click.command(short_help="Show what a scan needs in memory and time.")
@@ -26,7 +26,6 @@ def plan(
     Private memory has to fit; mapped weights are wanted in memory and may be read again. Times
     are those of the machine that exported the bundles.
     """
-    import json
     from dataclasses import asdict
 
     from lineup.lineups.store import open_lineup
@@ -35,7 +34,7 @@ def plan(
     budget = None if memory_budget is None else bytes_from_text(memory_budget)
     made = plan_for_lineup(open_lineup(lineup), images=images, gamma=gamma, budget_bytes=budget)
     if as_json:
-        click.echo(json.dumps(asdict(made), indent=1))
+        echo_json(asdict(made), indent=1)
         return
     _print_plan(made)
 
@@ -68,4 +67,4 @@ def _print_plan(made: object) -> None:
         f"{made.mapped_bytes / MIB:.0f} MiB of mapped weights; {made.seconds:.1f} s"
     )
     for note in made.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        say(f"note: {note}", console=console)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -73,14 +74,9 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
         def on_file(image: StreamedImage) -> None:
             progress.advance(task)
             if image.error is not None:
-                say(messages, failure_line(image.path, image.error.message))
+                say(failure_line(image.path, image.error.message), console=messages)
 
         yield on_file
-
-
-def say(messages: Console, text: str) -> None:
-    """Print one line as it is: names are neither markup nor broken at the console's width."""
-    messages.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

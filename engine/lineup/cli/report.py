@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from lineup.cli.tables import say
+
 
 @click.command(short_help="Render a scan as a page to look at.")
 @click.argument("results", type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -32,4 +34,4 @@ def report(results: Path, output: Path | None, max_rows: int) -> None:
 
     page = output or results.with_suffix(".html")
     write_report(records_from_jsonl(results), page, max_rows=max_rows)
-    click.echo(page)
+    say(page)

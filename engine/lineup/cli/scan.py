@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +13,8 @@ import click
 from lineup.cli.lineup_options import Question, question_from_choices, question_options
 from lineup.cli.options import batch_option, engine_options
 from lineup.cli.progress import SOME_FAILED, no_images, scan_progress
+from lineup.cli.streams import INTERRUPTED
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from lineup.scan.meter import ScanMeter
 
 STDOUT = "-"
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-READER_GONE = 141  # 128 + SIGPIPE
 
 FORMAT_FROM_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
 FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
@@ -121,12 +120,8 @@ def scan(
         failed_before = _scan(inputs, question, meter, output, row_format, mode)
     except KeyboardInterrupt:
         hint = "" if output == STDOUT else "; run again with --resume"
-        click.echo(f"interrupted after {meter.images} rows{hint}", err=True)
+        say(f"interrupted after {meter.images} rows{hint}", err=True)
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # The interpreter flushes standard output when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(READER_GONE)
     _show_summary(meter, is_verbose=verbose)
     if meter.images + meter.skipped == 0:
         raise no_images(paths or (str(from_file),))
@@ -191,6 +186,7 @@ def _show_summary(meter: ScanMeter, *, is_verbose: bool) -> None:
 
     summary = meter.summary()
     if is_verbose:
-        click.echo(table_from_summary(summary), err=True)
+        for line in table_from_summary(summary).splitlines():
+            say(line, err=True)
     if is_verbose or sys.stderr.isatty():
-        click.echo(line_from_summary(summary), err=True)
+        say(line_from_summary(summary), err=True)

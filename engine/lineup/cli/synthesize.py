@@ -12,6 +12,7 @@ import click
 
 from lineup._version import __version__
 from lineup.cli.options import device_option, threads_option
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def synthesize(
         record = _record(generator, prompt, options, images)
         _write(output / RECORD_NAME, (json.dumps(record, indent=2) + "\n").encode("ascii"))
     noun = "image" if len(images) == 1 else "images"
-    click.echo(f"wrote {len(images)} {noun} of {generator.name} to {output}")
+    say(f"wrote {len(images)} {noun} of {generator.name} to {output}")
 
 
 def image_name(candidate: str, seed: int) -> str:

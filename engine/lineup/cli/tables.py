@@ -1,11 +1,14 @@
-"""Tables, sizes and JSON as commands print them."""
+"""Lines, tables, sizes and JSON as commands print them."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from lineup.text import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,6 +19,28 @@ PIPE_COLUMNS = 160
 
 UNBROKEN_COLUMNS = 1000
 """Wide enough that no cell is wrapped: a wrapped hash cannot be searched for."""
+
+
+def say(
+    text: object, *, err: bool = False, console: Console | None = None, style: str | None = None
+) -> None:
+    """Print one line in which no character takes effect: names in it may come from a stranger.
+
+    Args:
+        text: What to print.
+        err: On standard error, in place of standard output. A message that cannot be written there
+            ends nothing.
+        console: Where it goes instead, e.g. above a bar.
+        style: Of the console.
+    """
+    line = shown(str(text))
+    if console is not None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True, style=style)
+    elif not err:
+        click.echo(line)  # noqa: TID251
+    else:
+        with suppress(OSError):
+            click.echo(line, err=True)  # noqa: TID251
 
 
 def console_for_tables(columns_in_pipe: int = PIPE_COLUMNS) -> Console:
@@ -46,7 +71,7 @@ def add_row(table: Table, *cells: str, style: str | None = None) -> None:
     """Add a row of foreign text: neither markup nor control characters of it take effect."""
     from rich.text import Text
 
-    texts = (Text("\n".join(map(printable, cell.split("\n")))) for cell in cells)
+    texts = (Text("\n".join(map(shown, cell.split("\n")))) for cell in cells)
     table.add_row(*texts, style=style)
 
 
@@ -55,11 +80,6 @@ def print_table(table: Table) -> None:
     console = console_for_tables(UNBROKEN_COLUMNS)
     console.print(table)
     console.print()
-
-
-def printable(text: str) -> str:
-    """Return a text with question marks in place of control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def size_text(size_bytes: int) -> str:
@@ -72,6 +92,11 @@ def size_text(size_bytes: int) -> str:
     return f"{size:.1f} GB"
 
 
-def echo_json(value: Any) -> None:
-    """Print a value as JSON on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+def echo_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print a value as JSON on stdout, in ASCII: every terminal and pipe takes it.
+
+    Args:
+        value: Any JSON value.
+        indent: Spaces of a level; None puts all on one line.
+    """
+    click.echo(json.dumps(value, indent=indent))  # noqa: TID251

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lineup.cli.options import complete_sources, engine_options, json_option
+from lineup.cli.progress import images_from_arguments
+from lineup.cli.tables import echo_json, say
+from lineup.errors import UsageError
 
 if TYPE_CHECKING:
     from lineup.results import Verification
 
 
 @click.command(short_help="Test whether one source made an image.")
-@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("image")
 @click.option(
     "--source",
     required=True,
@@ -27,30 +28,36 @@ if TYPE_CHECKING:
 )
 @engine_options
 @json_option
-def verify(image: Path, source: str, as_json: bool, **place: Any) -> None:
+def verify(image: str, source: str, as_json: bool, **place: Any) -> None:
     """Test whether the source NAME made IMAGE.
 
     Says "match" when that is likelier than not at even prior odds, and how often the gallery's
-    other images match it as well.
+    other images match it as well. IMAGE is a file, or a pattern that stands for one.
     """
     from lineup.engine import open_engine
 
+    paths = images_from_arguments([image])
+    if len(paths) > 1:
+        raise UsageError(
+            f"{image} stands for {len(paths)} images, and verify tests one.",
+            hint="`lineup scan` has the evidence for every source, image by image.",
+        )
     with open_engine(**place) as engine:
-        result = engine.verify(image, source)
+        result = engine.verify(paths[0], source)
     if as_json:
-        record = {"path": str(image), **asdict(result)}
-        click.echo(json.dumps({key: _json_number(value) for key, value in record.items()}))
+        record = {"path": str(paths[0]), **asdict(result)}
+        echo_json({key: _json_number(value) for key, value in record.items()}, indent=None)
         return
     answer = "match" if result.accepted else "no match"
-    click.echo(f"{image}: {answer} with {source}, {100 * result.probability:.1f} % at even odds")
-    click.echo(
+    say(f"{paths[0]}: {answer} with {source}, {100 * result.probability:.1f} % at even odds")
+    say(
         f"{result.score:.1f} deviations above others, by {result.support} images, "
         f"log likelihood ratio {result.llr:+.2f}"
     )
-    click.echo(_accepts_text(result))
-    click.echo(f"of {source}'s own images {_percent(result.false_reject_rate)} match less")
+    say(_accepts_text(result))
+    say(f"of {source}'s own images {_percent(result.false_reject_rate)} match less")
     for note in result.notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _accepts_text(result: Verification) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lineup.cli.tables import say
 from lineup_models.options import Progress, run_folder_option, seed_option
 
 PRESETS = ("cpu", "gpu")
@@ -66,4 +67,4 @@ def pocket(
         records = train_pocket(run, only=only)
     plot = write_loss_plot(output)
     took = ", ".join(f"{name} {record['seconds']:.0f} s" for name, record in records.items())
-    click.echo(f"{output}: {took}{f'; losses in {plot}' if plot else ''}")
+    say(f"{output}: {took}{f'; losses in {plot}' if plot else ''}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup_models.options import (
     Progress,
@@ -85,7 +86,7 @@ def train(photos: Path, output: Path, threads: int | None, **options: Any) -> No
     with computing(threads=threads):
         trained = train_simulator(photos, TrainingOptions(**options), output, watch=watch)
     psnr_db = trained.record["psnr_db_last_200_steps"]
-    click.echo(f"{output}: {options['steps']} steps, {psnr_db} dB on the last 200 batches")
+    say(f"{output}: {options['steps']} steps, {psnr_db} dB on the last 200 batches")
 
 
 @simulator.command()
@@ -118,7 +119,7 @@ def sheet(
             samples, identity = filler.model(index)
             rows.append(samples["images"])
             psnr_db = " ".join(f"{value:.1f}" for value in samples["psnr_db"])
-            click.echo(f"{identity}: {psnr_db} dB")
+            say(f"{identity}: {psnr_db} dB")
     write_sheet(output, rows)
 
 
@@ -155,7 +156,7 @@ def bank(
         fill_bank(photos, _named(weights), output, BankOptions(**options), watch=watch)
         features = features_from_spectrum(PooledSpectrum(SpectrumSpec()).eval())
         add_features(output, "spectrum", features, watch=watch)
-    click.echo(f"{output}: {options['models']} generators")
+    say(f"{output}: {options['models']} generators")
 
 
 @simulator.command()
@@ -177,7 +178,7 @@ def pictures(bank: Path, models: int, output: Path) -> None:
     for number, image in one_image_per_generator(bank, models):
         write_png(output / f"{number:05d}.png", image)
         written += 1
-    click.echo(f"{output}: {written} pictures")
+    say(f"{output}: {written} pictures")
 
 
 def _named(weights: tuple[str, ...]) -> dict[str, Path]:

@@ -29,6 +29,18 @@ def test_the_answer_is_a_sentence_the_likeliest_sources_and_a_caveat(red_image):
     assert max(map(len, (sentence, sources, caveat))) <= 80
 
 
+def test_a_pattern_stands_for_its_images_and_a_name_that_is_gone_for_none(red_image):
+    one, two = (red_image.with_name(name) for name in ("a1.png", "a2.png"))
+    for path in (one, two):
+        path.write_bytes(red_image.read_bytes())
+
+    assert [
+        json.loads(line)["path"]
+        for line in run(one.with_name("a?.png"), "--json").stdout.splitlines()
+    ] == [str(one), str(two)]
+    assert run(one.with_name("a[2].png"), "--json").exit_code == 1
+
+
 def test_json_is_the_row_of_a_scan(red_image):
     record = json.loads(run(red_image, "--json").stdout)
 

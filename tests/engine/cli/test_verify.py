@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from lineup.cli.verify import verify
-from lineup.errors import SourceNotFoundError, UnsupportedImageError
+from lineup.errors import SourceNotFoundError, UnsupportedImageError, UsageError
 
 pytestmark = pytest.mark.usefixtures("colour_engine")
 
@@ -52,6 +52,17 @@ def test_only_candidates_can_be_verified(red_image, name):
 
     assert isinstance(result.exception, SourceNotFoundError)
     assert "reds" in result.exception.hint
+
+
+def test_a_pattern_stands_for_one_image(red_image):
+    pattern = str(red_image.with_name("*.png"))
+    assert "match with reds" in CliRunner().invoke(verify, [pattern, "--source", "reds"]).stdout
+
+    red_image.with_name("other.png").write_bytes(red_image.read_bytes())
+    result = CliRunner().invoke(verify, [pattern, "--source", "reds"])
+
+    assert isinstance(result.exception, UsageError)
+    assert "stands for 2 images" in result.exception.message
 
 
 def test_a_broken_image_is_named(tmp_path):

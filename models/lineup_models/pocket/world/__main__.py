@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from lineup.cli.tables import say
 from lineup_models.pictures import write_sheet
 from lineup_models.pocket.world.render import pixels_from_scene
 from lineup_models.pocket.world.scene import scene_from_seed
@@ -43,7 +44,7 @@ def sheet(output: Path, count: int, seed: int, size: int) -> None:
     rows = [np.stack(pixels[at : at + columns]) for at in range(0, len(pixels), columns)]
     write_sheet(output, rows)
     for number in seeds:
-        click.echo(f"{number}: {scene_from_seed(number).captions()[0]}")
+        say(f"{number}: {scene_from_seed(number).captions()[0]}")
 
 
 if __name__ == "__main__":

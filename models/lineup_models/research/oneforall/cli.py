@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup_models.options import (
     Progress,
@@ -82,7 +83,7 @@ def fingerprint(
         )
     plot = write_loss_plot(output)
     took = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in record["seconds"].items())
-    click.echo(f"{output}: {took}{f'; losses in {plot}' if plot else ''}")
+    say(f"{output}: {took}{f'; losses in {plot}' if plot else ''}")
 
 
 def _stages_from_text(text: str) -> tuple[Stage, ...]:
