@@ -6,8 +6,9 @@ import glob
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,20 +42,38 @@ def sha256_from_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def is_same_file(one: Path, other: Path) -> bool:
+    """Tell whether two paths name one file, through links too; of no file, whether they are one."""
+    with suppress(OSError, ValueError):
+        return one.samefile(other)
+    return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100 - takes a zero byte
+
+
+def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write `data` to `path` so that a reader sees either the old content or the new, never a part.
 
-    The temporary file lies in the same folder, is synced, then renamed over `path`.
+    The temporary file lies in the same folder, is synced, then renamed over the file, which a link
+    is followed to. A device or named pipe is written to as it is.
     """
+    chunks = [data] if isinstance(data, bytes) else data
+    mode = 0o644
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+            with path.open("wb") as stream:
+                stream.writelines(chunks)
+            return
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(temporary_name)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            stream.writelines(chunks)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

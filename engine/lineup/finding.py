@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lineup.errors import UsageError
+from lineup.files import is_same_file
 from lineup.path_list import paths_from_list
 
 IMAGE_SUFFIXES = frozenset(
@@ -42,6 +43,26 @@ def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
         name = os.fspath(path)
         for match in _matches(name) if isinstance(path, str) else [name]:
             yield from _images_from_path(match)
+
+
+def check_output(output: Path | None, inputs: Iterable[str | Path]) -> None:
+    """Refuse to write over an image that is read, whatever it is called and through whatever link.
+
+    Args:
+        output: The file to be written, if any; one that does not exist yet is no input.
+        inputs: See `find_images`.
+
+    Raises:
+        UsageError: The output is one of them.
+    """
+    if output is None or not output.exists():
+        return
+    for path in find_images(inputs):
+        if is_same_file(path, output):
+            raise UsageError(
+                f"{output} is an input as well: it would be lost.",
+                hint="Give the output another name.",
+            )
 
 
 def _matches(name: str) -> list[str]:
@@ -120,7 +141,7 @@ class NamedImages:
         arguments: Files, folders, globs; "-" is the list on standard input.
         list_file: A file with one path per line, or "-"; comes after the arguments.
         stdin: Where "-" is read from.
-        output: The file that the rows go to; it is no input, even if a glob names it.
+        output: The file that the rows go to; it is no input, however it is named.
 
     Raises:
         UsageError: Nothing was named, or the list does not exist.
@@ -158,9 +179,8 @@ class NamedImages:
 
     def images(self) -> Iterator[Path]:
         """Yield the images lazily, in the order in which they were named."""
-        output = None if self.output is None else os.path.abspath(self.output)  # noqa: PTH100
         for path in find_images(self._named()):
-            if os.path.abspath(path) != output:  # noqa: PTH100 - links are not followed
+            if self.output is None or not is_same_file(path, self.output):
                 yield path
 
     def _named(self) -> Iterator[str | Path]:

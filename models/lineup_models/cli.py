@@ -8,6 +8,7 @@ import click
 
 from lineup.cli.tables import say
 from lineup.errors import require_extra
+from lineup.finding import check_output
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
 from lineup_models.options import Progress, folders_option, hold_out_option
 from lineup_models.pocket.cli import pocket
@@ -195,6 +196,7 @@ def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> No
         write_head,
     )
 
+    check_output(output, [*photos, generated])
     options = HeadOptions()
     sources = sorted(path for path in generated.iterdir() if path.is_dir())
     watch = Progress(Console(stderr=True))

@@ -1,6 +1,8 @@
 import hashlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +32,52 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 
     assert path.read_bytes() == b"old"
     assert [child.name for child in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_link_is_written_through_and_the_mode_stays(tmp_path):
+    target, link, dangling = (tmp_path / name for name in ("target", "link", "dangling"))
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link.symlink_to("target")
+    dangling.symlink_to(tmp_path / "new")
+
+    files.write_atomic(link, b"new")
+    files.write_atomic(dangling, [b"n", b"ew"])
+
+    assert link.is_symlink()
+    assert dangling.is_symlink()
+    assert target.read_bytes() == (tmp_path / "new").read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_or_device_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    files.write_atomic(pipe, b"page")
+    files.write_atomic(Path(os.devnull), b"page")
+
+    assert os.read(reader, 99) == b"page"
+    os.close(reader)
+    assert pipe.is_fifo()
+    assert Path(os.devnull).is_char_device()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_the_same_file_is_known_by_any_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "soft").symlink_to("a")
+    os.link("a", "hard")
+    (tmp_path / "b").write_bytes(b"")
+
+    names = [tmp_path / "a", Path("./a"), Path("soft"), Path("hard")]
+    assert all(files.is_same_file(Path("a"), name) for name in names)
+    assert files.is_same_file(Path("gone"), tmp_path / "x" / ".." / "gone")
+    for other in ("b", "gone", "a\0"):
+        assert not files.is_same_file(Path("a"), Path(other))
 
 
 def test_staged_directory_appears_whole(tmp_path):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from lineup import finding as find
-from lineup.finding import find_images
+from lineup.errors import UsageError
+from lineup.finding import check_output, find_images
 
 
 @pytest.fixture
@@ -106,3 +107,15 @@ def test_deep_nesting(tmp_path):
     folder.mkdir(parents=True)
     (folder / "deep.png").touch()
     assert [path.name for path in find_images([tmp_path])] == ["deep.png"]
+
+
+@pytest.mark.parametrize("inputs", [["b.jpg"], ["."], ["*.jpg"], ["gone", Path("./c/../b.jpg")]])
+def test_no_output_is_an_input(tree, inputs):
+    (tree / "soft.txt").symlink_to("b.jpg")
+    os.link("b.jpg", "hard.txt")
+
+    for name in ("b.jpg", tree / "b.jpg", "soft.txt", "hard.txt"):
+        with pytest.raises(UsageError, match="is an input as well"):
+            check_output(Path(name), inputs)
+    for name in (None, Path("new.png"), Path("notes.txt")):
+        check_output(name, inputs)

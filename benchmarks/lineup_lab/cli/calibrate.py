@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineup.cli.tables import console_for_tables, say
+from lineup.finding import check_output
 from lineup_lab.cli.options import (
     asked_evidence,
     asked_gammas,
@@ -73,6 +74,7 @@ def calibrate(directory: Path, **settings: Any) -> None:
     from lineup.lineups.store import calibration_path, use_calibration
 
     gammas, names = asked_gammas(settings), asked_evidence(settings)
+    check_output(settings["output"], [directory])
     messages = Console(stderr=True)
     with open_for(settings, calibrated=False) as engine:
         lineup = engine.lineup

@@ -13,6 +13,7 @@ import click
 from lineup.cli.options import with_options
 from lineup.cli.progress import progress_of_files
 from lineup.errors import UsageError
+from lineup.finding import check_output
 from lineup_lab.cli.eval_attribution import attribution
 from lineup_lab.cli.eval_wild import wild
 from lineup_lab.cli.fit_open_set import NOTHING, reject_fingerprints, reject_option
@@ -315,6 +316,7 @@ def _asked(
         real=tuple(dict.fromkeys(settings["real"])),
         resamples=settings["bootstrap"],
     )
+    check_output(settings["output"], [directory])
     folders = source_folders_from_dir(directory)
     if has_support:
         for folder in folders:

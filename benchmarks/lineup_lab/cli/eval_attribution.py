@@ -11,6 +11,7 @@ import click
 
 from lineup.cli.tables import say
 from lineup.errors import UsageError
+from lineup.finding import check_output
 from lineup_lab.cli.options import (
     asked_evidence,
     asked_gammas,
@@ -93,6 +94,8 @@ def attribution(directory: Path, **settings: Any) -> None:
         raise UsageError(
             "--plot compares numbers of resyntheses.", hint="Give them, e.g. --gamma 1,2,4,8."
         )
+    for output in (settings["output"], settings["plot_path"]):
+        check_output(output, [directory])
     names = asked_evidence(settings)
     messages = Console(stderr=True)
     other = settings["calibration_path"]

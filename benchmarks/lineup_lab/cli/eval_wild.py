@@ -15,6 +15,7 @@ from lineup.cli.options import device_option, fingerprint_option, threads_option
 from lineup.cli.progress import failure_line
 from lineup.cli.tables import say
 from lineup.errors import ImageError
+from lineup.finding import check_output
 from lineup_lab.cli.options import (
     bootstrap_option,
     deliver,
@@ -112,6 +113,8 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
         seed=settings["seed"],
         resamples=settings["bootstrap"],
     )
+    for output in (settings["output"], picture):
+        check_output(output, [directory, *([] if recompressed is None else [recompressed])])
     folders = source_folders_from_dir(directory)
     further = () if recompressed is None else source_folders_from_dir(recompressed)
     split = split_from_folders(folders, options, further)

@@ -14,6 +14,7 @@ import click
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
 from lineup.cli.tables import say
 from lineup.errors import UsageError
+from lineup.finding import check_output
 from lineup.paths import shipped_reject_path
 from lineup_lab.cli.options import (
     file_option,
@@ -97,6 +98,7 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     from lineup_lab.fit_classifier import classifier_from_fingerprints, holds_fingerprints
 
     _check(directory, settings)
+    check_output(output, [] if directory is None else [directory])
     reject_path: Path | None = settings["reject"]
     rejects_images = reject_path is not None and not holds_fingerprints(reject_path)
     messages, started = Console(stderr=True), time.perf_counter()

@@ -12,6 +12,7 @@ import click
 from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
 from lineup.cli.tables import say
 from lineup.errors import UsageError
+from lineup.finding import check_output
 from lineup_lab.cli.options import (
     directory_argument,
     file_option,
@@ -68,7 +69,7 @@ def spectra(
     from lineup_lab.figures import write_spectra
     from lineup_lab.spectra import mean_spectra, relative_spectra
 
-    folders = _folders(directory, real)
+    folders = _folders(directory, real, output)
     names = [folder.name for folder in folders]
     if set(names) == set(real):
         raise UsageError(
@@ -120,7 +121,7 @@ def map_of_fingerprints(
 
     from lineup_lab.figures import Projection, points_from_fingerprints, write_map
 
-    folders = _folders(directory, real)
+    folders = _folders(directory, real, output)
     with open_extractor(settings) as extractor:
         sources = labelled_sources(folders, extractor, batch, Console(stderr=True))
     labels = np.repeat(np.arange(len(sources)), [len(source.ids) for source in sources])
@@ -137,10 +138,11 @@ def map_of_fingerprints(
         sys.exit(1)
 
 
-def _folders(directory: Path, real: Sequence[str]) -> tuple[SourceFolder, ...]:
+def _folders(directory: Path, real: Sequence[str], output: Path) -> tuple[SourceFolder, ...]:
     """Return the sources; what is missing shows before any work."""
     from lineup_lab.dataset import check_names, source_folders_from_dir
 
+    check_output(output, [directory])
     folders = source_folders_from_dir(directory)
     check_names("--real", real, [folder.name for folder in folders])
     return folders

@@ -11,6 +11,7 @@ from lineup.cli.lineup_options import question_from_choices, question_options
 from lineup.cli.options import engine_options, json_option
 from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.tables import echo_json, say
+from lineup.finding import check_output
 
 if TYPE_CHECKING:
     from lineup.results import Attribution
@@ -49,6 +50,7 @@ def attribute(
     paths = images_from_arguments(images)
     if picture is not None and len(paths) > 1:
         raise click.UsageError("--picture takes one image at a time.")
+    check_output(picture, paths)
     question = question_from_choices(choices, images=len(paths))
     failed = 0
     with question.open_engine() as engine:

@@ -128,10 +128,13 @@ def export_sources(file: Path, sources: tuple[str, ...], gallery: Path | None) -
 
     The file holds fingerprints and hashes of the images, never pixels.
     """
-    from lineup.gallery.opening import open_gallery
+    from lineup.finding import check_output
+    from lineup.gallery.opening import open_gallery, user_store
     from lineup.gallery.tensors import write_gallery
 
     opened = open_gallery(gallery)
+    stored = user_store(None if gallery is not None and gallery.is_file() else gallery).path
+    check_output(file, [*stored.glob("*"), *([] if gallery is None else [gallery])])
     write_gallery(file, opened, sources=sources or None)
     names = sorted(set(sources or opened.sources))
     say(f"wrote {', '.join(names)} to {file}")

@@ -30,8 +30,10 @@ def report(results: Path, output: Path | None, max_rows: int) -> None:
     The page needs no network. Thumbnails are taken from the scanned files, if they are still
     there and unchanged.
     """
+    from lineup.finding import check_output
     from lineup.report import records_from_jsonl, write_report
 
     page = output or results.with_suffix(".html")
+    check_output(page, [results])
     write_report(records_from_jsonl(results), page, max_rows=max_rows)
     say(page)

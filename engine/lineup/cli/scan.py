@@ -50,7 +50,13 @@ FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", 
     help="Format of the rows.  [default: csv for FILE.csv, else jsonl]",
 )
 @click.option("--resume", is_flag=True, help="Continue FILE: leave out images with a row in it.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE.")
+@click.option(
+    "--retry-failed/--no-retry-failed",
+    default=True,
+    show_default=True,
+    help="With --resume, try images again whose row holds an error.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace FILE, if it holds rows.")
 @question_options
 @click.option(
     "--order",
@@ -79,6 +85,7 @@ def scan(
     output: str,
     format_name: str | None,
     resume: bool,
+    retry_failed: bool,
     overwrite: bool,
     batch: int,
     workers: int | None,
@@ -117,7 +124,9 @@ def scan(
     mode = "resume" if resume else "overwrite" if overwrite else "create"
     meter = ScanMeter(reading.worker_count)
     try:
-        failed_before = _scan(inputs, question, meter, output, row_format, mode)
+        failed_before = _scan(
+            inputs, question, meter, output, row_format, mode, retries_failed=retry_failed
+        )
     except KeyboardInterrupt:
         hint = "" if output == STDOUT else "; run again with --resume"
         say(f"interrupted after {meter.images} rows{hint}", err=True)
@@ -131,8 +140,10 @@ def scan(
 
 def _row_format(output: str, format_name: str | None) -> str:
     """Return the format that is named, or that the file's name means."""
+    from lineup.finding import IMAGE_SUFFIXES
+
     suffix = Path(output).suffix.lower()
-    if format_name is None and suffix in FOREIGN_SUFFIXES:
+    if format_name is None and (suffix in FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES):
         raise UsageError(
             f"Rows are not written as {suffix[1:]}: {output}.",
             hint="Name a file that ends in .jsonl or .csv, or say --format.",
@@ -147,8 +158,10 @@ def _scan(
     target: str,
     row_format: str,
     mode: str,
+    *,
+    retries_failed: bool,
 ) -> int:
-    """Scan; return how many rows with an error the output held before."""
+    """Scan; return how many rows with an error the output held before, and still does."""
     from lineup.scan.encoding import RowFormat, encoder_from_format
     from lineup.scan.meter import MainStage
     from lineup.scan.output import OutputMode, open_output
@@ -156,7 +169,9 @@ def _scan(
 
     options = question.options
     with (
-        open_output(target, OutputMode(mode), sys.stdout.buffer) as output,
+        open_output(
+            target, OutputMode(mode), sys.stdout.buffer, retries_failed=retries_failed
+        ) as output,
         # Loaded last: a mistake above should not cost the time to load a model.
         question.open_engine() as engine,
         _progress(inputs, meter, target) as on_progress,

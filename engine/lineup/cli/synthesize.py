@@ -99,6 +99,7 @@ def synthesize(
     from rich.console import Console
     from rich.progress import track
 
+    from lineup.finding import check_output
     from lineup.models.generator import ImageGenerator, SynthesisOptions
     from lineup.reading import read_image
     from lineup.runtime import Runtime
@@ -108,8 +109,11 @@ def synthesize(
     )
     seeds = range(seed, seed + count)
     with Runtime(device, threads=threads).open(ImageGenerator, candidate) as generator:
+        names = [image_name(generator.name, one) for one in seeds]
         if not overwrite:
-            check_free(output, [image_name(generator.name, one) for one in seeds])
+            check_free(output, names)
+        for name in names:
+            check_output(output / name, [] if init is None else [init])
         written = track(
             _written_images(generator, prompt, seeds, options, output),
             "synthesize",

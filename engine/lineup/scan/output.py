@@ -1,14 +1,17 @@
 """Where the rows go: a file that can be resumed, or a stream.
 
 Every row is one write straight to the operating system, so a killed scan leaves complete rows and
-at most one partial record at the very end, which the next scan cuts off.
+at most one partial record at the very end, which the next scan cuts off. The last row of a path
+counts: a resumed scan appends the rows of what it tries again, and puts them in the place of the
+earlier ones when it ends, or when the next one does.
 """
 
 from __future__ import annotations
 
+import shlex
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
 from io import FileIO
@@ -20,9 +23,19 @@ import filelock
 from lineup._version import __version__
 from lineup.closing import ClosesOnExit
 from lineup.errors import LineupError, UsageError
+from lineup.files import write_atomic
 from lineup.results import Attribution
-from lineup.scan.encoding import RowEncoder, RowFormatError, StoredRow
-from lineup.scan.pipeline import Identities
+from lineup.scan.encoding import (
+    LEADING_COLUMNS,
+    JsonlEncoder,
+    RowEncoder,
+    RowFormatError,
+    StoredRow,
+)
+from lineup.scan.pipeline import Identities, path_key
+
+BEGINNINGS = (JsonlEncoder.beginning, f"{LEADING_COLUMNS[0]},".encode())
+"""How rows begin, in either format and of any version."""
 
 START_ANEW = "Choose another --output, or replace the file with --overwrite."
 
@@ -90,15 +103,19 @@ class OutputFile(ClosesOnExit):
     Args:
         path: The file; its folder must exist.
         mode: What to do when it exists.
+        retries_failed: Whether images whose row holds an error are none of `done`.
 
     Raises:
-        UsageError: The file exists and `mode` is CREATE, it is a folder, its folder does not exist
-            or cannot be written, or another scan writes to it.
+        UsageError: The file exists and `mode` is CREATE, or it is to be replaced and holds anything
+            but rows; it is a folder, its folder does not exist or cannot be written, or another
+            scan writes to it.
     """
 
-    def __init__(self, path: Path, mode: OutputMode) -> None:
+    def __init__(self, path: Path, mode: OutputMode, *, retries_failed: bool = True) -> None:
         self.done = Identities()
-        self.failed_before = 0
+        self._failed: set[bytes] = set()
+        self._has_doubles = False
+        self._retries_failed = retries_failed
         self._path = path
         self._mode = mode
         self._raw: FileIO | None = None
@@ -108,13 +125,16 @@ class OutputFile(ClosesOnExit):
         self._lock = filelock.FileLock(self._lock_path)
         _check_folder(path)
         self._acquire()
-        if mode is OutputMode.CREATE and path.exists():
+        try:
+            self._check_replaceable()
+        except BaseException:
             self._release()
-            raise UsageError(
-                f"{path} exists already.",
-                hint="Add --resume to continue that scan, --overwrite to replace it, or choose "
-                "another --output.",
-            )
+            raise
+
+    @property
+    def failed_before(self) -> int:
+        """Rows with an error that the file held, and that nothing written since replaces."""
+        return len(self._failed)
 
     def begin(self, encoder: RowEncoder, run: str) -> None:
         """Read and check the rows that exist; the file is touched by the first row only.
@@ -126,15 +146,22 @@ class OutputFile(ClosesOnExit):
         self._encoder = encoder
         if self._mode is not OutputMode.RESUME or not self._path.exists():
             return
+        has_doubles = False
         try:
             with self._path.open("rb") as stream:
                 for row in encoder.stored_rows(stream):
                     _check_origin(self._path, row, run)
-                    self.done.add(row.path, row.sha256)
-                    self.failed_before += row.is_failed
+                    has_doubles |= self._replaces(row.path)
+                    if row.is_failed:
+                        self._failed.add(path_key(row.path))
+                    if row.is_failed and self._retries_failed:
+                        self.done.forget(row.path)
+                    else:
+                        self.done.add(row.path, row.sha256)
                     self._end = row.end
                 if self._end == 0:
                     _check_beginning(stream, encoder.beginning)
+            self._has_doubles = has_doubles
         except RowFormatError as error:
             raise UsageError(
                 f"{self._path} cannot be resumed: {error} is not what this scan writes.",
@@ -164,6 +191,51 @@ class OutputFile(ClosesOnExit):
                     self._raw.truncate(self._end)
                 raise self._write_error(error) from error
             self._end += len(data)
+        self._has_doubles |= self._replaces(row.path or "")
+
+    def _replaces(self, path: str) -> bool:
+        """Tell whether the file held a row of this path, which another one now replaces."""
+        key = path_key(path)
+        is_double = key in self._failed or self.done.holds(path, None)
+        self._failed.discard(key)
+        return is_double
+
+    def _keep_last_rows(self) -> None:
+        """Leave the last row of each path, where its first was, in one step.
+
+        Raises:
+            OSError: The disk is full, say; the file is as it was.
+        """
+        spans: dict[bytes, tuple[int, int]] = {}  # a key keeps the place that it had first
+        start = len(self._encoder.header)
+        with self._path.open("rb") as stream:
+            for row in self._encoder.stored_rows(stream):
+                spans[path_key(row.path)] = (start, row.end)
+                start = row.end
+        write_atomic(self._path, self._parts([(0, len(self._encoder.header)), *spans.values()]))
+
+    def _parts(self, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+        with self._path.open("rb") as stream:
+            for start, end in spans:
+                stream.seek(start)
+                yield stream.read(end - start)
+
+    def _check_replaceable(self) -> None:
+        """Refuse to write over what is there, unless it is asked for and holds rows."""
+        if self._mode is OutputMode.CREATE and self._path.exists():
+            raise UsageError(
+                f"{self._path} exists already.",
+                hint="Add --resume to continue that scan, --overwrite to replace it, or choose "
+                "another --output.",
+            )
+        if self._mode is OutputMode.OVERWRITE and self._path.exists():
+            with self._path.open("rb") as stream:
+                found = stream.read(len(JsonlEncoder.beginning))
+            if not any(found[: len(one)] == one[: len(found)] for one in BEGINNINGS):
+                raise UsageError(
+                    f"{self._path} does not hold the rows of a scan, and is not replaced.",
+                    hint="It may be an image, or a list: choose another --output.",
+                )
 
     def _opened(self) -> FileIO:
         """Open the file behind its last complete row, and cut off what follows."""
@@ -202,22 +274,28 @@ class OutputFile(ClosesOnExit):
         self._lock.release()
 
     def close(self) -> None:
-        """Close the file and let other scans write to it."""
+        """Close the file, with one row per path, and let other scans write to it."""
         if self._raw is not None:
             self._raw.close()
+        if self._has_doubles:
+            with suppress(OSError):  # the next scan does it
+                self._keep_last_rows()
         self._release()
 
 
 Output = OutputFile | OutputStream
 
 
-def open_output(target: str, mode: OutputMode, stdout: BinaryIO) -> Output:
+def open_output(
+    target: str, mode: OutputMode, stdout: BinaryIO, *, retries_failed: bool = True
+) -> Output:
     """Open the place for the rows.
 
     Args:
         target: "-" for `stdout`; a file; or a device or named pipe that exists.
         mode: What to do when the file exists.
         stdout: Where "-" goes.
+        retries_failed: See `OutputFile`.
 
     Raises:
         UsageError: See `OutputFile`; or a stream is to be resumed.
@@ -225,7 +303,7 @@ def open_output(target: str, mode: OutputMode, stdout: BinaryIO) -> Output:
     path = Path(target)
     is_device = target != "-" and path.exists() and not path.is_file() and not path.is_dir()
     if target != "-" and not is_device:
-        return OutputFile(path, mode)
+        return OutputFile(path, mode, retries_failed=retries_failed)
     if mode is OutputMode.RESUME:
         name = "standard output" if target == "-" else target
         raise UsageError(
@@ -260,7 +338,9 @@ def _check_folder(path: Path) -> None:
         raise UsageError(f"{path} is a folder.", hint="Name a file for the rows.")
     if not path.parent.is_dir():
         raise UsageError(
-            f"The folder {path.parent} does not exist.", hint=f"Create it: mkdir -p {path.parent}"
+            f"There is no folder {path.parent}.",
+            hint="Name a file in a folder that exists, or create it: mkdir -p "
+            f"{shlex.quote(str(path.parent))}",
         )
 
 

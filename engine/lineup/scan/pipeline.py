@@ -28,18 +28,21 @@ logger = logging.getLogger(__name__)
 
 
 class Identities:
-    """The (path, content hash) pairs of the rows that an output holds already.
+    """Paths of the rows that an output holds already, each with its content: the last row counts.
 
-    Keeps two 16-byte keys per row, so a million rows take well below 200 MB.
+    Keeps two 16-byte keys per path, so a million take well below 200 MB.
     """
 
     def __init__(self) -> None:
-        self._keys: set[bytes] = set()
+        self._contents: dict[bytes, bytes] = {}
 
     def add(self, path: str, sha256: str | None) -> None:
         """Record a row; `sha256` is None when the file could not be read."""
-        self._keys.add(_key(path, sha256 or ""))
-        self._keys.add(_key(path, ""))
+        self._contents[path_key(path)] = _digest((sha256 or "").encode())
+
+    def forget(self, path: str) -> None:
+        """Take a path for one without a row."""
+        self._contents.pop(path_key(path), None)
 
     def holds(self, path: str | Path, sha256: str | None) -> bool:
         """Return whether the image has its row.
@@ -47,7 +50,8 @@ class Identities:
         A file that can be read needs a row with the same content: it is scanned again after a
         change. A file that cannot be read is done when it has any row.
         """
-        return _key(str(path), sha256 or "") in self._keys
+        content = self._contents.get(path_key(str(path)))
+        return content is not None and (sha256 is None or content == _digest(sha256.encode()))
 
 
 def scan_rows(
@@ -148,14 +152,17 @@ def unique_paths(paths: Iterable[Path]) -> Iterator[Path]:
     """
     seen: set[bytes] = set()
     for path in paths:
-        absolute = os.fsencode(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps ".."
-        key = hashlib.blake2b(absolute, digest_size=KEY_BYTES).digest()
+        key = _digest(os.fsencode(os.path.abspath(path)))  # noqa: PTH100 - keeps no ".."
         if key not in seen:
             seen.add(key)
             yield path
 
 
-def _key(path: str, sha256: str) -> bytes:
-    # A CSV names bytes that are not UTF-8 by backslash escapes, so identities do the same.
-    absolute = os.path.abspath(path).encode("utf-8", "backslashreplace")  # noqa: PTH100
-    return hashlib.blake2b(absolute + b"\0" + sha256.encode(), digest_size=KEY_BYTES).digest()
+def path_key(path: str) -> bytes:
+    """Return what tells paths apart, however they are spelled."""
+    # A CSV names bytes that are not UTF-8 by backslash escapes, so keys do the same.
+    return _digest(os.path.abspath(path).encode("utf-8", "backslashreplace"))  # noqa: PTH100
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=KEY_BYTES).digest()

@@ -220,6 +220,18 @@ def test_without_a_generator_there_is_no_picture_and_lineup_says_so(red_image, t
     assert not (tmp_path / "picture.png").exists()
 
 
+def test_a_picture_never_replaces_its_query(toy_lineup, red_image, tmp_path):
+    before = red_image.read_bytes()
+    link = tmp_path / "link.png"
+    link.symlink_to(red_image)
+
+    for picture in (red_image, link):
+        result = run(red_image, "--lineup", "toy", "--picture", picture)
+        assert isinstance(result.exception, UsageError)
+        assert "is an input as well" in result.exception.message
+    assert red_image.read_bytes() == before
+
+
 def test_a_picture_is_of_one_image(red_image, tmp_path):
     result = run(red_image, red_image, "--picture", tmp_path / "picture.png")
 

@@ -180,12 +180,12 @@ def test_resume_adds_what_is_missing_and_remembers_failures(run, folder):
     again = run("in", "--output", "r.jsonl", "--resume", "--verbose")
 
     assert len(rows(Path("r.jsonl").read_text())) == 4
-    assert "0 images, 0 failed, 4 already done" in again.stderr
+    assert "1 images, 1 failed, 3 already done" in again.stderr
     assert again.exit_code == 1  # as of the scan as a whole
 
 
 def test_overwrite_replaces(run, folder):
-    Path("r.jsonl").write_text("old")
+    Path("r.jsonl").write_text('{"path": "old"}\n')
     run("in/0.png", "--output", "r.jsonl", "--overwrite")
 
     assert len(rows(Path("r.jsonl").read_text())) == 1
@@ -211,7 +211,7 @@ def test_the_output_may_lie_among_the_inputs(run, folder):
         (("in", "--resume", "--overwrite", "-o", "r.jsonl"), "exclude each other"),
         (("in", "--resume"), "cannot be resumed"),
         (("in", "--evidence", "tea-leaves"), "There is no evidence 'tea-leaves'"),
-        (("in", "-o", "no/r.jsonl"), "does not exist"),
+        (("in", "-o", "no/r.jsonl"), "There is no folder no"),
         (("in", "-o", "r.parquet"), "not written as parquet"),
     ],
 )
@@ -227,3 +227,41 @@ def test_finding_nothing_is_an_error_and_leaves_nothing(run, tmp_path):
     with pytest.raises(UsageError, match="No images in empty"):
         run("empty", "--output", "r.jsonl")
     assert not Path("r.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["0.png", "link.jsonl", "list.txt"])
+def test_rows_never_replace_what_was_given(run, folder, name):
+    (folder / "link.jsonl").symlink_to("0.png")
+    (folder / "list.txt").write_text("0.png\n")
+    before = (folder / name).read_bytes()
+
+    with pytest.raises(UsageError, match="is not replaced"):
+        run(
+            "in",
+            "--from-file",
+            "in/list.txt",
+            "-o",
+            f"in/{name}",
+            "--overwrite",
+            "--format",
+            "jsonl",
+        )
+
+    assert (folder / name).read_bytes() == before
+    assert (folder / "link.jsonl").is_symlink()
+
+
+def test_rows_are_no_image(run, folder):
+    with pytest.raises(UsageError, match="not written as png"):
+        run("in", "-o", "in/new.png")
+
+
+def test_a_limit_that_was_raised_is_tried_again(run, folder):
+    assert run("in/0.png", "-o", "r.jsonl", "--max-pixels", "1000").exit_code == 1
+
+    assert run("in/0.png", "-o", "r.jsonl", "--resume", "--no-retry-failed").exit_code == 1
+    assert run("in/0.png", "-o", "r.jsonl", "--resume").exit_code == 0
+
+    (row,) = map(json.loads, Path("r.jsonl").read_text().splitlines())
+    assert row["error"] is None
+    assert row["verdict"] is not None

@@ -51,3 +51,14 @@ def test_the_escapes_of_a_table_name_the_same_file():
     done.add("./x\\udcff.png", SHA)
 
     assert done.holds(os.fsdecode(b"x\xff.png"), SHA)
+
+
+def test_the_last_row_of_a_path_counts():
+    done = Identities()
+    done.add("x.png", SHA)
+    done.add("x.png", "cd" * 32)
+    assert done.holds("x.png", "cd" * 32)
+    assert not done.holds("x.png", SHA)
+
+    done.forget("./x.png")
+    assert not done.holds("x.png", None)

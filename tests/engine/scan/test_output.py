@@ -38,8 +38,8 @@ def write(tmp_path, row_format, encoder):
     """Write rows to the file of the test, and return its bytes."""
     path = tmp_path / "r.out"
 
-    def write(rows, mode=OutputMode.CREATE, run=RUN):
-        with OutputFile(path, mode) as output:
+    def write(rows, mode=OutputMode.CREATE, run=RUN, **options):
+        with OutputFile(path, mode, **options) as output:
             output.begin(encoder, run)
             for row in rows:
                 if not output.done.holds(row.path, row.sha256):
@@ -89,6 +89,93 @@ def test_failed_rows_of_before_are_counted(tmp_path, encoder, row_format, write)
     with OutputFile(write.path, OutputMode.RESUME) as output:
         output.begin(encoder, RUN)
         assert output.failed_before == 1
+
+
+def failed(name):
+    return Attribution(f"{name}.png", RUN, sha256=name * 64, error=RowError("E", "bad"))
+
+
+def test_failures_are_tried_again_and_one_row_a_path_stays(write):
+    write([ROWS[0], failed("b"), failed("c"), failed("d")])
+
+    after = write([ROWS[1], failed("c")], OutputMode.RESUME)
+
+    assert [path.name for path in write.path.parent.iterdir()] == ["r.out"]
+    write.path.unlink()
+    assert after == write([ROWS[0], ROWS[1], failed("c"), failed("d")])
+
+
+def test_failures_may_be_left_alone(write):
+    whole = write([ROWS[0], failed("b")])
+
+    assert write([ROWS[1]], OutputMode.RESUME, retries_failed=False) == whole
+
+
+def test_failures_that_were_mended_count_no_more(write, encoder):
+    write([failed("a"), failed("b")])
+    with OutputFile(write.path, OutputMode.RESUME) as output:
+        output.begin(encoder, RUN)
+        assert output.failed_before == 2
+        output.write(ROWS[0])
+        assert output.failed_before == 1
+
+
+def test_an_image_that_changed_has_one_row(write, encoder):
+    write(ROWS)
+    changed = Attribution("a.png", RUN, sha256="f" * 64)
+
+    after = write([changed], OutputMode.RESUME)
+
+    assert after == encoder.header + b"".join(map(encoder.bytes_from_row, [changed, *ROWS[1:]]))
+
+
+def test_a_scan_killed_after_a_retry_is_tidied_by_the_next(write, encoder):
+    write([failed("a"), ROWS[1]])
+    with write.path.open("ab") as stream:
+        stream.write(encoder.bytes_from_row(ROWS[0]))
+
+    after = write([], OutputMode.RESUME)
+
+    assert after == encoder.header + b"".join(map(encoder.bytes_from_row, ROWS[:2]))
+
+
+def test_what_is_refused_is_not_tidied_either(write, encoder):
+    write([failed("a")])
+    with write.path.open("ab") as stream:
+        stream.write(encoder.bytes_from_row(ROWS[0]))
+    before = write.path.read_bytes()
+
+    with pytest.raises(UsageError):
+        write([], OutputMode.RESUME, run="1" * 12)
+
+    assert write.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", b"a.png\nb.png\n", b"{}", b"path"])
+def test_only_rows_are_replaced(write, content):
+    write.path.write_bytes(content)
+
+    if content == b"path":  # what a killed scan may leave of a header
+        write(ROWS, OutputMode.OVERWRITE)
+        return
+    with pytest.raises(UsageError, match="does not hold the rows of a scan"):
+        write(ROWS, OutputMode.OVERWRITE)
+    assert write.path.read_bytes() == content
+    assert [path.name for path in write.path.parent.iterdir()] == ["r.out"]
+
+
+def test_rows_are_written_through_a_link(write, encoder):
+    write([failed("a"), ROWS[1]])
+    link = write.path.with_name("link")
+    link.symlink_to(write.path.name)
+
+    with OutputFile(link, OutputMode.RESUME) as output:
+        output.begin(encoder, RUN)
+        output.write(ROWS[0])
+
+    assert link.is_symlink()
+    rows = b"".join(map(encoder.bytes_from_row, ROWS[:2]))
+    assert write.path.read_bytes() == encoder.header + rows
 
 
 def test_an_existing_file_is_refused(write):
@@ -147,7 +234,7 @@ def test_no_lock_file_stays_behind(write):
 def test_folders_are_refused(tmp_path):
     with pytest.raises(UsageError, match="is a folder"):
         OutputFile(tmp_path, OutputMode.OVERWRITE)
-    with pytest.raises(UsageError, match="does not exist") as caught:
+    with pytest.raises(UsageError, match="There is no folder") as caught:
         OutputFile(tmp_path / "no" / "r.jsonl", OutputMode.CREATE)
     assert "mkdir" in caught.value.hint
 

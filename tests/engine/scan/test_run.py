@@ -74,7 +74,8 @@ def test_a_changed_image_is_scanned_again(scan, mixed_folder, write_image):
     write_image(mixed_folder / "sub0" / "00.png", (1, 2, 3), seed=99)
     meter = scan(mode=OutputMode.RESUME)
 
-    assert (meter.images, meter.skipped) == (1, 15)
+    # The four that are broken are tried again.
+    assert (meter.images, meter.skipped) == (5, 11)
 
 
 def test_another_gallery_is_refused(scan, fakes):

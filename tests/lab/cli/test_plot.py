@@ -80,6 +80,19 @@ def test_mistakes_show_before_any_work(root, tmp_path, opened, figure, monkeypat
     assert not (tmp_path / "f.png").exists()
 
 
+@pytest.mark.parametrize("figure", ["spectra", "map"])
+def test_a_figure_never_replaces_an_image(root, tmp_path, figure):
+    evidence = root / "one" / "0.png"
+    before = evidence.read_bytes()
+    (tmp_path / "link.png").symlink_to(evidence)
+
+    for output in (evidence, tmp_path / "link.png"):
+        result = drawn(figure, root, "-o", output)
+        assert isinstance(result.exception, UsageError)
+        assert "is an input as well" in result.exception.message
+    assert evidence.read_bytes() == before
+
+
 def test_photographs_alone_leave_no_spectrum(root, tmp_path):
     result = drawn(
         "spectra", root, "-o", tmp_path / "f.png",
