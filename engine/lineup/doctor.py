@@ -225,10 +225,13 @@ def _processor_name() -> str:
 
 
 def _folder_report(path: Path) -> FolderReport:
-    nearest = next(folder for folder in (path, *path.parents) if folder.exists())
+    # Of os.path, which takes what may not be looked at for absent.
+    parents = (path, *path.parents)
+    nearest = next(one for one in parents if os.path.lexists(one))
+    folder = next(one for one in parents if os.path.isdir(one))  # noqa: PTH112
     return FolderReport(
         path=str(path),
-        exists=path.is_dir(),
-        writable=os.access(nearest, os.W_OK),
-        free_mib=shutil.disk_usage(nearest).free // _MIB,
+        exists=folder == path,
+        writable=folder == nearest and os.access(folder, os.W_OK),
+        free_mib=shutil.disk_usage(folder).free // _MIB,
     )

@@ -18,7 +18,7 @@ from lineup.bundles.manifest import Graph
 from lineup.documents import DocumentFormat
 from lineup.errors import BackendError
 from lineup.files import sha256_from_bytes, sha256_from_file, staged_directory
-from lineup.paths import home_dir
+from lineup.paths import home_dir, home_entries
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +119,8 @@ class GraphCache:
 
     def list(self) -> Iterator[CompiledGraph]:
         """Yield every sound graph, by name of its folder."""
-        for record in sorted(self.folder.glob(f"*/{RECORD_NAME}")):
-            found = self._read(record.parent)
+        for folder in home_entries(self.folder):
+            found = self._read(folder)
             if found is not None:
                 yield found
 

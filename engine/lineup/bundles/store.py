@@ -34,7 +34,7 @@ from lineup.bundles.manifest import MANIFEST_NAME, NAME_PATTERN, FileRecord, Man
 from lineup.bundles.writer import replace_directory
 from lineup.errors import BundleError, BundleNotFoundError, UsageError, did_you_mean
 from lineup.files import ASIDE_NAME, link_or_copy, sha256_from_file
-from lineup.paths import shipped_dir
+from lineup.paths import home_entries, shipped_dir
 
 LOCK_TIMEOUT_S = 600.0
 """How long a change waits for another process; copying the largest models takes minutes."""
@@ -197,12 +197,11 @@ class BundleStore:
         """Return the folder of every bundle by name."""
         found: dict[str, Path] = {}
         for parent in (self._shipped, self._bundles):
-            with suppress(FileNotFoundError):
-                found |= {
-                    path.name: path
-                    for path in parent.iterdir()
-                    if NAME_PATTERN.fullmatch(path.name) and path.is_dir()
-                }
+            found |= {
+                path.name: path
+                for path in home_entries(parent)
+                if NAME_PATTERN.fullmatch(path.name) and os.path.isdir(path)  # noqa: PTH112 - never fails
+            }
         return found
 
     def _refuse_taken(self, name: str, *, taken: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +88,7 @@ def _show(as_json: bool) -> None:
         return
     table = plain_table("what", "files", "size", "where", "")
     for one, path, files, size_bytes in kept:
-        if path.exists() or not one.startswith("old"):
+        if os.path.exists(path) or not one.startswith("old"):  # noqa: PTH110 - never fails
             add_row(table, one, str(files), size_text(size_bytes), str(path), KEPT[one][1])
     print_table(table)
     if graphs:
@@ -111,9 +113,10 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _sizes(path: Path) -> Iterator[int]:
-    for one in (path, *path.rglob("*")):
-        try:
-            if one.is_file():
-                yield one.stat().st_size
-        except OSError:  # gone since: another process makes room
-            continue
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):  # gone since: another process makes room
+                yield Path(folder, name).stat().st_size
+    with suppress(OSError):
+        if path.is_file():
+            yield path.stat().st_size

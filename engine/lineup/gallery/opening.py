@@ -13,7 +13,7 @@ from lineup.errors import GalleryError
 from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
 from lineup.gallery.store import GalleryStore
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
-from lineup.paths import home_dir, shipped_dir
+from lineup.paths import home_dir, home_entries, shipped_dir
 
 
 class Origin(str, Enum):
@@ -183,12 +183,12 @@ def source_entries(path: Path | None = None) -> list[SourceEntry]:
             )
         return _entries(Origin.USER, manifest)
     shipped = _manifest(shipped_path())
-    return _entries(Origin.SHIPPED, shipped) + _entries(Origin.USER, user_store().manifest())
+    return _entries(Origin.SHIPPED, shipped) + _entries(Origin.USER, _own_manifest(user_store()))
 
 
 def _default_gallery() -> Gallery:
     shipped, store = shipped_gallery(), user_store()
-    manifest = store.manifest()
+    manifest = _own_manifest(store)
     user = store.read() if manifest is not None and manifest.sources else None
     if shipped is not None and user is not None:
         if shipped.fingerprint_digest != user.fingerprint_digest:
@@ -207,6 +207,11 @@ def _default_gallery() -> Gallery:
             "there is no gallery yet", hint="Add a source with lineup enroll NAME PATHS..."
         )
     return gallery
+
+
+def _own_manifest(store: GalleryStore) -> GalleryManifest | None:
+    """Return the manifest of the user's own gallery; None where there is none that can be read."""
+    return store.manifest() if home_entries(store.path) else None
 
 
 def _without_images_of(base: Gallery, gallery: Gallery) -> Gallery:

@@ -6,7 +6,6 @@ Layout: `lineups/<name>/lineup.toml`, beside what it names by relative paths.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from lineup.lineups.spec import (
     toml_from_spec,
     with_calibration,
 )
-from lineup.paths import home_dir, shipped_dir
+from lineup.paths import home_dir, home_entries, shipped_dir
 
 DEFAULT_LINEUP = "pocket"
 """Resynthesises when that is asked for and no lineup is named; it ships."""
@@ -185,12 +184,11 @@ def lineup_folders() -> dict[str, Path]:
     """Return the folder of every lineup by name."""
     found: dict[str, Path] = {}
     for parent in (_shipped_folder(), _user_folder()):
-        with suppress(FileNotFoundError):
-            found |= {
-                path.name: path
-                for path in parent.iterdir()
-                if NAME_PATTERN.fullmatch(path.name) and (path / LINEUP_FILE).is_file()
-            }
+        found |= {
+            path.name: path
+            for path in home_entries(parent)
+            if NAME_PATTERN.fullmatch(path.name) and os.path.isfile(path / LINEUP_FILE)  # noqa: PTH113 - never fails
+        }
     return found
 
 

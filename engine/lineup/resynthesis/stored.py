@@ -16,7 +16,7 @@ from pathlib import Path
 from lineup.errors import ImageError
 from lineup.files import sha256_from_bytes, write_atomic
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.paths import home_dir
+from lineup.paths import home_dir, home_entries
 from lineup.results import Resynthesis
 
 FOLDER = "resyntheses"
@@ -75,7 +75,8 @@ class StoredResyntheses:
 
     def candidates(self) -> tuple[str, ...]:
         """Return whoever made resyntheses of any query, by name."""
-        return tuple(sorted({path.name for path in self.folder.glob("*/*") if path.is_dir()}))
+        queries = (one for one in home_entries(self.folder) if one.is_dir())
+        return tuple(sorted({path.name for one in queries for path in home_entries(one)}))
 
     def of_query(self, query_sha256: str) -> dict[str, tuple[Resynthesis, ...]]:
         """Return the resyntheses of a query per candidate; empty when there are none.
@@ -83,9 +84,6 @@ class StoredResyntheses:
         Raises:
             ImageError: A stored file cannot be decoded any more; names it.
         """
-        folder = self.folder / query_sha256
-        if not folder.is_dir():
-            return {}
         return {
             candidate.name: tuple(
                 Resynthesis(
@@ -95,7 +93,7 @@ class StoredResyntheses:
                 )
                 for path in sorted(candidate.glob("[0-9a-f]*"))
             )
-            for candidate in sorted(folder.iterdir())
+            for candidate in home_entries(self.folder / query_sha256)
         }
 
 
