@@ -3,7 +3,9 @@ import json
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from lineup.cli.report import report
 from lineup.errors import UsageError
 from lineup.files import sha256_from_file
 from lineup.report import records_from_jsonl, write_report
@@ -114,4 +116,78 @@ def test_reads_what_a_scan_wrote(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(record("a.png")) + "\n")
 
+    assert records_from_jsonl(path) == [record("a.png")]
+
+
+def test_half_a_last_row_is_left_out(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    whole = json.dumps(record("a.png")) + "\n"
+    half = json.dumps(record("b.png"))
+
+    for length in (0, 1, len(half) // 2, len(half) - 1):
+        path.write_text(whole + half[:length])
+        assert records_from_jsonl(path) == [record("a.png")]
+    path.write_text(whole + half)
+    assert records_from_jsonl(path) == [record("a.png"), record("b.png")]
+    path.write_text(whole + half[:9] + "\n" + whole)
+    with pytest.raises(UsageError, match="line 2: not JSON"):
+        records_from_jsonl(path)
+    path.write_text("path,sha256")
+    with pytest.raises(UsageError, match="line 1: not JSON"):
+        records_from_jsonl(path)
+
+
+def test_the_last_row_of_a_path_counts(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [record("a.png", verdict=None), record("b.png"), record("a.png", verdict="sdxl")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    assert records_from_jsonl(path) == [rows[2], rows[1]]
+
+
+def test_thumbnails_are_found_from_anywhere(image, tmp_path, monkeypatch):
+    row = record("query.png", sha256=sha256_from_file(image))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    for options in ({"results": tmp_path / "out" / "rows.jsonl"}, {"base": tmp_path}):
+        assert "data:image/jpeg" in render([row], tmp_path, **options)
+    page = render([row, record("gone.png")], tmp_path, base=tmp_path / "out")
+    assert "data:image/jpeg" not in page
+    assert "2 without a picture" in page
+
+
+def test_a_cut_page_names_where_the_rest_is(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(record(f"{i}.png")) + "\n" for i in range(3)))
+
+    result = CliRunner().invoke(report, [str(path), "--max-rows", "2"])
+
+    assert "shows 2 of 3 images" in result.stderr
+    assert f"1 more image is in {path}" in (tmp_path / "rows.html").read_text()
+    assert result.stdout == f"{tmp_path / 'rows.html'}\n"
+
+
+def test_names_take_no_effect(tmp_path):
+    assert "gnp.\\u202eexe" in render([record("gnp.\u202eexe")], tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"path": 3}, {"posterior": [1]}, {"ms": None}, {"error": "x"}])
+def test_what_is_not_what_a_row_holds_is_refused(tmp_path, changes):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(record("a.png") | changes) + "\n")
+
+    with pytest.raises(UsageError, match=f"it lacks {next(iter(changes))}"):
+        records_from_jsonl(path)
+
+
+def test_a_page_replaces_no_rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(record("a.png")) + "\n")
+    (tmp_path / "rows.html").symlink_to(path)
+
+    for options in ([], ["-o", str(path)]):
+        result = CliRunner().invoke(report, [str(path), *options])
+        assert isinstance(result.exception, UsageError)
     assert records_from_jsonl(path) == [record("a.png")]

@@ -24,16 +24,26 @@ from lineup.cli.tables import say
     show_default=True,
     help="Images shown with a thumbnail; the counts cover all.",
 )
-def report(results: Path, output: Path | None, max_rows: int) -> None:
+@click.option(
+    "--base",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder that relative paths in RESULTS count from.  [default: this one, then those that "
+    "RESULTS lies in]",
+)
+def report(results: Path, output: Path | None, max_rows: int, base: Path | None) -> None:
     """Render RESULTS, the JSONL output of `lineup scan`, as one HTML page.
 
     The page needs no network. Thumbnails are taken from the scanned files, if they are still
-    there and unchanged.
+    there and unchanged. Half a row at the end, of a scan that was stopped, is left out.
     """
     from lineup.finding import check_output
     from lineup.report import records_from_jsonl, write_report
 
     page = output or results.with_suffix(".html")
     check_output(page, [results])
-    write_report(records_from_jsonl(results), page, max_rows=max_rows)
+    records = records_from_jsonl(results)
+    write_report(records, page, max_rows=max_rows, results=results, base=base)
+    if len(records) > max_rows:
+        say(f"note: the page shows {max_rows} of {len(records)} images; see --max-rows", err=True)
     say(page)
