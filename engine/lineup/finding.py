@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -123,7 +124,11 @@ def _is_wanted(entry: os.DirEntry[str]) -> bool:
     if entry.name.startswith("."):
         return False
     suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - no Path per entry
-    return suffix in IMAGE_SUFFIXES or _is_folder(entry.path)
+    try:
+        # Of the entry, not of its path: that may be too long to be asked about.
+        return suffix in IMAGE_SUFFIXES or entry.is_dir()
+    except OSError as error:  # a link to what may not be looked at; whoever reads it tells
+        return error.errno != errno.ELOOP
 
 
 def _is_folder(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import sys
@@ -17,17 +18,70 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 STATUS = Path("/proc/self/status")
+OWN_GROUPS = Path("/proc/self/cgroup")
+GROUPS = Path("/sys/fs/cgroup")
 SAMPLE_INTERVAL_S = 0.002
 
 
 def usable_cores() -> int:
     """Return the number of cores this process may run on, at least 1.
 
-    Respects containers and `taskset` where the system tells (not on macOS and Windows).
+    Respects `taskset`, and the CPU quota of a container, rounded up, where the system tells (not on
+    macOS and Windows).
     """
+    quota = _quota_cores()
+    cores = _scheduled_cores()
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def threads_within_quota() -> int:
+    """Return how many threads a quota leaves for a model; 0, "all cores", where it leaves them."""
+    cores = usable_cores()
+    return cores if cores < _scheduled_cores() else 0
+
+
+def _scheduled_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _quota_cores() -> float | None:
+    """Return the least CPU time per time of this process's control groups and those around them.
+
+    A container may see its own group at the root, whatever /proc/self/cgroup calls it.
+    """
+    try:
+        lines = OWN_GROUPS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    quotas = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        for name in ("cpu", controllers) if controllers else ("", "unified"):
+            root = GROUPS / name
+            group = root / path.lstrip("/")
+            around = [one for one in (group, *group.parents) if one.is_relative_to(root)]
+            quotas += [quota for one in around if (quota := _quota_of_group(one)) is not None]
+    return min(quotas, default=None)
+
+
+def _quota_of_group(folder: Path) -> float | None:
+    """Return quota / period of one group: of cpu.max (v2: "max 100000" is none), or of v1's two.
+
+    Source: the kernel's cgroup-v2.rst and sched-bwc.rst.
+    """
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = map(int, (folder / "cpu.max").read_text().split())
+        else:
+            names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            quota, period = (int((folder / name).read_text()) for name in names)
+    except (OSError, ValueError):
+        return None
+    return quota / period if quota > 0 and period > 0 else None
 
 
 def processor_features() -> str:

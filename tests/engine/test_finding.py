@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from lineup import finding as find
-from lineup.errors import UsageError
+from lineup.errors import UnreadableImageError, UsageError
 from lineup.finding import check_output, find_images
+from lineup.imaging.decode import bytes_from_path
 
 
 @pytest.fixture
@@ -119,3 +121,18 @@ def test_no_output_is_an_input(tree, inputs):
             check_output(Path(name), inputs)
     for name in (None, Path("new.png"), Path("notes.txt")):
         check_output(name, inputs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how long a path may be differs")
+def test_folders_beyond_the_longest_path_are_told(tree, monkeypatch):
+    for _ in range(20):  # each is within the limit where it is made
+        Path("d" * 250).mkdir()
+        os.chdir("d" * 250)
+    Path("deep.png").touch()
+    monkeypatch.chdir(tree)
+
+    (deep,) = [name for name in found(tree) if "dd" in name]
+
+    assert len(deep) > 4095
+    with pytest.raises(UnreadableImageError, match="too long"):
+        bytes_from_path(Path(deep))

@@ -12,6 +12,7 @@ import click
 from lineup.cli.tables import console_for_tables, say
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
+    SEED,
     asked_evidence,
     asked_gammas,
     collected_scores,
@@ -47,7 +48,7 @@ LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
     "number serve for all.  [default: powers of two up to the lineup's number, and that]",
 )
 @click.option("--folds", type=click.IntRange(min=2), default=5, show_default=True)
-@click.option("--seed", default=0, show_default=True, help="Seed of the splits.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the splits.")
 @click.option(
     "--level", type=LEVEL, default=0.9, show_default=True, help="Coverage of conformal sets."
 )

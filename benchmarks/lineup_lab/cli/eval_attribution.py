@@ -13,6 +13,7 @@ from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
+    SEED,
     asked_evidence,
     asked_gammas,
     bootstrap_option,
@@ -67,7 +68,7 @@ DEFAULT_MODE = "default"
     help="Draw accuracy against time for the numbers of --gamma, a PNG file.",
 )
 @bootstrap_option
-@click.option("--seed", default=0, show_default=True, help="Seed of the bootstrap.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the bootstrap.")
 @click.option(
     "--calibration",
     "calibration_path",

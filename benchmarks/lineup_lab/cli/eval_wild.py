@@ -17,6 +17,7 @@ from lineup.cli.tables import say
 from lineup.errors import ImageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
+    SEED,
     bootstrap_option,
     deliver,
     directory_argument,
@@ -68,7 +69,11 @@ Item = TypeVar("Item")
     "that is drawn for it; can be repeated.",
 )
 @click.option(
-    "--seed", default=0, show_default=True, help="Draws who is enrolled, and the channels."
+    "--seed",
+    type=SEED,
+    default=0,
+    show_default=True,
+    help="Draws who is enrolled, and the channels.",
 )
 @click.option(
     "--without-reference",

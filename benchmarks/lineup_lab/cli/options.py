@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from lineup_lab.dataset import LabelledSource, SourceFolder, TileFingerprinter
     from lineup_lab.scores import RawScores, ScoreFile
 
+SEED = click.IntRange(0, 2**32 - 1)
+"""What NumPy and scikit-learn both take."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 OF_THE_EXTRA = ("matplotlib", "scipy", "sklearn")
@@ -110,7 +113,7 @@ def protocol_options(command: Command) -> Command:
     `device` and `threads`.
     """
     options: tuple[Callable[[Command], Command], ...] = (
-        click.option("--seed", default=0, show_default=True, help="Seed of the draws."),
+        click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the draws."),
         bootstrap_option,
         batch_option,
         figures_options(),

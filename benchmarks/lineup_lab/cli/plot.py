@@ -14,6 +14,7 @@ from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
+    SEED,
     directory_argument,
     file_option,
     labelled_sources,
@@ -97,7 +98,7 @@ def spectra(
     show_default=True,
     help="Most variance, best separation of the sources, or neighbourhoods.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of t-SNE.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of t-SNE.")
 @batch_option
 @fingerprint_option
 @device_option

@@ -17,7 +17,7 @@ from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt_runners import BoundRunner, DeviceMemory, OnnxRuntimeRunner
 from lineup.errors import BackendError, DeviceUnavailableError
-from lineup.machine import SOME, keep_freed_memory
+from lineup.machine import SOME, keep_freed_memory, threads_within_quota
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class RuntimeOptions:
     """How a session uses the machine.
 
     Attributes:
-        threads: Threads inside one operator on the CPU; 0 takes every core.
+        threads: Threads inside one operator on the CPU; 0 takes every core that a quota leaves.
         weights: What becomes of the weights on the CPU; None decides by their size.
         cache_dir: Where TensorRT keeps compiled engines; None compiles anew in every process.
         cuda_graphs: Whether runs of the same shapes are recorded and replayed under CUDA, where
@@ -144,7 +144,7 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
     """Return session options for lean memory; see the comments for what each one saves."""
     settings = ort.SessionOptions()
     settings.log_severity_level = FATAL_ONLY
-    settings.intra_op_num_threads = options.threads
+    settings.intra_op_num_threads = options.threads or threads_within_quota()
     settings.inter_op_num_threads = 1  # the graphs are chains; parallel branches cost memory
     # Sessions on a GPU keep an arena each: in a shared one, a CUDA graph of one session would write
     # to memory that another has been given since.

@@ -108,7 +108,11 @@ def show(lineup: str, as_json: bool) -> None:
     help="Folder of sources that join the shipped gallery and your own enrolments.",
 )
 @click.option("--gamma", type=click.IntRange(min=1), help="Resyntheses per candidate.")
-@click.option("--force", is_flag=True, help="Replace a lineup of the same name.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace a lineup of the same name, or hide one that comes with lineup.",
+)
 def create(
     *,
     name: str,
@@ -123,7 +127,7 @@ def create(
 ) -> None:
     """Make the lineup NAME of installed bundles (`lineup models list`) or bundle folders."""
     from lineup.lineups.spec import LINEUP_TOML
-    from lineup.lineups.store import create_lineup
+    from lineup.lineups.store import create_lineup, is_shipped
     from lineup.lineups.summary import check_bundles
 
     raw: dict[str, Any] = {
@@ -142,6 +146,8 @@ def create(
     check_bundles(spec)
     folder = create_lineup(spec, force=force)
     say(f"made {name} in {folder}")
+    if is_shipped(name):
+        say(f"note: it hides the lineup {name} that comes with the package", err=True)
 
 
 def _candidate(text: str) -> dict[str, str | None]:

@@ -26,7 +26,7 @@ RECORD_NAME = "synthesis.json"
 @click.argument("candidate")
 @click.option("--prompt", required=True, help="What the images show.")
 @click.option(
-    "--count", type=click.IntRange(min=1), default=1, show_default=True, help="Images to make."
+    "--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Images to make."
 )
 @click.option(
     "--seed",

@@ -147,7 +147,7 @@ class DecodeLimits:
             raise ImageTooLargeError(
                 f"the header states {width_px:,} x {height_px:,} pixels; "
                 f"the limit is {self.max_pixels:,} pixels and {MAX_SIDE_PX:,} a side",
-                hint="Raise DecodeLimits.max_pixels if the file can be trusted.",
+                hint="If the file can be trusted, and no side is over: lineup scan --max-pixels N.",
             )
 
     def check_bytes(self, size_bytes: int) -> None:
@@ -159,7 +159,7 @@ class DecodeLimits:
         if size_bytes > self.max_bytes:
             raise ImageTooLargeError(
                 f"the file has {size_bytes:,} bytes; the limit is {self.max_bytes:,}",
-                hint="Raise DecodeLimits.max_bytes if the file can be trusted.",
+                hint="No picture needs that many: save it again as PNG or JPEG, if it is one.",
             )
 
 

@@ -123,7 +123,8 @@ def list_lineups() -> tuple[StoredLineup, ...]:
 def create_lineup(spec: LineupSpec, *, force: bool = False) -> Path:
     """Write a lineup of the user's own.
 
-    Relative paths in it count from the folder that is returned; `force` replaces one of its name.
+    Relative paths in it count from the folder that is returned; `force` replaces one of its name,
+    and hides one that comes with the package.
 
     Returns:
         The lineup's folder.
@@ -137,6 +138,11 @@ def create_lineup(spec: LineupSpec, *, force: bool = False) -> Path:
         raise UsageError(
             f"There is a lineup {spec.name!r} already, in {folder}.",
             hint="Choose another name, or replace it with --force.",
+        )
+    if is_shipped(spec.name) and not force:
+        raise UsageError(
+            f"The lineup {spec.name!r} comes with the package, and yours would hide it.",
+            hint="Choose another name, or hide it with --force.",
         )
     try:
         write_atomic(folder / LINEUP_FILE, toml_from_spec(spec).encode())
@@ -190,6 +196,11 @@ def lineup_folders() -> dict[str, Path]:
             if NAME_PATTERN.fullmatch(path.name) and os.path.isfile(path / LINEUP_FILE)  # noqa: PTH113 - never fails
         }
     return found
+
+
+def is_shipped(name: str) -> bool:
+    """Tell whether a lineup of this name comes with the package."""
+    return name == GALLERY_LINEUP or (_shipped_folder() / name / LINEUP_FILE).is_file()
 
 
 def _shipped_folder() -> Path:

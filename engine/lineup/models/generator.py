@@ -34,6 +34,9 @@ from lineup.models.text import TextStates, text_digest, text_states
 from lineup.trace import Trace
 from lineup.types import Float32Array, RgbImage
 
+MOST_SIDE_PX = 8192
+"""Of an image that is made: several times what any generator was trained on."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SynthesisOptions:
@@ -69,6 +72,11 @@ class SynthesisOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}, expected at least 1.")
+        for name in ("width_px", "height_px"):
+            if (getattr(self, name) or 0) > MOST_SIDE_PX:
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}, expected at most {MOST_SIDE_PX}."
+                )
         if self.guidance is not None and not 0 <= self.guidance < float("inf"):
             raise UsageError(f"The guidance is {self.guidance:g}, expected a number from 0 up.")
         if (self.strength is None) != (self.init_image is None):

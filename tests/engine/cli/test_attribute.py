@@ -41,6 +41,18 @@ def test_a_pattern_stands_for_its_images_and_a_name_that_is_gone_for_none(red_im
     assert run(one.with_name("a[2].png"), "--json").exit_code == 1
 
 
+def test_a_file_that_cannot_be_read_keeps_no_other_from_its_row(red_image):
+    loop = red_image.with_name("loop.png")
+    loop.symlink_to(loop)
+
+    result = run(loop, red_image, "gone.png", "--json")
+
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 1
+    assert [row["verdict"] for row in rows] == [None, "reds", None]
+    assert f"{loop} cannot be read" in result.stderr
+
+
 def test_json_is_the_row_of_a_scan(red_image):
     record = json.loads(run(red_image, "--json").stdout)
 

@@ -108,13 +108,15 @@ class TestEnroll:
 
     def test_failures_are_listed_and_make_the_exit_code(self, folder, tmp_path):
         (folder / "broken.png").write_bytes(b"text")
+        (folder / "loop.png").symlink_to("loop.png")
         absent = tmp_path / "absent.png"
         result = run(enroll, "sd", folder, absent, code=1)
-        assert result.stdout == "enrolled 3 new, 0 already there, 2 failed; sd now has 3 images\n"
+        assert result.stdout == "enrolled 3 new, 0 already there, 3 failed; sd now has 3 images\n"
         lines = result.stderr.splitlines()
-        assert len(lines) == 2
+        assert len(lines) == 3
         assert lines[0].startswith(f"{folder / 'broken.png'}: ")
-        assert lines[1].startswith(f"{absent} does not exist")
+        assert lines[1].startswith(f"{folder / 'loop.png'} cannot be read")
+        assert lines[2].startswith(f"{absent} does not exist")
 
     def test_an_interrupt_says_what_stays(self, folder, extractor):
         run(enroll, "sd", folder)

@@ -35,13 +35,22 @@ def test_unless_told_otherwise_the_gallery_alone_answers(shipped):
 
 def test_the_users_own_hides_a_shipped_one(shipped):
     put(shipped, LineupSpec("pocket", captioner="shipped"))
-    create_lineup(LineupSpec("pocket", captioner="mine"))
+    create_lineup(LineupSpec("pocket", captioner="mine"), force=True)
 
     assert open_lineup("pocket").spec.captioner == "mine"
     assert [(one.name, one.shipped) for one in list_lineups()] == [
         (GALLERY_LINEUP, True),
         ("pocket", False),
     ]
+
+
+@pytest.mark.parametrize("name", ["pocket", GALLERY_LINEUP])
+def test_a_shipped_one_is_hidden_on_purpose_alone(shipped, name):
+    put(shipped, LineupSpec("pocket", captioner="shipped"))
+
+    with pytest.raises(UsageError, match="yours would hide it"):
+        create_lineup(LineupSpec(name))
+    assert open_lineup("pocket").spec.captioner == "shipped"
 
 
 def test_paths_count_from_the_file(tmp_path):

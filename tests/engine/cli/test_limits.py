@@ -1,0 +1,44 @@
+"""Numbers that no command can mean are usage errors, and hints name what a user has."""
+
+import pytest
+from click.testing import CliRunner
+
+from lineup.cli.main import cli
+from lineup.errors import ImageTooLargeError, UsageError
+from lineup.imaging.header import DecodeLimits
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["synthesize", "pocket-elm", "--prompt", "x", "-o", "out", "--width", "1000000"],
+        ["synthesize", "pocket-elm", "--prompt", "x", "-o", "out", "--height", "1000000"],
+        ["synthesize", "pocket-elm", "--prompt", "x", "-o", "out", "--seed", "-1"],
+        ["synthesize", "pocket-elm", "--prompt", "x", "-o", "out", "--count", "1000000000000"],
+        ["attribute", "x.png", "--lineup", "pocket", "--seed", "-1"],
+        ["attribute", "x.png", "--threads", "-1"],
+        ["scan", "x.png", "--max-pixels", "0"],
+        ["eval", "verification", "x", "--seed", "-1"],
+        ["eval", "wild", "x", "--seed", "-1"],
+        ["calibrate", "x", "--seed", str(2**32)],
+        ["plot", "map", "x", "-o", "m.png", "--seed", "-1"],
+    ],
+)
+def test_an_impossible_number_is_wrong_usage(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, arguments)
+
+    assert result.exit_code == 2 or isinstance(result.exception, UsageError), result.exception
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hint_of_a_limit_names_an_option_there_is():
+    limits = DecodeLimits(max_pixels=1, max_bytes=1)
+
+    with pytest.raises(ImageTooLargeError) as caught:
+        limits.check_pixels(2, 2)
+    assert "lineup scan --max-pixels" in caught.value.hint
+    assert "--max-pixels" in CliRunner().invoke(cli, ["scan", "--help"]).stdout
+    with pytest.raises(ImageTooLargeError) as caught:
+        limits.check_bytes(2)
+    assert "DecodeLimits" not in caught.value.hint
