@@ -54,17 +54,29 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
 
     The temporary file lies in the same folder, is synced, then renamed over the file, which a link
     is followed to. A device or named pipe is written to as it is.
+
+    Raises:
+        OSError: It cannot be written; names `path`.
     """
     chunks = [data] if isinstance(data, bytes) else data
-    mode = 0o644
-    with suppress(FileNotFoundError):
-        status = path.stat()
-        mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+    try:
+        try:
+            mode = path.stat().st_mode
+        except FileNotFoundError:
+            mode = stat.S_IFREG | 0o644
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            _replace(path.resolve(), chunks, stat.S_IMODE(mode))
+        else:
             with path.open("wb") as stream:
                 stream.writelines(chunks)
-            return
-    path = path.resolve()
+    except OSError as error:
+        # What failed inside may be no file, or a temporary one.
+        if error.errno is not None:
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
+
+
+def _replace(path: Path, chunks: Iterable[bytes], mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(temporary_name)

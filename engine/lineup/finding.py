@@ -39,9 +39,17 @@ def find_images(paths: Iterable[str | Path]) -> Iterator[Path]:
 
     Yields:
         Paths of files, as they were named or joined from the folder that was named.
+
+    Raises:
+        UsageError: A name is empty.
     """
     for path in paths:
         name = os.fspath(path)
+        if not name:  # as a path it would be the folder one is in, and all below
+            raise UsageError(
+                "An image was named by an empty text.",
+                hint="An unset variable, perhaps? The folder that you are in is '.'.",
+            )
         for match in _matches(name) if isinstance(path, str) else [name]:
             yield from _images_from_path(match)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lineup.types import RgbImage
 
 TEMPLATE = "report.html.j2"
+PAGE_START = b"<!DOCTYPE html>"
 THUMBNAIL_PX = 96
 DEFAULT_MAX_ROWS = 500
 KINDS: Mapping[str, tuple[type, ...]] = {
@@ -78,7 +79,11 @@ def write_report(
         results: The file of the rows, which the page names.
         base: Folder that relative paths count from; None tries this one, then those that `results`
             lies in. What is shown has the row's hash.
+
+    Raises:
+        UsageError: `output` is a file that is no page, such as an image or the rows.
     """
+    _check_replaceable(output)
     folders = [Path()] if results is None else [Path(), *results.absolute().parents]
     entries = list(_entries(records[:max_rows], folders if base is None else [base]))
     environment = jinja2.Environment(
@@ -104,6 +109,17 @@ def write_report(
         version=__version__,
     )
     write_atomic(output, page.encode("utf-8", "backslashreplace"))
+
+
+def _check_replaceable(output: Path) -> None:
+    if not output.is_file():  # nothing there, or a pipe or device, which is written to
+        return
+    with output.open("rb") as stream:
+        start = stream.read(len(PAGE_START))
+    if start and start != PAGE_START:
+        raise UsageError(
+            f"{output} is no page, and is not replaced.", hint="Name another file with --output."
+        )
 
 
 def _record_from_line(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -34,6 +34,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert [child.name for child in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("name", ["file/below", "folder", "x" * 300])
+def test_an_error_names_the_file_that_was_asked_for(tmp_path, monkeypatch, name):
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(OSError, match=r"directory|too long") as caught:
+        files.write_atomic(tmp_path / name, b"x")
+
+    assert caught.value.filename == str(tmp_path / name)
+    assert caught.value.filename2 is None
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder"]
+
+
 def test_a_link_is_written_through_and_the_mode_stays(tmp_path):
     target, link, dangling = (tmp_path / name for name in ("target", "link", "dangling"))
     target.write_bytes(b"old")

@@ -48,6 +48,11 @@ def test_what_does_not_exist_is_yielded(tree):
     assert found("gone.png", "*.gone", "a\0b") == ["gone.png", "*.gone", "a\0b"]
 
 
+def test_an_empty_name_is_no_folder(tree):
+    with pytest.raises(UsageError, match="empty text"):
+        found("a.PNG", "")
+
+
 def test_patterns(tree):
     assert found("*.jpg") == ["b.jpg", "c.jpg"]
     assert found("**/*.webp") == ["c/d.webp"]

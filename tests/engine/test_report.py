@@ -182,12 +182,17 @@ def test_what_is_not_what_a_row_holds_is_refused(tmp_path, changes):
         records_from_jsonl(path)
 
 
-def test_a_page_replaces_no_rows(tmp_path):
+def test_a_page_replaces_nothing_but_a_page(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(json.dumps(record("a.png")) + "\n")
     (tmp_path / "rows.html").symlink_to(path)
 
-    for options in ([], ["-o", str(path)]):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    for options in ([], ["-o", str(path)], ["-o", str(tmp_path / "a.png")]):
         result = CliRunner().invoke(report, [str(path), *options])
         assert isinstance(result.exception, UsageError)
     assert records_from_jsonl(path) == [record("a.png")]
+    assert (tmp_path / "a.png").read_bytes() == b"\x89PNG"
+    page = tmp_path / "page.html"
+    for _ in range(2):
+        assert CliRunner().invoke(report, [str(path), "-o", str(page)]).exit_code == 0

@@ -37,11 +37,9 @@ def report(results: Path, output: Path | None, max_rows: int, base: Path | None)
     The page needs no network. Thumbnails are taken from the scanned files, if they are still
     there and unchanged. Half a row at the end, of a scan that was stopped, is left out.
     """
-    from lineup.finding import check_output
     from lineup.report import records_from_jsonl, write_report
 
     page = output or results.with_suffix(".html")
-    check_output(page, [results])
     records = records_from_jsonl(results)
     write_report(records, page, max_rows=max_rows, results=results, base=base)
     if len(records) > max_rows:
