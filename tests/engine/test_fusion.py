@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from lineup.fusion import (
     MOST_PHOTOGRAPH,
     NAMING_PROBABILITY,
+    SINGLED_OUT,
+    decisive_group,
+    inseparable_members,
     none_label,
     prior_from_candidates,
     verdict_from_evidence,
@@ -66,6 +69,25 @@ def test_a_candidate_is_named_where_it_is_probable_enough():
     assert leaning.posterior["a"] > leaning.posterior[GENERATED] + leaning.posterior[PHOTOGRAPH]
     assert leaning.label == UNDETERMINED
     assert convincing.label == "a"
+
+
+def test_a_probability_at_a_limit_is_on_its_side():
+    rest = {GENERATED: 1 - NAMING_PROBABILITY, PHOTOGRAPH: 0.0}
+    below = math.nextafter(NAMING_PROBABILITY, 0)
+
+    assert decisive_group({"a": NAMING_PROBABILITY, **rest}, ("a",)) == ("a",)
+    assert decisive_group({"a": below, **rest}, ("a",)) is None
+    members = {"a": SINGLED_OUT, "b": 1 - SINGLED_OUT}
+    assert inseparable_members(members, ("a", "b"), SINGLED_OUT) == ()
+    assert inseparable_members(members, ("a", "b"), 0.901) == ("a", "b")
+
+
+def test_of_equal_candidates_the_first_is_named():
+    posterior = {"a": 0.4, "b": 0.4, GENERATED: 0.2, PHOTOGRAPH: 0.0}
+
+    assert decisive_group(posterior, ("a", "b")) is None
+    assert decisive_group(posterior, ("a", "b"), [("b", "a")]) == ("b", "a")
+    assert decisive_group({"a": 0.7, "b": 0.7}, ("a", "b")) == ("a",)
 
 
 def test_evidence_against_a_photograph_makes_it_generated_by_nobody_known():

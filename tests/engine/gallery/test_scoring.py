@@ -214,6 +214,14 @@ def test_error_rates_are_counted_on_the_gallery(gallery):
     assert scorer.false_reject_rate("a", 100) == 1.0
 
 
+def test_an_image_with_the_very_same_ratio_is_accepted(gallery):
+    scorer = SourceScorer(gallery)
+    scorer.llr_limit = 0.0  # so that every image has the ratio 0
+
+    assert scorer.false_accept_rate("a", 0.0) == 1.0
+    assert scorer.false_reject_rate("a", 0.0) == 0.0
+
+
 def test_identical_sources_are_never_told_apart():
     rng = np.random.default_rng(6)
     scorer = SourceScorer(

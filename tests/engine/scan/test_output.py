@@ -285,6 +285,16 @@ def test_stream_errors_are_told_apart():
             stream.begin(JsonlEncoder(), RUN)
 
 
+def test_rows_leave_a_stream_as_they_are_written(encoder):
+    reached = io.BytesIO()
+    output = OutputStream(io.BufferedWriter(reached), "standard output")
+
+    output.begin(encoder, RUN)
+    assert reached.getvalue() == encoder.header
+    output.write(ROWS[0])
+    assert reached.getvalue() == encoder.header + encoder.bytes_from_row(ROWS[0])
+
+
 def test_a_stream_cannot_be_resumed():
     with pytest.raises(UsageError, match="standard output cannot be resumed"):
         open_output("-", OutputMode.RESUME, io.BytesIO())
