@@ -72,6 +72,14 @@ class DocumentFormat(Generic[Document]):
         Raises:
             LineupError: `error`: the file cannot be read or is not of this syntax.
         """
+        return self._parsed(self.read_bytes(path), str(path))
+
+    def read_bytes(self, path: Path) -> bytes:
+        """Return the bytes of a file of the size that documents have.
+
+        Raises:
+            LineupError: `error`: the file cannot be read or is too large.
+        """
         try:
             size_bytes = path.stat().st_size
             data = path.read_bytes() if size_bytes <= MAX_BYTES else b""
@@ -83,7 +91,7 @@ class DocumentFormat(Generic[Document]):
             raise self.error(
                 f"{path}: {size_bytes} bytes, expected at most {MAX_BYTES}", hint=self.hint
             )
-        return self._parsed(data, str(path))
+        return data
 
     def from_bytes(self, data: bytes | str, *, where: str) -> Document:
         """Return the document that a file's content holds; `where` names the file in errors."""

@@ -11,6 +11,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 CHUNK_BYTES = 1 << 20
 
@@ -112,18 +116,11 @@ def temporary_directory_beside(target: Path) -> Iterator[Path]:
     Raises:
         OSError: The folder cannot be made.
     """
-    # Most processes write nothing, and reading needs no lock.
-    from filelock import FileLock  # noqa: PLC0415
-
     target = target.expanduser().absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(target)
-    prefix = f".{target.name}{STAGING_MARK}"
-    outer = Path(tempfile.mkdtemp(dir=target.parent, prefix=prefix))
+    outer, lock = _locked_folder(target)
     try:
-        lock = FileLock(outer / STAGING_LOCK_NAME)
-        with suppress(NotImplementedError):  # no locks there: nobody removes it as abandoned
-            lock.acquire()
         try:
             inner = outer / STAGED_NAME
             inner.mkdir()
@@ -132,6 +129,21 @@ def temporary_directory_beside(target: Path) -> Iterator[Path]:
             lock.release()
     finally:
         shutil.rmtree(outer, ignore_errors=True)
+
+
+def _locked_folder(target: Path) -> tuple[Path, BaseFileLock]:
+    """Make a temporary folder beside `target`, with its lock held."""
+    # Most processes write nothing, and reading needs no lock.
+    from filelock import FileLock  # noqa: PLC0415
+
+    while True:
+        outer = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}{STAGING_MARK}"))
+        lock = FileLock(outer / STAGING_LOCK_NAME)
+        with suppress(NotImplementedError, FileNotFoundError):  # no locks: it is never abandoned
+            lock.acquire()
+        if outer.exists():
+            return outer, lock
+        lock.release()  # another process took it for abandoned before it was locked
 
 
 def _remove_abandoned(target: Path) -> None:
@@ -148,8 +160,10 @@ def _remove_abandoned(target: Path) -> None:
             lock.acquire()
         except (OSError, NotImplementedError):  # in use (a Timeout is an OSError), or no locks
             continue
-        lock.release()
+        # While it is held: whoever has just made the folder waits for it, and sees that it is gone.
         shutil.rmtree(outer, ignore_errors=True)
+        lock.release()
+        shutil.rmtree(outer, ignore_errors=True)  # Windows keeps an open file until now
 
 
 @contextmanager

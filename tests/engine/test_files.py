@@ -1,9 +1,11 @@
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import filelock
 import pytest
 
 from lineup import files
@@ -172,6 +174,24 @@ def test_a_folder_put_aside_by_a_killed_process_is_kept_until_the_target_is_ther
     target.mkdir()
     with files.temporary_directory_beside(target):
         assert not list(tmp_path.glob(".target.*/old"))
+
+
+def test_a_folder_that_is_gone_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    acquire, gone = filelock.FileLock.acquire, []
+
+    def late(lock, *arguments, **options):
+        if not gone:  # another process took it for abandoned
+            gone.append(Path(lock.lock_file).parent)
+            shutil.rmtree(gone[0])
+            raise FileNotFoundError
+        return acquire(lock, *arguments, **options)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", late)
+    with files.temporary_directory_beside(tmp_path / "target") as staging:
+        assert staging.is_dir()
+        assert staging.parent != gone[0]
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_locks_nothing_is_taken_for_abandoned(tmp_path, killed_beside, monkeypatch):

@@ -1,8 +1,8 @@
 """Compiled graphs, whatever compiled them: kept under the home folder, never used stale.
 
 Each has a folder of its own: the files that the compiler wrote, and a record of what they were made
-for. What ONNX Runtime's TensorRT provider compiles at a first run lies beside them, in files of its
-own naming.
+for. It comes by renames, one process at a time (`graphs.lock`); readers need no lock. What ONNX
+Runtime's TensorRT provider compiles at a first run lies beside them, in files of its own naming.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from lineup.bundles.manifest import Graph
+from lineup.bundles.writer import replace_directory
 from lineup.documents import DocumentFormat
 from lineup.errors import BackendError
-from lineup.files import sha256_from_bytes, sha256_from_file, staged_directory
+from lineup.files import sha256_from_bytes, sha256_from_file, temporary_directory_beside
 from lineup.paths import home_dir, home_entries
 
 logger = logging.getLogger(__name__)
@@ -136,9 +137,8 @@ class GraphCache:
         """
         folder = self.folder / key.digest
         try:
-            shutil.rmtree(folder, ignore_errors=True)
             start = time.perf_counter()
-            with staged_directory(folder) as staging:
+            with temporary_directory_beside(folder) as staging:
                 main = compile_to(staging)
                 record = _Record(
                     key,
@@ -149,18 +149,25 @@ class GraphCache:
                     role,
                 )
                 _FORMAT.write(staging / RECORD_NAME, record)
+                self._replace(staging, folder)
         except OSError as error:
             raise BackendError(
                 f"{folder}: the compiled graph cannot be kept: {error.strerror or error}",
                 hint="Make room, or set LINEUP_HOME to a folder with more.",
             ) from error
-        added = self.find(key)
-        assert added is not None
         # Of another release, and the same in everything else.
         self._remove_where(
             lambda other: other != key and replace(other, release=key.release) == key
         )
-        return added
+        return _compiled(folder, record)
+
+    def _replace(self, staging: Path, folder: Path) -> None:
+        """Let the new graph appear; several processes may have compiled the same one."""
+        # Most processes compile nothing.
+        from filelock import FileLock  # noqa: PLC0415
+
+        with FileLock(self.folder.with_suffix(".lock")):
+            replace_directory(staging, folder)
 
     def remove(self, graphs: Collection[str]) -> None:
         """Remove what was compiled from these graphs, named by `graph_digest`."""
@@ -180,19 +187,23 @@ class GraphCache:
         if not is_sound or record.main not in record.files:
             logger.warning("%s is damaged and not used; compile it again", folder)
             return None
-        return CompiledGraph(
-            key=record.key,
-            path=folder / record.main,
-            size_bytes=sum(one.size_bytes for one in record.files.values()),
-            build_seconds=record.build_seconds,
-            bundle=record.bundle,
-            role=record.role,
-        )
+        return _compiled(folder, record)
 
 
 def graph_cache() -> GraphCache:
     """Return the user's cache of compiled graphs."""
     return GraphCache(home_dir() / "graphs")
+
+
+def _compiled(folder: Path, record: _Record) -> CompiledGraph:
+    return CompiledGraph(
+        key=record.key,
+        path=folder / record.main,
+        size_bytes=sum(one.size_bytes for one in record.files.values()),
+        build_seconds=record.build_seconds,
+        bundle=record.bundle,
+        role=record.role,
+    )
 
 
 def graph_digest(graph: Graph) -> str:

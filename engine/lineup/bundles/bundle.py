@@ -19,6 +19,7 @@ from lineup.bundles.manifest import (
     Graph,
     Manifest,
     path_text_problem,
+    unsealed,
 )
 from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
 from lineup.files import sha256_from_bytes, sha256_from_file, write_atomic
@@ -175,7 +176,8 @@ def read_bundle(path: Path) -> tuple[Path, Manifest]:
     problem = _path_problem(root, MANIFEST_NAME)
     if problem is not None:
         raise BundleIntegrityError(f"{root}: {MANIFEST_NAME}: {problem}")
-    return root, MANIFEST.read(root / MANIFEST_NAME)
+    path = root / MANIFEST_NAME
+    return root, unsealed(MANIFEST.read_bytes(path), str(path))
 
 
 def file_checks(

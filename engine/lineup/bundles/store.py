@@ -8,18 +8,20 @@ Layout under the home folder::
     bundles.lock              held by whoever changes any of it
     verified.json             hashes of large files that were opened before
 
-A bundle folder comes and goes by one rename, so a reader needs no lock.
+A bundle folder comes and goes by one rename, so a reader needs no lock; one that is replaced is
+read again.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from lineup.bundles.bundle import (
     WEIGHTS_FOLDER,
@@ -40,6 +42,8 @@ LOCK_TIMEOUT_S = 600.0
 """How long a change waits for another process; copying the largest models takes minutes."""
 
 _BLOB_PREFIX = "sha256-"
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +135,8 @@ class BundleStore:
             BundleNotFoundError: There is no such bundle; lists those that exist.
             BundleError: The bundle cannot be used; see `open_bundle`.
         """
-        path = self.path(name_or_path)
         with VerifiedFiles(self._home / "verified.json") as verified:
-            return open_bundle(path, verified.sha256)
+            return self._steady(name_or_path, lambda path: open_bundle(path, verified.sha256))
 
     def path(self, name_or_path: str | Path) -> Path:
         """Return where a bundle lies, by the rule of `open`, without verifying it.
@@ -155,13 +158,7 @@ class BundleStore:
         Raises:
             BundleNotFoundError: There is no such bundle.
         """
-        try:
-            root, manifest = read_bundle(self.path(name))
-        except BundleNotFoundError:
-            raise
-        except BundleError as error:
-            return (FileCheck(MANIFEST_NAME, error.message),)
-        return (FileCheck(MANIFEST_NAME, None), *file_checks(root, manifest))
+        return self._steady(name, _checks)
 
     def remove(self, name: str) -> None:
         """Remove an installed bundle, and the weights that no other bundle uses.
@@ -192,6 +189,34 @@ class BundleStore:
                 hint="Only installed bundles can: `lineup models list` shows which.",
             )
         return folders[name]
+
+    def _steady(self, name_or_path: str | Path, read: Callable[[Path], Read]) -> Read:
+        """Return what is read from a bundle's folder that nobody replaced meanwhile."""
+        while True:
+            before = self._state(name_or_path)
+            problem = None
+            try:
+                found = read(self.path(name_or_path))
+            except BundleError as error:
+                problem = error
+            if self._state(name_or_path) == before:
+                if problem is not None:
+                    raise problem
+                return found
+
+    def _state(self, name_or_path: str | Path) -> tuple[int, int] | None:
+        """Return what changes when a bundle is replaced, which a killed process may have left half.
+
+        Between the two renames there is none of the name, for a moment or since that process died.
+        """
+        noted = {text for note in self._staging.glob("*/name") if (text := _text(note))}
+        if name_or_path in noted:
+            with suppress(BundleError), self._exclusive():  # done, or given back
+                pass
+        with suppress(OSError, BundleNotFoundError):
+            found = self.path(name_or_path).stat()
+            return found.st_ino, found.st_mtime_ns
+        return None
 
     def _folders(self) -> dict[str, Path]:
         """Return the folder of every bundle by name."""
@@ -280,6 +305,22 @@ class BundleStore:
             for blob in self._blobs.iterdir():
                 if blob.name not in used:
                     blob.unlink(missing_ok=True)
+
+
+def _checks(path: Path) -> tuple[FileCheck, ...]:
+    try:
+        root, manifest = read_bundle(path)
+    except BundleNotFoundError:
+        raise
+    except BundleError as error:
+        return (FileCheck(MANIFEST_NAME, error.message),)
+    return (FileCheck(MANIFEST_NAME, None), *file_checks(root, manifest))
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(encoding="ascii")
+    return ""
 
 
 def _is_path(name_or_path: str | Path) -> bool:

@@ -96,6 +96,30 @@ def test_a_full_disk_leaves_nothing_behind(cache):
     assert not list(cache.folder.iterdir())
 
 
+def test_the_graph_that_is_there_serves_until_the_new_one_is_ready(cache):
+    add(cache)
+
+    def look(folder):
+        assert cache.find(KEY) is not None
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(BackendError, match="No space left"):
+        cache.add(KEY, bundle="toy", role="unet", compile_to=look)
+    assert cache.find(KEY) is not None
+
+
+def test_a_graph_that_others_have_compiled_meanwhile_is_replaced(cache):
+    def compile_to(folder):
+        add(cache)
+        (folder / "late.plan").write_bytes(b"late")
+        return folder / "late.plan"
+
+    added = cache.add(KEY, bundle="toy", role="unet", compile_to=compile_to)
+
+    assert cache.find(KEY) == added
+    assert added.path.read_bytes() == b"late"
+
+
 def test_all_that_was_made_of_a_graph_is_removed(cache):
     gone = add(cache)
     kept = add(cache, dataclasses.replace(KEY, graph="b" * 64))

@@ -11,8 +11,9 @@ import pytest
 
 from lineup.bundles.bundle import Bundle, content_digest, open_bundle
 from lineup.bundles.info import Preprocess
-from lineup.bundles.manifest import MANIFEST
+from lineup.bundles.manifest import MANIFEST, MANIFEST_NAME
 from lineup.errors import (
+    BundleError,
     BundleFormatError,
     BundleIntegrityError,
     BundleNotFoundError,
@@ -190,6 +191,28 @@ def test_a_graph_below_the_top_is_refused(toy: Bundle, edit_manifest: Any) -> No
     assert "at the top of the bundle" in refusal(toy.path)
 
 
+def test_one_bit_of_any_byte_of_the_manifest_is_seen_and_said_to_be_there(toy: Bundle) -> None:
+    path = toy.path / MANIFEST_NAME
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        with pytest.raises(BundleError, match=MANIFEST_NAME):
+            open_bundle(toy.path)
+
+
+def test_an_edited_manifest_is_told_from_one_without_a_hash(
+    toy: Bundle, edit_manifest: Any
+) -> None:
+    path = toy.path / MANIFEST_NAME
+    path.write_text(path.read_text().replace('"Apache-2.0"', '"MIT"'))
+    with pytest.raises(BundleIntegrityError, match=r"manifest\.json: altered: expected sha256"):
+        open_bundle(toy.path)
+    edit_manifest(toy.path, lambda raw: raw)
+    assert open_bundle(toy.path).manifest.licence == "MIT"
+
+
 def test_a_newer_bundle_is_refused(toy: Bundle, edit_manifest: Any) -> None:
     edit_manifest(toy.path, lambda raw: raw.update(schema_version=2, extra_part={}))
     with pytest.raises(BundleVersionError, match="schema_version is 2"):
@@ -233,10 +256,12 @@ def test_the_digest_follows_the_content_and_not_the_label(tmp_path: Path, build:
     assert len({first.digest, *(bundle.digest for bundle in changed)}) == 6
 
 
-def test_the_digest_does_not_depend_on_the_order_of_fields(toy: Bundle) -> None:
-    path = toy.path / "manifest.json"
-    raw = json.loads(path.read_text())
-    path.write_text(json.dumps(dict(reversed(raw.items()))))
+def test_the_digest_does_not_depend_on_the_order_of_fields(toy: Bundle, edit_manifest: Any) -> None:
+    def reverse(raw: dict[str, Any]) -> None:
+        for key in reversed(list(raw)):
+            raw[key] = raw.pop(key)
+
+    edit_manifest(toy.path, reverse)
     assert open_bundle(toy.path).digest == toy.digest
 
 

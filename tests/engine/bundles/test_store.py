@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from lineup.bundles import bundle as bundle_module
+from lineup.bundles import store as store_module
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleError, BundleIntegrityError, BundleNotFoundError, UsageError
@@ -285,6 +287,39 @@ def test_a_killed_overwrite_gives_the_old_bundle_back(
     assert names(home / "bundles") == []
     store.install(build.write_toy(tmp_path / "o", name="other").path)
     assert store.open("toy").digest == toy.digest
+
+
+@pytest.mark.parametrize("read", ["open", "verify"])
+def test_a_reader_gives_back_what_a_killed_overwrite_put_aside(
+    store: BundleStore, toy: Any, tmp_path: Path, build: Any, home: Path, read: str
+) -> None:
+    store.install(toy.path)
+    die_in_install(build.write_toy(tmp_path / "new", weights=[b"new"]).path, home, overwrite=True)
+    assert getattr(store, read)("toy")
+    assert store.open("toy").digest == toy.digest
+    assert names(home / "staging") == []
+
+
+def test_a_bundle_that_is_replaced_while_it_is_read_is_read_again(
+    store: BundleStore, toy: Any, tmp_path: Path, build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.install(toy.path)
+    new = build.write_toy(tmp_path / "new", weights=[b"new"])
+    read_bundle, installed = bundle_module.read_bundle, []
+
+    def replaced(path: Path) -> Any:
+        found = read_bundle(path)
+        if path.parent.name == "bundles" and not installed:
+            installed.append(path)
+            store.install(new.path, overwrite=True)
+        return found
+
+    for module in (bundle_module, store_module):
+        monkeypatch.setattr(module, "read_bundle", replaced)
+    assert store.open("toy").digest == new.digest
+    installed.clear()
+    new = toy
+    assert not any(check.problem for check in store.verify("toy"))
 
 
 def test_a_source_that_changes_while_it_is_copied_is_not_installed(

@@ -61,7 +61,7 @@ def bundles(monkeypatch, tmp_path):
             },
         },
     }
-    del manifest["fingerprint"]
+    del manifest["fingerprint"], manifest["sha256"]
     for kind, fields in parts.items():
         folder = tmp_path / f"my-{kind}"
         folder.mkdir()
