@@ -1,0 +1,108 @@
+"""Short forms of the campaigns: kills, commands that meet, flipped bits, mutants."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lineup.bundles.bundle import open_bundle
+from lineup.paths import shipped_dir
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+needs_fork = pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+
+
+def results(program: str, *arguments: str) -> dict:
+    done = subprocess.run(
+        [sys.executable, BENCHMARKS / program, *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])["results"]
+
+
+@needs_fork
+def test_killed_jobs_lose_nothing():
+    pytest.importorskip("onnx_ir")
+    found = results("kills.py", "--kills", "20", "--only", "import", "--only", "build")
+
+    assert [(one["job"], one["kills"], one["problems"]) for one in found] == [
+        ("import", 4, []),
+        ("build", 4, []),
+    ]
+
+
+@needs_fork
+def test_commands_that_meet_go_well():
+    names = ["two-enrolments", "one-graph-cache", "one-bundle"]
+    chosen = [part for name in names for part in ("--only", name)]
+    found = results("concurrency.py", "--rounds", "1", *chosen)
+
+    assert {name: one["problems"] for name, one in found.items()} == {name: [] for name in names}
+
+
+def test_flipped_bits_are_refused_and_put_right(tmp_path):
+    import tampering
+
+    bundle = tmp_path / "bundle"
+    shutil.copytree(shipped_dir() / "bundles" / "whitened-spectrum", bundle)
+    manifest = (bundle / "manifest.json").read_bytes()
+    places = list(tampering.places(bundle, 9, random.Random(0)))
+
+    assert len(places) == len(manifest) + 9
+    chosen = random.Random(1).sample(places, 9) + places[-9:]
+    assert {tampering.answer_to_flip(bundle, *one, bit=3) for one in chosen} == {"refused"}
+    assert (bundle / "manifest.json").read_bytes() == manifest
+    open_bundle(bundle)
+
+
+SOURCE = '''
+"""A module."""
+LIMIT = 3
+
+def f(x: int = 1) -> bool:
+    """A function."""
+    if not x:
+        raise ValueError(f"{x + 1}")
+    log.append(x)
+    return x < 4
+'''
+
+
+def test_a_mutant_is_one_change_in_the_body_of_a_function():
+    import mutants
+
+    names = [name for name, _ in mutants.changed_trees(SOURCE)]
+
+    assert names == [
+        "f: if not x: -> pass",
+        "f: not x -> x",
+        "f: log.append(x) -> pass",
+        "f: x < 4 -> x <= 4",
+        "f: x < 4 -> x < 5",
+    ]
+    changed = mutants.changed_source(SOURCE, "f: x < 4 -> x <= 4")
+    assert changed == ast.unparse(ast.parse(SOURCE)).replace("x < 4", "x <= 4")
+
+
+def test_mutants_are_drawn_alike_from_all_groups():
+    import msgspec
+
+    import mutants
+
+    groups = msgspec.toml.decode(mutants.TABLE.read_bytes(), type=dict[str, mutants.Group])
+    chosen = mutants.drawn(2 * len(groups), 0, groups)
+
+    assert [one.group for one in chosen] == 2 * list(groups)
+    assert chosen == mutants.drawn(2 * len(groups), 0, groups)
+    assert chosen != mutants.drawn(2 * len(groups), 1, groups)
