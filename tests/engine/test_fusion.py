@@ -10,6 +10,7 @@ from lineup.fusion import (
     SINGLED_OUT,
     decisive_group,
     inseparable_members,
+    log_posterior_from_ratios,
     none_label,
     prior_from_candidates,
     verdict_from_evidence,
@@ -28,6 +29,12 @@ def test_prior_gives_known_sources_a_half_and_the_others_a_quarter_each():
 
     assert prior == {"a": 1 / 4, "b": 1 / 4, GENERATED: 1 / 4, PHOTOGRAPH: 1 / 4}
     assert prior_from_candidates(()) == {GENERATED: 0.5, PHOTOGRAPH: 0.5}
+
+
+def test_what_no_ratio_speaks_of_is_as_likely_as_what_a_ratio_of_0_speaks_of():
+    logs = log_posterior_from_ratios(NAMES, {"a": 0.0, GENERATED: 0.0, PHOTOGRAPH: 0.0})
+
+    assert logs["b"] == logs["a"] == pytest.approx(math.log(1 / 4))
 
 
 def test_posterior_is_bayes_rule():

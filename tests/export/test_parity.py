@@ -1,10 +1,17 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from lineup.errors import ParityError
-from lineup_export.parity import checked_parity, max_relative_error
+from lineup_export.parity import (
+    checked_parity,
+    lowest_cosine,
+    max_relative_error,
+    outputs_from_file,
+)
 
 
 def test_the_error_is_relative_to_the_largest_element() -> None:
@@ -20,6 +27,32 @@ def test_what_is_not_finite_or_of_another_shape_is_infinitely_wrong(value: list[
 
 def test_a_reference_of_zeros_is_compared_in_absolute_terms() -> None:
     assert max_relative_error(np.array([0.0, 3e-5]), np.zeros(2)) == pytest.approx(3e-5)
+
+
+def test_the_lowest_cosine_is_between_whole_outputs() -> None:
+    reference = np.array([[3.0, 0.0], [0.0, 4.0]])
+    turned = np.array([[0.0, 3.0], [0.0, 4.0]])
+
+    assert lowest_cosine([reference], [2 * reference]) == pytest.approx(1)
+    assert lowest_cosine([reference, turned], [reference, reference]) == pytest.approx(16 / 25)
+    assert lowest_cosine([np.zeros(2)], [np.zeros(2)]) == 1
+    assert lowest_cosine([np.zeros(2)], [np.ones(2)]) == 0
+
+
+def test_a_graph_runs_with_the_weights_beside_it(tmp_path) -> None:
+    weights = numpy_helper.from_array(np.array([2.0, 3.0], np.float32), "w")
+    value, total = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in ("x", "y")
+    )
+    node = helper.make_node("Mul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "g", [value], [total], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "g.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
+
+    (found,) = outputs_from_file(path, [{"x": np.array([5.0, 7.0], np.float32)}])
+
+    assert found["y"].tolist() == [10.0, 21.0]
 
 
 def test_the_worst_sample_is_recorded() -> None:

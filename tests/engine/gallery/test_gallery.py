@@ -79,6 +79,12 @@ def test_ids_are_checked(make_support, break_ids, message):
         SupportSet("dalle3", SourceRole.CANDIDATE, good.fingerprints, break_ids(good.ids))
 
 
+def test_a_support_set_has_a_name_that_a_source_may_have(make_support):
+    for name in ("../dalle3", "generated"):
+        with pytest.raises(GalleryError, match="name"):
+            make_support(name)
+
+
 def test_provenance_is_one_printable_line(make_support):
     good = make_support()
     support = dataclasses.replace(good, provenance=" from\n the\tpress kit ")
@@ -150,6 +156,8 @@ def test_the_digest_sees_every_part_of_the_content(make_support, make_gallery):
     support = make_support()
     flipped = dataclasses.replace(support, fingerprints=-support.fingerprints)
     swapped = dataclasses.replace(support, ids=support.ids[::-1])
+    half = support.fingerprints.astype(np.float16)
+    views = [{"webp": half}, {"jpeg": half}, {"jpeg": -half}]
     galleries = [
         make_gallery(support),
         make_gallery(support, digest="b" * 64),
@@ -159,6 +167,7 @@ def test_the_digest_sees_every_part_of_the_content(make_support, make_gallery):
         make_gallery(swapped),
         make_gallery(make_support(count=4)),
         make_gallery(support, make_support("sd")),
+        *(make_gallery(dataclasses.replace(support, views=one)) for one in views),
     ]
     assert len({gallery.digest for gallery in galleries}) == len(galleries)
     again = make_gallery(dataclasses.replace(support, provenance="elsewhere"))

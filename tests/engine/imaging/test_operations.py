@@ -152,6 +152,15 @@ def test_noise_has_its_sigma_and_belongs_to_the_image():
     assert abs(np.corrcoef(added.ravel(), other.ravel())[0, 1]) < 0.05
 
 
+def test_a_codec_that_raises_is_an_error_of_that_image(monkeypatch):
+    def raises(*_):
+        raise cv2.error("too large")
+
+    monkeypatch.setattr(cv2, "imencode", raises)
+    with pytest.raises(UnsupportedImageError, match=r"16x8 pixels cannot be written as \.jpg"):
+        operation_from_text("jpeg:90")(np.zeros((8, 16, 3), np.uint8))
+
+
 def test_too_large_for_the_format_is_an_error_of_that_image():
     with pytest.raises(UnsupportedImageError, match=r"16400x1 pixels cannot be written as \.webp"):
         operation_from_text("webp:80")(np.zeros((1, 16400, 3), np.uint8))

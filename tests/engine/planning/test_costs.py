@@ -1,9 +1,13 @@
 """What the shipped lineup costs, by its manifests."""
 
+from dataclasses import replace
+
 import pytest
 
+from lineup.bundles.bundle import open_bundle
 from lineup.lineups.store import open_lineup
-from lineup.planning.costs import Stage, costs_from_lineup
+from lineup.paths import shipped_dir
+from lineup.planning.costs import CAPTION_STEPS, Stage, _runs_per_item, costs_from_lineup
 
 
 @pytest.fixture(scope="module")
@@ -15,6 +19,19 @@ def test_models_come_in_the_order_of_the_work(costs):
     order = [one.stage for one in costs]
     assert order == sorted(order, key=list(Stage).index)
     assert set(order) == set(Stage)
+
+
+def test_a_verdict_runs_each_graph_as_often_as_it_needs():
+    shipped = shipped_dir() / "bundles"
+    encoder, captioner = (open_bundle(shipped / f"pocket-{name}") for name in ("clip", "captioner"))
+    generator = open_bundle(shipped / "pocket-ash")
+
+    assert _runs_per_item(encoder) == {"image_tower_cut": 1}
+    assert _runs_per_item(captioner) == {"vision_encoder": 1, "text_decoder": CAPTION_STEPS}
+    assert _runs_per_item(generator) == {"text_encoder": 0, "unet": 1, "vae_decoder": 1}
+    guided = replace(generator.manifest.generation, guidance=2.0, steps=3)
+    guided = replace(generator, manifest=replace(generator.manifest, generation=guided))
+    assert _runs_per_item(guided)["unet"] == 6
 
 
 def test_only_the_graphs_of_generators_take_turns(costs):
