@@ -2,7 +2,9 @@
 
 import shutil
 import sys
+from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -75,6 +77,30 @@ def test_what_a_large_graph_keeps_of_the_arena_is_of_its_runs(
 
 
 @linux
+@pytest.mark.parametrize(("width", "runs", "more"), [(1, 1, (0, 0.0)), (2, 2, (200, 3.0))])
+def test_a_second_item_is_measured_where_the_graph_takes_one(clip, monkeypatch, width, runs, more):
+    feeds = {1: {"x": np.zeros((1, 3))}, 2: {"x": np.zeros((width, 3))}}
+    measured = [(900, 450, 5.0), (700, 450, 2.0)]
+    monkeypatch.setattr(measuring, "native_feeds", lambda manifest, role, items: feeds[items])
+    monkeypatch.setattr(measuring, "_measured", lambda *_: measured.pop())
+    cost = measuring._cost(clip, "image_tower", 1)
+    assert len(measured) == 2 - runs
+    assert (cost.activation_bytes_per_item, cost.run_ms_per_item) == more
+    assert cost.run_ms == 2.0
+
+
+def test_memory_of_runs_is_in_bytes(monkeypatch):
+    watch = MagicMock()
+    watch.__enter__.return_value.peak.anonymous_mib = 3.0
+    monkeypatch.setattr(measuring, "MemoryWatch", lambda: watch)
+    monkeypatch.setattr(measuring, "LEAST_SECONDS", 0.0)
+    runner = MagicMock()
+    peak, _, milliseconds = measuring._measured(runner, {})
+    assert peak == 3 * 2**20
+    assert runner.run.call_count >= 1 + measuring.LEAST_RUNS
+    assert 0 < milliseconds < 1000
+
+
 def test_what_cannot_be_loaded_is_told_in_words(clip):
     clip.graph_path("image_tower").write_bytes(b"")
     with pytest.raises(BackendError, match=r"cannot be measured: .*onnx"):
