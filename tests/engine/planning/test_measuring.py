@@ -76,7 +76,6 @@ def test_what_a_large_graph_keeps_of_the_arena_is_of_its_runs(
     assert (cost.loaded_bytes, cost.activation_bytes) == (loaded, activation)
 
 
-@linux
 @pytest.mark.parametrize(("width", "runs", "more"), [(1, 1, (0, 0.0)), (2, 2, (200, 3.0))])
 def test_a_second_item_is_measured_where_the_graph_takes_one(clip, monkeypatch, width, runs, more):
     feeds = {1: {"x": np.zeros((1, 3))}, 2: {"x": np.zeros((width, 3))}}
@@ -101,6 +100,7 @@ def test_memory_of_runs_is_in_bytes(monkeypatch):
     assert 0 < milliseconds < 1000
 
 
+@linux
 def test_what_cannot_be_loaded_is_told_in_words(clip):
     clip.graph_path("image_tower").write_bytes(b"")
     with pytest.raises(BackendError, match=r"cannot be measured: .*onnx"):
