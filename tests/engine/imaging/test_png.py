@@ -22,6 +22,12 @@ def test_truncated(photo, encode, kept):
         image_from_bytes(data[: int(len(data) * kept)])
 
 
+@pytest.mark.parametrize("missing", [1, 4])
+def test_a_cut_in_the_checksum_of_the_end_is_one(photo, encode, missing):
+    with pytest.raises(UnreadableImageError, match="truncated PNG"):
+        image_from_bytes(encode(photo, "PNG")[:-missing])
+
+
 def test_a_missing_end_chunk_is_refused(photo, encode):
     with pytest.raises(UnreadableImageError, match="its end chunk is missing"):
         image_from_bytes(encode(photo, "PNG")[:-12])

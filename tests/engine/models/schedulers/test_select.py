@@ -77,6 +77,10 @@ def test_eta_is_a_share(build):
         build("tcd", 1, **CONSISTENCY, eta=1.5)
 
 
+def test_the_most_steps_are_those_of_training(build):
+    assert len(build("one-step", 1000).timesteps) == 1000
+
+
 @pytest.mark.parametrize("steps", [0, 1001])
 def test_impossible_numbers_of_steps(build, steps):
     with pytest.raises(UsageError, match="takes 1 to 1000"):
