@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from _forks import Fork, load, write_images
-from _record import finish, parser_of, rows_without_times, settings_of
+from _record import finish, keep_result, parser_of, rows_without_times, settings_of
 from lineup.backends import building
 from lineup.backends.graph_cache import GraphCache
 from lineup.backends.onnxrt import WeightPolicy
@@ -203,7 +203,7 @@ def main() -> None:
     arguments = parser.parse_args()
     building.policy_from_size = lambda _: WeightPolicy.MAPPED  # as if its graphs were large
     load()
-    results = {}
+    results = []
     with tempfile.TemporaryDirectory(prefix="lineup-concurrency-") as name:
         images, prepared = Path(name, "images"), Path(name, "prepared")
         write_images(images, 12, arguments.seed)
@@ -214,19 +214,23 @@ def main() -> None:
             for at in range(arguments.rounds):
                 folder = Path(name, f"{meeting}-{at}")
                 shutil.copytree(prepared, folder)
-                draw = random.Random(f"{arguments.seed} {meeting} {at}")  # noqa: S311
+                draw = random.Random(f"{arguments.seed} {meeting} {at}")  # noqa: S311 - no secret
                 problems += MEETINGS[meeting](Place(folder, images, draw))
                 shutil.rmtree(folder)
-            results[meeting] = {
-                "rounds": arguments.rounds,
-                "problems": problems,
-                "minutes": round((time.perf_counter() - started) / 60, 1),
-            }
-            print(f"{meeting:26} {results[meeting]}", flush=True)
-    finish(
-        "concurrency", settings_of(arguments, "rounds", "seed"), results, record=arguments.record
-    )
-    sys.exit(any(one["problems"] for one in results.values()))
+            results.append(
+                {
+                    "meeting": meeting,
+                    "seed": arguments.seed,
+                    "rounds": arguments.rounds,
+                    "problems": problems,
+                    "minutes": round((time.perf_counter() - started) / 60, 1),
+                }
+            )
+            print(", ".join(f"{key} {value}" for key, value in results[-1].items()), flush=True)
+            if arguments.record:
+                keep_result("concurrency", results[-1], ["meeting"])
+    finish("concurrency", settings_of(arguments, "rounds", "seed"), results, record=False)
+    sys.exit(any(one["problems"] for one in results))
 
 
 if __name__ == "__main__":

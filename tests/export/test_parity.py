@@ -18,6 +18,7 @@ def test_the_error_is_relative_to_the_largest_element() -> None:
     reference = np.array([0.0, 2.0, -4.0])
 
     assert max_relative_error(np.array([0.002, 2.0, -4.0]), reference) == pytest.approx(0.0005)
+    assert max_relative_error(np.array([0.3]), np.array([0.2])) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [[1.0, np.nan], [np.inf, 2.0], [1.0]])
