@@ -272,6 +272,8 @@ def _reference_problem(root: Path, graph: Graph) -> str | None:
         wanted = external_locations(root / graph.file.path)
     except BundleError as error:
         return error.message
+    except OSError as error:  # gone since its hash was taken
+        return f"cannot be read: {error.strerror}"
     # By address, not by recorded path: a misplaced weight is reported as itself.
     strangers = sorted(wanted - {weight_location(weight.sha256) for weight in graph.weights})
     if strangers:

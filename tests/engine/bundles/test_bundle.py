@@ -156,6 +156,16 @@ def test_a_graph_that_asks_for_other_data_is_refused(
     assert f"fingerprint.onnx: the graph refers to '{location}'" in refusal(toy.path)
 
 
+def test_a_graph_that_goes_after_it_was_hashed_is_named(
+    toy: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(path: Path) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr("lineup.bundles.bundle.external_locations", gone)
+    assert "fingerprint.onnx: cannot be read: No such file" in refusal(toy.path)
+
+
 def test_each_graph_answers_for_its_own_weights(toy: Bundle, edit_manifest: Any) -> None:
     def share_file(raw: dict[str, Any]) -> None:
         raw["graphs"]["second"] = {**raw["graphs"]["fingerprint"], "weights": []}

@@ -93,6 +93,15 @@ def test_provenance_is_one_printable_line(make_support):
         dataclasses.replace(good, provenance="\x1b[2J gone")
 
 
+def test_coherence_is_the_mean_cosine_of_different_images(make_support):
+    rows = np.zeros((3, 48), np.float32)
+    rows[:2, 0], rows[2, 1] = 1, 1
+    support = dataclasses.replace(make_support(count=3), fingerprints=rows)
+
+    assert support.coherence == pytest.approx(1 / 3)
+    assert make_support(count=1).coherence is None
+
+
 def test_a_support_set_cannot_change(make_support):
     source = make_support()
     rows = source.fingerprints.copy()

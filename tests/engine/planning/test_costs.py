@@ -8,6 +8,7 @@ from lineup.bundles.bundle import open_bundle
 from lineup.lineups.store import open_lineup
 from lineup.paths import shipped_dir
 from lineup.planning.costs import CAPTION_STEPS, Stage, _runs_per_item, costs_from_lineup
+from lineup.planning.plan import _resynthesis_pixels
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,10 @@ def test_a_verdict_runs_each_graph_as_often_as_it_needs():
     guided = replace(generator.manifest.generation, guidance=2.0, steps=3)
     guided = replace(generator, manifest=replace(generator.manifest, generation=guided))
     assert _runs_per_item(guided)["unet"] == 6
+
+
+def test_resyntheses_are_as_large_as_the_largest_generator_makes_them():
+    assert _resynthesis_pixels(open_lineup("pocket")) == 256 * 256
 
 
 def test_only_the_graphs_of_generators_take_turns(costs):
