@@ -65,7 +65,10 @@ def describe(name: str = "toy", **changes: Any) -> Manifest:
 
 
 def add_toy_graph(
-    writer: BundleWriter, weights: Sequence[bytes] = (), role: str = "fingerprint"
+    writer: BundleWriter,
+    weights: Sequence[bytes] = (),
+    role: str = "fingerprint",
+    parity: Parity = PARITY,
 ) -> None:
     contents = {weight_location(sha256(weight)): weight for weight in weights}
     writer.add_graph(
@@ -74,7 +77,7 @@ def add_toy_graph(
         inputs=[TensorSpec("tiles", "uint8", ("tiles", 256, 256, 3))],
         outputs=[TensorSpec("fingerprint", "float32", ("images", 8))],
         opset=17,
-        parity=PARITY,
+        parity=parity,
         weights=contents,
     )
 

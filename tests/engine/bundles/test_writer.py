@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_without_finish_there_is_no_bundle(tmp_path: Path, build: Any) -> None:
     with BundleWriter(tmp_path / "toy", build.describe()) as writer:
         build.add_toy_graph(writer)
     assert names(tmp_path) == []
+
+
+def test_parity_may_be_as_bad_as_the_tolerance(tmp_path: Path, build: Any) -> None:
+    with BundleWriter(tmp_path / "toy", build.describe()) as writer:
+        build.add_toy_graph(writer, parity=replace(build.parity, value=build.parity.tolerance))
+        writer.finish()
+    (graph,) = open_bundle(tmp_path / "toy").manifest.graphs.values()
+    assert graph.parity.value == graph.parity.tolerance
 
 
 @pytest.mark.parametrize("value", [0.5, float("nan")])
