@@ -116,6 +116,15 @@ def test_missing_evidence_is_absent_and_never_negative(world, calibration):
     assert partly.fused_llr["ash"] == pytest.approx(alone.fused_llr["ash"])
 
 
+@pytest.mark.parametrize("broken", [math.inf, -math.inf, math.nan])
+def test_a_score_that_is_no_number_is_absent(calibration, broken):
+    whole = {"ash": 4.0, "birch": 0.0, "cedar": 0.0}
+    found = verdict({"fingerprint": whole | {"dogwood": broken}}, calibration)
+
+    assert found.fused_llr == verdict({"fingerprint": whole}, calibration).fused_llr
+    assert "dogwood" not in found.evidence[0].llr
+
+
 def test_evidence_on_photographs_decides_between_generated_and_undetermined(calibration):
     nothing = {"fingerprint": dict.fromkeys(CANDIDATES, -0.5)}
 

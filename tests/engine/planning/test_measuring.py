@@ -88,6 +88,12 @@ def test_a_second_item_is_measured_where_the_graph_takes_one(clip, monkeypatch, 
     assert cost.run_ms == 2.0
 
 
+def test_a_fingerprint_is_measured_in_one_thread(monkeypatch):
+    monkeypatch.setattr(measuring, "_measured", lambda *_: (500, 450, 1.0))
+    bundle = open_bundle(shipped("whitened-spectrum"))
+    assert measuring._cost(bundle, "fingerprint", 3).threads == 1
+
+
 def test_memory_of_runs_is_in_bytes(monkeypatch):
     watch = MagicMock()
     watch.__enter__.return_value.peak.anonymous_mib = 3.0
