@@ -8,7 +8,7 @@ from lineup.bundles.bundle import open_bundle
 from lineup.lineups.store import open_lineup
 from lineup.paths import shipped_dir
 from lineup.planning.costs import CAPTION_STEPS, Stage, _runs_per_item, costs_from_lineup
-from lineup.planning.plan import _resynthesis_pixels
+from lineup.planning.plan import _resynthesis_pixels, plan_for_lineup
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,14 @@ def test_a_verdict_runs_each_graph_as_often_as_it_needs():
 
 def test_resyntheses_are_as_large_as_the_largest_generator_makes_them():
     assert _resynthesis_pixels(open_lineup("pocket")) == 256 * 256
+
+
+@pytest.mark.parametrize(("gamma", "resyntheses"), [(None, 4), (8, 8)])
+def test_a_plan_takes_the_lineups_gamma_unless_another_is_asked_for(gamma, resyntheses):
+    plan = plan_for_lineup(open_lineup("pocket"), images=10, gamma=gamma, budget_bytes=None)
+
+    runs = {one.runs for one in plan.stages if one.stage is Stage.RESYNTHESISE}
+    assert runs == {10 * resyntheses}
 
 
 def test_only_the_graphs_of_generators_take_turns(costs):
