@@ -162,6 +162,21 @@ def test_folders_of_the_living_and_of_others_stay(tmp_path, killed_beside):
     assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
+def test_all_that_the_dead_left_goes_whoever_lives_among_them(tmp_path, monkeypatch):
+    def temporary():
+        return files.temporary_directory_beside(tmp_path / "target")
+
+    remove = files._remove_abandoned
+    monkeypatch.setattr(files, "_remove_abandoned", lambda _: None)
+    with temporary() as one, temporary() as other:
+        for name in "abc":
+            dead = tmp_path / f".target.lineup-{name}"
+            dead.mkdir()
+            (dead / files.STAGING_LOCK_NAME).touch()
+        remove(tmp_path / "target")
+        assert sorted(tmp_path.iterdir()) == sorted((one.parent, other.parent))
+
+
 def test_a_folder_put_aside_by_a_killed_process_is_kept_until_the_target_is_there(
     tmp_path, killed_beside
 ):
