@@ -89,6 +89,16 @@ class Mutant:
     path: str
     name: str
 
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}"
+
+
+def mutant_from_text(text: str, groups: dict[str, Group]) -> Mutant:
+    """Return the mutant that a record or table names."""
+    path, _, name = text.partition(":")
+    patterns = [(group, one) for group in groups for one in groups[group].modules]
+    return Mutant(next(group for group, one in patterns if Path(path).match(one)), path, name)
+
 
 def changed_trees(source: str) -> Iterator[tuple[str, ast.Module]]:
     """Yield a name for every change, and the tree while it is changed; it is put right again."""
@@ -295,7 +305,7 @@ def survivors(tree: Tree, groups: dict[str, Group], mutants: list[Mutant]) -> li
         tree.write(mutant.path, unchanged)
         found += [mutant] if survived else []
         seconds, word = time.perf_counter() - started, "SURVIVED" if survived else "seen"
-        print(f"{number:4} {word:8} {seconds:5.1f} s  {mutant.path}:{mutant.name}", flush=True)
+        print(f"{number:4} {word:8} {seconds:5.1f} s  {mutant}", flush=True)
     return found
 
 
@@ -307,25 +317,27 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="try the survivors on record alone")
     arguments = parser.parse_args()
     groups = msgspec.toml.decode(TABLE.read_bytes(), type=dict[str, Group])
-    mutants = drawn(arguments.count, arguments.seed, groups)
     same = {name for group in groups.values() for name in group.equivalent}
-    counted = [one for one in mutants if f"{one.path}:{one.name}" not in same]
-    tried = counted
     if arguments.again:
-        alive = json.loads(RECORD.read_bytes())["results"]["survivors"]
-        tried = [one for one in counted if f"{one.path}:{one.name}" in alive]
+        before = json.loads(RECORD.read_bytes())["results"]
+        count, tried = before["mutants"], [mutant_from_text(one, groups) for one in before["alive"]]
+        known = before["compute_the_same"]
+    else:
+        tried = drawn(arguments.count, arguments.seed, groups)
+        count, known = len(tried), []
+    known = sorted({*known, *(str(one) for one in tried if str(one) in same)})
+    tried = [one for one in tried if str(one) not in same]
     started = time.perf_counter()
     with TemporaryDirectory() as folder:
-        holes = survivors(Tree(Path(folder)), groups, tried)
+        alive = [str(one) for one in survivors(Tree(Path(folder)), groups, tried)]
     results = {
-        "mutants": len(mutants),
-        "compute_the_same": len(mutants) - len(counted),
-        "tried": len(tried),
-        "survivors": [f"{one.path}:{one.name}" for one in holes],
-        "seen_percent": round(100 * (1 - len(holes) / len(counted)), 1),
+        "mutants": count,
+        "compute_the_same": known,
+        "alive": alive,
+        "seen_percent": round(100 * (1 - len(alive) / (count - len(known))), 1),
         "minutes": round((time.perf_counter() - started) / 60, 1),
     }
-    print(f"{len(counted) - len(holes)} of {len(counted)} seen")
+    print(f"{len(alive)} alive of {count}, and {len(known)} compute the same")
     finish("mutants", settings_of(arguments, "count", "seed"), results, record=arguments.record)
 
 

@@ -106,3 +106,16 @@ def test_mutants_are_drawn_alike_from_all_groups():
     assert [one.group for one in chosen] == 2 * list(groups)
     assert chosen == mutants.drawn(2 * len(groups), 0, groups)
     assert chosen != mutants.drawn(2 * len(groups), 1, groups)
+    assert [mutants.mutant_from_text(str(one), groups) for one in chosen] == chosen
+
+
+def test_what_computes_the_same_is_still_a_change_of_the_code():
+    import msgspec
+
+    import mutants
+
+    groups = msgspec.toml.decode(mutants.TABLE.read_bytes(), type=dict[str, mutants.Group])
+    for text in (text for group in groups.values() for text in group.equivalent):
+        one = mutants.mutant_from_text(text, groups)
+        source = (mutants.ROOT / one.path).read_text(encoding="utf-8")
+        assert mutants.changed_source(source, one.name)

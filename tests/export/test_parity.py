@@ -66,6 +66,12 @@ def test_the_worst_sample_is_recorded() -> None:
     assert (parity.samples, parity.reference, parity.tolerance) == (2, "a sum", 0.1)
 
 
+def test_an_error_as_large_as_the_tolerance_is_allowed() -> None:
+    parity = checked_parity("g", [np.array([1.5])], [np.ones(1)], reference="one", tolerance=0.5)
+
+    assert parity.value == parity.tolerance
+
+
 def test_an_error_above_the_tolerance_is_refused() -> None:
     with pytest.raises(ParityError, match=r"is 0\.5, expected at most 0\.1"):
         checked_parity("g", [np.ones(2)], [np.full(2, 2.0)], reference="a sum", tolerance=0.1)

@@ -123,6 +123,7 @@ def test_a_score_that_is_no_number_is_absent(calibration, broken):
 
     assert found.fused_llr == verdict({"fingerprint": whole}, calibration).fused_llr
     assert "dogwood" not in found.evidence[0].llr
+    assert GENERATED not in found.fused_llr  # nothing speaks of it
 
 
 def test_evidence_on_photographs_decides_between_generated_and_undetermined(calibration):

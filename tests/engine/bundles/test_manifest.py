@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from lineup.bundles.bundle import read_bundle
 from lineup.bundles.manifest import MANIFEST, BatchRange, BundleKind, Manifest
 from lineup.errors import BundleFormatError, BundleNotFoundError, BundleVersionError
+from lineup.paths import shipped_dir
 
 
 def manifest_from_raw(raw: object) -> Manifest:
@@ -144,3 +146,10 @@ def test_a_batch_is_read_and_has_to_rise(raw: dict[str, Any]) -> None:
     raw["batch"] = {"minimum": 4, "maximum": 1}
     with pytest.raises(BundleFormatError, match="batch: expected a rising range, got 4 to 1"):
         manifest_from_raw(raw)
+
+
+def test_latents_are_smaller_than_the_image_by_their_factor() -> None:
+    generation = read_bundle(shipped_dir() / "bundles" / "pocket-ash")[1].generation
+    assert generation is not None
+    wide = replace(generation, native_width_px=512, native_height_px=256, latent_factor=8)
+    assert wide.native_axes == {"rows": 32, "columns": 64, "height": 256, "width": 512}
