@@ -140,6 +140,8 @@ class Origin:
             title: The same in words.
         """
         for claim in self.claims if named else ():
+            if claim.signature is Signature.BROKEN:
+                continue
             if claim.kind is ClaimKind.CAPTURED:
                 return f"the file declares a camera's picture, its pixels speak for {title}"
             if claim.kind is ClaimKind.GENERATED and set(named) <= set(claim.excludes):

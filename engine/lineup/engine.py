@@ -76,7 +76,7 @@ class Engine(Answering):
             UsageError: It is nothing that could be one, or the engine does not have the evidence.
             BackendError: A model failed.
         """
-        read = read_image(image)
+        read = read_image(image, origin=options.origin)
         query = Query.from_image(read)
         self.answer([query], options)
         return query.attribution(read, self.run_id(options))

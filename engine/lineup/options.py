@@ -152,6 +152,8 @@ class AttributionOptions:
         resynthesis: How resyntheses are made; None takes the lineup's defaults.
         cascade: When resynthesis is left out after the fingerprint; None never leaves it out. It
             has no say where no fingerprint is asked for.
+        origin: Whether what files declare of their origin is read and stands beside the verdict,
+            which does not depend on it.
 
     Raises:
         UsageError: An evidence does not exist, or none is named.
@@ -160,6 +162,7 @@ class AttributionOptions:
     evidence: tuple[str, ...] | None = None
     resynthesis: ResynthesisOptions | None = None
     cascade: CascadeOptions | None = None
+    origin: bool = True
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.evidence or () if name not in EVIDENCE_NAMES]

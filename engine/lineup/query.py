@@ -125,5 +125,6 @@ def row_from_image(image: ReadImage | StreamedImage, run: str) -> Attribution:
         height_px=image.height_px,
         ms=image.ms,
         notes=image.notes,
+        origin=image.origin,
         error=image.error,
     )

@@ -25,11 +25,13 @@ from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.imaging.decoders import COLOUR_MODES, Raster, pixels_from_pillow, rgb_from_raster
 from lineup.imaging.header import DEFAULT_LIMITS, DecodeLimits
 from lineup.imaging.tiff import ORIENTATION
+from lineup.origin import origin_from_file
 from lineup.results import StageTimes
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from lineup.claims import Origin
     from lineup.types import AnyArray, RgbImage
 
     File: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -56,6 +58,7 @@ class ReadImage:
         size_bytes: Length of the file; None for an image that is no file.
         format: "jpeg", "png", ...; None for an image that is no file.
         notes: What was converted or ignored, e.g. "16-bit reduced to 8".
+        origin: What the file declares; None where nobody asked.
         ms: Reading with hashing, and decoding to upright RGB.
     """
 
@@ -65,6 +68,7 @@ class ReadImage:
     size_bytes: int | None = None
     format: str | None = None
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
     ms: StageTimes = StageTimes()  # noqa: RUF009 - frozen, so sharing one is safe
 
     @property
@@ -83,12 +87,15 @@ class ReadImage:
         return int(self.pixels.shape[0])
 
 
-def read_image(image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS) -> ReadImage:
+def read_image(
+    image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS, origin: bool = False
+) -> ReadImage:
     """Read and decode one image.
 
     Args:
         image: See the module; pixels are copied, and never resized.
         limits: Sizes that are refused before anything is decoded.
+        origin: Whether what a file declares of its origin is read as well.
 
     Raises:
         ImageError: It cannot be read or decoded, is too large, or its values are none of an image;
@@ -100,24 +107,27 @@ def read_image(image: AnyImage, *, limits: DecodeLimits = DEFAULT_LIMITS) -> Rea
         return image
     if isinstance(image, str | os.PathLike):
         path = Path(os.fsdecode(image))
-        return _from_file(bytes_from_path(path, limits=limits), path, start, limits)
+        data = bytes_from_path(path, limits=limits)
+        return _from_file(data, path, start, limits, origin=origin)
     if isinstance(image, memoryview) and (image.ndim != 1 or image.itemsize != 1):
         raise UsageError(
             f"A memoryview of shape {image.shape} is no file's bytes.",
             hint="Give pixels as an array: numpy.asarray(view).",
         )
     if isinstance(image, bytes | bytearray | memoryview):
-        return _from_file(bytes(image), None, start, limits)
+        return _from_file(bytes(image), None, start, limits, origin=origin)
     if isinstance(image, np.ndarray):
         return _from_raster(_raster_from_array(image, limits), start)
     if isinstance(image, PIL.Image.Image):
         return _from_raster(_raster_from_pil(image, limits), start)
     if hasattr(image, "read"):
-        return _from_stream(image, start, limits)
+        return _from_stream(image, start, limits, origin=origin)
     raise UsageError(f"An object of type {type(image).__name__} is no image.", hint=EXPECTED)
 
 
-def _from_stream(stream: BinaryIO, start: float, limits: DecodeLimits) -> ReadImage:
+def _from_stream(
+    stream: BinaryIO, start: float, limits: DecodeLimits, *, origin: bool
+) -> ReadImage:
     name = getattr(stream, "name", None)
     path = Path(name) if isinstance(name, str) else None
     try:
@@ -131,7 +141,7 @@ def _from_stream(stream: BinaryIO, start: float, limits: DecodeLimits) -> ReadIm
         raise UsageError(
             f"An object of type {type(stream).__name__} reads no bytes: {error}", hint=EXPECTED
         ) from error
-    return _from_file(data, path, start, limits)
+    return _from_file(data, path, start, limits, origin=origin)
 
 
 def _content(stream: BinaryIO, limits: DecodeLimits) -> bytes:
@@ -149,7 +159,9 @@ def _content(stream: BinaryIO, limits: DecodeLimits) -> bytes:
     return b"".join(parts)
 
 
-def _from_file(data: bytes, path: Path | None, start: float, limits: DecodeLimits) -> ReadImage:
+def _from_file(
+    data: bytes, path: Path | None, start: float, limits: DecodeLimits, *, origin: bool
+) -> ReadImage:
     sha256 = sha256_from_bytes(data)
     read = time.perf_counter()
     try:
@@ -158,6 +170,7 @@ def _from_file(data: bytes, path: Path | None, start: float, limits: DecodeLimit
         if path is None:
             raise
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
+    declared = origin_from_file(data, image.pixels) if origin else None
     return ReadImage(
         pixels=image.pixels,
         sha256=sha256,
@@ -165,6 +178,7 @@ def _from_file(data: bytes, path: Path | None, start: float, limits: DecodeLimit
         size_bytes=len(data),
         format=image.format,
         notes=image.notes,
+        origin=declared,
         ms=StageTimes(read=(read - start) * 1e3, decode=(time.perf_counter() - read) * 1e3),
     )
 

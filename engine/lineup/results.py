@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lineup._version import __version__
+from lineup.claims import Origin
 from lineup.errors import LineupError
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class StageTimes:
 
     Attributes:
         read: Reading the file and hashing its bytes.
-        decode: Bytes to RGB pixels.
+        decode: Bytes to RGB pixels, and what the file declares of its origin.
         preprocess: Pixels to tiles.
         inference: All models: of a batch, the image's share by number of tiles.
         fuse: From scores to the verdict.
@@ -305,6 +306,8 @@ class Attribution:
         verdict: The engine's answer.
         ms: Time per stage.
         notes: What the reader did to the image, e.g. "first of 12 frames".
+        origin: What the file declares, which moves no posterior; None where nobody asked, and of an
+            image that is no file.
         error: Why there is no verdict.
         lineup: Version of lineup that answered.
         resyntheses: What the candidates made of the caption; None when none did. The row has its
@@ -321,9 +324,19 @@ class Attribution:
     verdict: Verdict | None = None
     ms: StageTimes = StageTimes()
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
     error: RowError | None = None
     lineup: str = __version__
     resyntheses: Resyntheses | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def disagreement(self) -> str | None:
+        """Where the file's claims and the verdict disagree, in words; None where they do not."""
+        if self.origin is None or self.verdict is None:
+            return None
+        label = self.verdict.label
+        named = () if label == UNDETERMINED else self.verdict.family or (label,)
+        return self.origin.disagreement(named, self.verdict.title)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON values (`docs/row.schema.json`).
@@ -351,6 +364,9 @@ class Attribution:
             "candidates_set": None if verdict is None else list(verdict.candidates_set),
             "caption": None if verdict is None else verdict.caption,
             "verdict_notes": None if verdict is None else list(verdict.notes),
+            "origin": None
+            if self.origin is None
+            else {**self.origin.to_dict(), "disagreement": self.disagreement},
             "ms": {stage: _milliseconds(getattr(self.ms, stage)) for stage in STAGES},
             "resynthesis": None if self.resyntheses is None else self.resyntheses.trace.to_dict(),
             "notes": list(self.notes),

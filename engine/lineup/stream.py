@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from lineup.claims import Origin
 from lineup.errors import UsageError
 from lineup.files import sha256_from_bytes
 from lineup.imaging.decode import bytes_from_path, encoded_from_bytes
 from lineup.imaging.header import DecodeLimits
 from lineup.look_ahead import ByteBudget, LookAhead, Signal, read_in_order
 from lineup.machine import usable_cores
+from lineup.origin import origin_from_file
 from lineup.results import RowError, StageTimes
 from lineup.types import AnyArray, RgbImage, RgbTiles
 
@@ -119,6 +121,7 @@ class StreamedImage:
         width_px: Width of the upright image.
         height_px: Height of the upright image.
         notes: What the decoder did to the image, e.g. "first of 12 frames".
+        origin: What the file declares; None where nobody asked.
         ms: Time of the readers' stages.
         tiles: Shape (T, S, S, 3), uint8 RGB; None with an error, and when the model had them.
         tile_notes: Remarks on how far its fingerprint can be trusted.
@@ -133,6 +136,7 @@ class StreamedImage:
     width_px: int | None = None
     height_px: int | None = None
     notes: tuple[str, ...] = ()
+    origin: Origin | None = None
     ms: StageTimes = StageTimes()  # noqa: RUF009 - frozen, as above
     tiles: RgbTiles | None = None
     tile_notes: tuple[str, ...] = ()
@@ -159,6 +163,7 @@ class ImageReader:
         is_known: Tells by path and hash (None for a file that cannot be read) whether an image is
             to be left out, and not decoded; called from several threads at once.
         keep_pixels: Whether images are kept whole beside their tiles.
+        origin: Whether what files declare of their origin is read.
     """
 
     def __init__(
@@ -168,6 +173,7 @@ class ImageReader:
         *,
         is_known: Callable[[Path, str | None], bool] = lambda path, sha256: False,
         keep_pixels: bool = False,
+        origin: bool = False,
     ) -> None:
         self.files = ByteBudget(options.look_ahead_bytes)
         self.pixels = ByteBudget(options.look_ahead_bytes)
@@ -175,6 +181,7 @@ class ImageReader:
         self._options = options
         self._is_known = is_known
         self._keep_pixels = keep_pixels
+        self._origin = origin
 
     def images(self, paths: Iterable[Path]) -> Generator[StreamedImage | Signal, None, None]:
         """Yield one image, failure or `Signal.SKIPPED` per path, in order, and `Signal.STALLED`.
@@ -229,12 +236,14 @@ class ImageReader:
             watch.lap_ms()  # waiting for memory is no work
             try:
                 decoded = encoded.decoded()
+                origin = origin_from_file(data, decoded.pixels) if self._origin else None
                 image = replace(
                     image,
                     format=decoded.format,
                     width_px=decoded.width_px,
                     height_px=decoded.height_px,
                     notes=decoded.notes,
+                    origin=origin,
                     ms=image.ms.plus(decode=header_ms + watch.lap_ms()),
                 )
                 tiles = _owned(self._cutter.tiles(decoded.pixels))

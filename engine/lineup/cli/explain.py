@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from lineup.claims import Origin
     from lineup.results import Attribution, Verdict
     from lineup.trace import Trace
 
@@ -37,7 +38,11 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
     assert verdict is not None
     say(row.path or "image", console=console, style="bold")
     remarks = _remarks(row, verdict)
+    if row.origin is not None and row.origin.statement is not None:
+        _print_lines(console, row.origin.statement)
     _print_lines(console, sentence_from_verdict(verdict), style="bold")
+    if row.disagreement is not None:
+        _print_lines(console, f"They disagree: {row.disagreement}.", style="bold")
     if not _is_unjudged(verdict):
         _print_lines(console, _likeliest(verdict))
     caveat = {GENERATED: NO_CERTAINTY, UNDETERMINED: NO_PROOF}.get(verdict.label, NO_NAME)
@@ -52,9 +57,21 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
             if one.channel is not None:
                 say(f"Channel by {one.name}: {one.channel}", console=console)
         _print_costs(console, row, verdict)
+        if row.origin is not None:
+            print_origin(console, row.origin)
         for note in remarks:
             say(f"note: {note}", console=console)
     console.print()
+
+
+def print_origin(console: Console, origin: Origin) -> None:
+    """Print every claim with its fields, and what was not read."""
+    for claim in origin.claims:
+        console.print(f"Declared ({claim.reader}): {claim.text}", markup=False, soft_wrap=True)
+        for name, text in claim.details.items():
+            console.print(f"  {name}: {text}", markup=False, soft_wrap=True, style="dim")
+    for note in origin.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
 
 
 def sentence_from_verdict(verdict: Verdict) -> str:

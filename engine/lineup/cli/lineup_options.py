@@ -49,6 +49,11 @@ evidence_option = click.option(
 no_cache_option = click.option(
     "--no-cache", is_flag=True, help="Make every resynthesis anew and keep nothing on disk."
 )
+no_origin_option = click.option(
+    "--no-origin",
+    is_flag=True,
+    help="Do not read what files declare of their origin (signed credentials, generators' texts).",
+)
 memory_budget_option = click.option(
     "--memory-budget",
     metavar="SIZE",
@@ -169,6 +174,7 @@ def attribution_options_from_choices(
         evidence=None if evidence is None else evidence_from_text(evidence, mode.value),
         resynthesis=options_from_mode(mode, lineup.spec.resynthesis, changes),
         cascade=cascade_from_choices(choices),
+        origin=not choices.get("no_origin", False),
     )
 
 
@@ -209,6 +215,7 @@ def question_options(command: Command) -> Command:
         cascade_options,
         memory_budget_option,
         no_cache_option,
+        no_origin_option,
     )
     return with_options(command, options)
 

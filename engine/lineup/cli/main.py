@@ -34,6 +34,7 @@ COMMANDS = {
     "gallery": "List and manage known sources.",
     "lineups": "List and make sets of models that answer together.",
     "models": "List and manage model bundles.",
+    "origin": "Show what image files declare of their origin.",
     "plan": "Show what a scan needs in memory and time.",
     "plot": "Draw spectra and maps of labelled images.",
     "report": "Render a scan as a page to look at.",

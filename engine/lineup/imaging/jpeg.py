@@ -113,7 +113,7 @@ def header_from_jpeg(data: bytes, limits: DecodeLimits) -> Header:
 def _structure_from_jpeg(data: bytes, limits: DecodeLimits) -> _Structure:
     structure = _Structure()
     previous, position = 0, 2
-    for marker, begin, start, end in _markers(data):
+    for marker, begin, start, end in markers(data):
         if previous == _SOS:
             structure.pieces.append(data[position:begin])
         else:  # fill bytes may stand before any marker
@@ -150,7 +150,7 @@ def _read_segment(structure: _Structure, marker: int, payload: bytes, limits: De
         structure.pieces.append(_JFIF)
 
 
-def _markers(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+def markers(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     """Yield marker, its position, start and end of its payload, up to the end marker."""
     position = 2
     while found := _MARKER.search(data, position):

@@ -79,7 +79,7 @@ def header_from_png(data: bytes, limits: DecodeLimits) -> Header:
     """
     view = memoryview(data)
     structure = _Structure(pieces=[view[:_SIGNATURE_BYTES]])
-    for name, start, end in _chunks(data):
+    for name, start, end in chunks(data):
         if not structure.header and name == b"CgBI":
             raise UnsupportedImageError(
                 "the file holds a PNG as iPhone applications pack it (CgBI), which has no decoder",
@@ -119,7 +119,7 @@ def _header_from_structure(data: bytes, structure: _Structure) -> Header:
     )
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and end of the payload of every chunk, up to and including IEND."""
     position = _SIGNATURE_BYTES
     while position < len(data):
@@ -185,7 +185,7 @@ def _stored(data: bytes) -> tuple[bytes, tuple[str, ...]]:
     view = memoryview(data)
     kept: list[bytes | memoryview] = [view[:_SIGNATURE_BYTES]]
     compressed, head = [], b""
-    for name, start, end in _chunks(data):
+    for name, start, end in chunks(data):
         head = head or data[start:end]
         if name == b"IDAT":
             compressed.append(view[start:end])

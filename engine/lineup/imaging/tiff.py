@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lineup.errors import UnreadableImageError, UnsupportedImageError
@@ -68,9 +68,13 @@ def layout_from_bytes(data: bytes) -> Layout:
 
 
 def tags_from_directory(
-    data: bytes, layout: Layout, offset: int, wanted: frozenset[int]
+    data: bytes,
+    layout: Layout,
+    offset: int,
+    wanted: frozenset[int],
+    codes: Mapping[int, str] = _TYPE_CODES,
 ) -> tuple[dict[int, Tag], int]:
-    """Read the integer tags of one directory.
+    """Read the tags of one directory: integers, or what `codes` makes of the types that it has.
 
     Returns:
         Tags by number, and the offset of the next directory (0: none).
@@ -88,12 +92,12 @@ def tags_from_directory(
     for _ in range(count):
         number, value_type, length = layout.unpack(entry_codes, data, position)
         if number in wanted and number not in tags:
-            if value_type not in _TYPE_CODES or (
-                value_type == _UNDEFINED and number != JPEG_TABLES
-            ):
+            is_opaque = value_type == _UNDEFINED and number != JPEG_TABLES
+            if codes is _TYPE_CODES and (value_type not in codes or is_opaque):
                 raise struct.error(f"tag {number} is of type {value_type}")
-            at = position + head_bytes
-            tags[number] = _tag(data, layout, at, _TYPE_CODES[value_type], length)
+            if value_type in codes:
+                at = position + head_bytes
+                tags[number] = _tag(data, layout, at, codes[value_type], length)
         position += head_bytes + inline_bytes
     (following,) = layout.unpack(layout.offset_code, data, position)
     return tags, following

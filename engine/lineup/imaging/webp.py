@@ -33,7 +33,7 @@ def header_from_webp(data: bytes, limits: DecodeLimits) -> Header:
         raise incomplete("truncated WebP", f"{len(data):,} of {end:,} bytes are there")
     sizes: list[tuple[int, int]] = []
     frame_count, exif, last = 0, b"", end
-    for name, start, stop in _chunks(data, end):
+    for name, start, stop in chunks(data, end):
         last = stop + stop % 2
         if stop > end:
             raise incomplete("damaged WebP", f"chunk {name!r} ends outside of it")
@@ -62,7 +62,7 @@ def header_from_webp(data: bytes, limits: DecodeLimits) -> Header:
     )
 
 
-def _chunks(data: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
+def chunks(data: bytes, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and end of the payload of every chunk."""
     position = 12
     while position + 8 <= end:

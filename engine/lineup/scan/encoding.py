@@ -37,6 +37,8 @@ TRAILING_COLUMNS = (
     "candidates_set",
     "caption",
     "verdict_notes",
+    "origin",
+    "disagreement",
     *(f"ms.{stage}" for stage in STAGES),
     "notes",
     "error",
@@ -187,6 +189,9 @@ def cells_from_row(row: Attribution) -> Mapping[str, Any]:
         notes += evidence["notes"]
     for name in ("family", "candidates_set", "verdict_notes"):
         cells[name] = _safe_text(NOTE_SEPARATOR.join(record[name] or ()))
+    claims = NOTE_SEPARATOR.join(one.text for one in row.origin.claims) if row.origin else None
+    cells["origin"] = _safe_text(claims)
+    cells["disagreement"] = _safe_text(row.disagreement)
     cells["caption"] = _safe_text(record["caption"])
     cells |= {f"ms.{stage}": value for stage, value in record["ms"].items()}
     cells["notes"] = _safe_text(NOTE_SEPARATOR.join(notes))

@@ -78,6 +78,7 @@ def scan_rows(
         is_known=(done or Identities()).holds,
         # Fingerprints need tiles alone; what else looks at a query needs all of it.
         keep_pixels=set(engine.evidence_of(question)) != {FINGERPRINT},
+        origin=question.origin,
     )
     run = engine.run_id(question)
     with closing(reader.images(unique_paths(paths))) as stream:

@@ -66,7 +66,7 @@ def test_columns_are_known_before_the_first_row(table):
     assert table.columns == (
         "path", "sha256", "bytes", "format", "width", "height", "verdict", "confidence",
         *MIDDLE,
-        "family", "candidates_set", "caption", "verdict_notes",
+        "family", "candidates_set", "caption", "verdict_notes", "origin", "disagreement",
         "ms.read", "ms.decode", "ms.preprocess", "ms.inference", "ms.fuse",
         "notes", "error", "error_type", "lineup", "run",
     )  # fmt: skip

@@ -1,0 +1,63 @@
+"""What a file says of itself: signed credentials, generators' texts, EXIF and XMP.
+
+    origin = origin_from_file(path.read_bytes())
+    print(origin.statement)
+
+A file without any of it costs the walk over its blocks, below a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lineup.claims import Claim, ClaimKind, Origin
+from lineup.origin.blocks import blocks_from_bytes
+
+if TYPE_CHECKING:
+    from lineup.types import RgbImage
+
+
+def origin_from_file(data: bytes, pixels: RgbImage | None = None) -> Origin:
+    """Return what a file declares.
+
+    Args:
+        data: The whole file.
+        pixels: Its pixels as decoded, shape (H, W, 3), uint8 RGB, where they are at hand.
+
+    Raises:
+        ImageError: It is no image of a known format.
+    """
+    blocks = blocks_from_bytes(data)
+    claims: list[Claim] = []
+    notes: list[str] = []
+    if blocks.has_c2pa:
+        # Here, as all below, because most files carry nothing that has to be read.
+        from lineup.origin.credentials import claim_from_credentials  # noqa: PLC0415
+
+        found = claim_from_credentials(data, blocks.format)
+        notes += [found] if isinstance(found, str) else []
+        claims += [found] if isinstance(found, Claim) else []
+    # Claims of the pixels (watermarks, data in the alpha channel) have their place here.
+    if blocks.texts or blocks.exif or blocks.xmp:
+        from lineup.origin.metadata import claims_from_blocks  # noqa: PLC0415
+
+        claims += claims_from_blocks(blocks.texts, blocks.exif, blocks.xmp)
+    return Origin(tuple(_known(_ordered(claims))), tuple(notes)) if claims or notes else NOTHING
+
+
+NOTHING = Origin()
+
+
+def _ordered(claims: list[Claim]) -> list[Claim]:
+    """Put who only wrote the file last, and drop it where others say more; no claim twice."""
+    telling = [claim for claim in claims if claim.kind is not ClaimKind.PROCESSED]
+    signed = [claim for claim in claims if claim.signature is not None and claim not in telling]
+    once = {(one.kind, one.generator, one.signature): one for one in reversed([*telling, *signed])}
+    return list(reversed(once.values())) or claims[:1]
+
+
+def _known(claims: Iterable[Claim]) -> list[Claim]:
+    from lineup.origin.generators import with_sources  # noqa: PLC0415 - as above
+
+    return [with_sources(claim) for claim in claims]
