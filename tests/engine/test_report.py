@@ -30,6 +30,14 @@ def record(path, **changes):
     return row | changes
 
 
+def test_what_the_file_declares_stands_beside_the_verdict(tmp_path):
+    origin = {"statement": "The file declares: <b>.", "disagreement": "a, b", "claims": []}
+    page = render([record("a.png", origin=origin), record("b.png", origin=None)], tmp_path)
+
+    assert "The file declares: &lt;b&gt;." in page
+    assert page.count("They disagree: a, b.") == 1
+
+
 @pytest.fixture
 def image(tmp_path):
     path = tmp_path / "query.png"

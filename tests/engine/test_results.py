@@ -3,12 +3,14 @@
 import json
 import math
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from lineup._version import __version__
+from lineup.claims import Claim, ClaimKind, Origin
 from lineup.errors import UnreadableImageError
 from lineup.results import Attribution, Evidence, RowError, StageTimes, Verdict
 
@@ -38,6 +40,25 @@ def test_every_key_is_present_in_an_error_row():
     empty = ["verdict", "posterior", "evidence", "sha256", "family", "caption", "verdict_notes"]
     assert {record[key] for key in empty} == {None}
     assert record["lineup"] == __version__
+
+
+def test_what_is_declared_stands_beside_the_verdict_and_apart_from_it():
+    claim = Claim("png", ClaimKind.GENERATED, "unsigned text", "X", excludes=("a", "b"))
+    verdict = Verdict("a", {"a": 0.75, "generated": 0.25})
+    origin = Origin((claim,), ("a note",))
+    record = row(verdict=verdict, origin=origin).to_dict()
+
+    check(record)
+    assert record["posterior"] == row(verdict=verdict).to_dict()["posterior"]
+    assert record["origin"] == {
+        "statement": "The file declares: made with X, unsigned text.",
+        "claims": [claim.to_dict()],
+        "notes": ["a note"],
+        "disagreement": "the file declares X, its pixels speak for a",
+    }
+    assert row(verdict=verdict).to_dict()["origin"] is None
+    assert row(verdict=replace(verdict, family=("a", "c")), origin=origin).disagreement is None
+    assert row(verdict=replace(verdict, label="undetermined"), origin=origin).disagreement is None
 
 
 def test_a_verdict_is_flattened():

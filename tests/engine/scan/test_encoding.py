@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from lineup.claims import Claim, ClaimKind, Origin
 from lineup.results import Attribution, Evidence, RowError, StageTimes, Verdict
 from lineup.scan.encoding import CsvEncoder, JsonlEncoder, RowFormatError
 
@@ -70,6 +71,19 @@ def test_columns_are_known_before_the_first_row(table):
         "ms.read", "ms.decode", "ms.preprocess", "ms.inference", "ms.fuse",
         "notes", "error", "error_type", "lineup", "run",
     )  # fmt: skip
+
+
+def test_claims_are_one_cell_that_is_no_formula(table):
+    claims = (
+        Claim("png", ClaimKind.GENERATED, "unsigned", "X"),
+        Claim("exif", ClaimKind.CAPTURED, "unsigned", "Y"),
+    )
+    given = verdict({"reds": 0.5, "blues": 0.25, "generated": 0.125, "photograph": 0.125})
+    record = cells(table, Attribution("a", RUN, verdict=given, origin=Origin(claims)))
+
+    assert record["origin"] == "made with X, unsigned; photographed with Y, unsigned"
+    assert record["disagreement"].startswith("the file declares a camera's picture")
+    assert cells(table, Attribution("a", RUN, verdict=given))["origin"] == ""
 
 
 def test_a_row_is_flat(table):
