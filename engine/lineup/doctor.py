@@ -31,6 +31,7 @@ _PACKAGES = (
     "numpy",
     "opencv-python-headless",
     "pillow",
+    "c2pa-python",
     "pi-heif",
     "simplejpeg",
     "torch",

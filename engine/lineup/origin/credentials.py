@@ -39,8 +39,11 @@ _SIGNER_CODES = "signingCredential."
 _UNTRUSTED = "signingCredential.untrusted"
 
 
-def claim_from_credentials(data: bytes, image_format: ImageFormat) -> Claim | str:
-    """Return what the C2PA manifest of a file declares, or in words why it was not read."""
+def claim_from_credentials(data: bytes, image_format: ImageFormat) -> Claim | str | None:
+    """Return what the C2PA manifest of a file declares, or in words why it was not read.
+
+    None where the file has none: its boxes hold other data.
+    """
     try:
         import c2pa  # noqa: PLC0415 - 50 ms and 23 MB that most scans never need
     except ImportError:
@@ -50,11 +53,12 @@ def claim_from_credentials(data: bytes, image_format: ImageFormat) -> Claim | st
     except (OSError, UnicodeDecodeError, c2pa.C2paError) as error:
         return f"{NOT_READ}: {TRUST_LIST_VARIABLE} names no list of certificates: {error}"
     try:
-        with c2pa.Reader(
-            f"image/{image_format.value}", io.BytesIO(data), context=context
-        ) as reader:
-            store = json.loads(reader.json())
-        return _claim_from_store(store)
+        mime = f"image/{image_format.value}"
+        reader = c2pa.Reader.try_create(mime, io.BytesIO(data), None, context)
+        if reader is None:
+            return None
+        with reader:
+            return _claim_from_store(json.loads(reader.json()))
     except (
         c2pa.C2paError,
         ValueError,

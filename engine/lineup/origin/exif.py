@@ -21,7 +21,7 @@ MOST_CHARACTERS = 2**18
 MOST_ELEMENTS = 20_000
 """Of an XMP packet; the longest editing histories have some thousands."""
 
-_FIELDS = {270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software", 315: "Artist"}
+_FIELDS = {270: "ImageDescription", 271: "Make", 272: "Model", 305: "Software"}
 _EXIF_DIRECTORY, _USER_COMMENT = 34665, 37510
 # One value of bytes for text, integers for the pointer to the EXIF directory.
 _CODES = {1: "s", 2: "s", 7: "s", 4: "I", 13: "I"}
@@ -37,8 +37,6 @@ _PROPERTIES = {
     "http://ns.adobe.com/tiff/1.0/ Make": "Make",
     "http://ns.adobe.com/tiff/1.0/ Model": "Model",
     "http://purl.org/dc/elements/1.1/ description": "Description",
-    "http://purl.org/dc/elements/1.1/ creator": "Creator",
-    "http://purl.org/dc/terms/ provenance": "Provenance",
     "http://www.tc260.org.cn/ns/AIGC/1.0/ AIGC": "AIGC",  # GB 45438-2025
 }
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -239,3 +240,13 @@ def test_tags_out_of_order_are_noted(photo, tiff):
     image = image_from_bytes(bytes(data))
     assert (image.pixels == photo).all()
     assert image.notes == ("its tags are out of order; it may be damaged",)
+
+
+def test_a_tag_that_is_repeated_is_read_once():
+    entry = struct.pack("<HHII", 273, 1, 1_000_000, 8)
+    data = b"II*\x00" + struct.pack("<IH", 8, 65_535) + entry * 65_535 + bytes(1_000_000)
+    start = time.process_time()
+    with pytest.raises(UnreadableImageError):
+        image_from_bytes(data)
+
+    assert time.process_time() - start < 5  # each reading takes 20 ms

@@ -72,6 +72,13 @@ def test_nothing_signed_is_nothing(saved):
     assert origin_from_file(saved()).claims == ()
 
 
+def test_boxes_of_another_kind_are_nothing(saved):
+    data, box = saved("JPEG"), b"JP\x00\x01\x00\x00\x00\x01" + b"\x00\x00\x00\x08jumb"
+    segment = b"\xff\xeb" + (len(box) + 2).to_bytes(2, "big") + box
+
+    assert origin_from_file(data[:2] + segment + data[2:]).claims == ()
+
+
 def test_what_an_edited_picture_was_made_from_counts(saved, signer, trusting):
     original = signer.signed(saved())
     editor = [{"name": "Some Editor", "version": "7"}]
