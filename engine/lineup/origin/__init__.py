@@ -53,8 +53,10 @@ def _ordered(claims: list[Claim]) -> list[Claim]:
     """Put who only wrote the file last, and drop it where others say more; no claim twice."""
     telling = [claim for claim in claims if claim.kind is not ClaimKind.PROCESSED]
     signed = [claim for claim in claims if claim.signature is not None and claim not in telling]
-    once = {(one.kind, one.generator, one.signature): one for one in reversed([*telling, *signed])}
-    return list(reversed(once.values())) or claims[:1]
+    once: dict[object, Claim] = {}
+    for one in (*telling, *signed):
+        once.setdefault((one.kind, one.generator, one.signature), one)
+    return list(once.values()) or claims[:1]
 
 
 def _known(claims: Iterable[Claim]) -> list[Claim]:

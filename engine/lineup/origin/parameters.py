@@ -51,7 +51,7 @@ def claim_from_text(text: str, reader: str) -> Claim | None:
     """Return what one text without a keyword declares: JSON, or settings; None of other text."""
     claims = claims_from_texts({"parameters": text}, reader)
     record = json_from_text(text)
-    if not claims and _is_graph(record):
+    if not claims and _is_graph(text):
         claims = claims_from_texts({"prompt": text}, reader)
     if not claims and "Comment" in record:  # NovelAI in JPEG and WebP: all of its texts as JSON
         claims = claims_from_texts(_strings(record), reader)
@@ -113,7 +113,7 @@ def _from_draw_things(texts: Mapping[str, str], reader: str) -> Claim | None:
 def _from_comfyui(texts: Mapping[str, str], reader: str) -> Claim | None:
     graph = json_from_text(texts.get("prompt", ""))
     workflow = json_from_text(texts.get("workflow", ""))
-    if not _is_graph(graph) and not ({"nodes", "links"} <= workflow.keys()):
+    if not _is_graph(texts.get("prompt", "")) and not ({"nodes", "links"} <= workflow.keys()):
         return None
     details: dict[str, Any] = {}
     for node in graph.values():
@@ -219,6 +219,6 @@ def _object(record: object, key: str) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _is_graph(record: Json) -> bool:
-    """Tell a prompt of ComfyUI's API: node numbers, each with a class."""
-    return any(isinstance(node, dict) and "class_type" in node for node in record.values())
+def _is_graph(text: str) -> bool:
+    """Tell a prompt of ComfyUI's API, node numbers with a class each, even where it was cut."""
+    return text.lstrip().startswith("{") and '"class_type"' in text

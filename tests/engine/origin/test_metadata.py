@@ -236,6 +236,12 @@ def test_xmp(image_format, packet, kind, generator, saved):
     assert (claim.kind, claim.generator) == (kind, generator)
 
 
+def test_a_workflow_that_is_longer_than_what_is_read_names_its_program(saved):
+    graph = json.dumps({str(one): {"class_type": "x" * 100} for one in range(20_000)})
+
+    assert only_claim(png(saved, {"prompt": graph})).text == "made with ComfyUI, unsigned text"
+
+
 def test_plain_text_declares_nothing(saved):
     assert (
         origin_from_file(png(saved, {"Comment": "Steps: 20 to the door", "Title": "x"})).claims
@@ -248,6 +254,17 @@ def test_two_writers_are_two_claims_and_one_program_none(saved):
     claims = origin_from_file(png(saved, texts)).claims
 
     assert [one.reader for one in claims] == ["aigc-label", "png"]
+
+
+def test_the_same_claim_twice_counts_where_it_stands_first(saved):
+    packet = xmp(("exif:UserComment", in_list(escaped(SWARM))))
+    texts = {"AIGC": AIGC, "parameters": SWARM, "XML:com.adobe.xmp": packet}
+    claims = origin_from_file(png(saved, texts)).claims
+
+    assert [(one.reader, one.generator) for one in claims] == [
+        ("aigc-label", "doubao"),
+        ("png", "SwarmUI"),
+    ]
 
 
 def test_a_damaged_file_says_what_stands_before_the_damage(saved):
