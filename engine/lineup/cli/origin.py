@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -36,7 +35,7 @@ def origin(*, paths: tuple[str, ...], as_json: bool) -> None:
 def _show(path: Path, *, as_json: bool) -> bool:
     """Print what one file declares; tell whether it could be read."""
     from lineup.cli.explain import print_origin
-    from lineup.cli.tables import console_for_tables
+    from lineup.cli.tables import console_for_tables, echo_json, say
     from lineup.errors import ImageError
     from lineup.imaging.decode import bytes_from_path
     from lineup.origin import origin_from_file
@@ -44,13 +43,13 @@ def _show(path: Path, *, as_json: bool) -> bool:
     try:
         declared = origin_from_file(bytes_from_path(path))
     except ImageError as error:
-        click.echo(f"Error: {failure_line(path, error.message)}", err=True)
+        say(f"Error: {failure_line(path, error.message)}", err=True)
         return False
     if as_json:
-        click.echo(json.dumps({"path": str(path), **declared.to_dict()}))
+        echo_json({"path": str(path), **declared.to_dict()}, indent=None)
         return True
     console = console_for_tables()
-    console.print(str(path), style="bold", markup=False, soft_wrap=True)
+    say(path, console=console, style="bold")
     print_origin(console, declared)
     if not declared.claims and not declared.notes:
         console.print(NOTHING, style="dim")
