@@ -34,6 +34,7 @@ from lineup.imaging.header import (
     ImageFormat,
     format_from_bytes,
 )
+from lineup.imaging.hidden import hidden_from_pixels
 from lineup.imaging.jpeg import header_from_jpeg, raster_from_jpeg
 from lineup.imaging.png import header_from_png, raster_from_png
 from lineup.imaging.tiff import header_from_tiff
@@ -116,11 +117,13 @@ class DecodedImage:
         pixels: Shape (height, width, 3), uint8, 0..255, RGB order, upright.
         format: Format of the file: "jpeg", "png", "webp", "tiff", "bmp", "gif", "avif" or "heic".
         notes: What was converted or ignored, e.g. "16-bit reduced to 8".
+        hidden: What a program hid in the lowest bits, after the signature; see `hidden.py`.
     """
 
     pixels: RgbImage
     format: str
     notes: tuple[str, ...]
+    hidden: bytes | None = None
 
     @property
     def width_px(self) -> int:
@@ -154,8 +157,10 @@ class EncodedImage:
             ImageTooLargeError: Over the limits, or over the memory of this machine.
         """
         with _decoder_errors(self.header.format):
-            pixels, notes = rgb_from_raster(self._raster())
-        return DecodedImage(pixels=pixels, format=self.header.format.value, notes=notes)
+            raster = self._raster()
+            hidden = hidden_from_pixels(raster.pixels)
+            pixels, notes = rgb_from_raster(raster)
+        return DecodedImage(pixels, self.header.format.value, notes, hidden)
 
     def _raster(self) -> Raster:
         if self.header.format is ImageFormat.JPEG:
