@@ -25,7 +25,13 @@ from PIL import Image
 from _record import finish, parser_of, quantiles_ms, settings_of
 from lineup.finding import find_images
 from lineup.imaging.operations import operation_from_text
-from lineup.origin.watermarks import Carrier, Mark, known_marks, watermark_from_pixels
+from lineup.origin.watermarks import (
+    MIN_PIXELS,
+    Carrier,
+    Mark,
+    known_marks,
+    watermark_from_pixels,
+)
 from lineup.reading import read_image
 from lineup.types import AnyArray, RgbImage
 
@@ -67,8 +73,9 @@ def false_claims(images: Iterator[tuple[Path, RgbImage]]) -> dict[str, Any]:
     claims, count = [], 0
     for path, pixels in images:
         for down, right in CORNERS_PX:
-            found = watermark_from_pixels(np.ascontiguousarray(pixels[down:, right:]))
-            count += 1
+            seen = np.ascontiguousarray(pixels[down:, right:])
+            found = watermark_from_pixels(seen)
+            count += seen.shape[0] * seen.shape[1] >= MIN_PIXELS
             if found is not None:
                 claims.append(f"{path.name} from {down}, {right}: {found}")
     return {"read": count, "claimed": claims}

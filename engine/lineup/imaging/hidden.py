@@ -46,7 +46,8 @@ def hidden_from_pixels(pixels: AnyArray) -> bytes | None:
 
 def _lowest_bits(channels: AnyArray, count: int) -> bytes:
     """Return so many bytes, or what there is, but never much more than is kept."""
-    height, _, per_pixel = channels.shape
     bits = 8 * min(count, MAX_HIDDEN_BYTES + _HEAD_BYTES)
+    channels = channels[:bits]  # one column is enough, and most of it need not be touched
+    height, _, per_pixel = channels.shape
     columns = channels[:, : -(-bits // max(1, height * per_pixel))].swapaxes(0, 1)
     return np.packbits(columns.reshape(-1)[: bits // 8 * 8] & 1).tobytes()
