@@ -170,7 +170,7 @@ def _from_file(
         if path is None:
             raise
         raise type(error)(f"{path}: {error.message}", hint=error.hint) from error
-    declared = origin_from_file(data, image.pixels) if origin else None
+    declared = origin_from_file(data, image) if origin else None
     return ReadImage(
         pixels=image.pixels,
         sha256=sha256,

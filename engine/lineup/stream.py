@@ -236,7 +236,7 @@ class ImageReader:
             watch.lap_ms()  # waiting for memory is no work
             try:
                 decoded = encoded.decoded()
-                origin = origin_from_file(data, decoded.pixels) if self._origin else None
+                origin = origin_from_file(data, decoded) if self._origin else None
                 image = replace(
                     image,
                     format=decoded.format,

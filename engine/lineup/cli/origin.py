@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -20,8 +21,9 @@ def origin(*, paths: tuple[str, ...], as_json: bool) -> None:
 
     PATH is an image, a folder (searched through) or a pattern. Read are C2PA credentials (who
     signed, whether signature and hashes hold, whether the signer is on the C2PA trust list), texts
-    of generators, EXIF, XMP and China's AIGC label. Nothing is fetched. A claim is a claim: all but
-    what is signed can be written by anybody, and a file that declares nothing may be of any origin.
+    of generators, EXIF, XMP, China's AIGC label, and the open watermarks of Stable Diffusion, FLUX
+    and InvokeAI. Nothing is fetched. A claim is a claim: all but what is signed can be written by
+    anybody, and a file that declares nothing may be of any origin.
 
     Exit code: 0 every file was read, 1 some could not be, 2 wrong usage.
     """
@@ -37,11 +39,14 @@ def _show(path: Path, *, as_json: bool) -> bool:
     from lineup.cli.explain import print_origin
     from lineup.cli.tables import console_for_tables, echo_json, say
     from lineup.errors import ImageError
-    from lineup.imaging.decode import bytes_from_path
+    from lineup.imaging.decode import bytes_from_path, image_from_bytes
     from lineup.origin import origin_from_file
 
     try:
-        declared = origin_from_file(bytes_from_path(path))
+        data, image = bytes_from_path(path), None
+        with suppress(ImageError):  # what a damaged file says beside its pixels can still be read
+            image = image_from_bytes(data)
+        declared = origin_from_file(data, image)
     except ImageError as error:
         say(f"Error: {failure_line(path, error.message)}", err=True)
         return False

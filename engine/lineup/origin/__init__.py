@@ -1,9 +1,10 @@
-"""What a file says of itself: signed credentials, generators' texts, EXIF and XMP.
+"""What a file says of itself: signed credentials, texts of generators, EXIF, XMP, watermarks.
 
     origin = origin_from_file(path.read_bytes())
     print(origin.statement)
 
-A file without any of it costs the walk over its blocks, below a millisecond.
+A file without any of it costs the walk over its blocks and a look at a part of its pixels, below a
+millisecond.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from lineup.claims import Claim, ClaimKind, Origin
 from lineup.origin.blocks import blocks_from_bytes
 
 if TYPE_CHECKING:
-    from lineup.types import RgbImage
+    from lineup.imaging.decode import DecodedImage
+
+DAMAGED_STEALTH = "there is text hidden in the lowest bits of its pixels, damaged or cut off"
 
 
-def origin_from_file(data: bytes, pixels: RgbImage | None = None) -> Origin:
+def origin_from_file(data: bytes, image: DecodedImage | None = None) -> Origin:
     """Return what a file declares.
 
     Args:
         data: The whole file.
-        pixels: Its pixels as decoded, shape (H, W, 3), uint8 RGB, where they are at hand.
+        image: It decoded; without, what pixels carry is not read.
 
     Raises:
         ImageError: It is no image of a known format.
@@ -38,7 +41,14 @@ def origin_from_file(data: bytes, pixels: RgbImage | None = None) -> Origin:
         found = claim_from_credentials(data, blocks.format)
         notes += [found] if isinstance(found, str) else []
         claims += [found] if isinstance(found, Claim) else []
-    # Claims of the pixels (watermarks, data in the alpha channel) have their place here.
+    if image is not None:
+        from lineup.origin.watermarks import claim_from_pixels  # noqa: PLC0415 - as above
+
+        found = _claim_from_hidden(image.hidden)
+        notes += [found] if isinstance(found, str) else []
+        claims += [found] if isinstance(found, Claim) else []
+        marked = claim_from_pixels(image.pixels)
+        claims += [] if marked is None else [marked]
     if blocks.texts or blocks.exif or blocks.xmp:
         from lineup.origin.metadata import claims_from_blocks  # noqa: PLC0415
 
@@ -47,6 +57,17 @@ def origin_from_file(data: bytes, pixels: RgbImage | None = None) -> Origin:
 
 
 NOTHING = Origin()
+
+
+def _claim_from_hidden(hidden: bytes | None) -> Claim | str | None:
+    """Return what text in the lowest bits claims, or a remark on what cannot be read of it."""
+    if hidden is None:
+        return None
+    from lineup.origin.parameters import claim_from_text  # noqa: PLC0415 - as above
+    from lineup.origin.stealth import text_from_hidden  # noqa: PLC0415
+
+    text = text_from_hidden(hidden)
+    return DAMAGED_STEALTH if text is None else claim_from_text(text, "stealth")
 
 
 def _ordered(claims: list[Claim]) -> list[Claim]:

@@ -116,3 +116,15 @@ class TestBesideAVerdict:
         assert by_path.origin == by_bytes.origin
         assert by_path.origin.claims[0].generator == "Canon EOS R5"
         assert by_pixels.origin is None
+
+
+def test_a_picture_that_is_cut_off_still_says_what_stands_before(tmp_path):
+    exif = PIL.Image.Exif()
+    exif[271], exif[272] = "Canon", "EOS R5"
+    path = tmp_path / "cut.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    PIL.Image.fromarray(noise).save(path, exif=exif)
+    path.write_bytes(path.read_bytes()[:-2000])
+    result = run(origin, path)
+    assert result.exit_code == 0
+    assert "photographed with Canon EOS R5" in result.stdout

@@ -10,7 +10,9 @@ from PIL import Image
 
 from lineup.imaging.decode import image_from_bytes
 from lineup.imaging.hidden import MAX_HIDDEN_BYTES, hidden_from_pixels
+from lineup.origin import DAMAGED_STEALTH
 from lineup.origin.stealth import text_from_hidden
+from lineup.reading import read_image
 
 TEXT = json.dumps({"Software": "NovelAI", "Source": "NovelAI Diffusion V4 37442FCA", "Title": "猫"})
 
@@ -125,3 +127,16 @@ def test_a_damaged_text_is_none(harm):
 
 def test_bytes_that_are_no_utf_8_are_replaced():
     assert text_from_hidden(b"stealth_pnginfo\xff\xfea") == "\ufffd\ufffda"
+
+
+def test_hidden_text_claims_what_the_same_text_in_the_open_does():
+    text = json.dumps({**json.loads(TEXT), "Comment": json.dumps({"prompt": "cat", "steps": 28})})
+    data = _file(_hide(_stream("stealth_pnginfo", text.encode()), ALPHA))
+    origin = read_image(data, origin=True).origin
+    assert [(one.reader, one.generator) for one in origin.claims] == [("stealth", "NovelAI")]
+
+
+def test_hidden_text_that_cannot_be_read_is_a_remark():
+    data = _file(_hide(_stream("stealth_pngcomp", b"no gzip"), ALPHA))
+    origin = read_image(data, origin=True).origin
+    assert (origin.claims, origin.notes) == ((), (DAMAGED_STEALTH,))

@@ -170,3 +170,9 @@ def test_a_table_with_a_wrong_payload_is_refused(fields, problem):
 
     with pytest.raises(LineupError, match=problem):
         watermarks._FORMAT.from_raw(raw, where="marks.toml")
+
+
+def test_what_pixels_claim_stands_beside_the_verdict():
+    (claim,) = read_image(DATA / "flux.1-floats.webp", origin=True).origin.claims
+    assert (claim.reader, claim.generator) == ("watermark", "FLUX.1")
+    assert read_image(DATA / "none.webp", origin=True).origin.claims == ()
