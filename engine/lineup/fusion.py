@@ -8,9 +8,9 @@ evidences depend on each other, `lineup.calibration.verdict` weighs them first.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdict
+from lineup.results import GENERATED, PHOTOGRAPH, REFERENCE, UNDETERMINED, Evidence, Verdict
 
 SINGLED_OUT = 0.9
 """Share of a family's probability at which one member is named alone."""
@@ -22,6 +22,10 @@ the rest."""
 NAMING_PROBABILITY = 0.6
 """A source or family is named where it is this probable at least: a wrong name does more harm than
 none. Chosen on generators that were left out, in handled images (docs/evidence.md)."""
+
+NAMING_PROBABILITY_BY_REFERENCE = 0.8
+"""The same where the evidence `reference` speaks: it lifts the enrolled sources' own images far
+above this, and unknown generators' images above the other."""
 
 MOST_PHOTOGRAPH = 0.07
 """Highest posterior of a photograph that is called generated: chosen so that few of them are."""
@@ -52,7 +56,7 @@ def verdict_from_evidence(
 
     Returns:
         The posterior, summing to 1, and a label: the most probable candidate or family that has
-        `NAMING_PROBABILITY`, else see `none_label`.
+        `least_from_evidence`, else see `none_label`.
     """
     fused = {
         name: sum(one.llr.get(name, 0.0) for one in evidence)
@@ -63,7 +67,7 @@ def verdict_from_evidence(
     fused[GENERATED] += math.log(2 - math.exp(min(0.0, fused[PHOTOGRAPH])))
     logs = log_posterior_from_ratios(candidates, fused)
     posterior = {name: math.exp(value) for name, value in logs.items()}
-    group = decisive_group(posterior, candidates, families)
+    group = decisive_group(posterior, candidates, families, least=least_from_evidence(evidence))
     return Verdict(
         label=none_label(posterior) if group is None else group[0],
         posterior=posterior,
@@ -90,10 +94,18 @@ def log_posterior_from_ratios(
     return {name: value - total for name, value in logs.items()}
 
 
+def least_from_evidence(evidence: Iterable[Evidence]) -> float:
+    """Return how probable a source has to be that such evidence may name it."""
+    has_reference = any(one.name == REFERENCE and one.llr for one in evidence)
+    return NAMING_PROBABILITY_BY_REFERENCE if has_reference else NAMING_PROBABILITY
+
+
 def decisive_group(
     posterior: Mapping[str, float],
     candidates: Sequence[str],
     families: Sequence[tuple[str, ...]] = (),
+    *,
+    least: float = NAMING_PROBABILITY,
 ) -> tuple[str, ...] | None:
     """Return the most probable candidate or family, if it may be named.
 
@@ -101,14 +113,15 @@ def decisive_group(
         posterior: Probability per label.
         candidates: Every source that may be named.
         families: Candidates that are weighed together; no candidate is in two of them.
+        least: How probable it has to be.
 
     Returns:
-        Its members, most probable first; None where they have less than `NAMING_PROBABILITY`.
+        Its members, most probable first; None where they are less probable.
     """
     in_family = {name for members in families for name in members}
     groups = [*families, *((name,) for name in candidates if name not in in_family)]
     best = max(groups, key=lambda group: _mass(posterior, group), default=None)
-    if best is None or _mass(posterior, best) < NAMING_PROBABILITY:
+    if best is None or _mass(posterior, best) < least:
         return None
     return tuple(sorted(best, key=lambda name: -posterior[name]))
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from lineup.fusion import (
     MOST_PHOTOGRAPH,
     NAMING_PROBABILITY,
+    NAMING_PROBABILITY_BY_REFERENCE,
     SINGLED_OUT,
     decisive_group,
     inseparable_members,
@@ -15,7 +16,7 @@ from lineup.fusion import (
     prior_from_candidates,
     verdict_from_evidence,
 )
-from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence
+from lineup.results import FINGERPRINT, GENERATED, PHOTOGRAPH, REFERENCE, UNDETERMINED, Evidence
 
 NAMES = ("a", "b")
 
@@ -76,6 +77,18 @@ def test_a_candidate_is_named_where_it_is_probable_enough():
     assert leaning.posterior["a"] > leaning.posterior[GENERATED] + leaning.posterior[PHOTOGRAPH]
     assert leaning.label == UNDETERMINED
     assert convincing.label == "a"
+
+
+def test_with_the_reference_a_name_takes_more():
+    odds = NAMING_PROBABILITY_BY_REFERENCE / (1 - NAMING_PROBABILITY_BY_REFERENCE)
+
+    def label(name, share):
+        ratio = {"a": math.log(share * odds)}
+        return verdict_from_evidence(("a",), [Evidence(name, {}, ratio, 0.0)]).label
+
+    assert label(REFERENCE, 0.98) == UNDETERMINED
+    assert label(REFERENCE, 1.02) == "a"
+    assert label(FINGERPRINT, 0.98) == "a"
 
 
 def test_a_probability_at_a_limit_is_on_its_side():

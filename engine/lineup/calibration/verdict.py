@@ -20,7 +20,13 @@ from lineup.calibration.calibration import (
     FamilyRule,
     Options,
 )
-from lineup.fusion import decisive_group, inseparable_members, log_posterior_from_ratios, none_label
+from lineup.fusion import (
+    decisive_group,
+    inseparable_members,
+    least_from_evidence,
+    log_posterior_from_ratios,
+    none_label,
+)
 from lineup.results import GENERATED, PHOTOGRAPH, Evidence, Verdict
 from lineup.types import Float64Array
 
@@ -82,7 +88,9 @@ def verdict_from_scores(
     logs = log_posterior_from_ratios(names, fused)
     posterior = {label: math.exp(value) for label, value in logs.items()}
     rules = _rules(names, reading, families)
-    group = decisive_group(posterior, names, [rule.members for rule in rules.values()])
+    members = [rule.members for rule in rules.values()]
+    least = least_from_evidence(reading.evidence)
+    group = decisive_group(posterior, names, members, least=least)
     label = none_label(posterior) if group is None else group[0]
     rule = None if group is None else rules.get(frozenset(group))
     family: tuple[str, ...] = ()

@@ -65,7 +65,7 @@ def _scan(output: Path) -> None:
     say(f"rows:    {output / 'results.jsonl'}")
     say(f"report:  {output / 'report.html'}")
     if "reference" not in evidence:
-        say("more:    lineup models pull clip-vit-b-16 doubles the names given (90 MB)")
+        say("more:    lineup models pull clip-vit-b-16 gives twice the names (90 MB)")
     say("         lineup enroll NAME IMAGES... makes a generator known")
 
 

@@ -2,7 +2,8 @@
 
     fingerprint   mean cosine with the support's fingerprints, times the square root of the query's
                   strength: a cosine alone is worth more of an image that deviates more
-    reference     cosine with the nearest of the support's embeddings
+    reference     cosine with the nearest of the support's embeddings, both whitened by photographs:
+                  the few directions in which photographs differ most are what is in a picture
 
 Both are compared with images of the same channel that the source did not make: photographs where
 the gallery has some, else the other candidates' images. What is left is the number of standard
@@ -26,11 +27,56 @@ from lineup.types import AnyArray, Float32Array, Float64Array
 REFERENCE_WEIGHT = 2.0
 """Of the reference's z-score beside the fingerprint's."""
 
+WHITENED_AXES = 16
+"""Principal axes of photographs' embeddings that are whitened."""
+
+FLOOR = 3.0
+"""Variance that is left alone, in medians of the variances of all axes."""
+
 PRIOR_DEVIATION = 0.03
 """Standard deviation of an unrelated image's cosine where the gallery has no others to tell."""
 
 PRIOR_IMAGES = 5.0
 """How many images the prior deviation counts for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Whitening:
+    """Takes from embeddings what photographs differ in.
+
+    Attributes:
+        mean: Shape (E,).
+        axes: Orthonormal, (K, E).
+        gains: What is taken of each axis, (K,), 0..1.
+    """
+
+    mean: Float32Array
+    axes: Float32Array
+    gains: Float32Array
+
+    def __call__(self, embeddings: Float32Array) -> Float32Array:
+        """Return whitened embeddings, (n, E), rows of length 1."""
+        rows = embeddings - self.mean
+        rows -= _products(_products(rows, self.axes) * self.gains, self.axes.T)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
+
+
+def whitening_from_photographs(embeddings: Float32Array) -> Whitening:
+    """Fit a whitening.
+
+    Args:
+        embeddings: Shape (n, E); with so few that they do not show axes, all stays as it is.
+    """
+    count, dimension = embeddings.shape
+    if count < 2 * WHITENED_AXES:
+        nothing = np.zeros((0, dimension), np.float32)
+        return Whitening(np.zeros(dimension, np.float32), nothing, np.zeros(0, np.float32))
+    mean = embeddings.mean(axis=0)
+    _, lengths, axes = np.linalg.svd(embeddings - mean, full_matrices=False)
+    variances = np.square(lengths) / count
+    floor = FLOOR * np.median(variances)
+    gains = 1 - np.sqrt(floor / (variances + floor))
+    return Whitening(mean, axes[:WHITENED_AXES], gains[:WHITENED_AXES].astype(np.float32))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,8 +136,15 @@ class Comparison:
         self._means = np.array([one.fingerprints.mean(axis=0) for one in self._supports])
         self._starts = np.cumsum([0, *(len(one.strengths) for one in self._supports[:-1])])
         if embeddings is not None and places:
-            found = [one.embeddings for one in self._supports if one.embeddings is not None]
-            self._embedded = np.concatenate(found)
+            camera = [
+                self.seen(one, channel)
+                for one in self.strangers
+                for channel in one.channels
+                if channel != DRAWN
+            ]
+            supports = _embedded(self._supports)
+            self._whiten = whitening_from_photographs(_embedded(camera, supports.shape[1]))
+            self._supports_embedded = self._whiten(supports)
         # (places, evidences, mean and deviation)
         self._nulls = np.array([self._null(row, *place) for row, place in enumerate(places)])
         if not np.isfinite(self._nulls).all():
@@ -160,7 +213,7 @@ class Comparison:
     def _reference_scores(self, images: Images, own: Sequence[int] = ()) -> Float64Array:
         """Return each image's largest cosine with every place's embeddings, (n, places)."""
         assert images.embeddings is not None
-        cosines = _products(images.embeddings, self._embedded)
+        cosines = _products(self._whiten(images.embeddings), self._supports_embedded)
         for row in own:
             start, count = int(self._starts[row]), len(images.strengths)
             np.fill_diagonal(cosines[:, start : start + count], -1.0)
@@ -174,11 +227,17 @@ class Comparison:
         mean = self._means[row : row + 1]
         nulls = [_spread([self._fingerprint_scores(one, mean)[:, 0] for one in images])]
         if self._embeddings is not None:
-            own = self._supports[row].embeddings
-            assert own is not None
-            found = [one.embeddings for one in images if one.embeddings is not None]
-            nulls.append(_spread([(one @ own.T).max(axis=1) for one in found]))
+            end = int(self._starts[row]) + len(self._supports[row].strengths)
+            own = self._supports_embedded[self._starts[row] : end]
+            seen = self._whiten(_embedded(images, own.shape[1]))
+            nulls.append(_spread([(seen @ own.T).max(axis=1)]))
         return nulls
+
+
+def _embedded(images: Sequence[Images], dimension: int = 0) -> Float32Array:
+    """Return all embeddings there are, (n, E); E is the dimension where there are none."""
+    found = [one.embeddings for one in images if one.embeddings is not None]
+    return np.concatenate(found) if found else np.empty((0, dimension), np.float32)
 
 
 def _products(rows: Float32Array, columns: Float32Array) -> Float32Array:
