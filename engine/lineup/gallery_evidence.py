@@ -171,12 +171,19 @@ class GalleryEvidence(ClosesOnExit):
         cost_ms: float,
     ) -> Evidence:
         unjudged = is_unjudged(query.tile_notes)
-        best = int(found.llrs.argmax()) if scorer.names and not unjudged else None
+        channel: str | None = None
+        nearest: tuple[str, ...] = ()
+        if scorer.names and not unjudged:
+            best = int(found.llrs.argmax())
+            channel = found.channels[best]
+            images = self._images(query, query.embedding if name == REFERENCE else None)
+            nearest = scorer.nearest(images, self.gallery.source(scorer.names[best]), channel)
         return Evidence(
             name=name,
             scores=dict(zip(scorer.names, found.scores.tolist(), strict=True)),
             llr=dict(zip(scorer.names, (0.0 * llrs if unjudged else llrs).tolist(), strict=True)),
             cost_ms=cost_ms,
             notes=query.tile_notes if name == FINGERPRINT else (),
-            channel=None if best is None else found.channels[best],
+            channel=channel,
+            nearest=nearest,
         )

@@ -65,6 +65,8 @@ class Evidence:
             source, in the order of their seeds.
         channel: What the image seems to have gone through, by the likeliest source's support;
             None where nothing tells.
+        nearest: Names of the files that the likeliest source was enrolled with and that are nearest
+            to the image in that channel, the nearest first; empty where no names are kept.
     """
 
     name: str
@@ -74,9 +76,10 @@ class Evidence:
     notes: tuple[str, ...] = ()
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     channel: str | None = None
+    nearest: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return {scores, llr, samples, channel, cost_ms, notes} as JSON values."""
+        """Return {scores, llr, samples, channel, nearest, cost_ms, notes} as JSON values."""
         return {
             "scores": _numbers(self.scores),
             "llr": _numbers(self.llr),
@@ -84,6 +87,7 @@ class Evidence:
                 name: [_number(value) for value in values] for name, values in self.samples.items()
             },
             "channel": self.channel,
+            "nearest": list(self.nearest),
             "cost_ms": _milliseconds(self.cost_ms),
             "notes": list(self.notes),
         }

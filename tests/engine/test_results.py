@@ -77,6 +77,7 @@ def test_a_verdict_is_flattened():
             "llr": {"a": -1.5},
             "samples": {},
             "channel": None,
+            "nearest": [],
             "cost_ms": 3.0,
             "notes": ["small"],
         }

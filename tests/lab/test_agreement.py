@@ -55,6 +55,12 @@ def test_all_commands_and_python_agree_about_a_source_that_was_enrolled(
     with lineup.open(device="cpu") as engine:
         assert {row.verdict.label for row in engine.scan(queries / "mine")}.isdisjoint({NAME})
     run(enroll, NAME, queries / "support", "--device", "cpu")
+    files = {path.name for path in (queries / "support").iterdir()}
+    explained = run(attribute, images[0], "--explain", "--device", "cpu")
+    (line,) = [one for one in explained.splitlines() if one.startswith("Nearest images by")]
+    nearest = line.partition(": ")[2].split(", ")
+    assert len(nearest) == 3
+    assert set(nearest) <= files
     head = tmp_path / "head.safetensors"
     run(fit_open_set, "-o", head)
 

@@ -56,6 +56,8 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
         for one in verdict.evidence:
             if one.channel is not None:
                 say(f"Channel by {one.name}: {one.channel}", console=console)
+            if one.nearest:
+                say(f"Nearest images by {one.name}: {', '.join(one.nearest)}", console=console)
         _print_costs(console, row, verdict)
         if row.origin is not None:
             print_origin(console, row.origin)

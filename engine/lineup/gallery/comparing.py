@@ -162,16 +162,20 @@ class Comparison:
         """Return a support as it is after a channel."""
         place = support.name, channel
         if place not in self._seen:
-            strengths = support.views.get(view_key(channel, STRENGTHS))
-            key = self._embeddings
-            self._seen[place] = Images(
-                support.seen_through(channel),
-                np.ones(len(support), np.float32)
-                if strengths is None
-                else strengths.astype(np.float32),
-                None if key is None else support.views[view_key(channel, key)].astype(np.float32),
-            )
+            self._seen[place] = _images_from_support(support, channel, self._embeddings)
         return self._seen[place]
+
+    def nearness(self, image: Images, support: SupportSet, channel: str) -> Float32Array:
+        """Return the cosine of one image with each of a support's images after a channel, (N,).
+
+        Of embeddings, where this compares them.
+        """
+        seen = _images_from_support(support, channel, self._embeddings)
+        if image.embeddings is None or seen.embeddings is None:
+            cosines = _products(image.fingerprints, seen.fingerprints)
+        else:
+            cosines = _products(self._whiten(image.embeddings), self._whiten(seen.embeddings))
+        return np.asarray(cosines[0])
 
     def asking(self, support: SupportSet) -> Images:
         """Return a support's images as queries come: drawn, where it was enrolled so."""
@@ -232,6 +236,17 @@ class Comparison:
             seen = self._whiten(_embedded(images, own.shape[1]))
             nulls.append(_spread([(seen @ own.T).max(axis=1)]))
         return nulls
+
+
+def _images_from_support(support: SupportSet, channel: str, embeddings: str | None) -> Images:
+    strengths = support.views.get(view_key(channel, STRENGTHS))
+    return Images(
+        support.seen_through(channel),
+        np.ones(len(support), np.float32) if strengths is None else strengths.astype(np.float32),
+        None
+        if embeddings is None
+        else support.views[view_key(channel, embeddings)].astype(np.float32),
+    )
 
 
 def _embedded(images: Sequence[Images], dimension: int = 0) -> Float32Array:

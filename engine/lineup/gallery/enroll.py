@@ -25,6 +25,7 @@ from lineup.gallery.views import (
 )
 from lineup.look_ahead import Signal
 from lineup.stream import ImageReader, StreamedImage, StreamOptions
+from lineup.text import shown
 
 if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
@@ -145,6 +146,7 @@ class _Enrolment:
         self._options = options
         self.known: set[str] = set()
         self._pending: dict[str, ImageViews] = {}
+        self._names: dict[str, str] = {}
         self._failed: list[FailedImage] = []
         self._seen = self._added = self._present = 0
 
@@ -178,6 +180,7 @@ class _Enrolment:
             return
         if is_usable(views):
             self._pending[sha256] = views
+            self._names[sha256] = shown(image.path.name)
         else:
             self._failed.append(FailedImage(image.path, UNUSABLE))
 
@@ -196,6 +199,7 @@ class _Enrolment:
             fingerprint_name=self._extractor.name,
             role=self._options.role,
             provenance=self._options.provenance,
+            names=[self._names[one] for one in ids],
         )
         self.known.update(ids)
         self._added += added

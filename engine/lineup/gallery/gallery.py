@@ -58,6 +58,8 @@ class SupportSet:
         views: What else the models say of each image, a row each, under `<channel>/<what>`:
             `fingerprints` of other channels than the clean one, `strengths` (N,) and embeddings of
             all (`view_key`); float16, as they are stored: they are many.
+        names: Names of the images' files, for people, in row order; "" where it is not known. None
+            at all where nobody kept them.
 
     Raises:
         GalleryError: A rule above is broken.
@@ -69,6 +71,7 @@ class SupportSet:
     ids: tuple[str, ...]
     provenance: str = ""
     views: Mapping[str, HalfArray] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_source_name(self.name, self.role)
@@ -160,6 +163,8 @@ class SupportSet:
         fresh = other.without_images(self.ids)
         if fresh is None:
             return replace(self, provenance=provenance)
+        nameless = ("",) * len(self), ("",) * len(fresh)
+        names = (*(self.names or nameless[0]), *(fresh.names or nameless[1]))
         return replace(
             self,
             fingerprints=np.concatenate([self.fingerprints, fresh.fingerprints]),
@@ -170,6 +175,7 @@ class SupportSet:
                 for key, rows in self.views.items()
                 if key in fresh.views
             },
+            names=names if any(names) else (),
         )
 
     def without_images(self, ids: Iterable[str]) -> SupportSet | None:
@@ -188,6 +194,7 @@ class SupportSet:
             fingerprints=self.fingerprints[chosen],
             ids=tuple(self.ids[row] for row in chosen),
             views={key: values[chosen] for key, values in self.views.items()},
+            names=tuple(self.names[row] for row in chosen) if self.names else (),
         )
 
     def _check_views(self) -> None:
@@ -203,6 +210,8 @@ class SupportSet:
 
     def _check_ids(self) -> None:
         owner, count = f"source {self.name!r}", len(self.fingerprints)
+        if len(self.names) not in {0, count}:
+            raise GalleryError(f"{owner}: {count} images, but {len(self.names)} names of files")
         if len(self.ids) != count:
             raise GalleryError(
                 f"{owner}: {count} fingerprints need {count} ids, got {len(self.ids)}"

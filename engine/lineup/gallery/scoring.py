@@ -18,12 +18,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, islice
 
 import numpy as np
 
 from lineup.gallery.comparing import Comparison, Images
-from lineup.gallery.gallery import Gallery
+from lineup.gallery.gallery import Gallery, SupportSet
 from lineup.types import AnyArray, Float64Array
 
 PRIOR_LINE = (0.3, 0.4, 0.8, -3.2)
@@ -35,6 +35,9 @@ FAMILY_AUC = 0.65
 
 FAMILY_IMAGES = 5
 """Fewer images than this do not show that two sources are alike."""
+
+NEAREST = 3
+"""How many of a source's images are named as the nearest."""
 
 PRIOR_WEIGHT = 4.0
 """How many images the prior line counts for."""
@@ -112,6 +115,20 @@ class SourceScorer:
         channels = tuple(self._comparison.channels[at] for at in z.argmax(axis=1))
         fits = z.max(axis=1)
         return Judgement(fits, self._llrs(fits[None])[0], channels)
+
+    def nearest(self, image: Images, support: SupportSet, channel: str) -> tuple[str, ...]:
+        """Return the names of the files of a support that one image is nearest to, nearest first.
+
+        Args:
+            image: Arrays with a single row.
+            support: One of the gallery's.
+            channel: In which they are compared.
+        """
+        if not support.names:
+            return ()
+        order = np.argsort(-self._comparison.nearness(image, support, channel), kind="stable")
+        names = (support.names[row] for row in order.tolist())
+        return tuple(islice(filter(None, names), NEAREST))
 
     def others(self, name: str) -> tuple[int, int]:
         """Return how many images, of how many sources, a false-accept rate is measured on."""

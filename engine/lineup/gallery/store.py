@@ -121,6 +121,7 @@ class GalleryStore:
         role: SourceRole | None = None,
         provenance: str = "",
         views: Mapping[str, HalfArray] = MappingProxyType({}),
+        names: Sequence[str] = (),
     ) -> int:
         """Add images to a source, which need not exist yet; known ids are skipped.
 
@@ -134,6 +135,7 @@ class GalleryStore:
                 or real when it is called "real".
             provenance: Where the images came from; joined with what is stored.
             views: See `SupportSet.views`, for the N images.
+            names: See `SupportSet.names`; no line breaks in them.
 
         Returns:
             How many images were really added.
@@ -152,7 +154,15 @@ class GalleryStore:
         seen = {key: values[rows] for key, values in views.items()}
         with self._changing() as manifest:
             final_role = _role_for(name, role, manifest)
-            support = SupportSet(name, final_role, fingerprints[rows], fresh_ids, provenance, seen)
+            support = SupportSet(
+                name,
+                final_role,
+                fingerprints[rows],
+                fresh_ids,
+                provenance,
+                seen,
+                tuple(names[row] for row in rows) if names else (),
+            )
             fresh = Gallery(fingerprint_digest, {name: support}, fingerprint_name)
             return self._merge(manifest, fresh)[name]
 

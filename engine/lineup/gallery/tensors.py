@@ -39,12 +39,14 @@ from lineup.gallery.gallery import (
     check_source_name,
 )
 from lineup.tensor_files import TENSOR_ERRORS, TensorFileFormat
+from lineup.text import shown
 from lineup.types import AnyArray, Float32Array, HalfArray
 
 IdRows = npt.NDArray[np.uint8]
 
 ID_BYTES = 32
 IDS = "ids"
+NAMES = "names"
 
 _FIXED_POINT_STEPS = 8
 _STORED_NORM_TOLERANCE = 1e-2
@@ -270,12 +272,18 @@ def gallery_from_file(path: Path) -> Gallery:
 
 
 def tensors_from_support(support: SupportSet) -> dict[str, AnyArray]:
-    """Return the tensors to store: `ids` (N, 32) uint8, `fingerprints` and views in float16."""
-    return {
+    """Return the tensors to store: `ids` (N, 32) uint8, `fingerprints` and views in float16.
+
+    Names of files, where there are some, are `names`, one line of UTF-8 each.
+    """
+    tensors: dict[str, AnyArray] = {
         FINGERPRINTS: half_from_fingerprints(support.fingerprints),
         IDS: id_rows_from_ids(support.ids),
         **support.views,
     }
+    if support.names:
+        tensors[NAMES] = np.frombuffer("\n".join(support.names).encode(), np.uint8)
+    return tensors
 
 
 def support_from_tensors(
@@ -308,11 +316,15 @@ def support_from_tensors(
             f"{owner}: source {name!r} has {half.shape[0]} fingerprints of dimension "
             f"{half.shape[1]}, the manifest says {record.count} of {dimension}"
         )
-    views = {key: rows for key, rows in tensors.items() if key not in {FINGERPRINTS, IDS}}
+    views = {key: rows for key, rows in tensors.items() if key not in {FINGERPRINTS, IDS, NAMES}}
+    names: tuple[str, ...] = ()
+    if NAMES in tensors:
+        lines = tensors[NAMES].tobytes().decode(errors="replace").split("\n")
+        names = tuple(shown(line) for line in lines)
     fingerprints = fingerprints_from_half(half)
     fingerprints.setflags(write=False)
     ids = ids_from_id_rows(id_rows)
-    return SupportSet(name, record.role, fingerprints, ids, record.provenance, views)
+    return SupportSet(name, record.role, fingerprints, ids, record.provenance, views, names)
 
 
 def id_rows_from_ids(ids: Sequence[str]) -> IdRows:

@@ -194,6 +194,17 @@ def test_merging_deduplicates_and_keeps_the_present_row(make_support, make_galle
     assert merged.provenance == "press kit; our own; a friend"
 
 
+def test_names_of_files_follow_their_images(make_support, make_gallery):
+    ours, theirs = make_support(count=2), make_support(count=4)
+    theirs = dataclasses.replace(theirs, names=("a.png", "b.png", "c.png", "d.png"))
+    merged = make_gallery(ours).merged_with(make_gallery(theirs)).source("dalle3")
+    assert merged.names == ("", "", "c.png", "d.png")
+    assert theirs.without_images(ours.ids).names == ("c.png", "d.png")
+    assert make_gallery(ours).merged_with(make_gallery(ours)).source("dalle3").names == ()
+    with pytest.raises(GalleryError, match="4 images, but 1 names"):
+        dataclasses.replace(theirs, names=("a.png",))
+
+
 def test_merging_refuses_what_does_not_belong_together(make_support, make_gallery):
     ours = make_gallery(make_support())
     with pytest.raises(GalleryError, match=r"fingerprint bbbbbbbbbbbb.*\n.*enrol the images again"):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import random
 import struct
@@ -244,3 +245,11 @@ def test_random_damage_is_an_error_or_harmless(archive):
 def test_an_absent_file_is_told(tmp_path):
     with pytest.raises(GalleryError, match="is not a file"):
         gallery_from_file(tmp_path / "absent.safetensors")
+
+
+def test_names_of_files_come_back_and_take_no_effect(make_support, make_gallery, tmp_path):
+    support = dataclasses.replace(make_support(count=2), names=("a.png", "\x1b[31m"))
+    write_gallery(tmp_path / "g.safetensors", make_gallery(support))
+    names = gallery_from_file(tmp_path / "g.safetensors").source("dalle3").names
+    assert names[0] == "a.png"
+    assert "\x1b" not in names[1]
