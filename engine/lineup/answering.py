@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 RUN_ID_DIGITS = 12
 
+CHOOSE_LINEUP = "Choose a lineup with generators: `lineup lineups list` shows them."
+
 
 class Answering(GalleryEvidence):
     """Computes the evidence of queries and fuses it.
@@ -120,9 +122,17 @@ class Answering(GalleryEvidence):
 
     @property
     def models(self) -> ResynthesisModels:
-        """What resynthesises queries, opened on first use."""
+        """What resynthesises queries, opened on first use.
+
+        Raises:
+            UsageError: Nothing does.
+        """
         if self._models is None:
-            assert self._open_models is not None
+            if self._open_models is None:
+                raise UsageError(
+                    f"The lineup {self.lineup.spec.name!r} has no models that resynthesise.",
+                    hint=CHOOSE_LINEUP,
+                )
             self._models = self._open_models()
             self._cascade = Cascade(
                 self._models.resynthesizer.names, self._models.families, self._planned_times
@@ -184,13 +194,14 @@ class Answering(GalleryEvidence):
 
     def evidence_options(self, settings: ResynthesisOptions) -> dict[str, Mapping[str, str | int]]:
         """Return, per evidence, what its scores depend on: a calibration holds for these only."""
-        signals = self.models.resynthesizer.evidence_options(settings)
-        return {FINGERPRINT: {}, **signals}
+        if self._open_models is None:
+            return {FINGERPRINT: {}}
+        return {FINGERPRINT: {}, **self.models.resynthesizer.evidence_options(settings)}
 
     @property
     def families(self) -> Mapping[str, str]:
         """Name of the VAE family per candidate that can be resynthesised by; opens the models."""
-        return self.models.families
+        return {} if self._open_models is None else self.models.families
 
     def settings(self, options: AttributionOptions) -> ResynthesisOptions:
         """Return how resyntheses are made: as asked for, or as the lineup says."""
@@ -251,9 +262,7 @@ class Answering(GalleryEvidence):
             raise UsageError(
                 f"The lineup {self.lineup.spec.name!r} does not give the evidence "
                 f"{', '.join(missing) or RESYNTHESIS} in mode {settings.mode.value}.",
-                hint=f"It gives: {', '.join(sorted(there))}."
-                if there
-                else "Choose a lineup with generators: `lineup lineups list` shows them.",
+                hint=f"It gives: {', '.join(sorted(there))}." if there else CHOOSE_LINEUP,
             )
         return wanted
 

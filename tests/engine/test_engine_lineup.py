@@ -161,6 +161,15 @@ def test_evidence_that_the_lineup_lacks_is_named(make, red_pixels):
         engine.attribute(red_pixels, options=AttributionOptions(evidence=(RESYNTHESIS,)))
 
 
+def test_a_gallery_alone_has_no_families_and_says_that_it_resynthesises_nothing():
+    options = AttributionOptions(evidence=(RESYNTHESIS,))
+    with lineup.open(device="cpu") as engine:
+        assert engine.families == {}
+        assert engine.evidence_options(ResynthesisOptions()) == {"fingerprint": {}}
+        with pytest.raises(UsageError, match="'gallery' has no models that resynthesise"):
+            next(engine.scan([], options=options))
+
+
 @pytest.mark.parametrize("mode", [Mode.RESYNTHESIS, Mode.REGENERATION])
 def test_a_papers_verdict_is_the_closest_candidate(make, red_pixels, mode):
     settings = options_from_mode(mode, ResynthesisOptions(gamma=2), {})

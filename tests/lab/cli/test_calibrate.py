@@ -114,6 +114,20 @@ def test_a_lineup_that_names_no_calibration_gets_one_and_keeps_its_comments(
     assert text.replace('calibration = "calibration.json"\n', "") == commented
 
 
+def test_a_lineup_of_gallery_candidates_alone_is_calibrated_by_fingerprints(root, tmp_path):
+    create_lineup(LineupSpec("alone", candidates=(CandidateSpec("reds"), CandidateSpec("blues"))))
+
+    result = calibrated(root, "--lineup", "alone")
+
+    assert result.exit_code == 0, result.output
+    calibration = CALIBRATION.read(open_lineup("alone").calibration)
+    assert [list(one.evidence) for one in calibration.variants] == [["fingerprint"]]
+    report = tmp_path / "figures.json"
+    result = evaluated(root, "--lineup", "alone", "-o", report)
+    assert result.exit_code == 0, result.output
+    assert json.loads(report.read_text())["calibrated"] is True
+
+
 def test_a_lineup_of_the_package_is_refused_before_any_work(root, captioner):
     result = calibrated(root, "--lineup", "gallery")
 
