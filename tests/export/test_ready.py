@@ -129,6 +129,42 @@ def test_an_imported_tower_is_an_ordinary_encoder(onnx_file, tmp_path, lineup_ho
             np.testing.assert_allclose(feature, expected / np.linalg.norm(expected), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"image_embeds": "embedding"},
+        {"block3": "embedding"},
+        {"block1": "cls", "w1": "embedding"},
+        {"pixels": "pixel_values"},
+        {"pixels": "cls", "patches": "pixel_values", "t1": "lineup_token_1"},
+        {"pixels": "embedding", "flat": "lineup_axis", "zero": "tower_embedding"},
+    ],
+)
+def test_a_tower_may_call_its_tensors_as_the_bundle_does(onnx_file, tmp_path, lineup_home, names):
+    graph = onnx.load(onnx_file)
+    for old, new in names.items():
+        for node in graph.graph.node:
+            node.input[:] = [new if name == old else name for name in node.input]
+            node.output[:] = [new if name == old else name for name in node.output]
+        for value in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+            value.name = new if value.name == old else value.name
+    file = tmp_path / "toy.onnx"
+    onnx.save(graph, file)
+    path = described(file, tmp_path)
+    text = path.read_text()
+    for old, new in names.items():
+        text = text.replace(f"'{old}'", f"'{new}'")
+    path.write_text(text)
+
+    installed_by_description(BundleStore(lineup_home), path, file)
+
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    with Runtime().open(ImageEncoder, "toy-tower") as encoder:
+        for layer, expected in _reference(onnx_file, image).items():
+            feature = encoder.features([image], layer)[0]
+            np.testing.assert_allclose(feature, expected / np.linalg.norm(expected), atol=1e-6)
+
+
 def test_the_second_graph_ends_at_the_default_block_and_shares_no_later_weights(
     onnx_file, tmp_path, lineup_home
 ):
@@ -257,9 +293,15 @@ def test_another_name_of_a_file_is_refused_before_anything_is_installed(
     assert not (lineup_home / "bundles").exists()
 
 
-def test_a_file_that_is_no_graph_is_an_error_of_ours(tmp_path, lineup_home):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, b"no graph at all"), (b"MatMul", b"MqtMul"), (b"patches", b"patahes")],
+)
+def test_a_file_that_is_no_graph_is_an_error_of_ours(
+    onnx_file, tmp_path, lineup_home, before, after
+):
     file = tmp_path / "noise.onnx"
-    file.write_bytes(b"no graph at all")
+    file.write_bytes(after if before is None else onnx_file.read_bytes().replace(before, after, 1))
     with pytest.raises(BundleFormatError, match="is no ONNX file"):
         installed_by_description(BundleStore(lineup_home), described(file, tmp_path), file)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +26,7 @@ from lineup.bundles.manifest import (
     TensorSpec,
 )
 from lineup.bundles.writer import BundleWriter, today
-from lineup.errors import BundleFormatError
+from lineup.errors import BundleFormatError, LineupError
 from lineup.machine import MemoryWatch
 from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER
 from lineup.planning.measuring import bundle_with_costs
@@ -36,6 +37,9 @@ from lineup_export.ready.description import ReadyModel, TowerLayer
 from lineup_export.versions import tool_versions
 
 CLS, EMBEDDING, INPUT = "cls", "embedding", "pixel_values"
+OURS = "lineup_"
+"""Begins the names of tensors between the tower's and those."""
+
 SAMPLES = 4
 TOLERANCE = 1e-4
 """Of the cut graph against the whole one: the same operations, perhaps fused otherwise."""
@@ -50,18 +54,25 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
         target: Folder that becomes the bundle.
 
     Raises:
-        BundleFormatError: The graph lacks a tensor that the description names.
+        BundleFormatError: The file is no graph that runs, or lacks a tensor that the description
+            names.
         ParityError: A graph does not give what the file gives.
         UsageError: The target exists.
     """
+    feeds = _samples(model)
     try:
         whole = onnx.load(path)
-    except Exception as error:  # protobuf's own errors, which have no common base
-        raise BundleFormatError(f"{path} is no ONNX file: {error}") from error
-    with_unsigned_weights(whole)
+        with_unsigned_weights(whole)
+        whole, model = _out_of_the_way(whole, model)
+        references = _references(whole, model, feeds)
+    except LineupError:
+        raise
+    except Exception as error:  # protobuf's, onnx_ir's, ONNX Runtime's: they have no common base
+        raise BundleFormatError(
+            f"{path} is no ONNX file that can be run: {error}",
+            hint="Export it again; `onnx.checker.check_model` says what is wrong with a graph.",
+        ) from error
     tower = model.tower
-    feeds = _samples(model)
-    references = _references(whole, model, feeds)
     dimension = references[0][tower.layers[0].tensor].shape[-1]
     embedding = None if tower.embedding is None else references[0][tower.embedding].shape[-1]
     about = Manifest(
@@ -118,6 +129,43 @@ def with_unsigned_weights(model: onnx.ModelProto) -> None:
             if one.data_type == TensorProto.INT8:
                 moved = (numpy_helper.to_array(one).astype(np.int16) + 128).astype(np.uint8)
                 one.CopyFrom(numpy_helper.from_array(moved, one.name))
+
+
+def _out_of_the_way(
+    whole: onnx.ModelProto, model: ReadyModel
+) -> tuple[onnx.ModelProto, ReadyModel]:
+    """Give tensors of the tower that have a name of ours another, in the description as well."""
+    graph = onnx_ir.from_proto(whole)
+    values = [*graph.graph.inputs, *graph.graph.initializers.values()]
+    for node in graph.graph.all_nodes():
+        values += node.outputs
+    for inner in graph.graph.subgraphs():
+        values += [*inner.inputs, *inner.initializers.values()]
+    tower = model.tower
+    taken = {value.name for value in values}
+    renamed: dict[str, str] = {}
+    for value in dict.fromkeys(values):
+        name = value.name or ""
+        if name == tower.input == INPUT or not (
+            name in {CLS, EMBEDDING, INPUT} or name.startswith(OURS)
+        ):
+            continue
+        own = f"tower_{name}"
+        while own in taken:
+            own += "_"
+        taken.add(own)
+        renamed[name] = value.name = own
+    if not renamed:
+        return whole, model
+    changed = replace(
+        tower,
+        input=renamed.get(tower.input, tower.input),
+        layers=tuple(
+            replace(layer, tensor=renamed.get(layer.tensor, layer.tensor)) for layer in tower.layers
+        ),
+        embedding=tower.embedding and renamed.get(tower.embedding, tower.embedding),
+    )
+    return onnx_ir.to_proto(graph), replace(model, tower=changed)
 
 
 def _samples(model: ReadyModel) -> list[dict[str, AnyArray]]:
@@ -187,20 +235,20 @@ def _tower(
     graph.CopyFrom(whole)
     nodes = [helper.make_node("Identity", [INPUT], [tower.input])] if tower.input != INPUT else []
     constants = [
-        numpy_helper.from_array(np.array(0, np.int64), "lineup_first"),
-        numpy_helper.from_array(np.array([1], np.int64), "lineup_axis"),
+        numpy_helper.from_array(np.array(0, np.int64), f"{OURS}first"),
+        numpy_helper.from_array(np.array([1], np.int64), f"{OURS}axis"),
     ]
     rows = []
     for layer in layers:
-        token = f"lineup_token_{layer.block}"
+        token = f"{OURS}token_{layer.block}"
         if ranks[layer.tensor] == 3:
             nodes.append(
-                helper.make_node("Gather", [layer.tensor, "lineup_first"], [token], axis=1)
+                helper.make_node("Gather", [layer.tensor, f"{OURS}first"], [token], axis=1)
             )
         else:
             nodes.append(helper.make_node("Identity", [layer.tensor], [token]))
         rows.append(f"{token}_row")
-        nodes.append(helper.make_node("Unsqueeze", [token, "lineup_axis"], [rows[-1]]))
+        nodes.append(helper.make_node("Unsqueeze", [token, f"{OURS}axis"], [rows[-1]]))
     nodes.append(helper.make_node("Concat", rows, [CLS], axis=1))
     outputs = [_value(CLS, ("images", len(layers), dimension))]
     if embedding is not None:
