@@ -22,6 +22,9 @@ DEFAULT_STOP_MARGIN = 0.9
 DEFAULT_FLOOR = 0.01
 """Posterior below which a candidate is no longer plausible."""
 
+MOST_GAMMA = 1000
+"""All resyntheses of a query are in memory at once."""
+
 EncoderLayer = Annotated[int, Meta(ge=1)] | Literal["final"] | None
 """A block, counted from 1; `FINAL_LAYER`; or None for the encoder's default."""
 
@@ -75,7 +78,7 @@ class ResynthesisOptions:
     """How a query is compared with what its candidates make of its caption.
 
     Attributes:
-        gamma: Resyntheses per candidate, at least 1.
+        gamma: Resyntheses per candidate, 1 to `MOST_GAMMA`.
         seed: Of the first resynthesis; the k-th takes `seed + k`. At least 0.
         encoder_layer: Layer whose features are compared.
         distance: What images are compared by.
@@ -87,7 +90,7 @@ class ResynthesisOptions:
         UsageError: A number is out of its range.
     """
 
-    gamma: Annotated[int, Meta(ge=1)] = 4
+    gamma: Annotated[int, Meta(ge=1, le=MOST_GAMMA)] = 4
     seed: Annotated[int, Meta(ge=0)] = 0
     encoder_layer: EncoderLayer = None
     distance: Distance = Distance.COSINE
@@ -96,10 +99,10 @@ class ResynthesisOptions:
     mode: Mode = Mode.DEFAULT
 
     def __post_init__(self) -> None:
-        for name, least in (("gamma", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if value < least:
-                raise UsageError(f"{name} is {value}, expected at least {least}.")
+        if not 1 <= self.gamma <= MOST_GAMMA:
+            raise UsageError(f"gamma is {self.gamma}, expected 1 to {MOST_GAMMA}.")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}, expected at least 0.")
         layer = self.encoder_layer
         if isinstance(layer, str) and layer != FINAL_LAYER:
             raise UsageError(

@@ -50,7 +50,9 @@ _MODEL_OPTIONS = (
     ),
     click.option("--licence", default=None, help="SPDX expression of the weights of HF_ID or DIR."),
     click.option("--accept-licence", is_flag=True, help="The licence's conditions are accepted."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of random weights."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of random weights."
+    ),
     click.option("--tiny", is_flag=True, help="Shrink random architectures, to try out."),
     precision_option,
     opset_option,

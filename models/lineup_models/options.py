@@ -39,9 +39,11 @@ run_folder_option = click.option(
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the run; the same command goes on with an interrupted one.",
 )
-seed_option = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True
+)
 threads_option = click.option(
-    "--threads", type=click.IntRange(min=1), default=None, help="CPU threads. Default: all cores."
+    "--threads", type=click.IntRange(1, 1024), default=None, help="CPU threads. Default: all cores."
 )
 
 

@@ -23,6 +23,9 @@ class _TargetGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+MOST_RUNS = 1_000_000
+
+
 @click.group(cls=_TargetGroup, short_help="Measure latency, throughput and memory.")
 def bench() -> None:
     """Measure a bundle or a lineup on this machine.
@@ -44,15 +47,15 @@ def bench() -> None:
     show_default=True,
     help="One after the other (its figure: p90), or all at hand (its figure: throughput).",
 )
-@click.option("--iterations", type=click.IntRange(min=1), default=10, show_default=True)
+@click.option("--iterations", type=click.IntRange(1, MOST_RUNS), default=10, show_default=True)
 @click.option(
     "--duration",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(0, 86_400),
     default=3.0,
     show_default=True,
     help="Shortest time to measure, in seconds.",
 )
-@click.option("--warmup", type=click.IntRange(min=0), default=2, show_default=True)
+@click.option("--warmup", type=click.IntRange(0, MOST_RUNS), default=2, show_default=True)
 @click.option(
     "--batch",
     type=click.IntRange(min=1),
@@ -62,7 +65,7 @@ def bench() -> None:
 )
 @click.option(
     "--size",
-    type=click.IntRange(min=16),
+    type=click.IntRange(16, 8192),
     default=512,
     show_default=True,
     help="Sides of the image looked at, in pixels.",

@@ -48,7 +48,7 @@ OF_THE_EXTRA = ("matplotlib", "scipy", "sklearn")
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 bootstrap_option = click.option(
     "--bootstrap",
-    type=click.IntRange(min=100),
+    type=click.IntRange(100, 100_000),
     default=1000,
     show_default=True,
     help="Resamples for the 95 % interval.",

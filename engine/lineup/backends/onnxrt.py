@@ -16,7 +16,7 @@ import onnxruntime as ort
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt_runners import BoundRunner, DeviceMemory, OnnxRuntimeRunner
-from lineup.errors import BackendError, DeviceUnavailableError
+from lineup.errors import BackendError, DeviceUnavailableError, UsageError
 from lineup.machine import SOME, keep_freed_memory, threads_within_quota
 
 logger = logging.getLogger(__name__)
@@ -71,6 +71,9 @@ class WeightPolicy(str, Enum):
     OPTIMISED = "optimised"
 
 
+MOST_THREADS = 1024
+"""Beyond, systems refuse to start them."""
+
 MAPPED_FROM_BYTES = 64 * 2**20
 """Weights from this size on stay in their file.
 
@@ -90,17 +93,27 @@ class RuntimeOptions:
     """How a session uses the machine.
 
     Attributes:
-        threads: Threads inside one operator on the CPU; 0 takes every core that a quota leaves.
+        threads: Threads inside one operator on the CPU, at most `MOST_THREADS`; 0 takes every core
+            that a quota leaves.
         weights: What becomes of the weights on the CPU; None decides by their size.
         cache_dir: Where TensorRT keeps compiled engines; None compiles anew in every process.
         cuda_graphs: Whether runs of the same shapes are recorded and replayed under CUDA, where
             the graph allows.
+
+    Raises:
+        UsageError: So many threads cannot be started.
     """
 
     threads: int = 0
     weights: WeightPolicy | None = None
     cache_dir: Path | None = None
     cuda_graphs: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threads <= MOST_THREADS:
+            raise UsageError(
+                f"{self.threads} threads were asked for, expected 0 to {MOST_THREADS}."
+            )
 
 
 def providers_from_device(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import complete_bundles, json_option
+from lineup.cli.options import complete_bundles, json_option, threads_option
 from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say, size_text
 from lineup.errors import require_extra
 
@@ -143,9 +143,7 @@ def verify(names: tuple[str, ...], every: bool) -> None:
 @models.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_bundles)
 @click.option("--all", "every", is_flag=True, help="Measure every bundle in single precision.")
-@click.option(
-    "--threads", type=click.IntRange(min=0), default=0, help="CPU threads; 0 takes every core."
-)
+@threads_option
 def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
     """Measure what bundles cost on this machine's CPU; NAME may be a folder.
 

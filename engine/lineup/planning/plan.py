@@ -157,14 +157,17 @@ def plan_for_lineup(
         reading_bytes: Memory for queries that are read ahead or wait.
 
     Raises:
-        UsageError: No plan fits the budget.
+        UsageError: No plan fits the budget, or `gamma` is out of its range.
         BundleError: A bundle is absent or altered, or tells no costs.
     """
+    settings = lineup.spec.resynthesis
+    if gamma is not None:
+        settings = replace(settings, gamma=gamma)
     models = costs_from_lineup(lineup)
     pixels = _resynthesis_pixels(lineup)
     return plan_from_budget(
         models,
-        Work(images, gamma or lineup.spec.resynthesis.gamma, pixels),
+        Work(images, settings.gamma, pixels),
         base_bytes=_base_bytes() + reading_bytes,
         budget_bytes=budget_bytes,
         order=order,

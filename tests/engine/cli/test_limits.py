@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from lineup.cli.main import cli
 from lineup.errors import ImageTooLargeError, UsageError
 from lineup.imaging.header import DecodeLimits
+from lineup.paths import shipped_dir
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,35 @@ def test_an_impossible_number_is_wrong_usage(tmp_path, monkeypatch, arguments):
     result = CliRunner().invoke(cli, arguments)
 
     assert result.exit_code == 2 or isinstance(result.exception, UsageError), result.exception
+    assert list(tmp_path.iterdir()) == []
+
+
+ASH = str(shipped_dir() / "samples" / "pocket" / "ash.png")
+BILLION = "1000000000"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["attribute", ASH, "--lineup", "pocket", "--gamma", "1001"], "expected 1 to 1000"),
+        (["scan", ASH, "--lineup", "pocket", "--gamma", BILLION], "expected 1 to 1000"),
+        (["plan", "pocket", "--gamma", BILLION], "expected 1 to 1000"),
+        (["bench", "pocket", "--gamma", BILLION], "expected 1 to 1000"),
+        (["attribute", ASH, "--threads", BILLION], "expected 0 to 1024"),
+        (["bench", "pocket-clip", "--iterations", BILLION], "1<=x<=1000000"),
+        (["bench", "pocket-clip", "--duration", "inf"], "0<=x<=86400"),
+        (["bench", "pocket-clip", "--size", BILLION], "16<=x<=8192"),
+        (["eval", "verification", "x", "--bootstrap", BILLION], "100<=x<=100000"),
+    ],
+)
+def test_no_number_is_so_large_that_a_command_never_ends(
+    tmp_path, monkeypatch, arguments, expected
+):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(cli, arguments)
+
+    assert result.exit_code == 2 or isinstance(result.exception, UsageError), result.exception
+    assert expected in result.output + str(result.exception)
     assert list(tmp_path.iterdir()) == []
 
 
