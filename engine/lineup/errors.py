@@ -58,6 +58,11 @@ class LineupError(Exception):
         self.message = message
         self.hint = hint
 
+    @property
+    def one_line(self) -> str:
+        """The message, and the hint where there is one, for tables and rows."""
+        return self.message if self.hint is None else f"{self.message.rstrip('.')}. {self.hint}"
+
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}\n{self.hint}"
 

@@ -279,7 +279,7 @@ class RowError:
 
     Attributes:
         type: Name of the exception's class, e.g. "UnreadableImageError".
-        message: What was wrong, in one sentence.
+        message: What was wrong, and what to do where that is known.
     """
 
     type: str
@@ -288,7 +288,7 @@ class RowError:
     @classmethod
     def from_exception(cls, error: Exception) -> RowError:
         """Describe an exception, in 1 to `MAX_MESSAGE_LENGTH` characters."""
-        message = (error.message if isinstance(error, LineupError) else str(error)) or repr(error)
+        message = (error.one_line if isinstance(error, LineupError) else str(error)) or repr(error)
         return cls(type=type(error).__name__, message=message[:MAX_MESSAGE_LENGTH])
 
 

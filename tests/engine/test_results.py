@@ -33,7 +33,8 @@ def test_every_key_is_present_in_an_error_row():
     record = row(error=error, ms=StageTimes(read=0.25)).to_dict()
 
     check(record)
-    assert record["error"] == {"type": "UnreadableImageError", "message": "x.png is empty"}
+    message = "x.png is empty. Look at it."
+    assert record["error"] == {"type": "UnreadableImageError", "message": message}
     assert record["ms"] == {
         "read": 0.25, "decode": None, "preprocess": None, "inference": None, "fuse": None,
     }  # fmt: skip

@@ -99,7 +99,7 @@ def _batches(
                 batch.append((path, read_image(path).pixels))
             except ImageError as error:
                 failures.append(path)
-                say(f"Error: {error.message}", err=True)
+                say(f"Error: {error.one_line}", err=True)
             if len(batch) == size:
                 yield batch
                 batch = []

@@ -48,7 +48,7 @@ def _show(path: Path, *, as_json: bool) -> bool:
             image = image_from_bytes(data)
         declared = origin_from_file(data, image)
     except ImageError as error:
-        say(f"Error: {failure_line(path, error.message)}", err=True)
+        say(f"Error: {failure_line(path, error.one_line)}", err=True)
         return False
     if as_json:
         echo_json({"path": str(path), **declared.to_dict()}, indent=None)

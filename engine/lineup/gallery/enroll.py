@@ -176,7 +176,7 @@ class _Enrolment:
                 channels=self._options.channels,
             )
         except ImageError as error:
-            self._failed.append(FailedImage(image.path, error.message))
+            self._failed.append(FailedImage(image.path, error.one_line))
             return
         if is_usable(views):
             self._pending[sha256] = views

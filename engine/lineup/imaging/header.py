@@ -147,7 +147,9 @@ class DecodeLimits:
             raise ImageTooLargeError(
                 f"the header states {width_px:,} x {height_px:,} pixels; "
                 f"the limit is {self.max_pixels:,} pixels and {MAX_SIDE_PX:,} a side",
-                hint="If the file can be trusted, and no side is over: lineup scan --max-pixels N.",
+                hint="Scale it down: no option lets so long a side pass."
+                if max(width_px, height_px) > MAX_SIDE_PX
+                else f"If the file can be trusted: lineup scan --max-pixels {width_px * height_px}",
             )
 
     def check_bytes(self, size_bytes: int) -> None:

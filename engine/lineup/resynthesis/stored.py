@@ -62,7 +62,7 @@ class StoredResyntheses:
                 data = bytes_from_path(path)
                 suffix = image_from_bytes(data).format
             except ImageError as error:
-                failed.append((path, error.message))
+                failed.append((path, error.one_line))
                 continue
             name = f"{sha256_from_bytes(data)}.{suffix}"
             target = self.folder / query_sha256 / candidate / name

@@ -114,7 +114,7 @@ def _gather(
         try:
             pixels = middle(pixels_from_path(path))
         except ImageError as error:
-            skipped[path] = error.message
+            skipped[path] = error.one_line
             continue
         for channel in BANK:
             tiles = torch.from_numpy(tiles_from_image(through_channel(pixels, channel), tiling))

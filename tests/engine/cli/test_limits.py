@@ -1,11 +1,19 @@
 """Numbers that no command can mean are usage errors, and hints name what a user has."""
 
+import ast
+import json
+import re
+import struct
+from pathlib import Path
+
+import click
 import pytest
 from click.testing import CliRunner
 
-from lineup.cli.main import cli
+import lineup
+from lineup.cli.main import ELSEWHERE, cli
 from lineup.errors import ImageTooLargeError, UsageError
-from lineup.imaging.header import DecodeLimits
+from lineup.imaging.header import MAX_SIDE_PX, DecodeLimits
 from lineup.paths import shipped_dir
 
 
@@ -67,8 +75,49 @@ def test_the_hint_of_a_limit_names_an_option_there_is():
 
     with pytest.raises(ImageTooLargeError) as caught:
         limits.check_pixels(2, 2)
-    assert "lineup scan --max-pixels" in caught.value.hint
-    assert "--max-pixels" in CliRunner().invoke(cli, ["scan", "--help"]).stdout
+    assert caught.value.hint.endswith("lineup scan --max-pixels 4")
     with pytest.raises(ImageTooLargeError) as caught:
         limits.check_bytes(2)
     assert "DecodeLimits" not in caught.value.hint
+    with pytest.raises(ImageTooLargeError) as caught:
+        limits.check_pixels(MAX_SIDE_PX + 1, 1)
+    assert "--max-pixels" not in caught.value.hint
+
+
+@pytest.mark.parametrize("arguments", [("scan", "--max-pixels", "99"), ("attribute",)])
+def test_a_row_over_a_limit_says_what_to_do(tmp_path, arguments):
+    file = tmp_path / "large.bmp"
+    side = 10 if arguments[0] == "scan" else 20_000
+    file.write_bytes(
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 400, 0, 0, 54, 40, side, side, 1, 24, *[0] * 6)
+    )
+
+    result = CliRunner().invoke(cli, [*arguments, str(file), *["--json"][: arguments[0] != "scan"]])
+
+    assert result.exit_code == 1
+    message = json.loads(result.stdout)["error"]["message"]
+    assert message.endswith(f"If the file can be trusted: lineup scan --max-pixels {side * side}")
+
+
+def test_hints_name_options_that_there_are():
+    options = {"--precision", "--upgrade"}  # of lineup export, and of pip
+    commands = [(cli, click.Context(cli))]
+    for command, context in commands:
+        options |= {name for one in command.get_params(context) for name in one.opts}
+        names = command.list_commands(context) if isinstance(command, click.Group) else ()
+        for name in set(names) - set(ELSEWHERE):
+            found = command.get_command(context, name)
+            commands.append((found, click.Context(found, parent=context)))
+    hints = [
+        ast.unparse(keyword.value)
+        for path in Path(lineup.__file__).parent.rglob("*.py")
+        for keyword in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(keyword, ast.keyword) and keyword.arg == "hint"
+    ]
+
+    unknown = [
+        (hint, set(re.findall(r"(?<![-\w])--[a-z][-a-z]*", hint)) - options) for hint in hints
+    ]
+
+    assert len(hints) > 50
+    assert [hint for hint, names in unknown if names] == []
