@@ -7,10 +7,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: demo test check format bench shipped clean
 
 demo: $(VENV)/.runtime
-	$(BIN)/lineup demo --output lineup-demo
+	$(BIN)/lineup demo --output lineup-demo --overwrite
 
 test: check
-	$(BIN)/lineup demo --output lineup-demo
+	$(BIN)/lineup demo --output lineup-demo --overwrite
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.development

@@ -74,6 +74,20 @@ def check_output(output: Path | None, inputs: Iterable[str | Path]) -> None:
             )
 
 
+def check_free(folder: Path, names: Iterable[str]) -> None:
+    """Refuse to replace files of a folder.
+
+    Raises:
+        UsageError: One exists; names it.
+    """
+    taken = next((name for name in names if os.path.lexists(folder / name)), None)
+    if taken is not None:
+        raise UsageError(
+            f"{folder / taken} exists already.",
+            hint="Choose another folder, or pass --overwrite.",
+        )
+
+
 def _matches(name: str) -> list[str]:
     """Return what a name on a command line stands for, in order; at least itself."""
     if _exists(name) or not ("*" in name or "?" in name):

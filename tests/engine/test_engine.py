@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import lineup
 from lineup.cli.demo import demo
-from lineup.errors import GalleryError, SourceNotFoundError
+from lineup.errors import GalleryError, SourceNotFoundError, UsageError
 from lineup.gallery.gallery import Gallery, SourceRole
 from lineup.gallery.opening import open_gallery
 from lineup.gallery.tensors import write_gallery
@@ -103,6 +103,19 @@ def test_a_gallery_of_another_fingerprint_is_refused(tmp_path):
         pytest.raises(GalleryError, match="was made with the fingerprint"),
     ):
         engine.attribute(SAMPLES / "nearest-0.png")
+
+
+@pytest.mark.parametrize(
+    "name", ["results.jsonl", "report.html", "picture.png", "nearest-0-jpeg-70.png"]
+)
+def test_the_demo_replaces_nothing_unasked(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+
+    result = CliRunner().invoke(demo, ["--output", str(tmp_path)])
+
+    assert isinstance(result.exception, UsageError)
+    assert f"{name} exists already" in result.exception.message
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_the_demo_scans_the_samples_and_writes_a_report(tmp_path):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 PICTURED = "cedar"
 """The sample whose verdict is drawn."""
 
+ROWS, REPORT, PICTURE = "results.jsonl", "report.html", "picture.png"
+
 HANDLED = (("nearest-0", "jpeg:70"), ("nearest-1", "resize:0.75"), ("shuffle-0", "resize:1.5"))
 """Samples that are scanned again as compression and resizing leave them."""
 
@@ -28,7 +30,8 @@ HANDLED = (("nearest-0", "jpeg:70"), ("nearest-1", "resize:0.75"), ("shuffle-0",
     show_default=True,
     help="Folder for rows, report and picture.",
 )
-def demo(output: Path) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace those of an earlier demo.")
+def demo(output: Path, *, overwrite: bool) -> None:
     """Scan sample images by fingerprint, attribute others by all evidence; write pages to look at.
 
     The samples are drawn by the project. "nearest" and "shuffle" are the same scenes through two
@@ -38,6 +41,11 @@ def demo(output: Path) -> None:
     each of them resynthesises every sample from its caption. "elm" comes from a generator that is
     no candidate, "rendered" from none.
     """
+    from lineup.finding import check_free
+
+    if not overwrite:
+        handled = [_handled_name(stem, channel) for stem, channel in HANDLED]
+        check_free(output, [ROWS, REPORT, PICTURE, *handled])
     _scan(output)
     _attribute(output)
 
@@ -59,14 +67,18 @@ def _scan(output: Path) -> None:
         rows = list(engine.scan([str(samples / "*.png"), *_handled(samples, output)]))
     records = [row.to_dict() for row in rows]
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    write_atomic(output / "results.jsonl", lines.encode())
-    write_report(records, output / "report.html")
+    write_atomic(output / ROWS, lines.encode())
+    write_report(records, output / REPORT)
     _print_rows(f"scanned: {sources} sources, by {' and '.join(evidence)}", rows)
     say(f"rows:    {output / 'results.jsonl'}")
     say(f"report:  {output / 'report.html'}")
     if "reference" not in evidence:
         say("more:    lineup models pull clip-vit-b-16 gives twice the names (90 MB)")
     say("         lineup enroll NAME IMAGES... makes a generator known")
+
+
+def _handled_name(stem: str, channel: str) -> str:
+    return f"{stem}-{channel.replace(':', '-')}.png"
 
 
 def _handled(samples: Path, output: Path) -> list[str]:
@@ -79,7 +91,7 @@ def _handled(samples: Path, output: Path) -> list[str]:
     output.mkdir(parents=True, exist_ok=True)
     paths = []
     for stem, channel in HANDLED:
-        path = output / f"{stem}-{channel.replace(':', '-')}.png"
+        path = output / _handled_name(stem, channel)
         pixels = through_channel(read_image(samples / f"{stem}.png").pixels, channel)
         cv2.imwrite(str(path), pixels[..., ::-1])
         paths.append(str(path))
@@ -104,7 +116,7 @@ def _attribute(output: Path) -> None:
             image = read_image(path)
             rows.append(engine.attribute(image))
             if path.stem.startswith(PICTURED):
-                write_picture(output / "picture.png", image.pixels, rows[-1], title=path.name)
+                write_picture(output / PICTURE, image.pixels, rows[-1], title=path.name)
     _print_rows("attributed by all evidence", rows)
     say(f"picture: {output / 'picture.png'}")
 

@@ -99,7 +99,7 @@ def synthesize(
     from rich.console import Console
     from rich.progress import track
 
-    from lineup.finding import check_output
+    from lineup.finding import check_free, check_output
     from lineup.models.generator import ImageGenerator, SynthesisOptions
     from lineup.reading import read_image
     from lineup.runtime import Runtime
@@ -111,7 +111,7 @@ def synthesize(
     with Runtime(device, threads=threads).open(ImageGenerator, candidate) as generator:
         names = [image_name(generator.name, one) for one in seeds]
         if not overwrite:
-            check_free(output, names)
+            check_free(output, [RECORD_NAME, *names])
         for name in names:
             check_output(output / name, [] if init is None else [init])
         written = track(
@@ -132,20 +132,6 @@ def synthesize(
 def image_name(candidate: str, seed: int) -> str:
     """Return the file name of an image."""
     return f"{candidate}-{seed}.png"
-
-
-def check_free(folder: Path, names: Sequence[str]) -> None:
-    """Check that files can be written without replacing any.
-
-    Raises:
-        UsageError: One exists; names it.
-    """
-    taken = next((name for name in (RECORD_NAME, *names) if (folder / name).exists()), None)
-    if taken is not None:
-        raise UsageError(
-            f"{folder / taken} exists already.",
-            hint="Choose another folder, or pass --overwrite.",
-        )
 
 
 def _written_images(

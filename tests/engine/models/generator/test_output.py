@@ -4,10 +4,9 @@ import json
 
 import cv2
 import numpy as np
-import pytest
 from click.testing import CliRunner
 
-from lineup.cli.synthesize import check_free, image_name, synthesize
+from lineup.cli.synthesize import image_name, synthesize
 from lineup.errors import UsageError
 from lineup.files import sha256_from_file
 from lineup.models.generator import ImageGenerator
@@ -54,8 +53,12 @@ def test_a_size_that_does_not_fit_leaves_nothing(toy_bundle, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_record_is_not_replaced_either(tmp_path):
-    (tmp_path / "synthesis.json").write_text("{}")
+def test_a_record_is_not_replaced_either(toy_bundle, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "synthesis.json").write_text("{}")
 
-    with pytest.raises(UsageError, match=r"synthesis\.json exists"):
-        check_free(tmp_path, [])
+    result = run(toy_bundle(), folder)
+
+    assert isinstance(result.exception, UsageError)
+    assert "synthesis.json exists" in result.exception.message
