@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 CHUNK_BYTES = 1 << 20
+
+LONG_NAME_BYTES = 200
+"""Longer names leave no room for what a temporary one adds: file systems end at 255."""
 
 STAGING_MARK = ".lineup-"
 """Stands between a target's name and random letters in the name of a folder beside it."""
@@ -53,11 +57,25 @@ def is_same_file(one: Path, other: Path) -> bool:
     return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100 - takes a zero byte
 
 
-def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
+def hidden_name(name: str) -> str:
+    """Return how the name of a hidden file or folder beside `name` begins; it may be continued."""
+    encoded = os.fsencode(name)
+    if len(encoded) > LONG_NAME_BYTES:
+        name = f"{name[:40]}-{sha256_from_bytes(encoded)[:16]}"
+    return f".{name}"
+
+
+def write_atomic(path: Path, data: bytes | Iterable[bytes], *, sync: bool = True) -> None:
     """Write `data` to `path` so that a reader sees either the old content or the new, never a part.
 
-    The temporary file lies in the same folder, is synced, then renamed over the file, which a link
-    is followed to. A device or named pipe is written to as it is.
+    The temporary file lies in the same folder, is renamed over the file, which a link is followed
+    to, and has its mode; a new file has the mode that the process gives. A device or named pipe is
+    written to as it is.
+
+    Args:
+        path: The file; its folder is made if need be.
+        data: Its content, or parts of it.
+        sync: Whether it is on the disk, and no half of it after a power cut, when this returns.
 
     Raises:
         OSError: It cannot be written; names `path`.
@@ -65,11 +83,11 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
     chunks = [data] if isinstance(data, bytes) else data
     try:
         try:
-            mode = path.stat().st_mode
+            mode: int | None = path.stat().st_mode
         except FileNotFoundError:
-            mode = stat.S_IFREG | 0o644
-        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-            _replace(path.resolve(), chunks, stat.S_IMODE(mode))
+            mode = None
+        if mode is None or stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            _replace(path.resolve(), chunks, mode, sync=sync)
         else:
             with path.open("wb") as stream:
                 stream.writelines(chunks)
@@ -80,19 +98,21 @@ def write_atomic(path: Path, data: bytes | Iterable[bytes]) -> None:
         raise
 
 
-def _replace(path: Path, chunks: Iterable[bytes], mode: int) -> None:
+def _replace(path: Path, chunks: Iterable[bytes], mode: int | None, *, sync: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary_name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(temporary_name)
+    temporary = path.with_name(f"{hidden_name(path.name)}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
+            if mode is not None:
+                temporary.chmod(stat.S_IMODE(mode))
             stream.writelines(chunks)
             stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(mode)
+            if sync:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise
 
 
@@ -137,7 +157,9 @@ def _locked_folder(target: Path) -> tuple[Path, BaseFileLock]:
     from filelock import FileLock  # noqa: PLC0415
 
     while True:
-        outer = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}{STAGING_MARK}"))
+        outer = Path(
+            tempfile.mkdtemp(dir=target.parent, prefix=hidden_name(target.name) + STAGING_MARK)
+        )
         lock = FileLock(outer / STAGING_LOCK_NAME)
         with suppress(NotImplementedError, FileNotFoundError):  # no locks: it is never abandoned
             lock.acquire()
@@ -150,7 +172,7 @@ def _remove_abandoned(target: Path) -> None:
     """Remove the temporary folders beside `target` whose process is no more."""
     from filelock import FileLock  # noqa: PLC0415
 
-    pattern = f".{glob.escape(target.name)}{STAGING_MARK}*"
+    pattern = f"{glob.escape(hidden_name(target.name))}{STAGING_MARK}*"
     for lock_path in target.parent.glob(f"{pattern}/{STAGING_LOCK_NAME}"):
         outer = lock_path.parent
         if (outer / ASIDE_NAME).exists() and not target.exists():

@@ -7,9 +7,7 @@ also those of graphs that came before in the same bundle.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -81,8 +79,8 @@ class WeightFiles:
         offsets: dict[str, int] = {}
         whole = hashlib.sha256()
         (self.folder / WEIGHTS_FOLDER).mkdir(exist_ok=True)
-        handle, incoming = tempfile.mkstemp(dir=self.folder / WEIGHTS_FOLDER)
-        with os.fdopen(handle, "wb") as stream:
+        incoming = self.folder / WEIGHTS_FOLDER / "incoming"
+        with incoming.open("wb") as stream:
             for tensor in tensors:
                 content = _bytes_of(tensor.numpy())
                 hashes.append(hashlib.sha256(content).hexdigest())
@@ -94,10 +92,10 @@ class WeightFiles:
                     stream.write(part)
                     whole.update(part)
         if not offsets:
-            Path(incoming).unlink()
+            incoming.unlink()
             return hashes
         location = weight_location(whole.hexdigest())
-        Path(incoming).replace(self.folder / location).chmod(0o644)
+        incoming.replace(self.folder / location)
         self._places |= {sha256: (location, offset) for sha256, offset in offsets.items()}
         return hashes
 

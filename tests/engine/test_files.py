@@ -20,6 +20,46 @@ def test_write_atomic_replaces_the_whole_file(tmp_path):
     assert [child.name for child in path.parent.iterdir()] == ["file"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+@pytest.mark.parametrize("mask", [0o002, 0o022, 0o077])
+def test_a_new_file_has_the_mode_that_the_process_gives(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        files.write_atomic(tmp_path / "file", b"x")
+        with files.staged_directory(tmp_path / "folder"):
+            pass
+    finally:
+        os.umask(before)
+
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ü" * 127, "画" * 85])
+def test_the_longest_names_can_be_written(tmp_path, name):
+    files.write_atomic(tmp_path / name, b"old")
+    files.write_atomic(tmp_path / name, b"new")
+    with files.staged_directory(tmp_path / f"x{name[1:]}"):
+        pass
+
+    assert (tmp_path / name).read_bytes() == b"new"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_was_staged_beside_a_long_name_is_known_by_it(tmp_path):
+    names = ["n" * 250 + end for end in "ab"]
+    folders = []
+    for name in names:
+        folders.append(tmp_path / f"{files.hidden_name(name)}{files.STAGING_MARK}dead")
+        folders[-1].mkdir()
+        (folders[-1] / files.STAGING_LOCK_NAME).touch()
+
+    with files.staged_directory(tmp_path / names[0]):
+        pass
+
+    assert [one.exists() for one in folders] == [False, True]
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "file"
     files.write_atomic(path, b"old")

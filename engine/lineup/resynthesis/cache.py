@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 
 from lineup.errors import ImageError, UsageError
+from lineup.files import write_atomic
 from lineup.imaging.decode import image_from_bytes
 from lineup.paths import home_dir
 from lineup.types import Float32Array, RgbImage
@@ -113,15 +113,7 @@ class ResultCache:
     def _write(self, path: Path, data: bytes) -> None:
         """Write by renaming; a cache that cannot be written is no reason to fail."""
         with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    stream.write(data)
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
+            write_atomic(path, data, sync=False)
             self._account(len(data))
 
     def _account(self, added_bytes: int) -> None:

@@ -23,7 +23,7 @@ import filelock
 from lineup._version import __version__
 from lineup.closing import ClosesOnExit
 from lineup.errors import LineupError, UsageError
-from lineup.files import write_atomic
+from lineup.files import hidden_name, write_atomic
 from lineup.results import Attribution
 from lineup.scan.encoding import (
     LEADING_COLUMNS,
@@ -121,7 +121,7 @@ class OutputFile(ClosesOnExit):
         self._raw: FileIO | None = None
         self._end = 0
         target = path.resolve()  # two names of one file share the lock
-        self._lock_path = target.with_name(f".{target.name}.lock")
+        self._lock_path = target.with_name(f"{hidden_name(target.name)}.lock")
         self._lock = filelock.FileLock(self._lock_path)
         _check_folder(path)
         self._acquire()
