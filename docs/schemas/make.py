@@ -48,6 +48,12 @@ def schema_from_format(document: DocumentFormat[Any]) -> dict[str, Any]:
     top = definitions.pop(reference["$ref"].rsplit("/", 1)[1])
     version = {"const": document.schema_version, "description": "Version of this schema."}
     top["properties"] = {"schema_version": version, **top["properties"]}
+    if document.altered_error is not None:
+        top["properties"]["sha256"] = {
+            "type": "string",
+            "pattern": "^[0-9a-f]{64}$",
+            "description": "Of the file itself, with 64 zeros in this place. One without is read.",
+        }
     top["required"] = ["schema_version", *top.get("required", [])]
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **top}
     return {**schema, "$defs": definitions}

@@ -2,7 +2,7 @@
 
 Types, ranges (`Annotated[int, Meta(ge=1)]`) and defaults stand in the dataclass alone; nothing else
 describes the file. A field that the dataclass does not have is refused, as is a number that is not
-finite. The key `schema_version` is part of every file and of no dataclass.
+finite. The keys `schema_version`, of every file, and `sha256`, of sealed ones, are of no dataclass.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 from msgspec import inspect
 
 from lineup.errors import LineupError
-from lineup.files import write_atomic
+from lineup.files import sha256_from_bytes, write_atomic
 from lineup.text import shown
 
 MAX_BYTES = 16 * 2**20
@@ -29,6 +29,9 @@ MAX_BYTES = 16 * 2**20
 
 SHOWN_CHARACTERS = 80
 """A wrong value is quoted up to this length."""
+
+NO_SHA256 = "0" * 64
+"""Stands in the place of a file's own hash where that is computed."""
 
 Document = TypeVar("Document")
 Parts = tuple[str | int, ...]
@@ -45,6 +48,8 @@ class DocumentFormat(Generic[Document]):
         syntax: Of the file. TOML is only read.
         schema_version: What is written, and the only one that is read.
         newer_error: Raised for a file of a later version; None takes `error`.
+        altered_error: Raised for a file that is not what its own SHA-256 says. Formats that have it
+            are sealed: their files hold that hash. One without a hash is read all the same.
         contradictions: Yields what types cannot express, each text after the name of the field.
     """
 
@@ -54,6 +59,7 @@ class DocumentFormat(Generic[Document]):
     syntax: Literal["json", "toml"] = "json"
     schema_version: int = 1
     newer_error: type[LineupError] | None = None
+    altered_error: type[LineupError] | None = None
     contradictions: Callable[[Document], Iterable[str]] = lambda _: ()
 
     def read(self, path: Path) -> Document:
@@ -62,9 +68,9 @@ class DocumentFormat(Generic[Document]):
         Raises:
             LineupError: `error`: the file cannot be read, is not of this syntax, or a field is
                 missing, unknown or wrong; names the file and the field. `newer_error`: it was
-                written by a newer lineup.
+                written by a newer lineup. `altered_error`: it is not what its hash says.
         """
-        return self.from_raw(self.read_raw(path), where=str(path))
+        return self.from_bytes(self.read_bytes(path), where=str(path))
 
     def read_raw(self, path: Path) -> Any:
         """Return what a file holds, parsed and not looked at.
@@ -95,14 +101,18 @@ class DocumentFormat(Generic[Document]):
 
     def from_bytes(self, data: bytes | str, *, where: str) -> Document:
         """Return the document that a file's content holds; `where` names the file in errors."""
-        return self.from_raw(self._parsed(data, where), where=where)
+        raw = self._parsed(data, where)
+        document = self.from_raw(raw, where=where)
+        self._check_seal(raw, data.encode() if isinstance(data, str) else data, where)
+        return document
 
     def from_raw(self, raw: object, *, where: str) -> Document:
         """Return the document that parsed JSON or TOML holds; `where` names it in errors."""
         if not isinstance(raw, dict):
             raise self.error(f"{where}: expected an object, got {_shown(raw)}", hint=self.hint)
         self._check_version(raw, where)
-        content = {key: value for key, value in raw.items() if key != "schema_version"}
+        own = {"schema_version"} if self.altered_error is None else {"schema_version", "sha256"}
+        content = {key: value for key, value in raw.items() if key not in own}
         try:
             document = msgspec.convert(content, self.kind)
         except msgspec.ValidationError as error:
@@ -133,13 +143,26 @@ class DocumentFormat(Generic[Document]):
         self.from_bytes(text, where=where)
         return f"{text}\n".encode("ascii")
 
+    def file_bytes(self, document: Document) -> bytes:
+        """Return what `write` writes: `to_bytes`, with its own hash where the format is sealed.
+
+        Raises:
+            LineupError: As `to_bytes`.
+        """
+        data = self.to_bytes(document)
+        if self.altered_error is None:
+            return data
+        blank = data.removesuffix(b"\n}\n") + f',\n  "sha256": "{NO_SHA256}"\n}}\n'.encode()
+        before, _, after = blank.rpartition(NO_SHA256.encode())
+        return before + sha256_from_bytes(blank).encode() + after
+
     def write(self, path: Path, document: Document) -> None:
         """Write a file, whole or not at all.
 
         Raises:
             LineupError: `error`: the file cannot be written, or as `to_bytes`.
         """
-        data = self.to_bytes(document)
+        data = self.file_bytes(document)
         try:
             write_atomic(path, data)
         except OSError as error:
@@ -156,6 +179,18 @@ class DocumentFormat(Generic[Document]):
             raise self.error(
                 f"{where}: not {self.syntax.upper()}: {error}", hint=self.hint
             ) from error
+
+    def _check_seal(self, raw: Mapping[str, Any], data: bytes, where: str) -> None:
+        if self.altered_error is None or "sha256" not in raw:
+            return
+        stated = str(raw["sha256"])
+        is_hash = len(stated) == len(NO_SHA256)
+        blank = data.replace(stated.encode(), NO_SHA256.encode()) if is_hash else data
+        if (found := sha256_from_bytes(blank)) != stated:
+            raise self.altered_error(
+                f"{where}: altered: expected sha256 {_shortened(stated)}, found {found}",
+                hint=self.hint,
+            )
 
     def _check_version(self, raw: Mapping[str, Any], where: str) -> None:
         """Refuse other versions first: a newer file may break our rules, and may well do so."""

@@ -66,6 +66,19 @@ def test_flipped_bits_are_refused_and_put_right(tmp_path):
     open_bundle(bundle)
 
 
+def test_flipped_bits_of_calibrations_and_galleries_are_refused(tmp_path):
+    import tampering
+
+    found = tampering.other_answers(tmp_path, 60, 0)
+
+    assert {kind: set(counts) for kind, counts in found.items()} == {
+        "calibration": {"refused"},
+        "gallery": {"refused"},
+    }
+    tampering.read_calibration(tmp_path)
+    tampering.read_gallery_folder(tmp_path / "gallery")
+
+
 SOURCE = '''
 """A module."""
 LIMIT = 3

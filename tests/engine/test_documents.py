@@ -166,3 +166,31 @@ def test_files_that_cannot_be_read_or_written_are_errors(tmp_path: Path) -> None
         stream.truncate(MAX_BYTES + 1)
     with pytest.raises(GalleryError, match=f"{MAX_BYTES + 1} bytes, expected at most"):
         BOOKS.read(large)
+
+
+SEALED = DocumentFormat(Book, GalleryError, "Look.", altered_error=BundleVersionError)
+
+
+def test_no_flipped_bit_of_a_sealed_file_is_accepted(tmp_path):
+    path, book = tmp_path / "book.json", Book({"a": (Page(1, title="0" * 64),)}, limit=2.5)
+    SEALED.write(path, book)
+    data = path.read_bytes()
+
+    assert SEALED.read(path) == book
+    for at in range(len(data)):
+        for bit in range(8):
+            path.write_bytes(data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :])
+            with pytest.raises((GalleryError, BundleVersionError), match=r"book\.json: "):
+                SEALED.read(path)
+
+
+@pytest.mark.parametrize("stated", ['""', "7", "null", '"' + "0" * 64 + '"'])
+def test_a_seal_that_is_no_hash_of_the_file_is_told(stated):
+    data = f'{{"schema_version": 1, "chapters": {{}}, "sha256": {stated}}}'
+
+    with pytest.raises(BundleVersionError, match="x: altered: expected sha256"):
+        SEALED.from_bytes(data, where="x")
+
+
+def test_a_file_without_a_seal_is_read():
+    assert SEALED.from_bytes(SEALED.to_bytes(Book({})), where="x") == Book({})

@@ -19,7 +19,6 @@ from lineup.bundles.manifest import (
     Graph,
     Manifest,
     path_text_problem,
-    unsealed,
 )
 from lineup.errors import BundleError, BundleFormatError, BundleIntegrityError, BundleNotFoundError
 from lineup.files import sha256_from_bytes, sha256_from_file, write_atomic
@@ -177,7 +176,7 @@ def read_bundle(path: Path) -> tuple[Path, Manifest]:
     if problem is not None:
         raise BundleIntegrityError(f"{root}: {MANIFEST_NAME}: {problem}")
     path = root / MANIFEST_NAME
-    return root, unsealed(MANIFEST.read_bytes(path), str(path))
+    return root, MANIFEST.read(path)
 
 
 def file_checks(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum
 from typing import Annotated, Any, TypeAlias
@@ -27,10 +27,8 @@ from lineup.bundles.info import (
 )
 from lineup.documents import DocumentFormat
 from lineup.errors import BundleFormatError, BundleIntegrityError, BundleVersionError
-from lineup.files import sha256_from_bytes
 
 MANIFEST_NAME = "manifest.json"
-NO_SHA256 = "0" * 64
 
 Sha256: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
@@ -216,8 +214,6 @@ class Manifest:
         files: Further files of the bundle.
         batch: What engines are built for when nothing else is asked; None where the export did
             not say.
-        sha256: Of manifest.json itself, with `NO_SHA256` in this place; there in the file alone,
-            from `sealed_bytes` to `unsealed`. Absent in bundles that were made before 0.2.
     """
 
     kind: BundleKind
@@ -237,7 +233,6 @@ class Manifest:
     tokenizer: str | None = None
     files: tuple[FileRecord, ...] = ()
     batch: BatchRange | None = None
-    sha256: Sha256 | None = None
 
     def all_records(self) -> Iterator[FileRecord]:
         """Yield every file record; graphs that share weights repeat them."""
@@ -329,39 +324,9 @@ def _misplaced_tokenizers(manifest: Manifest) -> Iterator[str]:
 MANIFEST = DocumentFormat(
     Manifest,
     BundleFormatError,
-    "The bundle was written wrongly, damaged or edited by hand; export it again.",
+    "The bundle was written wrongly, damaged or edited by hand; copy or export it again.",
     newer_error=BundleVersionError,
+    altered_error=BundleIntegrityError,
     contradictions=_contradictions,
 )
 """A bundle's manifest.json."""
-
-
-def sealed_bytes(manifest: Manifest) -> bytes:
-    """Return the content of manifest.json, its own hash included.
-
-    Raises:
-        BundleFormatError: A field is wrong; names it.
-    """
-    blank = MANIFEST.to_bytes(replace(manifest, sha256=NO_SHA256))
-    before, _, after = blank.rpartition(NO_SHA256.encode())  # it is the last field
-    return before + sha256_from_bytes(blank).encode() + after
-
-
-def unsealed(data: bytes, where: str) -> Manifest:
-    """Return the manifest in the content of manifest.json; `where` names the file in errors.
-
-    Raises:
-        BundleVersionError: It was written by a newer lineup.
-        BundleFormatError: It cannot be read, or a field is wrong; names it.
-        BundleIntegrityError: It is not what its hash says.
-    """
-    manifest = MANIFEST.from_bytes(data, where=where)
-    if manifest.sha256 is None:
-        return manifest
-    found = sha256_from_bytes(data.replace(manifest.sha256.encode(), NO_SHA256.encode()))
-    if found != manifest.sha256:
-        raise BundleIntegrityError(
-            f"{where}: altered: expected sha256 {manifest.sha256}, found {found}",
-            hint="Nothing of the bundle was used. Copy or export it again.",
-        )
-    return replace(manifest, sha256=None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lineup.bundles.bundle import Bundle, open_bundle, weight_location
 from lineup.bundles.manifest import (
+    MANIFEST,
     MANIFEST_NAME,
     FileRecord,
     Graph,
@@ -19,7 +20,6 @@ from lineup.bundles.manifest import (
     Parity,
     TensorSpec,
     path_text_problem,
-    sealed_bytes,
 )
 from lineup.errors import ParityError, UsageError
 from lineup.files import (
@@ -144,7 +144,7 @@ class BundleWriter:
         """
         staging = self._require_staging()
         manifest = replace(self._about, graphs=self._graphs, files=tuple(self._files))
-        write_atomic(staging / MANIFEST_NAME, sealed_bytes(manifest))
+        write_atomic(staging / MANIFEST_NAME, MANIFEST.file_bytes(manifest))
         checked = open_bundle(staging)
         self._refuse_existing()
         replace_directory(staging, self._target)

@@ -322,6 +322,7 @@ CALIBRATION = DocumentFormat(
     CalibrationError,
     "Fit it again with lineup calibrate.",
     schema_version=2,
+    altered_error=CalibrationError,
     contradictions=_contradictions,
 )
 """A calibration's file, which `lineup calibrate` writes."""

@@ -261,7 +261,7 @@ class GalleryStore:
         raise fingerprint_mismatch(f"the gallery {self.path}", manifest.fingerprint.digest, digest)
 
     def _commit(self, manifest: GalleryManifest) -> None:
-        files.write_atomic(self.path / MANIFEST, GALLERY_MANIFEST.to_bytes(manifest))
+        files.write_atomic(self.path / MANIFEST, GALLERY_MANIFEST.file_bytes(manifest))
         named = {record.file for record in manifest.sources.values()}
         for path in (self.path / SOURCES).glob("*"):
             if path.name not in named:

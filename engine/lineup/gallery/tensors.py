@@ -137,6 +137,7 @@ GALLERY_MANIFEST = DocumentFormat(
     GalleryManifest,
     GalleryError,
     "Copy the gallery again, or enrol its images again.",
+    altered_error=GalleryError,
     contradictions=_contradictions,
 )
 """manifest.json of a gallery folder; the metadata of a gallery of one file."""

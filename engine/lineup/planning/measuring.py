@@ -23,12 +23,12 @@ from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle, uses_arena
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
 from lineup.bundles.manifest import (
+    MANIFEST,
     MANIFEST_NAME,
     BundleKind,
     GraphCost,
     Manifest,
     TensorSpec,
-    sealed_bytes,
 )
 from lineup.errors import BackendError, UsageError
 from lineup.files import write_atomic
@@ -97,7 +97,7 @@ def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
     changed = replace(manifest, graphs=graphs)
     path = root / MANIFEST_NAME
     try:
-        write_atomic(path, sealed_bytes(changed))
+        write_atomic(path, MANIFEST.file_bytes(changed))
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror or error}",
