@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-import time
+import threading
 
 import pytest
 
@@ -113,13 +113,29 @@ def test_writing_is_timed(scan):
     assert stages["inference"] > 0
 
 
-def test_decoding_overlaps_the_model(tmp_path, write_image, fakes, monkeypatch):
-    """Twelve images at 20 ms of decoding and 20 ms of model take less than one after the other."""
-    paths = [write_image(tmp_path / f"{index}.png", seed=index) for index in range(12)]
-    engine = fakes["fake_engine"](delay_ms=20)
-    tiles = engine.extractor.tiles
-    engine.extractor.tiles = lambda pixels: time.sleep(0.02) or tiles(pixels)
-    options = StreamOptions(group_images=2, workers=1)
-    meter = write(paths, tmp_path / "r", engine, options=options)
+def test_decoding_overlaps_the_model(tmp_path, write_image, fakes):
+    """The model goes on when the fourth image is decoded, and that when the model has begun."""
+    paths = [write_image(tmp_path / f"{index}.png", seed=index) for index in range(6)]
+    engine = fakes["fake_engine"]()
+    tiles, signals = engine.extractor.tiles, engine.extractor.signals_from_tiles
+    decoded, model_runs, fourth_is_decoded, met = [], threading.Event(), threading.Event(), []
 
-    assert meter.summary().seconds < 0.95 * 12 * 0.04
+    def slow_tiles(pixels):
+        if len(decoded) == 3:
+            model_runs.wait(10)
+            fourth_is_decoded.set()
+        decoded.append(pixels)
+        return tiles(pixels)
+
+    def slow_signals(some):
+        model_runs.set()
+        met.append(fourth_is_decoded.wait(10))
+        return signals(some)
+
+    engine.extractor.tiles, engine.extractor.signals_from_tiles = slow_tiles, slow_signals
+    options = StreamOptions(group_images=2, workers=1)
+    write(paths, tmp_path / "r", engine, options=options)
+
+    assert met
+    assert all(met)
+    assert len(decoded) == 6
