@@ -158,6 +158,20 @@ def test_other_options_and_absent_calibrations_are_said_and_claim_little(world, 
     assert absent.evidence[0].notes[0].startswith("not calibrated;")
 
 
+def test_where_all_calibrated_evidence_is_silent_the_rest_speaks_by_its_own_rule(calibration):
+    own_rule = Evidence("gallery", {"cedar": 0.9}, {"cedar": 12.0}, 1.0)
+    silent = evidence({"fingerprint": {}, "resynthesis": {}})
+
+    answer, nothing = (
+        verdict_from_scores(CANDIDATES, one, calibration=calibration, options=OPTIONS)
+        for one in ([*silent, own_rule], silent)
+    )
+
+    assert (answer.label, nothing.label) == ("cedar", UNDETERMINED)
+    assert answer.posterior == verdict_from_evidence(CANDIDATES, [own_rule]).posterior
+    assert answer.candidates_set == nothing.candidates_set == ()
+
+
 def test_mixed_evidence_adds_the_rule_of_what_is_not_calibrated(world, calibration):
     scores = world(1, seed=5)[0].scores["fingerprint"]
     own_rule = Evidence("gallery", {"cedar": 0.9}, {"cedar": 12.0}, 1.0)

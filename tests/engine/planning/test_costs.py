@@ -7,7 +7,13 @@ import pytest
 from lineup.bundles.bundle import open_bundle
 from lineup.lineups.store import open_lineup
 from lineup.paths import shipped_dir
-from lineup.planning.costs import CAPTION_STEPS, Stage, _runs_per_item, costs_from_lineup
+from lineup.planning.costs import (
+    CAPTION_STEPS,
+    Stage,
+    _runs_per_item,
+    cost_from_bundle,
+    costs_from_lineup,
+)
 from lineup.planning.plan import _resynthesis_pixels, plan_for_lineup
 
 
@@ -57,3 +63,16 @@ def test_only_the_graphs_of_generators_take_turns(costs):
         else:
             assert one.staged_mapped_bytes == one.mapped_bytes
             assert one.staged_bytes(2) == one.loaded_bytes + one.run_bytes(2)
+
+
+def test_the_arena_holds_the_largest_of_the_runs_that_share_it(monkeypatch):
+    generator = open_bundle(shipped_dir() / "bundles" / "pocket-ash")
+    shared = ("unet", "vae_decoder")
+    needs = {role: graph.cost for role, graph in generator.manifest.graphs.items()}
+    monkeypatch.setattr("lineup.planning.costs.uses_arena", lambda _, role: role in shared)
+
+    cost = cost_from_bundle(generator)
+
+    assert cost.arena_bytes == max(needs[role].activation_bytes for role in shared)
+    assert cost.arena_per_image_bytes == max(needs[one].activation_bytes_per_item for one in shared)
+    assert cost.activation_bytes == needs["text_encoder"].activation_bytes
