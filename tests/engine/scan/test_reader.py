@@ -1,4 +1,5 @@
 import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -28,6 +29,15 @@ def test_an_image_is_read_hashed_decoded_and_cut(tmp_path, write_image, read):
     assert image.tile_notes == ("tiny",)
     assert min(image.ms.read, image.ms.decode, image.ms.preprocess) >= 0
     assert image.ms.inference is None
+
+
+def test_the_times_of_an_image_are_parts_of_the_time_it_took(tmp_path, write_image, read):
+    path = write_image(tmp_path / "x.png", size=(16, 48))
+    started = time.perf_counter()
+    ms = read(path).ms
+    took_ms = 1e3 * (time.perf_counter() - started)
+
+    assert 0 < ms.read + ms.decode + ms.preprocess <= took_ms
 
 
 def test_an_unreadable_file_has_no_hash(tmp_path, read):
