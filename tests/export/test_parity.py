@@ -36,6 +36,7 @@ def test_the_lowest_cosine_is_between_whole_outputs() -> None:
 
     assert lowest_cosine([reference], [2 * reference]) == pytest.approx(1)
     assert lowest_cosine([reference, turned], [reference, reference]) == pytest.approx(16 / 25)
+    assert lowest_cosine([1e-3 * turned], [1e-3 * reference]) == pytest.approx(16 / 25)
     assert lowest_cosine([np.zeros(2)], [np.zeros(2)]) == 1
     assert lowest_cosine([np.zeros(2)], [np.array([0.0, 1.0])]) == 0
 

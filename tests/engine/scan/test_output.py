@@ -139,6 +139,14 @@ def test_a_scan_killed_after_a_retry_is_tidied_by_the_next(write, encoder):
     assert after == encoder.header + b"".join(map(encoder.bytes_from_row, ROWS[:2]))
 
 
+def test_of_two_rows_of_a_path_the_last_says_whether_it_failed(write, encoder):
+    whole = write(ROWS)
+    with write.path.open("ab") as stream:
+        stream.write(encoder.bytes_from_row(failed("a")))
+
+    assert write(ROWS, OutputMode.RESUME) == whole
+
+
 def test_what_is_refused_is_not_tidied_either(write, encoder):
     write([failed("a")])
     with write.path.open("ab") as stream:
