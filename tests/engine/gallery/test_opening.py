@@ -121,6 +121,27 @@ def test_a_gallery_of_another_fingerprint_stands_alone(tmp_path) -> None:
     assert set(known_gallery(joining=store.path, fingerprint_digest="f" * 64).sources) == {"mine"}
 
 
+def test_shipped_photographs_join_a_gallery_of_the_same_fingerprint(
+    ship, tmp_path, add, make_support, digest
+):
+    other = GalleryStore(tmp_path / "other")
+    add(other, make_support("sd"))
+
+    def known():
+        sources = known_gallery(other.path, fingerprint_digest=digest).sources.values()
+        return {one.name: one.role for one in sources}
+
+    alone = {"sd": SourceRole.CANDIDATE}
+    assert known() == alone
+    photographs = make_support("photos", role=SourceRole.REAL)
+    ship(make_support(), photographs)
+    assert known() == alone | {"photos": SourceRole.REAL}
+    ship(make_support(), photographs, digest="b" * 64)
+    assert known() == alone
+    ship(make_support("sd", role=SourceRole.REAL))
+    assert known() == alone
+
+
 def test_entries_say_where_a_source_is_stored(ship, own, make_gallery, make_support):
     assert source_entries() == []
     ship(make_support(count=2))
