@@ -100,6 +100,7 @@ def test_a_probability_at_a_limit_is_on_its_side():
     members = {"a": SINGLED_OUT, "b": 1 - SINGLED_OUT}
     assert inseparable_members(members, ("a", "b"), SINGLED_OUT) == ()
     assert inseparable_members(members, ("a", "b"), 0.901) == ("a", "b")
+    assert inseparable_members(members, ("a",), 1.1) == ()  # alone, it has no siblings
     assert inseparable_members({"a": 0.48, "b": 0.02}, ("a", "b"), SINGLED_OUT) == ()
 
 

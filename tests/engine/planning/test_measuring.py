@@ -106,6 +106,18 @@ def test_memory_of_runs_is_in_bytes(monkeypatch):
     assert 0 < milliseconds < 1000
 
 
+def test_the_time_of_a_run_is_the_fastest_in_ms(monkeypatch):
+    clock = [0.0]
+    seconds = iter([9.0, 0.5, 0.25, 0.75])  # the first warms up
+
+    def run(feeds):
+        clock[0] += next(seconds)
+
+    monkeypatch.setattr(measuring, "MemoryWatch", MagicMock())
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: clock[0])
+    assert measuring._measured(MagicMock(run=run), {})[2] == 250.0
+
+
 @linux
 def test_what_cannot_be_loaded_is_told_in_words(clip):
     clip.graph_path("image_tower").write_bytes(b"")
