@@ -170,6 +170,7 @@ def test_where_all_calibrated_evidence_is_silent_the_rest_speaks_by_its_own_rule
     assert (answer.label, nothing.label) == ("cedar", UNDETERMINED)
     assert answer.posterior == verdict_from_evidence(CANDIDATES, [own_rule]).posterior
     assert answer.candidates_set == nothing.candidates_set == ()
+    assert nothing.fused_llr == dict.fromkeys((*CANDIDATES, PHOTOGRAPH), 0.0)
 
 
 def test_mixed_evidence_adds_the_rule_of_what_is_not_calibrated(world, calibration):
