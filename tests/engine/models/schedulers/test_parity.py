@@ -97,6 +97,12 @@ def test_lcm(largest_difference, prediction_type, steps):
     assert difference < TOLERANCE
 
 
+def test_lcm_keeps_a_share_of_its_input_where_the_timestep_counts_as_small(largest_difference):
+    constants = {"original_inference_steps": 50, "timestep_scaling": 1e-3}
+
+    assert largest_difference("lcm", "LCMScheduler", 4, **constants) < TOLERANCE
+
+
 def test_lcm_clips(largest_difference):
     constants = {"original_inference_steps": 50, "clip_sample": True}
 
