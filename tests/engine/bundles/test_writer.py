@@ -198,6 +198,10 @@ def test_a_writer_is_not_used_outside_its_block(tmp_path: Path, build: Any) -> N
     writer = BundleWriter(tmp_path / "toy", build.describe())
     with pytest.raises(RuntimeError, match="inside its with block"):
         writer.finish()
+    with writer:
+        build.add_toy_graph(writer)
+    with pytest.raises(RuntimeError, match="inside its with block"):
+        writer.add_file("extra.txt", b"late")
 
 
 def test_a_target_that_cannot_be_written_is_a_users_mistake(tmp_path: Path, build: Any) -> None:

@@ -77,6 +77,13 @@ def test_eta_is_a_share(build):
         build("tcd", 1, **CONSISTENCY, eta=1.5)
 
 
+@pytest.mark.parametrize(("eta", "asks"), [(0.0, [False, False]), (0.3, [True, False])])
+def test_noise_is_asked_for_where_a_step_uses_it(build, eta, asks):
+    scheduler = build("tcd", 2, **CONSISTENCY, eta=eta)
+
+    assert [scheduler.needs_noise(step) for step in range(2)] == asks
+
+
 def test_the_most_steps_are_those_of_training(build):
     assert len(build("one-step", 1000).timesteps) == 1000
 
