@@ -82,13 +82,15 @@ def test_a_candidate_is_named_where_it_is_probable_enough():
 def test_with_the_reference_a_name_takes_more():
     odds = NAMING_PROBABILITY_BY_REFERENCE / (1 - NAMING_PROBABILITY_BY_REFERENCE)
 
-    def label(name, share):
+    def label(name, share, *others):
         ratio = {"a": math.log(share * odds)}
-        return verdict_from_evidence(("a",), [Evidence(name, {}, ratio, 0.0)]).label
+        return verdict_from_evidence(("a",), [Evidence(name, {}, ratio, 0.0), *others]).label
 
     assert label(REFERENCE, 0.98) == UNDETERMINED
     assert label(REFERENCE, 1.02) == "a"
     assert label(FINGERPRINT, 0.98) == "a"
+    assert label(REFERENCE, 0.98, evidence(FINGERPRINT, a=0.0)) == UNDETERMINED
+    assert label(FINGERPRINT, 0.98, evidence(REFERENCE)) == "a"  # it says nothing
 
 
 def test_a_probability_at_a_limit_is_on_its_side():
