@@ -318,8 +318,10 @@ def main() -> None:
     arguments = parser.parse_args()
     groups = msgspec.toml.decode(TABLE.read_bytes(), type=dict[str, Group])
     same = {name for group in groups.values() for name in group.equivalent}
+    settings = settings_of(arguments, "count", "seed")
     if arguments.again:
-        before = json.loads(RECORD.read_bytes())["results"]
+        record = json.loads(RECORD.read_bytes())
+        settings, before = record["settings"], record["results"]
         count, tried = before["mutants"], [mutant_from_text(one, groups) for one in before["alive"]]
         known = before["compute_the_same"]
     else:
@@ -338,7 +340,7 @@ def main() -> None:
         "minutes": round((time.perf_counter() - started) / 60, 1),
     }
     print(f"{len(alive)} alive of {count}, and {len(known)} compute the same")
-    finish("mutants", settings_of(arguments, "count", "seed"), results, record=arguments.record)
+    finish("mutants", settings, results, record=arguments.record)
 
 
 if __name__ == "__main__":

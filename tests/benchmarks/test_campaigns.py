@@ -132,3 +132,20 @@ def test_what_computes_the_same_is_still_a_change_of_the_code():
         one = mutants.mutant_from_text(text, groups)
         source = (mutants.ROOT / one.path).read_text(encoding="utf-8")
         assert mutants.changed_source(source, one.name)
+
+
+def test_survivors_tried_again_keep_the_settings_they_were_drawn_by(tmp_path, monkeypatch, capsys):
+    import mutants
+
+    before = {"mutants": 4, "compute_the_same": [], "alive": []}
+    record = {"settings": {"count": 4, "seed": 7}, "results": before}
+    (tmp_path / "mutants.json").write_text(json.dumps(record))
+    monkeypatch.setattr(mutants, "RECORD", tmp_path / "mutants.json")
+    monkeypatch.setattr(mutants, "Tree", lambda folder: None)
+    monkeypatch.setattr(sys, "argv", ["mutants.py", "--again"])
+
+    mutants.main()
+
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert done["settings"] == record["settings"]
+    assert done["results"]["seen_percent"] == 100
