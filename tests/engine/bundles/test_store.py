@@ -250,6 +250,16 @@ def test_an_empty_store_says_so_and_creates_nothing(store: BundleStore, home: Pa
     assert not home.exists()
 
 
+def test_what_else_lies_among_bundles_is_none(store: BundleStore, toy: Any, home: Path) -> None:
+    store.install(toy.path)
+    (home / "bundles" / "notes").write_text("mine")
+    (home / "bundles" / ".Trash").mkdir()
+
+    assert [one.name for one in store.list()] == ["toy"]
+    store.remove("toy")
+    assert store.list() == ()
+
+
 def test_a_failing_rename_leaves_no_bundle(
     store: BundleStore, toy: Any, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
