@@ -294,7 +294,6 @@ def set_mask(
     """
     rows = len(next(iter(ratios.values())))
     own = np.ones((rows, candidates + 2), bool)
-    own[:, candidates] = False
     speaks = np.zeros((rows, candidates + 2), bool)
     for name, values in ratios.items():
         present: npt.NDArray[np.bool_] = ~np.isnan(values)
