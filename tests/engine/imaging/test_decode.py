@@ -170,10 +170,10 @@ def test_pixel_limit_is_checked_for_every_format(photo, encode, file_format):
 def test_a_bomb_is_refused_at_once_and_without_memory(photo, png):
     bomb = png(photo, 2, size=(60_000, 60_000))
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ImageTooLargeError, match="60,000 x 60,000"):
         image_from_bytes(bomb)
-    elapsed_ms = 1000 * (time.perf_counter() - started)
+    elapsed_ms = 1000 * (time.process_time() - started)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert elapsed_ms < 50

@@ -247,7 +247,7 @@ def test_a_bomb_in_the_image_data_is_not_inflated(photo, png):
 
 def test_many_empty_chunks_take_no_time(photo, png, chunk):
     data = png(photo, 2)
-    started = time.perf_counter()
+    started = time.process_time()
     image = image_from_bytes(data[:33] + chunk(b"IDAT", b"") * 100_000 + data[33:])
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert (image.pixels == photo).all()
