@@ -33,6 +33,7 @@ def test_a_verdict_runs_each_graph_as_often_as_it_needs():
     encoder, captioner = (open_bundle(shipped / f"pocket-{name}") for name in ("clip", "captioner"))
     generator = open_bundle(shipped / "pocket-ash")
 
+    assert _runs_per_item(open_bundle(shipped / "whitened-spectrum")) == {"fingerprint": 1}
     assert _runs_per_item(encoder) == {"image_tower_cut": 1}
     assert _runs_per_item(captioner) == {"vision_encoder": 1, "text_decoder": CAPTION_STEPS}
     assert _runs_per_item(generator) == {"text_encoder": 0, "unet": 1, "vae_decoder": 1}
