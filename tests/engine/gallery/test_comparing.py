@@ -32,6 +32,13 @@ def test_what_photographs_differ_in_counts_less_than_what_they_have_in_common(ph
     np.testing.assert_allclose(np.linalg.norm(whiten(photographs), axis=1), 1, rtol=1e-5)
 
 
+def test_the_widest_axes_shrink_most_and_none_is_turned_round(photographs):
+    gains = whitening_from_photographs(photographs).gains
+    assert gains.max() < 1
+    assert gains.min() > 0
+    assert (np.diff(gains) <= 0).all()
+
+
 def test_one_row_is_whitened_as_many_are(photographs):
     whiten = whitening_from_photographs(photographs)
     together = whiten(photographs)
