@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lineup.gallery.comparing import PRIOR_DEVIATION, PRIOR_IMAGES, Comparison, Images
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
-from lineup.gallery.scoring import PRIOR_LINE, SourceScorer, highest_rate
+from lineup.gallery.scoring import PRIOR_LINE, SourceScorer, _auc, highest_rate
 
 DIMENSION = 64
 
@@ -242,6 +242,14 @@ def test_sources_that_look_alike_are_a_family(centres):
     )
 
     assert scorer.families == (("a", "c", "d"),)
+
+
+def test_how_often_one_exceeds_another_counts_a_tie_as_half():
+    few, rising = np.array([1.0, 2.0]), np.array([0.0, 1.0, 2.0, 3.0])
+
+    assert _auc(rising, rising) == 0.5
+    assert _auc(few + 9, rising) == 1.0
+    assert _auc(few, rising) + _auc(rising, few) == 1.0
 
 
 @given(st.integers(2, 8), st.integers(2, 8), st.integers(0, 1000))
