@@ -217,6 +217,13 @@ def test_all_that_the_dead_left_goes_whoever_lives_among_them(tmp_path, monkeypa
         assert sorted(tmp_path.iterdir()) == sorted((one.parent, other.parent))
 
 
+def test_a_folder_that_another_process_removed_is_no_failure(tmp_path):
+    with files.temporary_directory_beside(tmp_path / "target") as staging:
+        shutil.rmtree(staging.parent, ignore_errors=True)  # as it may once the lock is given back
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_put_aside_by_a_killed_process_is_kept_until_the_target_is_there(
     tmp_path, killed_beside
 ):
