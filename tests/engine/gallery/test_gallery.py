@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from lineup.errors import GalleryError, SourceNotFoundError
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, check_source_name
+from lineup.gallery.gallery import (
+    Gallery,
+    SourceRole,
+    SupportSet,
+    check_source_name,
+    source_not_found,
+)
 
 
 @pytest.mark.parametrize("name", ["dalle3", "SD-1.5", "a", "x" * 64, "7_b"])
@@ -215,3 +221,11 @@ def test_merging_refuses_what_does_not_belong_together(make_support, make_galler
         ours.merged_with(make_gallery(make_support(dimension=8)))
     with pytest.raises(GalleryError, match="cannot become one set"):
         make_support("a").merged_with(make_support("b"))
+
+
+@pytest.mark.parametrize(("known", "hint"), [(["dalle3"], "'dalle3'"), (["sd"], "lineup enroll")])
+def test_an_unknown_source_is_told_the_closest_or_how_to_add_it(known, hint):
+    error = source_not_found("dalle", dict.fromkeys(known))
+
+    assert error.hint is not None
+    assert hint in error.hint

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lineup.errors import UsageError
+from lineup.planning import plan as planning
 from lineup.planning.costs import ModelCost, Phase, Stage
 from lineup.planning.plan import (
     HOLES_BYTES,
@@ -220,3 +221,9 @@ def test_bytes_from_text(text, size):
 def test_what_is_no_size_is_refused(text):
     with pytest.raises(UsageError, match="not a size"):
         bytes_from_text(text)
+
+
+def test_a_plan_counts_what_the_process_itself_takes(monkeypatch):
+    monkeypatch.setattr(planning, "resident_kib", lambda: (5 * 1024, 0))
+
+    assert planning._base_bytes() == 5 * MIB + planning.LINEUP_BYTES
