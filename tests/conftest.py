@@ -3,7 +3,12 @@
 import os
 import signal
 
+import hypothesis
 import pytest
+
+# A busy machine is slow, not wrong.
+hypothesis.settings.register_profile("lineup", deadline=None)
+hypothesis.settings.load_profile("lineup")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores among them; torch and NumPy read this when they are loaded.

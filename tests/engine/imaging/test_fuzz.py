@@ -66,7 +66,7 @@ def damaged(data, damage):
 
 @pytest.mark.parametrize("name", [*FORMATS, "AVIF", "HEIC"])
 def test_damage_raises_image_errors_only(files, name):
-    @settings(max_examples=40, deadline=None, derandomize=True, database=None,
+    @settings(max_examples=40, derandomize=True, database=None,
               suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
     @given(DAMAGE)
     def check(damage):
@@ -87,7 +87,7 @@ def test_damage_raises_image_errors_only(files, name):
     check()
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, derandomize=True, database=None)
 @given(
     st.sampled_from(
         [
