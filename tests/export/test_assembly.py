@@ -156,7 +156,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("lineup_export.external.os.fdopen", full)
+    monkeypatch.setattr("lineup_export.external._bytes_of", full)
 
     with pytest.raises(UsageError, match="cannot be written: No space left on device") as caught:
         write(tmp_path / "bundle")

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from lineup._version import __version__
-from lineup.cli.streams import INTERRUPTED, prepare_streams, world_told
+from lineup.cli.streams import INTERRUPTED, flush_messages, prepare_streams, world_told
 from lineup.cli.tables import say
 from lineup.errors import LineupError, did_you_mean, require_extra
 
@@ -142,4 +142,6 @@ def main() -> NoReturn:
         if error.hint:
             say(error.hint, err=True)
         sys.exit(error.exit_code)
+    finally:
+        flush_messages()
     sys.exit(exit_code or 0)

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 import click
 
@@ -69,8 +70,23 @@ def _flush_output() -> None:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter would try once more when it ends, and complain.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
+        _point_at_null(sys.stdout)
         raise OSError(error.errno, error.strerror, "standard output") from error
+
+
+def flush_messages() -> None:
+    """Write what waits for standard error, or give it up: there is nobody to be told."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _point_at_null(sys.stderr)
+
+
+def _point_at_null(stream: TextIO) -> None:
+    """Let what a stream could not write vanish, or the interpreter tries again at its end.
+
+    It would complain, and end with a code of its own.
+    """
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
