@@ -28,6 +28,7 @@ _PACKAGES = (
     "onnxruntime",
     "tensorrt",
     "tensorrt-rtx",
+    "openvino",
     "numpy",
     "opencv-python-headless",
     "pillow",

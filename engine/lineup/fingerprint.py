@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind
+from lineup.backends.device import Device
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
@@ -89,16 +89,16 @@ class FingerprintExtractor(ClosesOnExit):
         self.digest = bundle.digest
         self.dimension = manifest.fingerprint.dimension
         self.tells_real = any(one.name == REAL_OUTPUT for one in manifest.graphs[GRAPH].outputs)
-        self.device = device
+        self.device = device = device.in_f32
         self.tile_spec = TileSpec(
             size_px=int(bundle.preprocess("tile_size_px")),
             max_tiles=int(bundle.preprocess("max_tiles")),
         )
         runs_at_once, self._tiles_per_run = 1, GPU_TILES_PER_RUN
-        if device.kind is DeviceKind.CPU:
+        if device.on_cpu:
             # Operators on one tile are too short to share between threads; images are not.
             runs_at_once, self._tiles_per_run = options.threads or usable_cores(), 1
-            options = replace(options, threads=1)
+            options = replace(options, threads=1, runs_at_once=runs_at_once)
         self._runner: Runner = runner_from_bundle(bundle, GRAPH, device, options)
         self._pool = ThreadPoolExecutor(runs_at_once, thread_name_prefix="fingerprint")
 

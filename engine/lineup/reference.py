@@ -108,7 +108,8 @@ def open_reference_encoder(runtime: Runtime) -> ReferenceEncoder | None:
     """
     if not runtime.has_bundle(REFERENCE_BUNDLE):
         return None
-    return ReferenceEncoder(runtime.open(ImageEncoder, REFERENCE_BUNDLE))
+    device, options = runtime.place
+    return ReferenceEncoder(ImageEncoder(runtime.bundle(REFERENCE_BUNDLE), device.in_f32, options))
 
 
 class ReferenceEncoder(ClosesOnExit):

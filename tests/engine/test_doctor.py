@@ -14,6 +14,7 @@ def test_the_report_covers_every_device():
 
     assert [device.name for device in report.devices] == [
         "cpu", "cuda", "tensorrt", "tensorrt-native", "tensorrt-rtx",
+        "openvino:cpu", "openvino:gpu", "openvino:npu",
     ]  # fmt: skip
     assert report.devices[0].usable
     assert report.cores >= 1

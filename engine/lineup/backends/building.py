@@ -1,4 +1,4 @@
-"""Compiling a bundle's graphs ahead of time: with TensorRT, or for this CPU with ONNX Runtime."""
+"""Compiling graphs ahead of time: with TensorRT or OpenVINO, or for this CPU with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import onnxruntime as ort
 
+from lineup.backends.device import Device
 from lineup.backends.graph_cache import (
     KEY_DIGITS,
     CompiledGraph,
@@ -22,6 +23,7 @@ from lineup.backends.graph_cache import (
     graph_digest,
 )
 from lineup.backends.onnxrt import FATAL_ONLY, WeightPolicy, policy_from_size
+from lineup.backends.openvino import openvino_key, write_blob
 from lineup.backends.tensorrt.api import Api
 from lineup.backends.tensorrt.builder import (
     BuildOptions,
@@ -33,7 +35,7 @@ from lineup.backends.tensorrt.builder import (
 from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.external import operator_domains, structure_digest
-from lineup.bundles.manifest import Graph, Manifest
+from lineup.bundles.manifest import BundleKind, Graph, Manifest
 from lineup.errors import BackendError, UsageError
 from lineup.files import sha256_from_bytes
 from lineup.machine import processor_features
@@ -119,6 +121,22 @@ def build_for_cpu(
             continue
         compile_to = partial(_write_optimised, bundle, role)
         yield _found_or_added(cache, cpu_key(graph), bundle, role, compile_to, rebuild)
+
+
+def build_with_openvino(
+    bundle: Bundle, device: Device, cache: GraphCache, *, rebuild: bool = False
+) -> Iterator[BuiltGraph]:
+    """Yield every graph of a bundle, compiled for a device of OpenVINO, as each is ready.
+
+    Raises:
+        BackendError: OpenVINO cannot compile a graph, or it cannot be kept.
+        DeviceUnavailableError: The device cannot be used.
+    """
+    if bundle.manifest.kind is BundleKind.FINGERPRINT:
+        device = device.in_f32
+    for role, graph in bundle.manifest.graphs.items():
+        compile_to = partial(_write_blob, bundle, role, device)
+        yield _found_or_added(cache, openvino_key(graph, device), bundle, role, compile_to, rebuild)
 
 
 def policy_from_graph(graph: Graph) -> WeightPolicy:
@@ -246,6 +264,11 @@ def _write_plan(build: Callable[[], Any], folder: Path) -> Path:
     return folder / PLAN_NAME
 
 
+def _write_blob(bundle: Bundle, role: str, device: Device, folder: Path) -> Path:
+    _require_room(bundle, role, folder)
+    return write_blob(bundle.graph_path(role), device, folder)
+
+
 def _write_optimised(bundle: Bundle, role: str, folder: Path) -> Path:
     _require_room(bundle, role, folder)
     source, target = bundle.graph_path(role), folder / GRAPH_NAME
@@ -273,7 +296,7 @@ def _require_room(bundle: Bundle, role: str, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise BackendError(
-            f"{needed / 1e9:.1f} GB are needed to keep {bundle.manifest.name} {role} optimised, "
+            f"{needed / 1e9:.1f} GB are needed to keep {bundle.manifest.name} {role} compiled, "
             f"{free / 1e9:.1f} GB are free.",
             hint="Make room, or set LINEUP_HOME to a folder with more.",
         )

@@ -7,8 +7,9 @@ session when asked for it, without an exception. So usability is probed, never b
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeAlias
 
@@ -21,7 +22,7 @@ class DeviceKind(str, Enum):
     """What executes the graphs; the value is the word used on the command line.
 
     `TENSORRT` is ONNX Runtime's provider, which compiles at the first run; `TENSORRT_NATIVE` and
-    `TENSORRT_RTX` run engines that `lineup build` compiled.
+    `TENSORRT_RTX` run engines that `lineup build` compiled. OpenVINO's own device is the processor.
     """
 
     CPU = "cpu"
@@ -29,6 +30,15 @@ class DeviceKind(str, Enum):
     TENSORRT = "tensorrt"
     TENSORRT_NATIVE = "tensorrt-native"
     TENSORRT_RTX = "tensorrt-rtx"
+    OPENVINO = "openvino:cpu"
+    OPENVINO_GPU = "openvino:gpu"
+    OPENVINO_NPU = "openvino:npu"
+
+
+OPENVINO_KINDS = {DeviceKind.OPENVINO, DeviceKind.OPENVINO_GPU, DeviceKind.OPENVINO_NPU}
+
+_GPU_TEXT = re.compile(r"(cuda|tensorrt(?:-native|-rtx)?)(?::(\d+))?")
+_OPENVINO_TEXT = re.compile(r"openvino(:[cgn]pu)?(?::(bf16|f32|f16))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +47,32 @@ class Device:
 
     Attributes:
         kind: What executes the graphs.
-        index: Which GPU, counted from 0 in CUDA's order; 0 for the CPU.
+        index: Which GPU, counted from 0 in CUDA's order; 0 for the CPU and OpenVINO.
+        precision: "bf16", "f32" or "f16" for OpenVINO; empty takes what suits the device.
     """
 
     kind: DeviceKind
     index: int = 0
+    precision: str = ""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether the processor computes."""
+        return self.kind in {DeviceKind.CPU, DeviceKind.OPENVINO}
+
+    @property
+    def in_f32(self) -> Device:
+        """The device for numbers that are compared with stored ones."""
+        return replace(self, precision="f32") if self.kind in OPENVINO_KINDS else self
+
+    @property
+    def reduced_precision(self) -> str:
+        """What the device computes in where that is less than f32, so that its results differ."""
+        return "" if self.precision == "f32" else self.precision
 
     def __str__(self) -> str:
+        if self.kind in OPENVINO_KINDS:
+            return f"{self.kind.value}:{self.precision}".rstrip(":")
         return self.kind.value if self.kind is DeviceKind.CPU else f"{self.kind.value}:{self.index}"
 
 
@@ -52,22 +81,26 @@ Probe: TypeAlias = Callable[[Device], str | None]
 
 
 def device_from_text(text: str) -> Device | None:
-    """Parse `cpu`, `cuda`, `cuda:1`, `tensorrt`, `tensorrt-rtx:1`; None stands for `auto`.
+    """Parse `cpu`, `cuda:1`, `tensorrt`, `openvino`, `openvino:gpu:f32`; None stands for `auto`.
 
     Raises:
         UsageError: The text is none of these.
     """
-    name, _, suffix = text.strip().lower().partition(":")
-    if name == "auto" and not suffix:
+    asked = text.strip().lower()
+    if asked == "auto":
         return None
-    has_good_suffix = suffix.isdecimal() and name != DeviceKind.CPU.value if ":" in text else True
-    if name not in [kind.value for kind in DeviceKind] or not has_good_suffix:
-        raise UsageError(
-            f"Unknown device {text!r}.",
-            hint="Use auto, cpu, cuda, tensorrt, tensorrt-native or tensorrt-rtx; a GPU but the "
-            "first is chosen as in cuda:1.",
-        )
-    return Device(DeviceKind(name), int(suffix or 0))
+    if asked == DeviceKind.CPU.value:
+        return Device(DeviceKind.CPU)
+    if gpu := _GPU_TEXT.fullmatch(asked):
+        return Device(DeviceKind(gpu[1]), int(gpu[2] or 0))
+    if openvino := _OPENVINO_TEXT.fullmatch(asked):
+        return Device(DeviceKind(f"openvino{openvino[1] or ':cpu'}"), precision=openvino[2] or "")
+    raise UsageError(
+        f"Unknown device {text!r}.",
+        hint="Use auto, cpu, cuda, tensorrt, tensorrt-native, tensorrt-rtx, openvino, openvino:gpu "
+        "or openvino:npu; a GPU but the first is chosen as in cuda:1, a precision of OpenVINO as "
+        "in openvino:cpu:f32.",
+    )
 
 
 def resolve_device(text: str, probe: Probe) -> Device:

@@ -29,7 +29,7 @@ _PROVIDER_FROM_KIND = {
 FATAL_ONLY = 4
 """Severity of ONNX Runtime's log: what matters is raised or checked on the session."""
 
-_IDENTITY_GRAPH = (
+IDENTITY_GRAPH = (
     b'\x08\x08:;\n\x10\n\x01x\x12\x01y"\x08Identity\x12\x05probeZ\x0f\n\x01x\x12\n\n\x08\x08\x01'
     b"\x12\x04\n\x02\x08\x01b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
@@ -99,6 +99,8 @@ class RuntimeOptions:
         cache_dir: Where TensorRT keeps compiled engines; None compiles anew in every process.
         cuda_graphs: Whether runs of the same shapes are recorded and replayed under CUDA, where
             the graph allows.
+        runs_at_once: Runs that threads of the caller start together; OpenVINO has `threads` for
+            each, ONNX Runtime takes as many as come.
 
     Raises:
         UsageError: So many threads cannot be started.
@@ -108,6 +110,7 @@ class RuntimeOptions:
     weights: WeightPolicy | None = None
     cache_dir: Path | None = None
     cuda_graphs: bool = True
+    runs_at_once: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.threads <= MOST_THREADS:
@@ -205,7 +208,7 @@ def probe_device(device: Device) -> str | None:
     if wanted not in ort.get_available_providers():
         return f"this onnxruntime ({ort.__version__}) was built without {wanted}"
     try:
-        session = _create_session(_IDENTITY_GRAPH, RuntimeOptions(cuda_graphs=False), device)
+        session = _create_session(IDENTITY_GRAPH, RuntimeOptions(cuda_graphs=False), device)
     except Exception as error:  # onnxruntime raises bare RuntimeError subclasses of its own
         return _reason_from_error(error)
     if wanted in session.get_providers():

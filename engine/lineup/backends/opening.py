@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from functools import cache
 
 from lineup.backends.base import Runner
 from lineup.backends.building import REFITTABLE, cpu_key, engine_of_graph, policy_from_graph
-from lineup.backends.device import Device, DeviceKind, resolve_device
+from lineup.backends.device import OPENVINO_KINDS, Device, DeviceKind, resolve_device
 from lineup.backends.graph_cache import graph_cache
 from lineup.backends.onnxrt import RuntimeOptions, WeightPolicy, probe_device, runner_from_onnx
+from lineup.backends.openvino import (
+    OpenVinoRunner,
+    openvino_key,
+    probe_openvino,
+    with_precision,
+)
 from lineup.backends.tensorrt.api import Flavour, api_from_flavour
 from lineup.backends.tensorrt.cuda import CudaRuntime, DevicePool, SharedScratch
 from lineup.backends.tensorrt.runner import TensorRtRunner
 from lineup.bundles.bundle import Bundle
 from lineup.errors import BackendError, LineupError
+
+logger = logging.getLogger(__name__)
 
 FLAVOUR_FROM_KIND = {
     DeviceKind.TENSORRT_NATIVE: Flavour.TENSORRT,
@@ -24,6 +33,8 @@ FLAVOUR_FROM_KIND = {
 
 def probe(device: Device) -> str | None:
     """Tell why a device cannot run a graph; None when it can. See `resolve_device`."""
+    if device.kind in OPENVINO_KINDS:
+        return probe_openvino(device)
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
         return probe_device(device)
@@ -47,6 +58,9 @@ def options_for_device(device: str, threads: int) -> tuple[Device, RuntimeOption
         DeviceUnavailableError: The device was asked for and is not usable.
     """
     resolved = resolve_device(device, probe)
+    if resolved.kind in OPENVINO_KINDS:
+        resolved = with_precision(resolved)
+        logger.info("device %s", resolved)
     return resolved, RuntimeOptions(threads=threads, cache_dir=graph_cache().provider_folder)
 
 
@@ -55,7 +69,7 @@ def runner_from_bundle(
 ) -> Runner:
     """Load one graph of a bundle.
 
-    `options` are of ONNX Runtime; engines of TensorRT have theirs built in.
+    `options` are of ONNX Runtime and OpenVINO; engines of TensorRT have theirs built in.
 
     Raises:
         BundleFormatError: The bundle has no such graph.
@@ -64,6 +78,10 @@ def runner_from_bundle(
     """
     path = bundle.graph_path(role)
     graph = bundle.manifest.graphs[role]
+    if device.kind in OPENVINO_KINDS:
+        compiled = graph_cache().find(openvino_key(graph, device))
+        source = path if compiled is None else compiled.path
+        return OpenVinoRunner(source, graph, device, options or RuntimeOptions())
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
         options = options or RuntimeOptions()

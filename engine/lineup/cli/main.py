@@ -20,7 +20,7 @@ from lineup.errors import LineupError, did_you_mean, require_extra
 COMMANDS = {
     "attribute": "Tell which known source made an image.",
     "bench": "Measure latency, throughput and memory.",
-    "build": "Compile a bundle for this CPU, or with TensorRT.",
+    "build": "Compile a bundle for this CPU, or with TensorRT or OpenVINO.",
     "cache": "Show and clear what is kept for speed.",
     "calibrate": "Fit what a lineup's scores mean on labelled images.",
     "caption": "Describe images in words.",

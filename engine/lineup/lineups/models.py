@@ -29,7 +29,7 @@ class ResynthesisModels(ClosesOnExit):
     Attributes:
         resynthesizer: Lets candidates resynthesise queries and compares.
         families: Name of the VAE family per candidate that can resynthesise.
-        digests: Identities of all models.
+        digests: Identities of all models, and the precision that the device reduces them to.
         owned: Closes the models.
     """
 
@@ -89,8 +89,9 @@ def open_resynthesis_models(
             models = ModelSource.loading(openers, captioner, encoder, traits)
             if spec.captioner is not None:
                 digests.insert(0, runtime.bundle(lineup.bundle(spec.captioner)).digest)
-        resynthesizer = Resynthesizer(
-            models, fingerprinter=fingerprinter, cache=open_cache() if cache else None
-        )
+        reduced = runtime.place[0].reduced_precision
+        digests += [reduced] if reduced else []
+        results = open_cache(reduced) if cache else None
+        resynthesizer = Resynthesizer(models, fingerprinter=fingerprinter, cache=results)
         families = {name: generator.vae_family for name, generator in generators.items()}
         return ResynthesisModels(resynthesizer, families, tuple(digests), stack.pop_all())

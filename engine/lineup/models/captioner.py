@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind
+from lineup.backends.device import Device
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
@@ -118,8 +118,7 @@ class Captioner(ClosesOnExit):
 
     def images_per_run(self, beams: int = 1) -> int:
         """Return how many images are captioned at a time."""
-        on_cpu = self.device.kind is DeviceKind.CPU
-        sequences = CPU_SEQUENCES_PER_RUN if on_cpu else GPU_SEQUENCES_PER_RUN
+        sequences = CPU_SEQUENCES_PER_RUN if self.device.on_cpu else GPU_SEQUENCES_PER_RUN
         return max(1, sequences // beams)
 
     def captions(

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from lineup.backends.device import Device, DeviceKind
+from lineup.backends.device import Device
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind
@@ -122,7 +122,7 @@ class ImageEncoder(ClosesOnExit):
             One array per layer, shape (images, dimension), float32; every row has length 1.
         """
         rows = [np.empty((len(images), self.dimension(layer)), np.float32) for layer in layers]
-        per_run = CPU_IMAGES_PER_RUN if self.device.kind is DeviceKind.CPU else GPU_IMAGES_PER_RUN
+        per_run = CPU_IMAGES_PER_RUN if self.device.on_cpu else GPU_IMAGES_PER_RUN
         if self._most_images is not None:
             per_run = min(per_run, self._most_images)
         for start in range(0, len(images), per_run):

@@ -43,10 +43,14 @@ class ResultCache:
     Args:
         folder: Created by the first write.
         limit_mib: Size that the folder is kept below; at least 1.
+        precision: What the results are computed in; empty is as exported.
     """
 
-    def __init__(self, folder: Path, *, limit_mib: int = DEFAULT_LIMIT_MIB) -> None:
+    def __init__(
+        self, folder: Path, *, limit_mib: int = DEFAULT_LIMIT_MIB, precision: str = ""
+    ) -> None:
         self.folder = folder
+        self._precision = {"precision": precision} if precision else {}
         self._limit_bytes = limit_mib * 2**20
         self._size_bytes: int | None = None
 
@@ -92,7 +96,8 @@ class ResultCache:
         self._drop(self._path(parts, ".npy"))
 
     def _path(self, parts: Parts, suffix: str) -> Path:
-        canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        every = {**parts, **self._precision}
+        canonical = json.dumps(every, sort_keys=True, separators=(",", ":"), allow_nan=False)
         key = hashlib.sha256(canonical.encode()).hexdigest()
         return self.folder / key[:2] / f"{key}{suffix}"
 
@@ -147,7 +152,7 @@ class ResultCache:
         self._size_bytes = total
 
 
-def open_cache() -> ResultCache:
+def open_cache(precision: str = "") -> ResultCache:
     """Return the cache in the home folder; `$LINEUP_CACHE_MIB` overrides its size limit.
 
     Raises:
@@ -160,4 +165,5 @@ def open_cache() -> ResultCache:
             f"{LIMIT_VARIABLE} is {text!r}, expected a whole number of MiB above 0.",
             hint=f"Unset it for {DEFAULT_LIMIT_MIB} MiB, or pass --no-cache.",
         )
-    return ResultCache(home_dir() / "cache" / "resyntheses", limit_mib=limit_mib)
+    folder = home_dir() / "cache" / "resyntheses"
+    return ResultCache(folder, limit_mib=limit_mib, precision=precision)

@@ -23,13 +23,37 @@ ABSENT = "no driver"
         ("cuda:1", Device(DeviceKind.CUDA, 1)),
         ("TensorRT", Device(DeviceKind.TENSORRT, 0)),
         ("tensorrt:2", Device(DeviceKind.TENSORRT, 2)),
+        ("tensorrt-rtx:1", Device(DeviceKind.TENSORRT_RTX, 1)),
+        ("openvino", Device(DeviceKind.OPENVINO)),
+        ("OpenVINO:GPU", Device(DeviceKind.OPENVINO_GPU)),
+        ("openvino:bf16", Device(DeviceKind.OPENVINO, precision="bf16")),
+        ("openvino:npu:f16", Device(DeviceKind.OPENVINO_NPU, precision="f16")),
     ],
 )
 def test_device_from_text(text, expected):
     assert device_from_text(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "auto:1"])
+@pytest.mark.parametrize(
+    "device",
+    [
+        Device(DeviceKind.CPU),
+        Device(DeviceKind.CUDA, 1),
+        Device(DeviceKind.OPENVINO, precision="f32"),
+        Device(DeviceKind.OPENVINO_NPU),
+    ],
+)
+def test_what_a_device_is_called_asks_for_it(device):
+    assert device_from_text(str(device)) == device
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:f32", "cpu:0", "cpu:f32", "auto:1",
+        "openvino:", "openvino:0", "openvino:tpu", "openvino:cpu:int8", "openvino:f32:cpu",
+    ],
+)  # fmt: skip
 def test_device_from_text_refuses(text):
     with pytest.raises(UsageError, match="Unknown device"):
         device_from_text(text)

@@ -22,7 +22,7 @@ TENSORRT = Device(DeviceKind.TENSORRT, 1)
 def identity(tmp_path):
     """y = x, float32 [1]."""
     path = tmp_path / "identity.onnx"
-    path.write_bytes(onnxrt._IDENTITY_GRAPH)
+    path.write_bytes(onnxrt.IDENTITY_GRAPH)
     return path
 
 

@@ -18,6 +18,14 @@ def size_bytes(folder):
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
+def test_a_reduced_precision_has_results_of_its_own(tmp_path):
+    parts = {"generator": "x"}
+    ResultCache(tmp_path).write_features(parts, np.ones(3, np.float32))
+
+    assert ResultCache(tmp_path, precision="bf16").features(parts) is None
+    assert ResultCache(tmp_path).features(parts) is not None
+
+
 def test_what_was_written_comes_back_exactly(tmp_path):
     cache = ResultCache(tmp_path)
     vector = np.random.default_rng(0).normal(size=9).astype(np.float32)

@@ -1,0 +1,215 @@
+"""OpenVINO: graphs compiled for a processor, or for an Intel GPU or NPU.
+
+Sources: OpenVINO's "Inference Devices and Modes" and "Precision Control".
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import platform
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lineup.backends.base import Runner, Value, host_array
+from lineup.backends.device import Device, DeviceKind
+from lineup.backends.graph_cache import KEY_DIGITS, GraphKey, graph_digest
+from lineup.backends.onnxrt import IDENTITY_GRAPH, RuntimeOptions
+from lineup.bundles.manifest import Graph
+from lineup.errors import BackendError, DeviceUnavailableError, LineupError, MissingExtraError
+from lineup.files import sha256_from_bytes
+from lineup.machine import processor_features, threads_within_quota
+
+OPENVINO_BACKEND = "openvino"
+
+BLOB_NAME = "graph.blob"
+"""A compiled graph, weights and all."""
+
+_UNIT_FROM_KIND = {
+    DeviceKind.OPENVINO: "CPU",
+    DeviceKind.OPENVINO_GPU: "GPU",
+    DeviceKind.OPENVINO_NPU: "NPU",
+}
+_CAPABILITY_FROM_PRECISION = {"bf16": "BF16", "f32": "FP32", "f16": "FP16"}
+"""What a device may compute in, most wanted first, and how OpenVINO lists it."""
+
+
+def probe_openvino(device: Device) -> str | None:
+    """Compile a graph of one node on the device; see `lineup.backends.device.Probe`."""
+    try:
+        _compiled(io.BytesIO(IDENTITY_GRAPH), with_precision(device), RuntimeOptions())
+    except LineupError as error:
+        return error.message
+    return None
+
+
+def with_precision(device: Device) -> Device:
+    """Return the device with what it computes in: as asked for, else bf16 if it has that, or f32.
+
+    A processor "has" bf16 where its instructions do; elsewhere it would be slower than f32.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        DeviceUnavailableError: The device is not there, or cannot compute in what was asked for.
+    """
+    unit = _UNIT_FROM_KIND[device.kind]
+    there = _core().available_devices
+    if unit not in {one.split(".")[0] for one in there}:
+        raise DeviceUnavailableError(
+            f"OpenVINO {release()} finds no {unit} here, only {', '.join(there)}; "
+            "its driver may be missing"
+        )
+    listed = _core().get_property(unit, "OPTIMIZATION_CAPABILITIES")
+    able = [one for one, capability in _CAPABILITY_FROM_PRECISION.items() if capability in listed]
+    precision = device.precision or next(iter(able), "")
+    if precision not in able:
+        raise DeviceUnavailableError(
+            f"this {unit} computes in {' or '.join(able) or 'no float'}, not in {precision}"
+        )
+    return replace(device, precision=precision)
+
+
+def openvino_key(graph: Graph, device: Device) -> GraphKey:
+    """Return the key of a graph that OpenVINO compiled for a device of this machine."""
+    device = with_precision(device)
+    name = _core().get_property(_UNIT_FROM_KIND[device.kind], "FULL_DEVICE_NAME")
+    features = f"{platform.machine()} {processor_features()} {name}"
+    return GraphKey(
+        graph=graph_digest(graph),
+        backend=OPENVINO_BACKEND,
+        release=release(),
+        machine=sha256_from_bytes(features.encode())[:KEY_DIGITS],
+        flags=(str(device),),
+    )
+
+
+def write_blob(source: Path, device: Device, folder: Path) -> Path:
+    """Compile an ONNX file for a device and write the result into a folder; return its path.
+
+    Raises:
+        BackendError: OpenVINO cannot compile it.
+    """
+    graph = _compiled(source, with_precision(device), RuntimeOptions())
+    try:
+        content = graph.export_model().getbuffer()
+    except Exception as error:  # openvino raises bare RuntimeErrors
+        raise BackendError(f"{source}: openvino cannot export it: {_reason(error)}") from error
+    (folder / BLOB_NAME).write_bytes(content)
+    return folder / BLOB_NAME
+
+
+class OpenVinoRunner(Runner):
+    """A compiled graph; its inputs and outputs are as the manifest describes the graph.
+
+    Args:
+        source: An ONNX file, or what `write_blob` wrote for the same device.
+        graph: The graph's description.
+        device: Where to run.
+        options: Threads, and how many runs may go on at once.
+
+    Raises:
+        BackendError: OpenVINO cannot load the graph.
+        DeviceUnavailableError: The device is not there, or cannot compute in what was asked for.
+    """
+
+    def __init__(self, source: Path, graph: Graph, device: Device, options: RuntimeOptions) -> None:
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+        self._graph: Any = _compiled(source, with_precision(device), options)
+
+    def _run(self, feeds: Mapping[str, Value], resident: Collection[str]) -> dict[str, Value]:
+        del resident
+        graph = self._graph
+        if graph is None:
+            raise BackendError("The graph was closed; load it again before running it.")
+        # Memory of contiguous arrays that may be written is read where it is.
+        arrays = {name: np.ascontiguousarray(host_array(value)) for name, value in feeds.items()}
+        try:
+            # A request holds inputs and outputs of one run: threads need one each, and none stays.
+            results = graph.create_infer_request().infer(arrays, share_inputs=True)
+            return {spec.name: results[spec.name] for spec in self.outputs}
+        except Exception as error:  # openvino raises bare RuntimeErrors
+            raise BackendError(f"openvino failed to run the graph: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """Drop the compiled graph; its memory is released."""
+        self._graph = None
+
+
+def release() -> str:
+    """Return the version of OpenVINO, e.g. "2026.4.1-22982-e213a147257-releases/2026/4"."""
+    return str(_openvino().__version__)
+
+
+def _compiled(source: Path | io.BytesIO, device: Device, options: RuntimeOptions) -> Any:
+    """Compile an ONNX graph, or load a blob, for a device with its precision."""
+    unit = _UNIT_FROM_KIND[device.kind]
+    settings = {"INFERENCE_PRECISION_HINT": device.precision, "PERFORMANCE_HINT": "LATENCY"}
+    if device.on_cpu:
+        settings |= _processor_settings(options)
+    try:
+        if isinstance(source, Path) and source.name == BLOB_NAME:
+            blob = _openvino().Tensor(np.memmap(source, np.uint8, "r"))
+            graph = _core().import_model(blob, unit, settings)
+        else:
+            graph = _core().compile_model(_core().read_model(source), unit, settings)
+        taken = graph.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    except Exception as error:  # openvino raises bare RuntimeErrors
+        name = source if isinstance(source, Path) else "a graph of one node"
+        raise BackendError(f"{name}: openvino cannot load it: {_reason(error)}") from error
+    if taken != device.precision:
+        raise DeviceUnavailableError(f"{device} was asked for, but OpenVINO computes in {taken}.")
+    return graph
+
+
+def _processor_settings(options: RuntimeOptions) -> dict[str, Any]:
+    """Return settings for lean use of the processor; see `RuntimeOptions`."""
+    settings = {
+        "NUM_STREAMS": options.runs_at_once,
+        # Pinned, the threads of two processes would wait for the same cores.
+        "ENABLE_CPU_PINNING": False,
+    }
+    threads = options.threads or threads_within_quota()
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads * options.runs_at_once
+    return settings
+
+
+def _reason(error: Exception) -> str:
+    """Return the last line of OpenVINO's message: those before say where in its source it was."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+
+
+@cache
+def _core() -> Any:
+    return _openvino().Core()
+
+
+@cache
+def _openvino() -> Any:
+    """Import OpenVINO without `openvino_telemetry`, which would report every import to its makers.
+
+    OpenVINO goes without where that is not installed.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    telemetry = "openvino_telemetry"
+    is_ours = telemetry not in sys.modules
+    if is_ours:
+        sys.modules[telemetry] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingExtraError(
+            f"the package openvino cannot be imported ({error}); "
+            "pip install 'lineup-forensics[openvino]' brings it"
+        ) from error
+    finally:
+        if is_ours:
+            del sys.modules[telemetry]
