@@ -62,15 +62,15 @@ def with_precision(device: Device) -> Device:
     there = _core().available_devices
     if unit not in {one.split(".")[0] for one in there}:
         raise DeviceUnavailableError(
-            f"OpenVINO {release()} finds no {unit} here, only {', '.join(there)}; "
-            "its driver may be missing"
+            f"OpenVINO finds no {unit} here, only {', '.join(there)}; its driver may be missing."
         )
     listed = _core().get_property(unit, "OPTIMIZATION_CAPABILITIES")
     able = [one for one, capability in _CAPABILITY_FROM_PRECISION.items() if capability in listed]
     precision = device.precision or next(iter(able), "")
     if precision not in able:
         raise DeviceUnavailableError(
-            f"this {unit} computes in {' or '.join(able) or 'no float'}, not in {precision}"
+            f"The {unit} computes in {' or '.join(able) or 'no float'} by OpenVINO, not in "
+            f"{precision}."
         )
     return replace(device, precision=precision)
 
@@ -207,8 +207,8 @@ def _openvino() -> Any:
         return importlib.import_module("openvino")
     except ImportError as error:
         raise MissingExtraError(
-            f"the package openvino cannot be imported ({error}); "
-            "pip install 'lineup-forensics[openvino]' brings it"
+            f"openvino cannot be imported ({error}); pip install 'lineup-forensics[openvino]' "
+            "brings it."
         ) from error
     finally:
         if is_ours:

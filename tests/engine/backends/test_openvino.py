@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lineup import reference
 from lineup.backends import opening
 from lineup.backends import openvino as backend
 from lineup.backends.device import Device, DeviceKind
@@ -25,6 +26,8 @@ from lineup.cli.main import cli, main
 from lineup.errors import BackendError, DeviceUnavailableError
 from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.imaging.decode import image_from_bytes
+from lineup.lineups.models import open_resynthesis_models
+from lineup.lineups.store import open_lineup
 from lineup.models.captioner import Captioner
 from lineup.paths import shipped_dir
 from lineup.runtime import Runtime
@@ -199,7 +202,6 @@ def stand_in(monkeypatch, *, capabilities, devices=("CPU",), taken="f32"):
         compile_model=lambda *_: graph,
     )
     monkeypatch.setattr(backend, "_core", lambda: core)
-    monkeypatch.setattr(backend, "release", lambda: "2026.4")
 
 
 @pytest.mark.parametrize(
@@ -217,9 +219,21 @@ def test_bf16_is_taken_where_the_device_has_it_and_said(
     assert device.reduced_precision == ("" if expected == "f32" else expected)
 
 
+def test_less_than_f32_is_a_run_of_its_own_and_never_compared_with_stored_numbers(monkeypatch):
+    runtime = Runtime()
+    runtime.place = (Device(DeviceKind.OPENVINO, precision="bf16"), ONE_THREAD)
+    with open_resynthesis_models(
+        open_lineup("pocket"), None, runtime=runtime, keep=False
+    ) as models:
+        assert models.digests[-1] == "bf16"
+    monkeypatch.setattr(reference, "REFERENCE_BUNDLE", "pocket-clip")
+    with reference.open_reference_encoder(runtime) as encoder:
+        assert str(encoder._encoder.device) == "openvino:cpu:f32"
+
+
 def test_a_precision_that_is_not_there_is_an_error(monkeypatch):
     stand_in(monkeypatch, capabilities=["FP32"])
-    with pytest.raises(DeviceUnavailableError, match="computes in f32, not in bf16"):
+    with pytest.raises(DeviceUnavailableError, match="computes in f32 by OpenVINO, not in bf16"):
         options_for_device("openvino:cpu:bf16", 1)
     stand_in(monkeypatch, capabilities=["FP32", "BF16"], taken="f32")
     with pytest.raises(DeviceUnavailableError, match="OpenVINO computes in f32"):
@@ -248,7 +262,7 @@ def test_without_the_package_there_is_one_clear_line(monkeypatch, capsys):
         main()
     told = capsys.readouterr().err
     assert caught.value.code == 2
-    assert "not usable here: the package openvino cannot be imported" in told
+    assert "not usable here: openvino cannot be imported" in told
     assert "lineup-forensics[openvino]" in told.splitlines()[0]
 
 
