@@ -70,8 +70,8 @@ def _scan(output: Path) -> None:
     write_atomic(output / ROWS, lines.encode())
     write_report(records, output / REPORT)
     _print_rows(f"scanned: {sources} sources, by {' and '.join(evidence)}", rows)
-    say(f"rows:    {output / 'results.jsonl'}")
-    say(f"report:  {output / 'report.html'}")
+    say(f"rows:    {output / ROWS}")
+    say(f"report:  {output / REPORT}")
     if "reference" not in evidence:
         say("more:    lineup models pull clip-vit-b-16 gives twice the names (90 MB)")
     say("         lineup enroll NAME IMAGES... makes a generator known")
@@ -118,7 +118,7 @@ def _attribute(output: Path) -> None:
             if path.stem.startswith(PICTURED):
                 write_picture(output / PICTURE, image.pixels, rows[-1], title=path.name)
     _print_rows("attributed by all evidence", rows)
-    say(f"picture: {output / 'picture.png'}")
+    say(f"picture: {output / PICTURE}")
 
 
 def _print_rows(title: str, rows: list[Attribution]) -> None:

@@ -129,7 +129,7 @@ def enroll_images(
 
 
 class _Enrolment:
-    """One run: the pending batch by hash, the hashes that are enrolled, and the counts."""
+    """One run: the pending batch (name of the file and views by hash), known hashes, counts."""
 
     def __init__(
         self,
@@ -145,8 +145,7 @@ class _Enrolment:
         self._encoder = encoder
         self._options = options
         self.known: set[str] = set()
-        self._pending: dict[str, ImageViews] = {}
-        self._names: dict[str, str] = {}
+        self._pending: dict[str, tuple[str, ImageViews]] = {}
         self._failed: list[FailedImage] = []
         self._seen = self._added = self._present = 0
 
@@ -179,8 +178,7 @@ class _Enrolment:
             self._failed.append(FailedImage(image.path, error.one_line))
             return
         if is_usable(views):
-            self._pending[sha256] = views
-            self._names[sha256] = shown(image.path.name)
+            self._pending[sha256] = shown(image.path.name), views
         else:
             self._failed.append(FailedImage(image.path, UNUSABLE))
 
@@ -189,7 +187,8 @@ class _Enrolment:
         if not self._pending:
             return
         ids = list(self._pending)
-        fingerprints, views = stacked(list(self._pending.values()))
+        names, seen = zip(*self._pending.values(), strict=True)
+        fingerprints, views = stacked(seen)
         added = self._store.add(
             self._name,
             fingerprints,
@@ -199,7 +198,7 @@ class _Enrolment:
             fingerprint_name=self._extractor.name,
             role=self._options.role,
             provenance=self._options.provenance,
-            names=[self._names[one] for one in ids],
+            names=names,
         )
         self.known.update(ids)
         self._added += added

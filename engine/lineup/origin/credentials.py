@@ -11,13 +11,13 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lineup.claims import Claim, ClaimKind, Signature
 from lineup.imaging.header import ImageFormat
 from lineup.origin.metadata import kind_from_source_type
+from lineup.paths import shipped_dir
 
 if TYPE_CHECKING:
     from c2pa import Context
@@ -77,7 +77,7 @@ def _context(trust_list: str | None) -> Context:
     """Return the settings of every reading; `trust_list` None takes the shipped list."""
     import c2pa  # noqa: PLC0415 - as above
 
-    path = Path(trust_list) if trust_list else resources.files("lineup") / "data" / TRUST_LIST
+    path = Path(trust_list) if trust_list else shipped_dir() / TRUST_LIST
     verify = {"verify_trust": True, "ocsp_fetch": False, "remote_manifest_fetch": False}
     settings = {"trust": {"trust_anchors": path.read_text("utf-8")}, "verify": verify}
     return c2pa.Context(c2pa.Settings.from_json(json.dumps(settings)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Annotated
 
 from msgspec import Meta
@@ -12,6 +11,7 @@ from msgspec import Meta
 from lineup.claims import Claim, ClaimKind
 from lineup.documents import DocumentFormat
 from lineup.errors import LineupError
+from lineup.paths import shipped_dir
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ GENERATORS = DocumentFormat(Generators, LineupError, "lineup itself is damaged: 
 @functools.cache
 def _table() -> tuple[tuple[Generator, ...], frozenset[str]]:
     """Return the table, and every source in it."""
-    data = (resources.files("lineup") / "data" / "generators.json").read_bytes()
+    data = (shipped_dir() / "generators.json").read_bytes()
     generators = GENERATORS.from_bytes(data, where="generators.json").generators
     return generators, frozenset(name for one in generators for name in one.sources)
 
