@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lineup.answering import Answering
 from lineup.calibration.calibration import CALIBRATION
@@ -37,7 +37,13 @@ from lineup.results import (
     Verification,
 )
 from lineup.runtime import REFERENCE_BUNDLE, Runtime
-from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, rows_from_paths
+from lineup.stream import (
+    DEFAULT_STREAM,
+    FileInMemory,
+    StreamedImage,
+    StreamOptions,
+    rows_from_paths,
+)
 
 if TYPE_CHECKING:
     from lineup.classifier import OpenSetClassifier
@@ -194,7 +200,7 @@ class Engine(Answering):
     def enroll(
         self,
         name: str,
-        images: str | Path | Iterable[str | Path],
+        images: str | Path | Iterable[str | Path] | Sequence[FileInMemory],
         *,
         options: EnrollOptions | None = None,
         on_progress: Callable[[EnrollReport], None] | None = None,
@@ -205,8 +211,8 @@ class Engine(Answering):
 
         Args:
             name: The source; need not exist yet.
-            images: Files, folders (searched through) and patterns; one that cannot be used is
-                reported and skipped.
+            images: Files, folders (searched through) and patterns, or files in memory; one that
+                cannot be used is reported and skipped.
             options: How to enrol.
             on_progress: Called after every image and every commit.
 
@@ -222,7 +228,7 @@ class Engine(Answering):
                 return enroll_images(
                     user_store(self._gallery_path),
                     name,
-                    _found(images),
+                    _files(images),
                     self.extractor,
                     None if self._open_encoder is None else self.encoder,
                     options=options or EnrollOptions(),
@@ -328,6 +334,14 @@ def _classification(
     values = classifier.probabilities(fingerprint[None])[0].tolist()
     found = dict(sorted(zip(names, values, strict=True), key=lambda item: -item[1]))
     return Classification(next(iter(found)), found, sha256, notes)
+
+
+def _files(
+    images: str | Path | Iterable[str | Path] | Sequence[FileInMemory],
+) -> Iterable[Path | FileInMemory]:
+    if isinstance(images, Sequence) and images and isinstance(images[0], FileInMemory):
+        return cast("Sequence[FileInMemory]", images)
+    return _found(cast("str | Path | Iterable[str | Path]", images))
 
 
 def _found(images: str | Path | Iterable[str | Path]) -> Iterator[Path]:

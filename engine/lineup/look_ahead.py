@@ -8,15 +8,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 
+IDLE_SECONDS = 0.25
+"""How long is waited for the next path after one did not come in time."""
+
+
 class HoldsBytes(Protocol):
-    """What is read from a path."""
+    """What is read from a file."""
 
     @property
     def held_bytes(self) -> int:
@@ -25,6 +28,8 @@ class HoldsBytes(Protocol):
 
 
 Item = TypeVar("Item", bound=HoldsBytes)
+File = TypeVar("File")
+"""A path, or what else is read as a file."""
 
 
 class ByteBudget:
@@ -137,8 +142,8 @@ _Queue: TypeAlias = "queue.SimpleQueue[Future[Item | None] | BaseException | Non
 
 
 def read_in_order(
-    paths: Iterable[Path],
-    read: Callable[[Path], Item | None],
+    paths: Iterable[File],
+    read: Callable[[File], Item | None],
     *,
     workers: int,
     look_ahead: LookAhead,
@@ -163,13 +168,16 @@ def read_in_order(
         name="lineup-list",
         daemon=True,
     ).start()
+    timeout = stall_seconds
     try:
         while True:
             try:
-                future = waiting.get(timeout=stall_seconds)
+                future = waiting.get(timeout=timeout)
             except queue.Empty:
+                timeout = max(stall_seconds, IDLE_SECONDS)  # what is known was told
                 yield Signal.STALLED
                 continue
+            timeout = stall_seconds
             if future is None:
                 return
             if isinstance(future, BaseException):
@@ -183,15 +191,15 @@ def read_in_order(
 
 
 def _feed(
-    paths: Iterable[Path],
-    read: Callable[[Path], Item | None],
+    paths: Iterable[File],
+    read: Callable[[File], Item | None],
     pool: ThreadPoolExecutor,
     look_ahead: LookAhead,
     waiting: _Queue[Item],
 ) -> None:
     """Hand the paths to the pool as the look-ahead admits them."""
 
-    def work(path: Path, number: int) -> Item | None:
+    def work(path: File, number: int) -> Item | None:
         look_ahead.wait_to_start(number)
         item = read(path)
         if item is not None:

@@ -110,6 +110,19 @@ DEFAULT_STREAM = StreamOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FileInMemory:
+    """An image file that is no file on this machine: it was sent.
+
+    Attributes:
+        path: What it is called.
+        data: Its bytes.
+    """
+
+    path: Path
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class StreamedImage:
     """An image on its way to the model; `error` is set exactly when it cannot be used.
 
@@ -183,43 +196,48 @@ class ImageReader:
         self._keep_pixels = keep_pixels
         self._origin = origin
 
-    def images(self, paths: Iterable[Path]) -> Generator[StreamedImage | Signal, None, None]:
-        """Yield one image, failure or `Signal.SKIPPED` per path, in order, and `Signal.STALLED`.
+    def images(
+        self, files: Iterable[Path | FileInMemory]
+    ) -> Generator[StreamedImage | Signal, None, None]:
+        """Yield one image, failure or `Signal.SKIPPED` per file, in order, and `Signal.STALLED`.
 
         Close it to stop early.
 
         Args:
-            paths: Image files, consumed lazily on a thread of its own.
+            files: Image files, consumed lazily on a thread of its own.
 
         Raises:
-            Exception: Whatever `paths` raised, after the images before it.
+            Exception: Whatever `files` raised, after the images before it.
         """
         return read_in_order(
-            paths,
-            self.image_from_path,
+            files,
+            self.image_from_file,
             workers=self._options.worker_count,
             look_ahead=LookAhead(self._options.look_ahead_limit, self._options.look_ahead_bytes),
             stall_seconds=self._options.stall_seconds,
         )
 
-    def image_from_path(self, path: Path) -> StreamedImage | None:
+    def image_from_file(self, file: Path | FileInMemory) -> StreamedImage | None:
         """Read, hash, decode and cut one image; None when it is known.
 
         A thread that holds file bytes may wait for pixel bytes, never the other way round, so the
         two budgets cannot block each other.
         """
-        with self.files.reserved(self._file_bytes(path)):
+        with self.files.reserved(self._file_bytes(file)):
             watch = _Stopwatch()
-            image, data = self._read(path)
+            image, data = self._read(file)
             image = replace(image, ms=StageTimes(read=watch.lap_ms()))
-            if self._is_known(path, image.sha256):
+            if self._is_known(image.path, image.sha256):
                 return None
             return image if data is None else self._decoded(image, data)
 
-    def _read(self, path: Path) -> tuple[StreamedImage, bytes | None]:
-        image = StreamedImage(path)
+    def _read(self, file: Path | FileInMemory) -> tuple[StreamedImage, bytes | None]:
+        image = StreamedImage(file if isinstance(file, Path) else file.path)
         try:
-            data = bytes_from_path(path, limits=self._options.limits)
+            if isinstance(file, Path):
+                data = bytes_from_path(file, limits=self._options.limits)
+            else:
+                data = file.data
         except Exception as error:
             return image.failed(error), None
         return replace(image, sha256=sha256_from_bytes(data), size_bytes=len(data)), data
@@ -254,9 +272,11 @@ class ImageReader:
         pixels = decoded.pixels if self._keep_pixels else None
         return replace(image, ms=ms, tiles=tiles, tile_notes=tile_notes, pixels=pixels)
 
-    def _file_bytes(self, path: Path) -> int:
+    def _file_bytes(self, file: Path | FileInMemory) -> int:
+        if not isinstance(file, Path):
+            return 0  # who holds them counts them
         try:
-            return min(path.stat().st_size, self._options.limits.max_bytes)
+            return min(file.stat().st_size, self._options.limits.max_bytes)
         except OSError:  # reading will say what is wrong
             return 0
 

@@ -39,6 +39,7 @@ COMMANDS = {
     "plot": "Draw spectra and maps of labelled images.",
     "report": "Render a scan as a page to look at.",
     "scan": "Attribute many images, one row each.",
+    "serve": "Answer over HTTP, with a page to drop images on.",
     "synthesize": "Make images of a candidate from a prompt.",
     "train": "Fit models from photographs.",
     "verify": "Test whether one source made an image.",

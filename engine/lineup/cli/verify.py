@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -45,8 +44,7 @@ def verify(image: str, source: str, as_json: bool, **place: Any) -> None:
     with open_engine(**place) as engine:
         result = engine.verify(paths[0], source)
     if as_json:
-        record = {"path": str(paths[0]), **asdict(result)}
-        echo_json({key: _json_number(value) for key, value in record.items()}, indent=None)
+        echo_json({"path": str(paths[0]), **result.to_dict()}, indent=None)
         return
     answer = "match" if result.accepted else "no match"
     say(f"{paths[0]}: {answer} with {source}, {100 * result.probability:.1f} % at even odds")
@@ -77,7 +75,3 @@ def _accepts_text(result: Verification) -> str:
 
 def _percent(rate: float) -> str:
     return "(none to compare with)" if math.isnan(rate) else f"{100 * rate:.1f} %"
-
-
-def _json_number(value: object) -> object:
-    return None if isinstance(value, float) and math.isnan(value) else value

@@ -23,8 +23,9 @@ from lineup.gallery.views import (
     stacked,
     views_from_image,
 )
+from lineup.imaging.header import DEFAULT_LIMITS, DecodeLimits
 from lineup.look_ahead import Signal
-from lineup.stream import ImageReader, StreamedImage, StreamOptions
+from lineup.stream import FileInMemory, ImageReader, StreamedImage, StreamOptions
 from lineup.text import shown
 
 if TYPE_CHECKING:
@@ -45,12 +46,14 @@ class EnrollOptions:
         batch_size: Images per commit.
         channels: What each image is passed through; the clean one is always among them. Without
             the drawn one, the source is judged by its images as they are.
+        limits: Guards against decompression bombs.
     """
 
     role: SourceRole | None = None
     provenance: str = ""
     batch_size: int = 16
     channels: tuple[str, ...] = ENROLLED_CHANNELS
+    limits: DecodeLimits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class EnrollReport:
 def enroll_images(
     store: GalleryStore,
     name: str,
-    paths: Iterable[Path],
+    files: Iterable[Path | FileInMemory],
     extractor: FingerprintExtractor,
     encoder: ReferenceEncoder | None = None,
     *,
@@ -96,7 +99,7 @@ def enroll_images(
     Args:
         store: Where the fingerprints go.
         name: Name of the source.
-        paths: Image files.
+        files: Image files.
         extractor: Computes the fingerprints.
         encoder: Computes embeddings; None keeps none.
         options: How to enrol.
@@ -111,14 +114,14 @@ def enroll_images(
     if base is not None and name in base.sources:
         enrolment.known.update(base.sources[name].ids)
     notify = on_progress or (lambda report: None)
-    reading = StreamOptions(group_images=checked.batch_size)
+    reading = StreamOptions(group_images=checked.batch_size, limits=checked.limits)
     reader = ImageReader(
         extractor,
         reading,
         is_known=lambda path, sha256: sha256 in enrolment.known,
         keep_pixels=True,
     )
-    with closing(reader.images(paths)) as stream:
+    with closing(reader.images(files)) as stream:
         for item in stream:
             if item is not Signal.STALLED:
                 enrolment.take(item if isinstance(item, StreamedImage) else None)

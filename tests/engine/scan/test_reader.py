@@ -13,7 +13,7 @@ from lineup.stream import BYTES_PER_PIXEL, ImageReader, StreamOptions
 def read(engine):
     def read(path, cutter=engine.extractor, done=None, **options):
         read.reader = ImageReader(cutter, is_known=(done or Identities()).holds, **options)
-        return read.reader.image_from_path(path)
+        return read.reader.image_from_file(path)
 
     return read
 
@@ -115,5 +115,5 @@ def test_what_is_too_large_reserves_nothing(tmp_path, write_image, engine):
     limits = DecodeLimits(max_pixels=100)
     reader = ImageReader(engine.extractor, StreamOptions(limits=limits))
 
-    assert reader.image_from_path(path).error.type == "ImageTooLargeError"
+    assert reader.image_from_file(path).error.type == "ImageTooLargeError"
     assert reader.pixels.peak == 0

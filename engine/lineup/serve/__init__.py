@@ -1,0 +1,1 @@
+"""`lineup serve`: the engine behind HTTP, on Starlette and uvicorn (extra [serve])."""
