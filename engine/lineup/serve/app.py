@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -40,10 +39,10 @@ from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.reading import read_image
 from lineup.results import GENERATED, UNDETERMINED, Attribution, Verification
-from lineup.serve.guard import Guard, Metrics, refusal
+from lineup.serve.guard import Guard, Metrics, json_answer, refusal
 from lineup.serve.keys import Keys
 from lineup.serve.pages import page_routes
-from lineup.serve.uploads import Form, Room, Upload, form_from_request
+from lineup.serve.uploads import MOST_FILES, Form, Room, Upload, form_from_request
 from lineup.serve.worker import BusyError, EngineWorker
 from lineup.stream import FileInMemory, StreamOptions
 
@@ -89,7 +88,7 @@ def app_from_engine(
     reading: StreamOptions | None = None,
     options: ServeOptions = ServeOptions(),
     keys: Keys | None = None,
-    on_end: Callable[[], None] = lambda: None,
+    on_end: Callable[[Exception | None], None] = lambda failure: None,
 ) -> Starlette:
     """Return the app; the engine is opened when it starts and closed when it ends.
 
@@ -99,7 +98,7 @@ def app_from_engine(
         reading: How images are grouped.
         options: Limits.
         keys: Who may ask, and enrol; None is everybody who reaches the server, and nobody enrols.
-        on_end: Called when the engine is gone: it failed, or the app ended.
+        on_end: Called when the engine is gone, with what went wrong if it failed.
     """
     service = Service(open_engine, question, reading or StreamOptions(), options, on_end)
 
@@ -143,7 +142,7 @@ class Service:
         question: AttributionOptions,
         reading: StreamOptions,
         options: ServeOptions,
-        on_end: Callable[[], None],
+        on_end: Callable[[Exception | None], None],
     ) -> None:
         self.metrics = Metrics()
         self.worker = EngineWorker(
@@ -174,7 +173,7 @@ class Service:
         records = [row.to_dict() for row in rows]
         is_answered = any(row.verdict is not None for row in rows)
         status = 200 if is_answered else _status_of_row(rows[0])
-        return _json({"rows": records} if form.is_multipart else records[0], status)
+        return json_answer({"rows": records} if form.is_multipart else records[0], status)
 
     async def verify(self, request: Request) -> Response:
         """Test whether a source made an image."""
@@ -190,7 +189,7 @@ class Service:
                 return engine.verify(image, source)
 
             (answer,) = await clock.answers([self.worker.call(verify)])
-        return _json({"path": upload.name, **answer.to_dict()})
+        return json_answer({"path": upload.name, **answer.to_dict()})
 
     async def sources(self, request: Request) -> Response:
         """List the gallery."""
@@ -205,7 +204,7 @@ class Service:
             }
             for one in gallery.sources.values()
         ]
-        return _json({"sources": found})
+        return json_answer({"sources": found})
 
     async def enroll(self, request: Request) -> Response:
         """Add images to a source, by a key that may."""
@@ -229,16 +228,16 @@ class Service:
         added, present = (sum(getattr(one, key) for one in reports) for key in ("added", "present"))
         record = {"name": name, "added": added, "present": present, "failed": failed}
         status = 200 if added + present else 422
-        return _json({**record, "total": reports[-1].total}, status)
+        return json_answer({**record, "total": reports[-1].total}, status)
 
     async def healthz(self, request: Request) -> Response:
         """Say that the process answers."""
-        return _json({"status": "ok", "lineup": __version__})
+        return json_answer({"status": "ok", "lineup": __version__})
 
     async def readyz(self, request: Request) -> Response:
         """Say whether images are answered."""
         self._engine()
-        return _json({"status": "ready"})
+        return json_answer({"status": "ready"})
 
     async def show_metrics(self, request: Request) -> Response:
         """Show counters in the text format of Prometheus."""
@@ -263,7 +262,8 @@ class Service:
         self._engine()
         clock = _Clock(self._options.deadline_seconds)
         with self._room.share() as share:
-            form = await clock.body(form_from_request(request, share))
+            files = min(MOST_FILES, self._options.queue_images)
+            form = await clock.body(form_from_request(request, share, files))
             request.state.facts |= {"bytes": share.size, "files": len(form.files)}
             yield form, clock
 
@@ -309,11 +309,6 @@ class _Clock:
 
     def _left(self) -> float:
         return max(0.0, self._end - time.monotonic())
-
-
-def _json(record: Any, status: int = 200) -> Response:
-    data = json.dumps(record, allow_nan=False).encode("ascii") + b"\n"
-    return Response(data, status, media_type="application/json")
 
 
 def _outcome(row: Attribution) -> str:

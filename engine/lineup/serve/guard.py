@@ -7,7 +7,6 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -71,14 +70,20 @@ class Metrics:
         Gauge(name, text, registry=self.registry).set_function(value)
 
 
+def json_answer(
+    record: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return an answer of one line of ASCII, as rows are written."""
+    line = json.dumps(record, allow_nan=False).encode("ascii") + b"\n"
+    return Response(line, status, headers, media_type="application/json")
+
+
 def refusal(
     status: int, message: str, kind: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Return an answer that is an error: `{"error": {"type", "message"}}`."""
-    error = {"type": kind or HTTPStatus(status).phrase.title().replace(" ", ""), "message": message}
-    return Response(
-        json.dumps({"error": error}), status, headers=headers, media_type="application/json"
-    )
+    """Return an answer that is an error: `{"error": {"type", "message"}}`, as in a row."""
+    kind = kind or ("RequestError" if status < 500 else "ServerError")
+    return json_answer({"error": {"type": kind, "message": message}}, status, headers)
 
 
 class Guard:
@@ -88,8 +93,8 @@ class Guard:
         app: What answers.
         metrics: Counts.
         keys: Who may ask; None is everybody who reaches the server.
-        is_local: Whether requests must name this machine as their host: pages of other sites
-            could otherwise ask in the name of a browser here (DNS rebinding).
+        is_local: Whether requests must name this machine as their host, and come from no page of
+            another site: such pages could otherwise ask through a browser here.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, keys: Keys | None, is_local: bool) -> None:
@@ -145,6 +150,9 @@ class Guard:
             return refusal(
                 421, "This server answers to localhost alone; start it with --host for another."
             )
+        origin = headers.get(b"origin", b"").decode("latin-1").lower()
+        if self._is_local and origin and origin.rpartition("/")[2] != host:
+            return refusal(403, f"Pages of {origin[:80]} may not ask this server.")
         if self._keys is None or not scope["path"].startswith(KEYED):
             return None
         kind, _, token = headers.get(b"authorization", b"").partition(b" ")

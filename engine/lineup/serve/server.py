@@ -8,7 +8,10 @@ import logging
 import math
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -98,7 +101,7 @@ def log_to_stderr() -> None:
 
 
 class Server(uvicorn.Server):
-    """Serves until SIGTERM or Ctrl-C, or until the engine fails; then answers what it has taken.
+    """Serves until SIGTERM, Ctrl-C or `stop`; then answers what it has taken.
 
     Args:
         host: Address to listen at.
@@ -111,7 +114,7 @@ class Server(uvicorn.Server):
         protocol = type("Protocol", (TimedProtocol,), {"answer_seconds": answer_seconds})
         super().__init__(
             uvicorn.Config(
-                "",
+                "",  # given to `serve_app`
                 host=host,
                 port=port,
                 http=protocol,
@@ -125,18 +128,43 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=math.ceil(answer_seconds),
             )
         )
+        self._failure: Exception | None = None
 
     def serve_app(self, app: Starlette) -> None:
-        """Serve."""
-        self.config.app = app
-        for number in (signal.SIGINT, signal.SIGTERM):
-            # uvicorn raises what it caught again when it has drained; here that is a normal end.
-            signal.signal(number, lambda *_: None)
-        try:
-            self.run()
-        except SystemExit:  # uvicorn's, after its log line
-            raise LineupError("cannot listen") from None
+        """Serve.
 
-    def stop(self) -> None:
+        Raises:
+            LineupError: Nothing can listen there.
+            Exception: What `stop` was told.
+        """
+        self.config.app = app
+        try:
+            with _signals_that_end():
+                self.run()
+        except SystemExit:  # uvicorn's, which has logged why
+            raise LineupError(
+                f"Nothing can listen at {self.config.host}, port {self.config.port}.",
+                hint="Is another server there? Choose another --port; the log says more.",
+            ) from None
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self, failure: Exception | None = None) -> None:
         """Begin to drain."""
+        self._failure = failure
         self.should_exit = True
+
+
+@contextmanager
+def _signals_that_end() -> Iterator[None]:
+    """Take SIGINT and SIGTERM for a normal end: uvicorn raises them again when it has drained."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: None) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

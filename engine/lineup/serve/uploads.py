@@ -100,7 +100,7 @@ class Share:
         self._room.held_bytes += size
 
 
-async def form_from_request(request: Request, share: Share) -> Form:
+async def form_from_request(request: Request, share: Share, most_files: int) -> Form:
     """Read a body: one file as it is, or `multipart/form-data` with files and fields.
 
     Raises:
@@ -111,7 +111,7 @@ async def form_from_request(request: Request, share: Share) -> Form:
     if length.isdecimal():
         share.check(int(length))
     kind, options = parse_options_header(request.headers.get("content-type"))
-    sink: _Sink = _Parts(options.get(b"boundary")) if kind == MULTIPART else _Whole()
+    sink: _Sink = _Parts(options.get(b"boundary"), most_files) if kind == MULTIPART else _Whole()
     body: AsyncIterator[bytes] = request.stream()
     async for chunk in body:
         share.take(len(chunk))
@@ -156,9 +156,11 @@ class _Part:
 class _Parts:
     """A body of several parts: those with a file name are files."""
 
-    def __init__(self, boundary: bytes | None) -> None:
+    def __init__(self, boundary: bytes | None, most_files: int) -> None:
         if not boundary:
             raise HTTPException(400, "The multipart body has no boundary in its Content-Type.")
+        self._most_files = most_files
+        self._field_count = 0
         self._files: list[Upload] = []
         self._fields: dict[str, str] = {}
         self._part = _Part()
@@ -211,9 +213,11 @@ class _Parts:
         self._part.name = _text(options.get(b"name", b""))
         if b"filename" in options:
             self._part.file_name = _text(options[b"filename"])
-        if len(self._files) + (self._part.file_name is not None) > MOST_FILES:
-            raise HTTPException(413, f"More than {MOST_FILES} files in one request.")
-        if len(self._fields) >= MOST_FIELDS and self._part.file_name is None:
+        is_file = self._part.file_name is not None
+        self._field_count += not is_file
+        if is_file and len(self._files) >= self._most_files:
+            raise HTTPException(413, f"More than {self._most_files} files in one request.")
+        if self._field_count > MOST_FIELDS:
             raise HTTPException(413, f"More than {MOST_FIELDS} fields in one request.")
 
     def _data(self, data: bytes, start: int, end: int) -> None:

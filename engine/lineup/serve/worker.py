@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from lineup.engine import Engine
 from lineup.errors import BackendError, LineupError
 from lineup.options import AttributionOptions
-from lineup.results import Attribution
+from lineup.results import RESYNTHESIS_EVIDENCE, Attribution
 from lineup.scan.pipeline import rows_from_group
 from lineup.stream import (
     FileInMemory,
@@ -58,7 +60,7 @@ class EngineWorker:
         reading: How images are read and grouped.
         most_images: Images that wait for their rows, at most.
         on_group: Called with the number of images of each group.
-        on_end: Called when no more can be answered.
+        on_end: Called when no more can be answered, with what went wrong.
 
     Attributes:
         engine: Where it is open; None before, and when it could not be opened.
@@ -73,7 +75,7 @@ class EngineWorker:
         most_images: int,
         *,
         on_group: Callable[[int], None] = lambda images: None,
-        on_end: Callable[[], None] = lambda: None,
+        on_end: Callable[[Exception | None], None] = lambda failure: None,
     ) -> None:
         self.engine: Engine | None = None
         self.failure: Exception | None = None
@@ -148,6 +150,7 @@ class EngineWorker:
         try:
             with self._open_engine() as engine:
                 engine.run_id(self._question)  # opens whatever the question needs
+                engine.attribute(np.full((256, 256, 3), 128, np.uint8), options=_cheap(engine))
                 self.engine = engine
                 self._answer(engine)
         except Exception as error:
@@ -158,7 +161,7 @@ class EngineWorker:
             for job in list(self._jobs.values()):
                 if not job.row.done():
                     job.row.set_exception(BackendError("The engine ended before its answer."))
-            self._on_end()
+            self._on_end(self.failure)
 
     def _answer(self, engine: Engine) -> None:
         # Whole, because an enrolment may bring evidence that looks at all of an image.
@@ -203,3 +206,9 @@ class EngineWorker:
 
     def _learn(self, image_seconds: float) -> None:
         self._image_seconds += 0.1 * (image_seconds - self._image_seconds)
+
+
+def _cheap(engine: Engine) -> AttributionOptions:
+    """Return a question that every model but those of resyntheses runs for."""
+    names = tuple(name for name in engine.evidence if name not in RESYNTHESIS_EVIDENCE)
+    return AttributionOptions(evidence=names)
