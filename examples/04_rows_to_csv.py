@@ -12,7 +12,7 @@ with lineup.open() as engine:
     table = csv.DictWriter(sys.stdout, COLUMNS, extrasaction="ignore")
     table.writeheader()
     for row in engine.scan(shipped_dir() / "samples"):
-        # `to_dict` is the row of docs/row.schema.json, the same as `lineup scan` writes.
+        # `to_dict` is the row of lineup/data/row.schema.json, the same as `lineup scan` writes.
         record = row.to_dict()
         error = record["error"]
         table.writerow(record | {"error": error and error["message"]})

@@ -1,7 +1,7 @@
 """What the engine answers: frozen records that the command line, a scan and Python share.
 
 The dictionary of an `Attribution` is the one row of the project: `lineup scan`, `lineup attribute
---json` and `Attribution.to_dict` write the same keys, which `docs/row.schema.json` defines.
+--json` and `Attribution.to_dict` write the same keys, which `data/row.schema.json` defines.
 """
 
 from __future__ import annotations
@@ -350,7 +350,7 @@ class Attribution:
         return self.origin.disagreement(named, self.verdict.title)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row as JSON values (`docs/row.schema.json`).
+        """Return the row as JSON values (`data/row.schema.json`).
 
         Every key is always present. A value that does not exist is None, and so is a number that
         is not finite.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import cv2
 import jsonschema
@@ -11,6 +10,7 @@ import pytest
 
 import lineup
 from lineup.options import AttributionOptions
+from lineup.paths import shipped_dir
 from lineup_models.samples import SOURCES, draw_image
 
 FIRST, SECOND = (one.stem for one in SOURCES[:2])
@@ -85,6 +85,6 @@ def test_rows_keep_their_schema(drawn, enrolled):
     with lineup.open(gallery=enrolled) as engine:
         row = engine.attribute(drawn / FIRST / "6.png").to_dict()
 
-    schema = json.loads((Path(__file__).parents[2] / "docs" / "row.schema.json").read_text())
+    schema = json.loads((shipped_dir() / "row.schema.json").read_text())
     jsonschema.validate(row, schema)
     assert set(row["evidence"]) >= {"fingerprint", "reference"}

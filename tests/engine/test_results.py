@@ -4,7 +4,6 @@ import json
 import math
 import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -12,9 +11,10 @@ import pytest
 from lineup._version import __version__
 from lineup.claims import Claim, ClaimKind, Origin
 from lineup.errors import UnreadableImageError
+from lineup.paths import shipped_dir
 from lineup.results import Attribution, Evidence, RowError, StageTimes, Verdict
 
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "row.schema.json").read_text())
+SCHEMA = json.loads((shipped_dir() / "row.schema.json").read_text())
 RUN = "0" * 12
 
 

@@ -101,6 +101,8 @@ def serve(
     from lineup.serve.server import Server, log_to_stderr
     from lineup.stream import StreamOptions
 
+    if may_enroll and make_key is None:
+        raise click.UsageError("--may-enroll is about the key of --make-key.")
     if make_key is not None:
         _make_key(keys_path, make_key, may_enroll=may_enroll)
         return

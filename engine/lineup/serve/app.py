@@ -41,6 +41,7 @@ from lineup.reading import read_image
 from lineup.results import GENERATED, UNDETERMINED, Attribution, Verification
 from lineup.serve.guard import Guard, Metrics, json_answer, refusal
 from lineup.serve.keys import Keys
+from lineup.serve.openapi import described_routes
 from lineup.serve.pages import page_routes
 from lineup.serve.uploads import MOST_FILES, Form, Room, Upload, form_from_request
 from lineup.serve.worker import BusyError, EngineWorker
@@ -117,6 +118,7 @@ def app_from_engine(
             Route("/healthz", service.healthz, methods=["GET"]),
             Route("/readyz", service.readyz, methods=["GET"]),
             Route("/metrics", service.show_metrics, methods=["GET"]),
+            *described_routes(),
             *page_routes(),
         ],
         middleware=[

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from lineup.serve.keys import Keys
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-ROUTES = ("/", "/v1/attribute", "/v1/verify", "/v1/sources", "/healthz", "/readyz", "/metrics")
+ROUTES = (
+    "/",
+    "/v1/attribute",
+    "/v1/verify",
+    "/v1/sources",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+)
 KEYED = ("/v1/", "/metrics")
 CLIENT_GONE = 499
 """In logs and metrics alone: the client went before its answer was there, as nginx says it."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +15,8 @@ from lineup.fingerprint import Signals
 from lineup.gallery.enroll import EnrollOptions, enroll_images
 from lineup.gallery.gallery import STRENGTHS, SourceRole, view_key
 from lineup.gallery.views import ENROLLED_CHANNELS
+from lineup.imaging.header import DecodeLimits
+from lineup.stream import FileInMemory
 
 
 class MeanColour:
@@ -60,6 +63,26 @@ def images(tmp_path):
         return paths
 
     return write
+
+
+def test_files_in_memory_are_enrolled_like_those_on_disk(store, extractor, images):
+    paths = images(3)
+    sent = [FileInMemory(Path(f"sent-{one.name}"), one.read_bytes()) for one in paths]
+
+    report = enroll_images(store, "sd", [*sent, FileInMemory(Path("x"), b"text")], extractor)
+    again = enroll_images(store, "sd", paths, extractor)
+
+    assert (report.added, [one.path.name for one in report.failed]) == (3, ["x"])
+    assert (again.added, again.present) == (0, 3)
+    assert sorted(store.ids("sd")) == sorted(sha256_from_file(path) for path in paths)
+
+
+def test_images_over_the_limits_of_an_enrolment_are_refused(store, extractor, images):
+    options = EnrollOptions(limits=DecodeLimits(max_pixels=10))
+
+    report = enroll_images(store, "sd", images(1), extractor, options=options)
+
+    assert (report.added, len(report.failed)) == (0, 1)
 
 
 def test_images_are_enrolled_under_the_hash_of_their_file(store, extractor, images):

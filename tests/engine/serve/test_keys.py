@@ -4,12 +4,15 @@ import stat
 import pytest
 from toy_server import serving, until
 
+from lineup.engine import Engine
 from lineup.errors import UsageError
+from lineup.gallery.enroll import EnrollReport, FailedImage
+from lineup.gallery.gallery import SourceRole
 from lineup.serve.keys import KEYS, make_key
 
 
 @pytest.fixture
-def keyed(toy, tmp_path, monkeypatch, colour_gallery):
+def keyed(toy, tmp_path):
     """A client, and a key that may ask, and one that may enrol."""
     path = tmp_path / "keys.json"
     keys = [make_key(path, name, may_enroll=name == "curator") for name in ("reader", "curator")]
@@ -41,6 +44,38 @@ def test_only_a_key_that_may_enrols(keyed, client, red_image):
 
     assert keyed_client.post_form("/v1/sources/x", part, authorization=reader).status == 403
     assert client.post_form("/v1/sources/x", part).status == 403
+
+
+def test_enrolment_takes_the_files_in_parts_and_adds_them_up(keyed, red_image, monkeypatch):
+    client, _, curator = keyed
+    calls = []
+
+    def enroll(self, name, files, *, options):
+        calls.append((name, [one.path.name for one in files], options.role, options.provenance))
+        assert all(one.data == red_image.read_bytes() for one in files)
+        failed = (FailedImage(files[0].path, "broken"),) if len(calls) == 2 else ()
+        return EnrollReport(len(files), len(files) - len(failed), 0, failed, 7)
+
+    monkeypatch.setattr(Engine, "enroll", enroll)
+    parts = [("f", f"dir/{number}.png", red_image.read_bytes()) for number in range(6)]
+    fields = [("role", None, b"real"), ("provenance", None, b"press kit")]
+
+    answer = client.post_form("/v1/sources/sd%20x", *fields, *parts, authorization=curator)
+
+    assert answer.record == {
+        "name": "sd x",
+        "added": 5,
+        "present": 0,
+        "failed": [{"path": "4.png", "message": "broken"}],
+        "total": 7,
+    }
+    role = (SourceRole.REAL, "press kit")
+    assert calls == [
+        ("sd x", ["0.png", "1.png", "2.png", "3.png"], *role),
+        ("sd x", ["4.png", "5.png"], *role),
+    ]
+    wrong = client.post_form("/v1/sources/x", ("role", None, b"?"), *parts, authorization=curator)
+    assert wrong.status == 400
 
 
 def test_the_file_holds_no_key_and_is_the_owners(tmp_path):
