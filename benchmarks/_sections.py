@@ -221,6 +221,28 @@ def flat(document: Document) -> list[str]:
     return [told, *plot("memory_flat", "memory of a long scan")]
 
 
+def serving(document: Document) -> list[str]:
+    """`lineup serve` under load."""
+    found, settings = document["results"], document["settings"]
+    load, memory, rates = found["load"], found["load"]["memory"], found["rates"]
+    columns = {"p50_ms": ".0f", "p90_ms": ".0f", "p99_ms": ".0f"}
+    rows = []
+    for kind, one in load["kinds"].items():
+        answers = ", ".join(f"{count} x {status}" for status, count in one["statuses"].items())
+        rows.append((kind, answers, *numbers(one, columns)))
+    told = (
+        f"{settings['clients']} clients for {load['seconds']:.0f} s, on the same cores: "
+        f"{load['requests']:,} requests, {load['rows']:,} verdicts; private memory "
+        f"{memory['early_mib']:.0f} MiB early, {memory['late_mib']:.0f} MiB late. "
+        f"Eight clients alone: {rates['served_images_per_s']:.1f} images a second, "
+        f"`lineup scan` of the same files {rates['scan_images_per_s']:.1f}. "
+        f"{found['changed']['requests']:,} changed requests and {found['kills']['kills']} kills. "
+        f"Faults: {len(found['faults'])}."
+    )
+    header = ("request", "answers (0: the connection ended)", "p50 ms", "p90", "p99")
+    return [told, "", *table(header, rows)]
+
+
 def limits(document: Document) -> list[str]:
     """Resynthesis under hard limits."""
     rows = []
@@ -303,4 +325,5 @@ SECTIONS = (
     Section(
         "Memory of a long scan", "memory_flat", "python benchmarks/memory_flat.py --record", flat
     ),
+    Section("`lineup serve`", "serving", "python benchmarks/serving.py --record", serving),
 )  # fmt: skip

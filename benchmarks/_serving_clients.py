@@ -19,6 +19,7 @@ BOUNDARY = "frontier"
 ANSWER_S = 90.0
 SLOW_S = 4.0
 BACK_PRESSURE = (429, 503, 504)
+VERIFY = "/v1/verify?source=sd15"
 HEAD = "Host: 127.0.0.1\r\n"
 
 
@@ -85,8 +86,9 @@ class Client:
         self._pictures = pictures
         self._draw = random.Random(seed)  # noqa: S311
         self._kinds: dict[str, tuple[int, Callable[[], Outcome]]] = {
-            "good": (60, self.good),
+            "good": (55, self.good),
             "several": (10, self.several),
+            "verify": (5, self.verify),
             "broken": (14, self.broken),
             "large": (2, self.large),
             "huge body": (3, self.huge_body),
@@ -116,6 +118,10 @@ class Client:
         pictures = self._draw.sample(self._pictures, 3)
         body = form_of([(one.name, one.data) for one in pictures])
         return self._post("several", body, MULTIPART, expected=pictures)
+
+    def verify(self) -> Outcome:
+        """One picture against one source."""
+        return self._post("verify", self._draw.choice(self._pictures).data, path=VERIFY)
 
     def broken(self) -> Outcome:
         """A picture that was cut short, a text, or one with a hole."""
@@ -177,13 +183,14 @@ class Client:
         body: bytes,
         headers: Mapping[str, str] | None = None,
         *,
+        path: str = "/v1/attribute",
         expected: Sequence[Picture] = (),
         allowed: Sequence[int] = (200,),
     ) -> Outcome:
         start = time.monotonic()
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)
         try:
-            connection.request("POST", "/v1/attribute", body, dict(headers or {}))
+            connection.request("POST", path, body, dict(headers or {}))
             response = connection.getresponse()
             return judged(
                 kind, response.status, response.read(), start, expected=expected, allowed=allowed
@@ -215,7 +222,7 @@ def judged(
             fault = f"status {status}: {body[:200]!r}"
         elif status == 200:
             rows = record.get("rows", [record])
-            images = sum(row["verdict"] is not None for row in rows)
+            images = sum(row.get("verdict") is not None for row in rows)
             if expected and [timeless(row) for row in rows] != [one.row for one in expected]:
                 fault = "a row that is not the scan's"
     except (ValueError, KeyError, TypeError) as error:
@@ -269,7 +276,7 @@ def request_from_number(picture: bytes, seed: int, number: int) -> bytes:
             ("POST", "/v1/attribute", form_of([one]), MULTIPART["Content-Type"]),
             ("POST", "/v1/attribute", form_of([one, one]), MULTIPART["Content-Type"]),
             ("POST", "/v1/verify", form_of([one], {"source": "sd15"}), MULTIPART["Content-Type"]),
-            ("POST", "/v1/verify?source=sd15", picture, "image/png"),
+            ("POST", VERIFY, picture, "image/png"),
             ("POST", "/v1/sources/x", form_of([one]), MULTIPART["Content-Type"]),
             ("GET", "/v1/sources", b"", ""),
             ("GET", "/metrics", b"", ""),
