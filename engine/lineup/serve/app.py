@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -39,6 +36,7 @@ from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.reading import read_image
 from lineup.results import GENERATED, UNDETERMINED, Attribution, Verification
+from lineup.serve.clock import Clock
 from lineup.serve.guard import Guard, Metrics, json_answer, refusal
 from lineup.serve.keys import Keys
 from lineup.serve.openapi import described_routes
@@ -46,8 +44,6 @@ from lineup.serve.pages import page_routes
 from lineup.serve.uploads import MOST_FILES, Form, Room, Upload, form_from_request
 from lineup.serve.worker import BusyError, EngineWorker
 from lineup.stream import FileInMemory, StreamOptions
-
-Answer = TypeVar("Answer")
 
 STALL_SECONDS = 0.002
 """A group is answered when nothing more comes within this."""
@@ -259,10 +255,10 @@ class Service:
         return refusal(status, text, kind, headers)
 
     @asynccontextmanager
-    async def _asked(self, request: Request) -> AsyncIterator[tuple[Form, _Clock]]:
+    async def _asked(self, request: Request) -> AsyncIterator[tuple[Form, Clock]]:
         """Yield what was sent; its bytes count as held until the block ends."""
         self._engine()
-        clock = _Clock(self._options.deadline_seconds)
+        clock = Clock(self._options.deadline_seconds)
         with self._room.share() as share:
             files = min(MOST_FILES, self._options.queue_images)
             form = await clock.body(form_from_request(request, share, files))
@@ -275,42 +271,6 @@ class Service:
             failed = self.worker.failure is not None
             raise HTTPException(503, "The engine failed." if failed else "Models are loading.")
         return engine
-
-
-class _Clock:
-    """The deadline of a request."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    async def body(self, form: Coroutine[Any, Any, Form]) -> Form:
-        """Wait for a request's body.
-
-        Raises:
-            HTTPException: 408.
-        """
-        try:
-            return await asyncio.wait_for(form, self._left())
-        except asyncio.TimeoutError:
-            text = f"The body did not come within {self._seconds:g} seconds."
-            raise HTTPException(408, text, {"connection": "close"}) from None
-
-    async def answers(self, futures: Sequence[Future[Answer]]) -> list[Answer]:
-        """Wait for answers; what is late is cancelled.
-
-        Raises:
-            HTTPException: 504.
-        """
-        try:
-            waiting = asyncio.gather(*map(asyncio.wrap_future, futures))
-            return await asyncio.wait_for(waiting, self._left())
-        except asyncio.TimeoutError:
-            text = f"There was no answer within {self._seconds:g} seconds. Try again later."
-            raise HTTPException(504, text) from None
-
-    def _left(self) -> float:
-        return max(0.0, self._end - time.monotonic())
 
 
 def _outcome(row: Attribution) -> str:

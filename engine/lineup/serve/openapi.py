@@ -79,7 +79,7 @@ def openapi() -> dict[str, Any]:
             "/v1/verify": {
                 "post": _operation(
                     "Test whether one source made an image.",
-                    "The record of `lineup verify --json`.",
+                    "The record that lineup verify --json prints.",
                     {"type": "object"},
                     ("400", "401", "404", "408", "413", "415", "422", "429", "503", "504"),
                     body=IMAGE_BODY,

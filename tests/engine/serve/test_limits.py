@@ -1,6 +1,7 @@
 """What the server refuses, and that nobody holds up the others."""
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -285,9 +286,13 @@ def test_pages_of_others_may_not_ask(client, red_image):
     assert "access-control-allow-origin" not in client.get("/v1/sources").headers
 
 
-def test_the_log_has_a_line_a_request_and_nothing_of_images(toy, red_image, capfd):
+def test_the_log_has_a_line_a_request_and_nothing_of_images(toy, red_image, capfd, monkeypatch):
     from lineup.serve.server import log_to_stderr
 
+    for name in ("lineup", "uvicorn"):
+        for attribute in ("handlers", "propagate", "level"):
+            logger = logging.getLogger(name)
+            monkeypatch.setattr(logger, attribute, getattr(logger, attribute))
     log_to_stderr()
     with serving(toy) as client:
         until(lambda: client.get("/readyz").status == 200)
