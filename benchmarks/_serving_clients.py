@@ -229,7 +229,7 @@ def judged(
             images = sum(row.get("verdict") is not None for row in rows)
             if expected and [timeless(row) for row in rows] != [one.row for one in expected]:
                 fault = "a row that is not the scan's"
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         fault = f"status {status}, {error!r}: {body[:200]!r}"
     if b"Traceback" in body:
         fault = "a traceback in an answer"

@@ -19,7 +19,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 def test_a_short_load_has_no_fault():
     pytest.importorskip("uvicorn", reason="needs the extra [serve]")
     pytest.importorskip("prometheus_client", reason="needs the extra [serve]")
-    short = ["--seconds", "2", "--clients", "8", "--mutated", "150", "--kills", "1"]
+    short = ["--seconds", "2", "--clients", "8", "--mutated", "100", "--kills", "0"]
     done = subprocess.run(
         [sys.executable, BENCHMARKS / "serving.py", *short],
         capture_output=True,
