@@ -8,12 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-pytest.importorskip("starlette", reason="needs the extra [serve]")
-pytest.importorskip("uvicorn", reason="needs the extra [serve]")
-pytest.importorskip("python_multipart", reason="needs the extra [serve]")
-pytest.importorskip("prometheus_client", reason="needs the extra [serve]")
-
 BOUNDARY = "frontier"
+EXTRA = ("prometheus_client", "python_multipart", "starlette", "uvicorn")
+REASON = "of the extra serve"
 
 
 class Answer:
@@ -80,6 +77,8 @@ def until(condition, seconds=30):
 @contextmanager
 def serving(open_engine, *, keys=None, **limits):
     """Serve on a free port until the block ends; yields a client."""
+    for module in EXTRA:
+        pytest.importorskip(module, reason=REASON)
     from lineup.serve.app import ServeOptions, app_from_engine
     from lineup.serve.server import Server
 

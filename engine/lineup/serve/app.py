@@ -122,11 +122,7 @@ def app_from_engine(
                 Guard, metrics=service.metrics, keys=keys, is_local=options.is_local and not keys
             )
         ],
-        exception_handlers={
-            HTTPException: service.refuse,
-            BusyError: service.refuse,
-            LineupError: service.refuse,
-        },
+        exception_handlers={HTTPException: service.refuse, LineupError: service.refuse},
         lifespan=lifespan,
     )
 

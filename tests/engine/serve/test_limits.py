@@ -7,10 +7,13 @@ import threading
 import time
 
 import pytest
-from starlette.responses import Response
-from toy_server import BOUNDARY, form, serving, until
+from toy_server import BOUNDARY, REASON, form, serving, until
 
 from lineup.errors import LineupError, UsageError
+
+exceptions = pytest.importorskip("starlette.exceptions", reason=REASON)
+responses = pytest.importorskip("starlette.responses", reason=REASON)
+uploads = pytest.importorskip("lineup.serve.uploads", reason=REASON)
 
 SLOW_S = 0.5
 
@@ -64,6 +67,29 @@ def test_a_body_over_the_limit_is_refused_before_and_while_it_is_read(toy):
     assert "1,001 bytes; the limit is 1,000" in said.record["error"]["message"]
     assert before.startswith(b"HTTP/1.1 413")
     assert while_read.startswith(b"HTTP/1.1 413")
+
+
+def test_bodies_together_are_bounded_too_and_give_back_what_they_took():
+    room = uploads.Room(body_bytes=10, all_bytes=25)
+    with room.share() as one, room.share() as other:
+        one.take(10)
+        other.take(10)
+        with room.share() as third, pytest.raises(exceptions.HTTPException) as refused:
+            third.take(6)
+        with room.share() as third:
+            third.take(5)
+
+    assert refused.value.status_code == 429
+    assert room.held_bytes == 0
+
+
+def test_verifications_that_wait_are_bounded(client, red_image, monkeypatch):
+    monkeypatch.setattr("lineup.serve.worker.MOST_CALLS", 0)
+
+    answer = client.post("/v1/verify?source=reds", red_image.read_bytes())
+
+    assert answer.status == 429
+    assert "retry-after" in answer.headers
 
 
 def test_an_image_with_too_many_pixels_is_not_decoded(toy, red_image):
@@ -158,7 +184,9 @@ def test_an_answer_that_nobody_takes_ends_the_connection(toy, monkeypatch):
     from lineup.serve import server
 
     monkeypatch.setattr(server, "HEADER_SECONDS", SLOW_S)
-    monkeypatch.setattr("lineup.serve.app.json_answer", lambda _: Response(bytes(50_000_000)))
+    monkeypatch.setattr(
+        "lineup.serve.app.json_answer", lambda _: responses.Response(bytes(50_000_000))
+    )
     with (
         serving(toy) as client,
         socket.create_connection(("127.0.0.1", client.port), timeout=20) as connection,

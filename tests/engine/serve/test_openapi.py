@@ -1,13 +1,15 @@
 import re
 
 import jsonschema
-from starlette.routing import Route
 
 from lineup.paths import shipped_dir
-from lineup.serve.app import app_from_engine
 
 
 def test_every_route_is_described(client):
+    from starlette.routing import Route
+
+    from lineup.serve.app import app_from_engine
+
     described = client.get("/openapi.json").record["paths"]
     app = app_from_engine(lambda: None)
     routes = {
