@@ -11,6 +11,7 @@ import copy
 import json
 import math
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -32,6 +33,9 @@ SHOWN_CHARACTERS = 80
 
 NO_SHA256 = "0" * 64
 """Stands in the place of a file's own hash where that is computed."""
+
+_converting = threading.Lock()
+"""msgspec learns a dataclass when it first converts to it; two threads at once end the process."""
 
 Document = TypeVar("Document")
 Parts = tuple[str | int, ...]
@@ -114,7 +118,8 @@ class DocumentFormat(Generic[Document]):
         own = {"schema_version"} if self.altered_error is None else {"schema_version", "sha256"}
         content = {key: value for key, value in raw.items() if key not in own}
         try:
-            document = msgspec.convert(content, self.kind)
+            with _converting:
+                document = msgspec.convert(content, self.kind)
         except msgspec.ValidationError as error:
             text = _explained(str(error), content, self.kind)
             raise self.error(f"{where}: {text}", hint=self.hint) from error

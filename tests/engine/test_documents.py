@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -194,3 +196,37 @@ def test_a_seal_that_is_no_hash_of_the_file_is_told(stated):
 
 def test_a_file_without_a_seal_is_read():
     assert SEALED.from_bytes(SEALED.to_bytes(Book({})), where="x") == Book({})
+
+
+FIRST_READ_BY_THREADS = """
+import dataclasses, enum, sys, threading
+from lineup.documents import DocumentFormat
+from lineup.errors import LineupError
+
+sys.setswitchinterval(1e-6)
+for _ in range(250):
+    colour = enum.Enum("Colour", {f"c{at}": str(at) for at in range(50)}, type=str)
+    page = dataclasses.make_dataclass("Page", [("colour", colour), ("title", str)])
+    book = dataclasses.make_dataclass("Book", [("pages", tuple[page, ...])])
+    document = DocumentFormat(book, LineupError, "")
+    start = threading.Barrier(4)
+
+    def read():
+        start.wait()
+        raw = {"schema_version": 1, "pages": [{"colour": "1", "title": "x"}]}
+        read_pages.append(document.from_raw(raw, where="x").pages[0])
+
+    read_pages = []
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.title for one in read_pages] == ["x"] * 4
+"""
+
+
+def test_threads_may_be_the_first_to_read_a_kind_of_document():
+    done = subprocess.run([sys.executable, "-c", FIRST_READ_BY_THREADS], check=False)
+
+    assert done.returncode == 0
