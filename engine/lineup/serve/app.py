@@ -159,9 +159,8 @@ class Service:
     async def attribute(self, request: Request) -> Response:
         """Answer images with rows."""
         async with self._asked(request) as (form, clock):
-            rows = await clock.answers(
-                self.worker.rows([(one.name, one.data) for one in form.files])
-            )
+            jobs = self.worker.rows([(one.name, one.data) for one in form.files])
+            rows = await clock.answers(jobs, request.receive())
         for row in rows:
             self.metrics.images.labels(_outcome(row)).inc()
         records = [row.to_dict() for row in rows]
@@ -182,7 +181,7 @@ class Service:
                 image = read_image(upload.data, limits=self._options.limits)
                 return engine.verify(image, source)
 
-            (answer,) = await clock.answers([self.worker.call(verify)])
+            (answer,) = await clock.answers([self.worker.call(verify)], request.receive())
         return json_answer({"path": upload.name, **answer.to_dict()})
 
     async def sources(self, request: Request) -> Response:
@@ -213,7 +212,7 @@ class Service:
             for part in _parts(form.files, ENROLLED_TOGETHER):
                 files = [FileInMemory(Path(one.name or "image"), one.data) for one in part]
                 call = self.worker.call(partial(engine.enroll, name, files, options=options))
-                reports += await clock.answers([call])
+                reports += await clock.answers([call], request.receive())
         failed = [
             {"path": one.path.name, "message": one.message}
             for report in reports
