@@ -231,7 +231,8 @@ def serving(document: Document) -> list[str]:
         answers = ", ".join(f"{count} x {status}" for status, count in one["statuses"].items())
         rows.append((kind, answers, *numbers(one, columns)))
     told = (
-        f"{settings['clients']} clients for {load['seconds']:.0f} s, on the same cores: "
+        f"{settings['clients']} clients for {load['seconds']:.0f} s, on the same cores "
+        f"(load average {load.get('load_average', 'not measured')}): "
         f"{load['requests']:,} requests, {load['rows']:,} verdicts; private memory "
         f"{memory['early_mib']:.0f} MiB early, {memory['late_mib']:.0f} MiB late. "
         f"Eight clients alone: {rates['served_images_per_s']:.1f} images a second, "

@@ -174,6 +174,7 @@ def loaded(server: Served, pictures: Sequence[Picture], clients: int, seconds: f
         follower.join()
     return outcomes, {
         "seconds": took,
+        "load_average": os.getloadavg()[1],  # of five minutes: what else the machine did
         "requests": len(outcomes),
         "rows": sum(one.images for one in outcomes),
         "kinds": kinds_of(outcomes),
