@@ -23,7 +23,7 @@ def test_the_platform_decides_otherwise(monkeypatch):
 
 
 def test_shipped_data_is_in_the_package():
-    assert (shipped_dir() / "report.html.j2").is_file()
+    assert (shipped_dir() / "gallery.safetensors").is_file()
 
 
 def file(home):

@@ -58,7 +58,8 @@ def _scan(output: Path) -> None:
     from lineup.lineups.spec import LineupSpec
     from lineup.lineups.store import Lineup
     from lineup.paths import shipped_dir
-    from lineup.report import write_report
+    from lineup.report.page import write_report
+    from lineup.report.rows import row_from_attribution
 
     samples = shipped_dir() / "samples"
     lineup = Lineup(LineupSpec("demo", gallery=str(samples / "gallery.safetensors")))
@@ -68,7 +69,7 @@ def _scan(output: Path) -> None:
     records = [row.to_dict() for row in rows]
     lines = "".join(json.dumps(record) + "\n" for record in records)
     write_atomic(output / ROWS, lines.encode())
-    write_report(records, output / REPORT)
+    write_report(map(row_from_attribution, rows), output / REPORT, embed=True)
     _print_rows(f"scanned: {sources} sources, by {' and '.join(evidence)}", rows)
     say(f"rows:    {output / ROWS}")
     say(f"report:  {output / REPORT}")

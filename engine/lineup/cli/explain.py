@@ -5,10 +5,16 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from lineup.channels import CLEAN, text_from_channel
 from lineup.cli.tables import console_for_tables, say
-from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED
 from lineup.text import shown
+from lineup.wording import (
+    caveat_from_verdict,
+    is_unjudged,
+    likeliest_sources,
+    percent,
+    remarks,
+    sentence_from_verdict,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,10 +26,6 @@ if TYPE_CHECKING:
 
 
 LINE_COLUMNS = 80
-LIKELIEST = 3
-NO_PROOF = "Nothing found is no proof of a photograph."
-NO_NAME = "A generator that is not in the gallery may be given a name that is."
-NO_CERTAINTY = "A photograph may be called generated."
 
 
 def print_attribution(row: Attribution, *, explain: bool) -> None:
@@ -37,16 +39,16 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
     verdict = row.verdict
     assert verdict is not None
     say(row.path or "image", console=console, style="bold")
-    remarks = _remarks(row, verdict)
+    notes = remarks(row.notes, verdict)
     if row.origin is not None and row.origin.statement is not None:
         _print_lines(console, row.origin.statement)
     _print_lines(console, sentence_from_verdict(verdict), style="bold")
     if row.disagreement is not None:
         _print_lines(console, f"They disagree: {row.disagreement}.", style="bold")
-    if not _is_unjudged(verdict):
-        _print_lines(console, _likeliest(verdict))
-    caveat = {GENERATED: NO_CERTAINTY, UNDETERMINED: NO_PROOF}.get(verdict.label, NO_NAME)
-    _print_lines(console, remarks[0] if remarks else caveat, style="dim")
+    if not is_unjudged(verdict):
+        likeliest = (f"{name} {percent(p)}" for name, p in likeliest_sources(verdict).items())
+        _print_lines(console, f"Likeliest sources: {', '.join(likeliest)}.")
+    _print_lines(console, notes[0] if notes else caveat_from_verdict(verdict), style="dim")
     if explain:
         about = f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}"
         console.print()
@@ -61,7 +63,7 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
         _print_costs(console, row, verdict)
         if row.origin is not None:
             print_origin(console, row.origin)
-        for note in remarks:
+        for note in notes:
             say(f"note: {note}", console=console)
     console.print()
 
@@ -74,45 +76,6 @@ def print_origin(console: Console, origin: Origin) -> None:
             console.print(f"  {name}: {text}", markup=False, soft_wrap=True, style="dim")
     for note in origin.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-
-
-def sentence_from_verdict(verdict: Verdict) -> str:
-    """Return the verdict as people say it."""
-    share = verdict.title_probability
-    if share is None:
-        if _is_unjudged(verdict):
-            return "Undetermined: nothing in this image speaks for or against any source."
-        return "Undetermined: no source stands out."
-    if verdict.label == GENERATED:
-        return f"Most likely generated, by none of the sources known ({_percent(share)})."
-    channels = [one.channel for one in verdict.evidence if one.channel is not None]
-    handled = bool(channels) and channels[-1] != CLEAN
-    seen = f"; seen through {text_from_channel(channels[-1])}" if handled else ""
-    return f"Most likely made by {verdict.title} ({_percent(share)}){seen}."
-
-
-def _is_unjudged(verdict: Verdict) -> bool:
-    """Tell whether no evidence says anything; the published procedures have scores alone."""
-    return not verdict.evidence or all(
-        one.llr and not any(one.llr.values()) for one in verdict.evidence
-    )
-
-
-def _likeliest(verdict: Verdict) -> str:
-    nobody = (GENERATED, PHOTOGRAPH)
-    sources = [(name, p) for name, p in verdict.posterior.items() if name not in nobody]
-    ranked = sorted(sources, key=lambda item: -item[1])[:LIKELIEST]
-    return "Likeliest sources: " + ", ".join(f"{name} {_percent(p)}" for name, p in ranked) + "."
-
-
-def _remarks(row: Attribution, verdict: Verdict) -> list[str]:
-    """Return what the reader and the evidence remarked, each once."""
-    notes = [note for one in verdict.evidence for note in one.notes]
-    return list(dict.fromkeys((*row.notes, *verdict.notes, *notes)))
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if 0.01 <= share <= 0.99 else f"{100 * share:.1f} %"
 
 
 def _print_lines(console: Console, text: str, style: str | None = None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from lineup.cli.options import gallery_option
 from lineup.cli.tables import say
 
 
@@ -18,11 +19,10 @@ from lineup.cli.tables import say
     help="The page.  [default: RESULTS with the suffix .html]",
 )
 @click.option(
-    "--max-rows",
-    type=click.IntRange(min=1),
-    default=500,
-    show_default=True,
-    help="Images shown with a thumbnail; the counts cover all.",
+    "--embed",
+    is_flag=True,
+    help="Put thumbnails into the page, of the first 1,000 images, so that it can be passed on "
+    "without them.  [default: it refers to the files]",
 )
 @click.option(
     "--base",
@@ -31,17 +31,27 @@ from lineup.cli.tables import say
     help="Folder that relative paths in RESULTS count from.  [default: this one, then those that "
     "RESULTS lies in]",
 )
-def report(results: Path, output: Path | None, max_rows: int, base: Path | None) -> None:
+@gallery_option
+def report(
+    results: Path, *, output: Path | None, embed: bool, base: Path | None, gallery: Path | None
+) -> None:
     """Render RESULTS, the JSONL output of `lineup scan`, as one HTML page.
 
-    The page needs no network. Thumbnails are taken from the scanned files, if they are still
-    there and unchanged. Half a row at the end, of a scan that was stopped, is left out.
+    The page has every row, to search, filter and order, and says how the answers came about, which
+    sources are known and how often answers are wrong. It needs no network. Half a row at the end,
+    of a scan that was stopped, is left out.
     """
-    from lineup.report import records_from_jsonl, write_report
+    from lineup.gallery.opening import source_entries
+    from lineup.report.page import write_report
+    from lineup.report.rows import rows_from_jsonl
 
     page = output or results.with_suffix(".html")
-    records = records_from_jsonl(results)
-    write_report(records, page, max_rows=max_rows, results=results, base=base)
-    if len(records) > max_rows:
-        say(f"note: the page shows {max_rows} of {len(records)} images; see --max-rows", err=True)
+    write_report(
+        rows_from_jsonl(results),
+        page,
+        embed=embed,
+        results=results,
+        base=base,
+        sources=source_entries(gallery),
+    )
     say(page)

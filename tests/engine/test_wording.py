@@ -2,8 +2,8 @@
 
 import pytest
 
-from lineup.cli.explain import sentence_from_verdict
 from lineup.results import GENERATED, UNDETERMINED, Evidence, Verdict
+from lineup.wording import sentence_from_verdict
 
 POSTERIOR = {"a": 0.2, "b": 0.2, "generated": 0.55, "photograph": 0.05}
 
