@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,12 @@ from lineup.cli.lineup_options import question_from_choices, question_options
 from lineup.cli.options import engine_options, json_option
 from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.tables import echo_json, say
+from lineup.errors import require_extra
 from lineup.finding import check_output
 
 if TYPE_CHECKING:
+    from lineup.engine import Engine
+    from lineup.options import AttributionOptions
     from lineup.results import Attribution
 
 
@@ -27,6 +31,18 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the query beside each candidate's closest resynthesis (PNG).",
 )
+@click.option(
+    "--pdf",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the answer as an exhibit: hashes, evidence, caveats (extra pdf).",
+)
+@click.option(
+    "--pdf-date",
+    metavar="YYYY-MM-DD",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Date that the exhibit bears.  [default: of the file]",
+)
 @engine_options
 @json_option
 def attribute(
@@ -34,6 +50,8 @@ def attribute(
     images: tuple[str, ...],
     explain: bool,
     picture: Path | None,
+    pdf: Path | None,
+    pdf_date: datetime | None,
     as_json: bool,
     **choices: Any,
 ) -> None:
@@ -48,9 +66,12 @@ def attribute(
     Exit code: 0 every image has a verdict, 1 some failed, 2 wrong usage.
     """
     paths = images_from_arguments(images)
-    if picture is not None and len(paths) > 1:
-        raise click.UsageError("--picture takes one image at a time.")
-    check_output(picture, paths)
+    for name, output in (("--picture", picture), ("--pdf", pdf)):
+        if output is not None and len(paths) > 1:
+            raise click.UsageError(f"{name} takes one image at a time.")
+        check_output(output, paths)
+    if pdf is not None:
+        require_extra("pdf", ("fpdf",))
     question = question_from_choices(choices, images=len(paths))
     failed = 0
     with question.open_engine() as engine:
@@ -59,6 +80,8 @@ def attribute(
             _show(row, as_json=as_json, explain=explain)
             if picture is not None and row.verdict is not None:
                 _write_picture(picture, row)
+            if pdf is not None and row.verdict is not None:
+                _write_pdf(pdf, row, engine, question.options, pdf_date)
     if failed:
         raise click.exceptions.Exit(SOME_FAILED)
 
@@ -89,3 +112,20 @@ def _write_picture(target: Path, row: Attribution) -> None:
     assert row.path is not None
     write_picture(target, read_image(row.path).pixels, row, title=Path(row.path).name)
     say(f"picture: {target}", err=True)
+
+
+def _write_pdf(
+    target: Path,
+    row: Attribution,
+    engine: Engine,
+    options: AttributionOptions,
+    date: datetime | None,
+) -> None:
+    from lineup.reading import read_image
+    from lineup.report.exhibit import write_exhibit
+
+    assert row.path is not None
+    modified = datetime.fromtimestamp(Path(row.path).stat().st_mtime, timezone.utc)
+    dated = modified if date is None else date.replace(tzinfo=timezone.utc)
+    write_exhibit(target, row, read_image(row.path).pixels, engine, options, dated=dated)
+    say(f"exhibit: {target}", err=True)

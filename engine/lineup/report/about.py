@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated
 
 from msgspec import Meta
 
-from lineup.calibration.calibration import Calibration
+from lineup.calibration.calibration import Calibration, Options
 from lineup.documents import DocumentFormat
 from lineup.errors import LineupError
 from lineup.gallery.opening import SourceEntry
@@ -34,7 +34,7 @@ METHODS = {
 
 LIMITS = (
     "A verdict compares with the sources that are known. An image of any other generator may be "
-    "given the name of a known one; the rates below say how often that was measured.",
+    "given the name of a known one; the error rates say how often that was measured.",
     "Resizing, compression, blur and cropping weaken every evidence. Plain colours, charts, pages "
     "of text and small images give none.",
     "Finding nothing is no proof of a photograph.",
@@ -107,11 +107,9 @@ def method(evidence: Iterable[str]) -> list[str]:
     ]
 
 
-def rates_in_words(evidence: Iterable[str], calibration: Calibration | None = None) -> list[str]:
-    """Return the error rates that are known of verdicts by such evidence, a sentence each."""
+def rates_in_words(evidence: Iterable[str]) -> list[str]:
+    """Return the error rates that were measured of verdicts by such evidence, a sentence each."""
     asked = set(evidence)
-    if calibration is not None:
-        return _calibrated_rates(asked, calibration)
     if {RESYNTHESIS, RESYNTHESIS_FINGERPRINT} & asked:
         return [
             "Error rates with resyntheses depend on the lineup and are told by its calibration."
@@ -137,21 +135,34 @@ def sources_in_words(entry: SourceEntry) -> str:
     return entry.origin.value if entry.updated is None else entry.updated[:10]
 
 
-def _calibrated_rates(evidence: set[str], calibration: Calibration) -> list[str]:
-    """Return what a lineup's calibration measured of its own verdicts."""
-    queries = sum(calibration.counts.values())
+def calibrated_rates(
+    evidence: Iterable[str], calibration: Calibration, options: Mapping[str, Options]
+) -> list[str]:
+    """Return what a lineup's calibration measured of its own verdicts, a sentence each.
+
+    Args:
+        evidence: What the verdict rests on.
+        calibration: Of the lineup.
+        options: What each evidence was computed with.
+    """
     lines = [
         f"The calibration of the lineup {calibration.lineup} was fitted on {calibration.created} "
-        f"with {queries} images, and judged on folds that it was not fitted on.",
+        f"with {sum(calibration.counts.values())} images, and judged on folds that it was not "
+        "fitted on.",
         f"Its conformal set is meant to hold the true answer for {100 * calibration.level:g} % of "
         "images like those.",
     ]
-    for variant in calibration.variants:
-        for chosen, one in variant.by_set.items():
-            accuracy = one.figures.get("accuracy")
-            if chosen == evidence and accuracy is not None:
-                lines.append(
-                    f"By this evidence the right candidate was the likeliest for {accuracy:.1f} % "
-                    "of the candidates' images."
-                )
+    asked, variant = {*evidence, PHOTOGRAPH}, calibration.variant(options)
+    used = [
+        one
+        for one in (() if variant is None else variant.sets)
+        if one.evidences <= asked and one.evidences != {PHOTOGRAPH}
+    ]
+    best = max(used, key=lambda one: len(one.evidences), default=None)
+    accuracy = None if best is None else best.figures.get("accuracy")
+    if accuracy is not None:
+        lines.append(
+            f"By this evidence the right candidate was the likeliest for {accuracy:.1f} % of the "
+            "candidates' images."
+        )
     return lines

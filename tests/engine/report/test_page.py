@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lineup.calibration.calibration import CALIBRATION
 from lineup.cli.report import report
 from lineup.errors import UsageError
 from lineup.files import sha256_from_file
 from lineup.gallery.opening import source_entries
-from lineup.report.about import error_rates, rates_in_words
+from lineup.lineups.store import open_lineup
+from lineup.report.about import calibrated_rates, error_rates, rates_in_words
 from lineup.report.page import write_report
 from lineup.report.rows import row_from_record, rows_from_jsonl
+from lineup.results import PHOTOGRAPH
 
 
 def record(path, **changes):
@@ -280,3 +283,15 @@ def test_error_rates_are_those_of_the_documentation(evidence):
     assert f"of {found.enrolled} / {found.unknown} / {found.photographs} images" in text
     assert error_rates().command in text
     assert "named rightly" in "".join(rates_in_words([evidence]))
+
+
+def test_a_calibration_tells_the_rates_of_its_own_evidence():
+    calibration = CALIBRATION.read(open_lineup("pocket").calibration)
+    variant = calibration.variants[-1]
+    whole = max(variant.sets, key=lambda one: len(one.evidences))
+    options = {name: one.options for name, one in variant.evidence.items()}
+
+    lines = calibrated_rates(set(whole.evidences) - {PHOTOGRAPH}, calibration, options)
+
+    assert f"was the likeliest for {whole.figures['accuracy']:.1f} %" in lines[-1]
+    assert len(calibrated_rates(["reference"], calibration, {})) == 2
