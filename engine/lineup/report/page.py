@@ -26,6 +26,7 @@ from lineup.imaging.decode import bytes_from_path, image_from_bytes
 from lineup.report.about import LIMITS, method, rates_in_words, sources_in_words
 from lineup.report.entries import data_uri, entry_from_row
 from lineup.report.rows import Row
+from lineup.results import PHOTOGRAPH
 from lineup.text import shown
 
 PAGE_START = b"<!DOCTYPE html>"
@@ -100,6 +101,27 @@ def write_report(
         version=__version__,
     )
     write_atomic(output, (part.encode("utf-8", "backslashreplace") for part in parts))
+
+
+def server_page(evidence: Iterable[str], *, has_keys: bool) -> str:
+    """Render the page at `/` of the server.
+
+    Args:
+        evidence: What answers rest on.
+        has_keys: Whether the server asks for keys; without, nobody enrols.
+    """
+    asked = (*evidence, PHOTOGRAPH)
+    return (
+        environment()
+        .get_template("page.html.j2")
+        .render(
+            has_keys=has_keys,
+            method=method(asked),
+            rates=rates_in_words(asked),
+            limits=LIMITS,
+            version=__version__,
+        )
+    )
 
 
 @cache

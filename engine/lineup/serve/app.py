@@ -35,7 +35,8 @@ from lineup.gallery.gallery import SourceRole
 from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.reading import read_image
-from lineup.results import GENERATED, UNDETERMINED, Attribution, Verification
+from lineup.report.entries import entry_from_attribution
+from lineup.results import FINGERPRINT, GENERATED, UNDETERMINED, Attribution, Verification
 from lineup.serve.clock import Clock
 from lineup.serve.guard import Guard, Metrics, json_answer, refusal
 from lineup.serve.keys import Keys
@@ -115,7 +116,7 @@ def app_from_engine(
             Route("/readyz", service.readyz, methods=["GET"]),
             Route("/metrics", service.show_metrics, methods=["GET"]),
             *described_routes(),
-            *page_routes(),
+            *page_routes(service.evidence, has_keys=keys is not None),
         ],
         middleware=[
             Middleware(
@@ -153,6 +154,7 @@ class Service:
         self.metrics.gauge(
             "lineup_ready", "1 when models are loaded.", lambda: self.worker.engine is not None
         )
+        self._question = question
         self._options = options
         self._room = Room(options.max_body_bytes, ROOM_BODIES * options.max_body_bytes)
 
@@ -163,10 +165,16 @@ class Service:
             rows = await clock.answers(jobs, request.receive())
         for row in rows:
             self.metrics.images.labels(_outcome(row)).inc()
-        records = [row.to_dict() for row in rows]
+        is_page = request.query_params.get("view") == "entry"
+        records = [entry_from_attribution(row) if is_page else row.to_dict() for row in rows]
         is_answered = any(row.verdict is not None for row in rows)
-        status = 200 if is_answered else _status_of_row(rows[0])
+        status = 200 if is_answered or is_page else _status_of_row(rows[0])
         return json_answer({"rows": records} if form.is_multipart else records[0], status)
+
+    def evidence(self) -> tuple[str, ...]:
+        """Return what answers rest on; the fingerprint alone until models are loaded."""
+        engine = self.worker.engine
+        return (FINGERPRINT,) if engine is None else engine.evidence_of(self._question)
 
     async def verify(self, request: Request) -> Response:
         """Test whether a source made an image."""

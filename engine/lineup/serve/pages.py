@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-STATIC = Path(__file__).parent / "static"
+from lineup.report.page import STATIC, server_page
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""What the page may load: its own script and style, and pictures that it was given."""
 
 
-def page_routes() -> list[BaseRoute]:
-    """Return `/` and `/static`."""
-    files = StaticFiles(directory=STATIC, check_dir=False)
-    return [Route("/", _index, methods=["GET"]), Mount("/static", files)]
+def page_routes(evidence: Callable[[], Iterable[str]], *, has_keys: bool) -> list[BaseRoute]:
+    """Return `/` and `/static`.
 
+    Args:
+        evidence: What answers rest on.
+        has_keys: Whether the server asks for keys; without, nobody enrols.
+    """
 
-async def _index(request: Request) -> Response:
-    return HTMLResponse("<!doctype html><title>lineup</title><p>lineup answers at /v1/attribute.")
+    async def index(request: Request) -> Response:
+        page = server_page(evidence(), has_keys=has_keys)
+        return HTMLResponse(page, headers={"content-security-policy": POLICY})
+
+    return [Route("/", index, methods=["GET"]), Mount("/static", StaticFiles(directory=STATIC))]

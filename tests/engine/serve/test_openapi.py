@@ -36,5 +36,6 @@ def test_the_pages_load_nothing_from_elsewhere(client):
         assert answer.status == 200
         text = answer.body.decode()
         assert not re.findall(r"""(?:src|href|action)=["']?(?:https?:)?//""", text)
-        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith(("default-src 'self'", "default-src 'none'"))
     assert "/v1/sources/{name}" in client.get("/docs").body.decode()

@@ -1,7 +1,6 @@
 // The list of a report: unpacks the rows, filters, orders and pages them.
 
 const controls = ["search", "answer", "order", "size"];
-const by = (id) => document.getElementById(id);
 let entries = [];
 let chosen = [];
 let page = 0;

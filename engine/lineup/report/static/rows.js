@@ -4,6 +4,7 @@
 
 const NOBODY = ["generated", "photograph"];
 const BARS = 3;
+const by = (id) => document.getElementById(id);
 
 /** Return an element with a class, and children that are elements or texts; null is left out. */
 function element(name, className, ...children) {
