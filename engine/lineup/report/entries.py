@@ -17,7 +17,7 @@ from lineup.channels import CLEAN, text_from_channel
 from lineup.report.rows import Row, row_from_attribution
 from lineup.results import Attribution, Resyntheses
 from lineup.text import shown
-from lineup.wording import caveat_from_verdict, remarks, sentence_from_verdict
+from lineup.wording import caveat_from_verdict, remarks
 
 if TYPE_CHECKING:
     from lineup.types import RgbImage
@@ -82,7 +82,7 @@ def _answer(row: Row) -> dict[str, Any]:
     channels = [one.channel for one in verdict.evidence if one.channel is not None]
     ranked = sorted(verdict.posterior.items(), key=lambda item: -item[1])
     return {
-        "sentence": sentence_from_verdict(verdict),
+        "sentence": row.sentence,
         "caveat": caveat_from_verdict(verdict),
         "share": _number(verdict.title_probability),
         "named": list(verdict.family or (verdict.label,)),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import jinja2
@@ -51,7 +51,7 @@ def write_report(
     """Render rows into one HTML file that asks no network for anything.
 
     Args:
-        rows: The rows; taken one by one.
+        rows: The rows, taken one by one; the last of a path counts.
         output: The page; replaced in one step.
         embed: Whether the first `MOST_EMBEDDED` pictures are put into the page as thumbnails, where
             the file still is the one that was scanned. Otherwise the page refers to the files.
@@ -66,32 +66,26 @@ def write_report(
     _check_replaceable(output)
     folders = [Path()] if results is None else [Path(), *results.absolute().parents]
     folders = folders if base is None else [base]
-    counts: collections.Counter[str] = collections.Counter()
-    evidence: dict[str, None] = {}
-    versions: dict[str, None] = {}
-
-    def entries() -> Iterator[dict[str, Any]]:
-        for number, row in enumerate(rows):
-            picture = None
-            if row.path is not None and row.error is None:
-                if not embed:
-                    picture = _link(row, folders, output.parent)
-                elif number < MOST_EMBEDDED:
-                    picture = _thumbnail(row, folders)
-            entry = entry_from_row(row, picture)
-            counts[entry["label"]] += 1
-            evidence.update(dict.fromkeys(row.evidence or {}))
-            versions[f"{row.lineup or 'unknown'}, run {row.run or 'unknown'}"] = None
-            yield entry
-
-    chunks = list(_packed(entries()))
+    entries: dict[object, _Packable] = {}
+    for row in rows:
+        picture = None
+        if row.path is not None and row.error is None:
+            if not embed:
+                picture = _link(row, folders, output.parent)
+            elif len(entries) < MOST_EMBEDDED:
+                picture = _thumbnail(row, folders)
+        # The last row of a path counts, where its first stands.
+        key = len(entries) if row.path is None else row.path
+        entries[key] = _packable(row, entry_from_row(row, picture))
+    counts = collections.Counter(one.label for one in entries.values())
+    evidence = dict.fromkeys(name for one in entries.values() for name in one.evidence)
     page = environment().get_template("report.html.j2")
     parts = page.generate(
         counts=counts.most_common(),
         total=counts.total(),
-        versions=sorted(versions),
+        versions=sorted({one.version for one in entries.values()}),
         embedded=min(MOST_EMBEDDED, counts.total()) if embed else 0,
-        chunks=chunks,
+        chunks=_chunks([one.text for one in entries.values()]),
         method=method(evidence),
         rates=rates_in_words(evidence),
         limits=LIMITS,
@@ -145,21 +139,26 @@ def _inlined(*names: str) -> dict[str, str]:
     return {"text": Markup(text), "policy": f"'sha256-{digest}'"}  # noqa: S704 - files of ours
 
 
-def _packed(entries: Iterator[dict[str, Any]]) -> Iterator[str]:
+class _Packable(NamedTuple):
+    """An entry as JSON, and what the page says of all of them."""
+
+    text: str
+    label: str
+    evidence: tuple[str, ...]
+    version: str
+
+
+def _packable(row: Row, entry: dict[str, Any]) -> _Packable:
+    text = json.dumps(entry, separators=(",", ":"), allow_nan=False)
+    version = f"{row.lineup or 'unknown'}, run {row.run or 'unknown'}"
+    return _Packable(text, entry["label"], tuple(row.evidence or ()), version)
+
+
+def _chunks(texts: Sequence[str]) -> Iterator[str]:
     """Yield entries in chunks: base64 of gzipped JSON, in which no text can end a script."""
-    chunk: list[dict[str, Any]] = []
-    for entry in entries:
-        chunk.append(entry)
-        if len(chunk) == CHUNK_ROWS:
-            yield _packed_chunk(chunk)
-            chunk = []
-    if chunk:
-        yield _packed_chunk(chunk)
-
-
-def _packed_chunk(chunk: list[dict[str, Any]]) -> str:
-    data = json.dumps(chunk, separators=(",", ":"), allow_nan=False).encode()
-    return base64.b64encode(gzip.compress(data, mtime=0)).decode("ascii")
+    for start in range(0, len(texts), CHUNK_ROWS):
+        data = f"[{','.join(texts[start : start + CHUNK_ROWS])}]".encode()
+        yield base64.b64encode(gzip.compress(data, mtime=0)).decode("ascii")
 
 
 def _check_replaceable(output: Path) -> None:
@@ -173,16 +172,16 @@ def _check_replaceable(output: Path) -> None:
         )
 
 
-def _places(row: Row, folders: Sequence[Path]) -> list[Path]:
+def _places(row: Row, folders: Sequence[Path]) -> list[str]:
     """Return where the file of a row may be; an absolute path is the same in every folder."""
-    return list(dict.fromkeys(folder / (row.path or "") for folder in folders))
+    return list(dict.fromkeys(os.path.join(folder, row.path or "") for folder in folders))  # noqa: PTH118
 
 
 def _thumbnail(row: Row, folders: Sequence[Path]) -> str | None:
     """Return a thumbnail's address, provided that the file still is the one that was scanned."""
     for path in _places(row, folders):
         with suppress(ImageError):
-            data = bytes_from_path(path)
+            data = bytes_from_path(Path(path))
             if sha256_from_bytes(data) == row.sha256:
                 return data_uri(image_from_bytes(data).pixels)
     return None
@@ -195,8 +194,8 @@ def _link(row: Row, folders: Sequence[Path], page: Path) -> str | None:
     """
     for path in _places(row, folders):
         with suppress(OSError, ValueError):
-            status = path.stat()
+            status = os.stat(path)  # noqa: PTH116 - of strings: there may be many
             if row.bytes in (None, status.st_size):
-                relative = os.path.relpath(path.absolute(), page.absolute())
+                relative = os.path.relpath(path, page)
                 return "./" + quote(Path(relative).as_posix().encode("utf-8", "surrogateescape"))
     return None

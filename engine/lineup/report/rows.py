@@ -81,6 +81,11 @@ class Row:
             notes=self.verdict_notes or (),
         )
 
+    @cached_property
+    def sentence(self) -> str | None:
+        """The verdict as people say it; None where there is none."""
+        return None if self.answer is None else sentence_from_verdict(self.answer)
+
     @property
     def total_ms(self) -> float:
         """The sum of the stages that were reached."""
@@ -100,9 +105,7 @@ def row_from_record(record: Any) -> Row:
     """
     try:
         row = msgspec.convert(record, Row)
-        if row.answer is not None:
-            sentence_from_verdict(row.answer)
-        elif row.error is None:
+        if row.sentence is None and row.error is None:
             raise UsageError("it has neither verdict nor error")
     except KeyError as error:
         raise UsageError(f"not a row of a scan: no posterior of {error}", hint=HINT) from error
@@ -112,26 +115,20 @@ def row_from_record(record: Any) -> Row:
 
 
 def rows_from_jsonl(path: Path) -> Iterator[Row]:
-    """Read the rows of a scan, one a path: the last counts, where its first was.
+    """Read the rows of a scan as they stand in its file.
 
-    Half a row at the end is left out: the scan was stopped, or still writes. Everything is checked
-    before the first row is yielded; lines are kept, which are a fifth of what is made of them.
+    Half a row at the end is left out: the scan was stopped, or still writes.
 
     Raises:
         UsageError: The file cannot be read, or a line is not a row; names the line.
     """
-    lines: dict[Any, str] = {}
     try:
         with path.open(encoding="utf-8", newline="\n") as stream:
             for number, line in enumerate(stream, 1):
-                if not line.strip() or (not line.endswith("\n") and _is_cut(line)):
-                    continue
-                row = _row_from_line(path, number, line)
-                lines[number if row.path is None else row.path] = line
+                if line.strip() and (line.endswith("\n") or not _is_cut(line)):
+                    yield _row_from_line(path, number, line)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read as the rows of a scan: {error}") from error
-    for line in lines.values():
-        yield msgspec.convert(json.loads(line), Row)
 
 
 def _row_from_line(path: Path, number: int, line: str) -> Row:

@@ -131,7 +131,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 def test_a_thumbnail_is_of_the_file_that_was_scanned(image, tmp_path):
     same = record(image, sha256=sha256_from_file(image))
-    changed = record(image)
+    changed = record(f"{image.parent}/./{image.name}")
     pictures = [one["picture"] for one in entries(render([same, changed], tmp_path, embed=True))]
 
     assert pictures[0].startswith("data:image/jpeg;base64,")
@@ -140,7 +140,8 @@ def test_a_thumbnail_is_of_the_file_that_was_scanned(image, tmp_path):
 
 def test_thumbnails_are_bounded(image, tmp_path, monkeypatch):
     monkeypatch.setattr("lineup.report.page.MOST_EMBEDDED", 2)
-    rows = [record(image, sha256=sha256_from_file(image))] * 3
+    sha256 = sha256_from_file(image)
+    rows = [record(f"{image.parent}{'/.' * dots}/query.png", sha256=sha256) for dots in range(3)]
 
     assert [bool(one["picture"]) for one in entries(render(rows, tmp_path, embed=True))] == [
         True,
@@ -157,7 +158,7 @@ def test_a_page_without_thumbnails_refers_to_the_files(image, tmp_path, monkeypa
     rows = [
         record("query.png", bytes=size),
         record(odd, bytes=size),
-        record("query.png", bytes=size + 1),
+        record("./query.png", bytes=size + 1),
         record("gone.png"),
         record("http://example.org/x.png"),
         record("a\0b.png"),
@@ -232,12 +233,13 @@ def test_half_a_last_row_is_left_out(tmp_path):
 
 def test_the_last_row_of_a_path_counts(tmp_path):
     rows = [record("a.png", notes=["x"]), record("b.png"), record("a.png", notes=["y"])]
-    path = written(tmp_path / "rows.jsonl", *rows)
+    page = render(rows, tmp_path)
 
-    assert [(one.path, one.notes) for one in rows_from_jsonl(path)] == [
-        ("a.png", ("y",)),
-        ("b.png", ()),
+    assert [(one["path"], one["remarks"]) for one in entries(page)] == [
+        ("a.png", ["y"]),
+        ("b.png", []),
     ]
+    assert "dalle3</span> <strong>2</strong>" in page
 
 
 def test_a_page_replaces_nothing_but_a_page(tmp_path):
