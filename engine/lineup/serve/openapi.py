@@ -6,13 +6,13 @@ import json
 from functools import cache
 from typing import Any
 
-import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from lineup._version import __version__
 from lineup.paths import shipped_dir
+from lineup.report.page import environment
 from lineup.serve.uploads import MOST_FILES
 
 IMAGE_BODY = {
@@ -134,14 +134,7 @@ async def _show_json(request: Request) -> Response:
 
 
 async def _show_page(request: Request) -> Response:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("lineup", "data"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return HTMLResponse(environment.get_template("api.html.j2").render(api=openapi()))
+    return HTMLResponse(environment().get_template("api.html.j2").render(api=openapi()))
 
 
 def _operation(
