@@ -23,8 +23,14 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 
-FORMAT_FROM_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
-FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
+FORMAT_FROM_SUFFIX = {
+    ".csv": "csv",
+    ".json": "jsonl",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+FOREIGN_SUFFIXES = (".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
 """Names that promise another format than rows are written in."""
 
 
@@ -46,8 +52,8 @@ FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", 
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(["jsonl", "csv"]),
-    help="Format of the rows.  [default: csv for FILE.csv, else jsonl]",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Format of the rows.  [default: as FILE ends, else jsonl]",
 )
 @click.option("--resume", is_flag=True, help="Continue FILE: leave out images with a row in it.")
 @click.option(
@@ -146,7 +152,7 @@ def _row_format(output: str, format_name: str | None) -> str:
     if format_name is None and (suffix in FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES):
         raise UsageError(
             f"Rows are not written as {suffix[1:]}: {output}.",
-            hint="Name a file that ends in .jsonl or .csv, or say --format.",
+            hint="Name a file that ends in .jsonl, .csv or .parquet, or say --format.",
         )
     return format_name or FORMAT_FROM_SUFFIX.get(suffix, "jsonl")
 
@@ -170,7 +176,11 @@ def _scan(
     options = question.options
     with (
         open_output(
-            target, OutputMode(mode), sys.stdout.buffer, retries_failed=retries_failed
+            target,
+            OutputMode(mode),
+            sys.stdout.buffer,
+            row_format=RowFormat(row_format),
+            retries_failed=retries_failed,
         ) as output,
         # Loaded last: a mistake above should not cost the time to load a model.
         question.open_engine() as engine,
