@@ -34,14 +34,7 @@ FOREIGN_SUFFIXES = (".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
 """Names that promise another format than rows are written in."""
 
 
-@click.command(short_help="Attribute many images, one row each.")
-@click.argument("paths", nargs=-1, metavar="PATH...")
-@click.option(
-    "--from-file",
-    metavar="LIST",
-    help="Also scan the paths in this file, one per line; '-' is standard input.",
-)
-@click.option(
+output_option = click.option(
     "--output",
     "-o",
     metavar="FILE",
@@ -49,12 +42,23 @@ FOREIGN_SUFFIXES = (".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
     show_default="standard output",
     help="Where the rows go.",
 )
-@click.option(
+format_option = click.option(
     "--format",
     "format_name",
     type=click.Choice(["jsonl", "csv", "parquet"]),
     help="Format of the rows.  [default: as FILE ends, else jsonl]",
 )
+
+
+@click.command(short_help="Attribute many images, one row each.")
+@click.argument("paths", nargs=-1, metavar="PATH...")
+@click.option(
+    "--from-file",
+    metavar="LIST",
+    help="Also scan the paths in this file, one per line; '-' is standard input.",
+)
+@output_option
+@format_option
 @click.option("--resume", is_flag=True, help="Continue FILE: leave out images with a row in it.")
 @click.option(
     "--retry-failed/--no-retry-failed",
@@ -124,7 +128,7 @@ def scan(
     limits = DecodeLimits() if max_pixels is None else DecodeLimits(max_pixels=max_pixels)
     reading = StreamOptions(group_images=batch, workers=workers, limits=limits)
     question = question_from_choices(choices, scan=reading)
-    row_format = _row_format(output, format_name)
+    row_format = row_format_from_names(output, format_name)
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other.", hint="Drop one.")
     mode = "resume" if resume else "overwrite" if overwrite else "create"
@@ -144,7 +148,7 @@ def scan(
         sys.exit(SOME_FAILED)
 
 
-def _row_format(output: str, format_name: str | None) -> str:
+def row_format_from_names(output: str, format_name: str | None) -> str:
     """Return the format that is named, or that the file's name means."""
     from lineup.finding import IMAGE_SUFFIXES
 
