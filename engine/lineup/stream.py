@@ -216,6 +216,14 @@ class ImageReader:
                 return None
             return image if data is None else self._decoded(image, data)
 
+    def image_from_bytes(self, path: Path, data: bytes) -> StreamedImage | None:
+        """Hash, decode and cut an image whose file was read elsewhere; see `image_from_path`."""
+        watch = _Stopwatch()
+        image = StreamedImage(path, sha256=sha256_from_bytes(data), size_bytes=len(data))
+        if self._is_known(path, image.sha256):
+            return None
+        return self._decoded(replace(image, ms=StageTimes(read=watch.lap_ms())), data)
+
     def _read(self, path: Path) -> tuple[StreamedImage, bytes | None]:
         image = StreamedImage(path)
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from lineup.scan.meter import ScanMeter
 
 STDOUT = "-"
+THIS_MACHINE = "local"
+"""Of Ray: a cluster that is started, and ends with the scan."""
 
 FORMAT_FROM_SUFFIX = {
     ".csv": "csv",
@@ -86,6 +89,15 @@ format_option = click.option(
     type=click.IntRange(min=1),
     help="Refuse larger images.  [default: 150 million]",
 )
+@click.option(
+    "--ray",
+    "ray_address",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value=THIS_MACHINE,
+    help="Scan with a Ray cluster: --ray=HOST:PORT or --ray=auto; alone, with one process per core "
+    "of this machine. Rows come in no order; PATH may be a URI such as s3://bucket/folder.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show where the time went.")
 @engine_options
 def scan(
@@ -100,6 +112,7 @@ def scan(
     batch: int,
     workers: int | None,
     max_pixels: int | None,
+    ray_address: str | None,
     verbose: bool,
     **choices: Any,
 ) -> None:
@@ -134,14 +147,15 @@ def scan(
     mode = "resume" if resume else "overwrite" if overwrite else "create"
     meter = ScanMeter(reading.worker_count)
     try:
-        failed_before = _scan(
+        run = _scan if ray_address is None else partial(_scan_with_ray, ray_address)
+        failed_before = run(
             inputs, question, meter, output, row_format, mode, retries_failed=retry_failed
         )
     except KeyboardInterrupt:
         hint = "" if output == STDOUT else "; run again with --resume"
         say(f"interrupted after {meter.images} rows{hint}", err=True)
         sys.exit(INTERRUPTED)
-    _show_summary(meter, is_verbose=verbose)
+    _show_summary(meter, is_verbose=verbose, has_stages=ray_address is None)
     if meter.images + meter.skipped == 0:
         raise no_images(paths or (str(from_file),))
     if meter.failed or failed_before:
@@ -201,6 +215,47 @@ def _scan(
         return output.failed_before
 
 
+def _scan_with_ray(
+    address: str,
+    inputs: NamedImages,
+    question: Question,
+    meter: ScanMeter,
+    target: str,
+    row_format: str,
+    mode: str,
+    *,
+    retries_failed: bool,
+) -> int:
+    """Scan by the Ray cluster at an address; see `_scan`."""
+    from lineup.ray.dataset import asked_from_engine
+    from lineup.ray.scan import Files, cluster, cluster_records
+    from lineup.scan.encoding import JsonlEncoder, RowFormat, line_from_record
+    from lineup.scan.output import OutputMode, open_output
+
+    if row_format == RowFormat.CSV:
+        raise UsageError("A cluster's rows are no CSV.", hint="Name a .jsonl or .parquet file.")
+    files = Files(inputs)
+    with (
+        open_output(
+            target,
+            OutputMode(mode),
+            sys.stdout.buffer,
+            row_format=RowFormat(row_format),
+            retries_failed=retries_failed,
+        ) as output,
+        cluster(address),
+    ):
+        meter.start()
+        asked = asked_from_engine(question.lineup, question.engine, question.options, question.scan)
+        output.begin(JsonlEncoder(), asked.run)
+        for record in cluster_records(files, asked, output.done):
+            output.write_line(record["path"], line_from_record(record))
+            meter.images += 1
+            meter.failed += record["error"] is not None
+        meter.skipped = files.count - meter.images
+        return output.failed_before
+
+
 def _progress(
     inputs: NamedImages, meter: ScanMeter, target: str
 ) -> AbstractContextManager[Callable[[], None]]:
@@ -210,11 +265,11 @@ def _progress(
     return scan_progress(meter, inputs.images() if inputs.can_list_twice else None)
 
 
-def _show_summary(meter: ScanMeter, *, is_verbose: bool) -> None:
+def _show_summary(meter: ScanMeter, *, is_verbose: bool, has_stages: bool) -> None:
     from lineup.scan.meter import line_from_summary, table_from_summary
 
     summary = meter.summary()
-    if is_verbose:
+    if is_verbose and has_stages:  # a cluster's are in its rows
         for line in table_from_summary(summary).splitlines():
             say(line, err=True)
     if is_verbose or sys.stderr.isatty():

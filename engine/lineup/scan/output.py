@@ -79,6 +79,10 @@ class OutputStream(ClosesOnExit):
         """
         self._write(self._encoder.bytes_from_row(row))
 
+    def write_line(self, path: str, line: bytes) -> None:
+        """Write one row that is encoded already; see `write`."""
+        self._write(line)
+
     def _write(self, data: bytes) -> None:
         try:
             with interrupts_held():
@@ -177,7 +181,11 @@ class OutputFile(ClosesOnExit):
         Raises:
             LineupError: The disk is full, or the file cannot be written for another reason.
         """
-        data = self._encoder.bytes_from_row(row)
+        self.write_line(row.path or "", self._encoder.bytes_from_row(row))
+
+    def write_line(self, path: str, line: bytes) -> None:
+        """Write one row, of an image at `path`, that is encoded already; see `write`."""
+        data = line
         if self._raw is None:
             self._raw = self._opened()
             if self._end == 0:
@@ -192,7 +200,7 @@ class OutputFile(ClosesOnExit):
                     self._raw.truncate(self._end)
                 raise self._write_error(error) from error
             self._end += len(data)
-        self._has_doubles |= self._replaces(row.path or "")
+        self._has_doubles |= self._replaces(path)
 
     def _replaces(self, path: str) -> bool:
         """Tell whether the file held a row of this path, which another one now replaces."""
