@@ -7,12 +7,15 @@ ARG EXTRAS=parquet,watch
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 LINEUP_HOME=/opt/models
 WORKDIR /src
 COPY . .
-# The tools that make the bundle of the CLIP (onnx and others) stay behind in this stage.
+# The tools that make the bundle of the CLIP (onnx and others) stay behind in this stage, and so does
+# ONNX Runtime for GPUs: both builds own the module, and the one for CPUs is a fraction of its size.
 RUN python -m venv /opt/pulling \
     && /opt/pulling/bin/pip install ".[pull]" \
     && /opt/pulling/bin/lineup models pull clip-vit-b-16 \
     && python -m venv /opt/lineup \
     && /opt/lineup/bin/pip install ".[${EXTRAS}]" \
+    && /opt/lineup/bin/pip uninstall --yes onnxruntime-gpu \
+    && /opt/lineup/bin/pip install onnxruntime \
     && /opt/lineup/bin/pip uninstall --yes pip
 
 FROM python:3.12-slim-bookworm

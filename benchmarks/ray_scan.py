@@ -5,13 +5,16 @@
 Images are drawn, and saved again at other qualities. They are scanned by one process; by the
 cluster, undisturbed; and by the cluster while an actor is killed and then a node removed. Both
 outputs of the cluster must have every image's row once, and the rows of the one process but for
-their times. Nodes are processes of one machine: this shows what Ray costs, not what it brings.
+their times. A core's images per second are counted in processor time of one process with one
+thread, so that what else the machine does is left out. Nodes are processes of one machine: this
+shows what Ray costs, not what it brings.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -28,6 +31,8 @@ from scan_profile import draw_images
 SIZE_PX = 256
 DRAWN = 32
 NODE_CORES = 1
+SIZES_PX = (256, 512, 1024)
+SIZED = 128
 TOLERANCE = 1e-4
 """Relative: the last of a score's seven digits depends on which images are answered together."""
 
@@ -193,6 +198,30 @@ def measure(folder: Path, scratch: Path) -> dict[str, Any]:
     }
 
 
+def core_images_per_second(scratch: Path) -> dict[str, float]:
+    """Return the images that a second of one core gives, by their size: start-up left out."""
+    found = {}
+    for size_px in SIZES_PX:
+        folder = scratch / f"size-{size_px}"
+        folder.mkdir()
+        write_images(folder, SIZED, size_px)
+        few = scratch / f"few-{size_px}"
+        few.mkdir()
+        write_images(few, 1, size_px)
+        seconds = [processor_seconds(one, scratch) for one in (few, folder)]
+        found[str(size_px)] = (SIZED - 1) / (seconds[1] - seconds[0])
+    return found
+
+
+def processor_seconds(folder: Path, scratch: Path) -> float:
+    """Return the processor time of a scan with one thread for the model and one that decodes."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output = scratch / f"{folder.name}.jsonl"
+    finished(scan(folder, output, "--threads=1", "--workers=1"))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Parse the command line, measure, print the JSON line."""
     parser = parser_of(__doc__)
@@ -203,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder.mkdir()
         write_images(folder, given.images)
         results = measure(folder, Path(name))
+        results["core_images_per_second"] = core_images_per_second(Path(name))
     finish("ray_scan", settings_of(given, "images"), results, record=given.record)
     if any(results["different_rows"]):
         sys.exit("Rows differ.")

@@ -224,6 +224,7 @@ def test_the_output_may_lie_among_the_inputs(run, folder):
         (("in", "--evidence", "tea-leaves"), "There is no evidence 'tea-leaves'"),
         (("in", "-o", "no/r.jsonl"), "There is no folder no"),
         (("in", "-o", "r.xlsx"), "not written as xlsx"),
+        (("in", "--ray", "-o", "r.csv"), "no CSV"),
     ],
 )
 def test_wrong_usage_is_refused_before_any_work(run, folder, opened, arguments, message):
