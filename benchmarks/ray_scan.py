@@ -145,7 +145,7 @@ class TwoNodes:
 def disturbed(cluster: TwoNodes, child: subprocess.Popen[bytes], output: Path) -> dict[str, int]:
     """Kill an actor of the head and then the other node, when rows come; tell when."""
     killed = {}
-    wait_for_rows(output, 1, child)
+    wait_for_rows(output, row_count(output) + 1, child)
     pid = cluster.actors(of_head=True)[0]
     os.kill(pid, 9)
     killed["actor_killed_at_rows"] = count = row_count(output)

@@ -5,16 +5,18 @@ Ray takes longer to start than all else here, so that one cluster serves every c
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import pytest
 
+import lineup
 import ray_scan
+from lineup.scan.encoding import line_from_record
 
 pytest.importorskip("ray", reason="needs the extra ray")
+pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra ray")
 
 DATASET = """
 import sys
@@ -38,49 +40,34 @@ def cluster():
 
 
 @pytest.mark.filterwarnings("ignore")  # of Ray's own code
-def test_a_cluster_gives_the_rows_of_a_scan_once_whatever_dies(
-    cluster, tmp_path, monkeypatch, lineup_home
-):
+@pytest.mark.slow
+def test_a_cluster_gives_the_rows_of_a_scan_once_whatever_dies(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    folder = tmp_path / "in"
-    folder.mkdir()
-    ray_scan.write_images(folder, 140, 128)
-    enrolled = [
-        sys.executable,
-        "-m",
-        "lineup",
-        "enroll",
-        "mine",
-        *map(str, sorted(folder.glob("00000*.jpg"))),
-    ]
-    subprocess.run(enrolled, check=True, capture_output=True)
-    address = f"--ray={cluster.address}"
-    alone, clustered = tmp_path / "alone.jsonl", tmp_path / "cluster.jsonl"
-    ray_scan.finished(ray_scan.scan(folder, alone))
-    expected = ray_scan.rows_from_file(alone)
-    lines = alone.read_bytes().splitlines(keepends=True)
-    clustered.write_bytes(b"".join(lines[:10]))
-
-    # From a store, whose rows name URIs; with the user's own gallery sent to the nodes.
-    uri = tmp_path / "uri.parquet"
-    ray_scan.finished(ray_scan.scan(f"file://{folder}", uri, address))
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(uri).select(["path", "sha256", "run"]).to_pylist()
-    assert {row["path"].removeprefix("file://"): row["sha256"] for row in rows} == {
-        path: row["sha256"] for path, row in expected.items()
-    }
-    assert {row["run"] for row in rows} == {row["run"] for row in expected.values()}
+    folder, store, output = tmp_path / "in", tmp_path / "store", tmp_path / "rows.jsonl"
+    for path, count in ((folder, 130), (store, 4)):
+        path.mkdir()
+        ray_scan.write_images(path, count, 128)
+    with lineup.open() as engine:
+        # The user's own gallery has to reach the nodes.
+        engine.enroll("mine", sorted(store.glob("*.jpg")))
+        local, remote = ([one.to_dict() for one in engine.scan(path)] for path in (folder, store))
+    lines = [line_from_record(row) for row in local[:10]]
+    output.write_bytes(b"".join(lines))
+    remote = [{**row, "path": f"file://{row['path']}"} for row in remote]
+    everything = tmp_path / "expected.jsonl"
+    everything.write_bytes(b"".join(map(line_from_record, [*local, *remote])))
+    expected = ray_scan.rows_from_file(everything)
 
     # From bytes that Ray has read.
-    command = [sys.executable, "-c", DATASET, str(folder), str(tmp_path / "rows"), cluster.address]
+    command = [sys.executable, "-c", DATASET, str(store), str(tmp_path / "rows"), cluster.address]
     subprocess.run(command, check=True, capture_output=True)
-    assert pq.read_table(tmp_path / "rows").num_rows == len(expected)
+    found = pq.read_table(tmp_path / "rows").select(["sha256", "run"]).to_pylist()
+    assert sorted(row["sha256"] for row in found) == sorted(row["sha256"] for row in remote)
+    assert {row["run"] for row in found} == {row["run"] for row in local}
 
-    # Resumed, while an actor and then a node die.
-    child = ray_scan.scan(folder, clustered, address, "--resume")
-    ray_scan.disturbed(cluster, child, clustered)
+    # Files and a store's files, resumed, while an actor and then a node die.
+    child = ray_scan.scan(folder, output, f"file://{store}", f"--ray={cluster.address}", "--resume")
+    ray_scan.disturbed(cluster, child, output)
     ray_scan.finished(child)
-    found = ray_scan.rows_from_file(clustered)
-    assert ray_scan.different(found, expected) == []
-    assert list(found)[:10] == [json.loads(line)["path"] for line in lines[:10]]
+    assert ray_scan.different(ray_scan.rows_from_file(output), expected) == []
+    assert output.read_bytes().startswith(b"".join(lines))
