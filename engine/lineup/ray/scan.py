@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 THIS_MACHINE = "local"
 URI_MARK = "://"
+RAISED = re.compile(r"^lineup\.errors\.\w+: ", re.MULTILINE)
+"""What the last line of a trace begins with, where an actor raised an error of this project."""
+
 USAGE_VARIABLE = "RAY_USAGE_STATS_ENABLED"
 
 
@@ -60,7 +64,7 @@ def cluster(address: str) -> Iterator[None]:
                 f"Ray at {address!r} does not answer: {error}",
                 hint="Name the head of a cluster behind the paths: --ray=HOST:PORT.",
             ) from error
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     DataContext.get_current().enable_progress_bars = False
     try:
         yield
@@ -176,11 +180,12 @@ def cluster_records(files: Files, asked: Asked, done: Identities) -> Iterator[di
 
 def _given_up(error: Exception) -> LineupError:
     """Return what a cluster's error says of its cause, without the traces of its processes."""
-    cause: BaseException = getattr(error, "cause", None) or error
-    if isinstance(cause, LineupError):
-        return cause
-    lines = [line for line in str(cause).splitlines() if line.strip()]
+    text = str(error)
+    *_, said = RAISED.split(text)
+    message, _, hint = said.strip().partition("\n")
+    if said == text:  # none of this project's: the last line names it
+        message, hint = text.strip().rpartition("\n")[2], ""
     return BackendError(
-        f"The cluster gave up: {lines[-1].strip() if lines else type(cause).__name__}",
-        hint="Rows so far are complete; mend the cause, then use --resume.",
+        f"The cluster gave up: {message or type(error).__name__}",
+        hint=hint.strip().partition("\n")[0] or "Rows so far are complete: use --resume.",
     )

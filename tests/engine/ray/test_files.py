@@ -9,7 +9,7 @@ import pytest
 from lineup.errors import LineupError, UsageError
 from lineup.finding import NamedImages
 from lineup.ray.kit import Kit, KitFile
-from lineup.ray.scan import Files
+from lineup.ray.scan import Files, _given_up
 from lineup.scan.pipeline import Identities, is_same_content
 
 pytest.importorskip("pyarrow", reason="needs the extra ray")
@@ -97,3 +97,23 @@ def test_a_kit_is_unpacked_once_and_checked(tmp_path, monkeypatch):
     wrong = Kit((KitFile("w", "0" * 64, content),), None, {})
     with pytest.raises(LineupError, match="arrived altered"):
         wrong.unpacked()
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            "Traceback:\n  File x\nlineup.errors.LineupError: Another version.\nInstall it.",
+            "Another version.",
+            "Install it.",
+        ),
+        ("Traceback:\nlineup.errors.BundleError: Gone.", "Gone.", "Rows so far"),
+        ("The actor died\nof no memory", "of no memory", "Rows so far"),
+        ("", "RuntimeError", "Rows so far"),
+    ],
+)
+def test_an_error_of_the_cluster_is_its_cause(text, message, hint):
+    told = _given_up(RuntimeError(text))
+
+    assert told.message == f"The cluster gave up: {message}"
+    assert told.hint.startswith(hint)
