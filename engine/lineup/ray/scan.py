@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from itertools import islice
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lineup.errors import BackendError, LineupError, UsageError, require_extra
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow
     from pyarrow.fs import FileSystem
 
+CONNECT_SECONDS = 10.0
 THIS_MACHINE = "local"
 URI_MARK = "://"
 RAISED = re.compile(r"^lineup\.errors\.\w+: ", re.MULTILINE)
@@ -38,7 +40,9 @@ USAGE_VARIABLE = "RAY_USAGE_STATS_ENABLED"
 
 @contextmanager
 def cluster(address: str) -> Iterator[None]:
-    """Be a driver of a cluster inside the block; its messages stay out of the way.
+    """Be a driver of a cluster inside the block.
+
+    What Ray itself has to say is in the logs of its session: it would print among the rows.
 
     Args:
         address: HOST:PORT of the head, or "auto"; `THIS_MACHINE` starts one that ends with the
@@ -55,22 +59,43 @@ def cluster(address: str) -> Iterator[None]:
     from ray.data import DataContext  # noqa: PLC0415
 
     is_ours = not ray.is_initialized()
-    if is_ours:
-        more = {"include_dashboard": False} if address == THIS_MACHINE else {}
-        try:
-            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **more)
-        except Exception as error:  # Ray has no class of its own for this
-            raise UsageError(
-                f"Ray at {address!r} does not answer: {error}",
-                hint="Name the head of a cluster behind the paths: --ray=HOST:PORT.",
-            ) from error
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    DataContext.get_current().enable_progress_bars = False
-    try:
-        yield
-    finally:
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         if is_ours:
-            ray.shutdown()
+            _connect(address)
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        DataContext.get_current().enable_progress_bars = False
+        try:
+            yield
+        finally:
+            if is_ours:
+                ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray  # noqa: PLC0415 - an extra
+
+    if address not in (THIS_MACHINE, "auto"):
+        _check_reachable(address)
+    more = {"include_dashboard": False} if address == THIS_MACHINE else {}
+    try:
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **more)
+    except Exception as error:  # Ray has no class of its own for this
+        raise UsageError(
+            f"Ray at {address!r} does not answer: {error}",
+            hint="Name the head of a cluster behind the paths: --ray=HOST:PORT.",
+        ) from error
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse what Ray would try to reach for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(
+            f"There is no Ray cluster at {address!r}: {error}",
+            hint="Name the head of a cluster behind the paths: --ray=HOST:PORT.",
+        ) from error
 
 
 class Files:

@@ -9,7 +9,7 @@ import pytest
 from lineup.errors import LineupError, UsageError
 from lineup.finding import NamedImages
 from lineup.ray.kit import Kit, KitFile
-from lineup.ray.scan import Files, _given_up
+from lineup.ray.scan import Files, _given_up, cluster
 from lineup.scan.pipeline import Identities, is_same_content
 
 pytest.importorskip("pyarrow", reason="needs the extra ray")
@@ -117,3 +117,14 @@ def test_an_error_of_the_cluster_is_its_cause(text, message, hint):
 
     assert told.message == f"The cluster gave up: {message}"
     assert told.hint.startswith(hint)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "photos", "nowhere:port", "127.0.0.1:99999"])
+def test_an_address_without_a_cluster_is_told_at_once(address, monkeypatch):
+    pytest.importorskip("ray", reason="needs the extra ray")
+    for variable in ("RAY_USAGE_STATS_ENABLED", "RAY_BACKEND_LOG_LEVEL"):
+        monkeypatch.setenv(variable, "")  # put back afterwards
+
+    with pytest.raises(UsageError, match="no Ray cluster") as caught, cluster(address):
+        pass
+    assert "behind the paths" in caught.value.hint
