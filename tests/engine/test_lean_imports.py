@@ -9,6 +9,7 @@ import pytest
 
 ENGINE = Path(__file__).parents[2] / "engine"
 HEAVY = {"torch", "onnx", "transformers", "optimum", "diffusers", "sklearn", "scipy", "matplotlib"}
+HEAVY |= {"pyarrow", "ray", "watchfiles"}
 SLOW_TO_LOAD = {"numpy", "cv2", "onnxruntime", "rich", "msgspec", "jinja2", "PIL"}
 
 

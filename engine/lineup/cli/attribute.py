@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +14,12 @@ from lineup.cli.options import engine_options, json_option
 from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.tables import echo_json, say
 from lineup.errors import require_extra
-from lineup.finding import check_output
+from lineup.finding import STDIN, check_output
 
 if TYPE_CHECKING:
     from lineup.engine import Engine
     from lineup.options import AttributionOptions
+    from lineup.reading import AnyImage
     from lineup.results import Attribution
 
 
@@ -57,33 +59,72 @@ def attribute(
 ) -> None:
     """Tell which known source made each IMAGE, and how sure that is.
 
-    IMAGE is a file, a folder (searched through) or a pattern. The gallery's fingerprints answer;
-    with --lineup, or with resynthesis as evidence, so do the resyntheses of a lineup's candidates.
-    The posterior starts from one half for "a known source", a quarter each for "generated" by
-    another and "photograph"; a name is given at 60 % and more, at 80 % with CLIP. An answer is a
-    source, "generated, source unknown" or "undetermined".
+    IMAGE is a file, a folder (searched through) or a pattern; '-' alone is the bytes of an image
+    on standard input. The gallery's fingerprints answer; with --lineup, or with resynthesis as
+    evidence, so do the resyntheses of a lineup's candidates. The posterior starts from one half for
+    "a known source", a quarter each for "generated" by another and "photograph"; a name is given at
+    60 % and more, at 80 % with CLIP. An answer is a source, "generated, source unknown" or
+    "undetermined".
 
     Exit code: 0 every image has a verdict, 1 some failed, 2 wrong usage.
     """
-    paths = images_from_arguments(images)
+    content = _standard_input(images)
+    paths = images_from_arguments(images) if content is None else [Path(STDIN)]
     for name, output in (("--picture", picture), ("--pdf", pdf)):
         if output is not None and len(paths) > 1:
             raise click.UsageError(f"{name} takes one image at a time.")
-        check_output(output, paths)
+        if content is None:
+            check_output(output, paths)
     if pdf is not None:
         require_extra("pdf", ("fpdf",))
+        if content is not None and pdf_date is None:
+            raise click.UsageError("--pdf of standard input has no file's date; give --pdf-date.")
     question = question_from_choices(choices, images=len(paths))
     failed = 0
     with question.open_engine() as engine:
-        for row in engine.scan(paths, options=question.options, reading=question.scan):
+        rows = (
+            engine.scan(paths, options=question.options, reading=question.scan)
+            if content is None
+            else [_row_from_bytes(engine, content, question.options)]
+        )
+        for row in rows:
             failed += row.verdict is None
             _show(row, as_json=as_json, explain=explain)
             if picture is not None and row.verdict is not None:
-                _write_picture(picture, row)
+                _write_picture(picture, row, row.path or content or b"")
             if pdf is not None and row.verdict is not None:
-                _write_pdf(pdf, row, engine, question.options, pdf_date)
+                _write_pdf(pdf, row, row.path or content or b"", engine, question.options, pdf_date)
     if failed:
         raise click.exceptions.Exit(SOME_FAILED)
+
+
+def _standard_input(images: tuple[str, ...]) -> bytes | None:
+    """Return the image on standard input, if it is asked for; of a huge one, more than is taken."""
+    from lineup.imaging.header import DEFAULT_LIMITS
+
+    if STDIN not in images:
+        return None
+    if len(images) > 1:
+        raise click.UsageError("'-' is the only image: standard input has one.")
+    return sys.stdin.buffer.read(DEFAULT_LIMITS.max_bytes + 1)
+
+
+def _row_from_bytes(engine: Engine, content: bytes, options: AttributionOptions) -> Attribution:
+    """Answer about an image that is no file, or tell in its row why there is no answer."""
+    from lineup.errors import ImageError
+    from lineup.files import sha256_from_bytes
+    from lineup.results import Attribution, RowError
+
+    try:
+        return engine.attribute(content, options=options)
+    except ImageError as error:
+        return Attribution(
+            path=None,
+            run=engine.run_id(options),
+            sha256=sha256_from_bytes(content),
+            size_bytes=len(content),
+            error=RowError.from_exception(error),
+        )
 
 
 def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
@@ -92,12 +133,12 @@ def _show(row: Attribution, *, as_json: bool, explain: bool) -> None:
     if as_json:
         echo_json(row.to_dict(), indent=None)
     if row.error is not None:
-        say(f"Error: {failure_line(row.path or '', row.error.message)}", err=True)
+        say(f"Error: {failure_line(row.path or 'standard input', row.error.message)}", err=True)
     elif not as_json:
         print_attribution(row, explain=explain)
 
 
-def _write_picture(target: Path, row: Attribution) -> None:
+def _write_picture(target: Path, row: Attribution, image: AnyImage) -> None:
     """Write the picture, or say why there is none."""
     from lineup.picture import write_picture
     from lineup.reading import read_image
@@ -109,14 +150,15 @@ def _write_picture(target: Path, row: Attribution) -> None:
             err=True,
         )
         return
-    assert row.path is not None
-    write_picture(target, read_image(row.path).pixels, row, title=Path(row.path).name)
+    title = "standard input" if row.path is None else Path(row.path).name
+    write_picture(target, read_image(image).pixels, row, title=title)
     say(f"picture: {target}", err=True)
 
 
 def _write_pdf(
     target: Path,
     row: Attribution,
+    image: AnyImage,
     engine: Engine,
     options: AttributionOptions,
     date: datetime | None,
@@ -124,8 +166,9 @@ def _write_pdf(
     from lineup.reading import read_image
     from lineup.report.exhibit import write_exhibit
 
-    assert row.path is not None
-    modified = datetime.fromtimestamp(Path(row.path).stat().st_mtime, timezone.utc)
-    dated = modified if date is None else date.replace(tzinfo=timezone.utc)
-    write_exhibit(target, row, read_image(row.path).pixels, engine, options, dated=dated)
+    if date is None:
+        assert row.path is not None
+        date = datetime.fromtimestamp(Path(row.path).stat().st_mtime, timezone.utc)
+    dated = date.replace(tzinfo=timezone.utc)
+    write_exhibit(target, row, read_image(image).pixels, engine, options, dated=dated)
     say(f"exhibit: {target}", err=True)

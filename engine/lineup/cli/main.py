@@ -43,6 +43,7 @@ COMMANDS = {
     "synthesize": "Make images of a candidate from a prompt.",
     "train": "Fit models from photographs.",
     "verify": "Test whether one source made an image.",
+    "watch": "Attribute images as they arrive in a folder.",
 }
 """Each command's line in `lineup --help`; equal to the command's own (a test compares)."""
 

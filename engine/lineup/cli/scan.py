@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,34 @@ if TYPE_CHECKING:
     from lineup.scan.meter import ScanMeter
 
 STDOUT = "-"
+THIS_MACHINE = "local"
+"""Of Ray: a cluster that is started, and ends with the scan."""
 
-FORMAT_FROM_SUFFIX = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
-FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
+FORMAT_FROM_SUFFIX = {
+    ".csv": "csv",
+    ".json": "jsonl",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+FOREIGN_SUFFIXES = (".xlsx", ".xls", ".feather", ".arrow", ".html", ".pdf")
 """Names that promise another format than rows are written in."""
+
+
+output_option = click.option(
+    "--output",
+    "-o",
+    metavar="FILE",
+    default=STDOUT,
+    show_default="standard output",
+    help="Where the rows go.",
+)
+format_option = click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Format of the rows.  [default: as FILE ends, else jsonl]",
+)
 
 
 @click.command(short_help="Attribute many images, one row each.")
@@ -35,20 +60,8 @@ FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", 
     metavar="LIST",
     help="Also scan the paths in this file, one per line; '-' is standard input.",
 )
-@click.option(
-    "--output",
-    "-o",
-    metavar="FILE",
-    default=STDOUT,
-    show_default="standard output",
-    help="Where the rows go.",
-)
-@click.option(
-    "--format",
-    "format_name",
-    type=click.Choice(["jsonl", "csv"]),
-    help="Format of the rows.  [default: csv for FILE.csv, else jsonl]",
-)
+@output_option
+@format_option
 @click.option("--resume", is_flag=True, help="Continue FILE: leave out images with a row in it.")
 @click.option(
     "--retry-failed/--no-retry-failed",
@@ -76,6 +89,15 @@ FOREIGN_SUFFIXES = (".parquet", ".xlsx", ".xls", ".feather", ".arrow", ".html", 
     type=click.IntRange(min=1),
     help="Refuse larger images.  [default: 150 million]",
 )
+@click.option(
+    "--ray",
+    "ray_address",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value=THIS_MACHINE,
+    help="Scan with a Ray cluster: --ray=HOST:PORT or --ray=auto; alone, with one process per core "
+    "of this machine. Rows come in no order; PATH may be a URI such as s3://bucket/folder.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show where the time went.")
 @engine_options
 def scan(
@@ -90,6 +112,7 @@ def scan(
     batch: int,
     workers: int | None,
     max_pixels: int | None,
+    ray_address: str | None,
     verbose: bool,
     **choices: Any,
 ) -> None:
@@ -118,27 +141,28 @@ def scan(
     limits = DecodeLimits() if max_pixels is None else DecodeLimits(max_pixels=max_pixels)
     reading = StreamOptions(group_images=batch, workers=workers, limits=limits)
     question = question_from_choices(choices, scan=reading)
-    row_format = _row_format(output, format_name)
+    row_format = row_format_from_names(output, format_name)
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other.", hint="Drop one.")
     mode = "resume" if resume else "overwrite" if overwrite else "create"
     meter = ScanMeter(reading.worker_count)
     try:
-        failed_before = _scan(
+        run = _scan if ray_address is None else partial(_scan_with_ray, ray_address)
+        failed_before = run(
             inputs, question, meter, output, row_format, mode, retries_failed=retry_failed
         )
     except KeyboardInterrupt:
         hint = "" if output == STDOUT else "; run again with --resume"
         say(f"interrupted after {meter.images} rows{hint}", err=True)
         sys.exit(INTERRUPTED)
-    _show_summary(meter, is_verbose=verbose)
+    _show_summary(meter, is_verbose=verbose, has_stages=ray_address is None)
     if meter.images + meter.skipped == 0:
         raise no_images(paths or (str(from_file),))
     if meter.failed or failed_before:
         sys.exit(SOME_FAILED)
 
 
-def _row_format(output: str, format_name: str | None) -> str:
+def row_format_from_names(output: str, format_name: str | None) -> str:
     """Return the format that is named, or that the file's name means."""
     from lineup.finding import IMAGE_SUFFIXES
 
@@ -146,7 +170,7 @@ def _row_format(output: str, format_name: str | None) -> str:
     if format_name is None and (suffix in FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES):
         raise UsageError(
             f"Rows are not written as {suffix[1:]}: {output}.",
-            hint="Name a file that ends in .jsonl or .csv, or say --format.",
+            hint="Name a file that ends in .jsonl, .csv or .parquet, or say --format.",
         )
     return format_name or FORMAT_FROM_SUFFIX.get(suffix, "jsonl")
 
@@ -170,7 +194,11 @@ def _scan(
     options = question.options
     with (
         open_output(
-            target, OutputMode(mode), sys.stdout.buffer, retries_failed=retries_failed
+            target,
+            OutputMode(mode),
+            sys.stdout.buffer,
+            row_format=RowFormat(row_format),
+            retries_failed=retries_failed,
         ) as output,
         # Loaded last: a mistake above should not cost the time to load a model.
         question.open_engine() as engine,
@@ -187,6 +215,47 @@ def _scan(
         return output.failed_before
 
 
+def _scan_with_ray(
+    address: str,
+    inputs: NamedImages,
+    question: Question,
+    meter: ScanMeter,
+    target: str,
+    row_format: str,
+    mode: str,
+    *,
+    retries_failed: bool,
+) -> int:
+    """Scan by the Ray cluster at an address; see `_scan`."""
+    from lineup.ray.dataset import asked_from_engine
+    from lineup.ray.scan import Files, cluster, cluster_records
+    from lineup.scan.encoding import JsonlEncoder, RowFormat, line_from_record
+    from lineup.scan.output import OutputMode, open_output
+
+    if row_format == RowFormat.CSV:
+        raise UsageError("A cluster's rows are no CSV.", hint="Name a .jsonl or .parquet file.")
+    files = Files(inputs)
+    with (
+        open_output(
+            target,
+            OutputMode(mode),
+            sys.stdout.buffer,
+            row_format=RowFormat(row_format),
+            retries_failed=retries_failed,
+        ) as output,
+        cluster(address),
+    ):
+        meter.start()
+        asked = asked_from_engine(question.lineup, question.engine, question.options, question.scan)
+        output.begin(JsonlEncoder(), asked.run)
+        for record in cluster_records(files, asked, output.done):
+            output.write_line(record["path"], line_from_record(record))
+            meter.images += 1
+            meter.failed += record["error"] is not None
+        meter.skipped = files.count - meter.images
+        return output.failed_before
+
+
 def _progress(
     inputs: NamedImages, meter: ScanMeter, target: str
 ) -> AbstractContextManager[Callable[[], None]]:
@@ -196,11 +265,11 @@ def _progress(
     return scan_progress(meter, inputs.images() if inputs.can_list_twice else None)
 
 
-def _show_summary(meter: ScanMeter, *, is_verbose: bool) -> None:
+def _show_summary(meter: ScanMeter, *, is_verbose: bool, has_stages: bool) -> None:
     from lineup.scan.meter import line_from_summary, table_from_summary
 
     summary = meter.summary()
-    if is_verbose:
+    if is_verbose and has_stages:  # a cluster's are in its rows
         for line in table_from_summary(summary).splitlines():
             say(line, err=True)
     if is_verbose or sys.stderr.isatty():

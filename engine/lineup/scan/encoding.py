@@ -55,6 +55,8 @@ class RowFormat(str, Enum):
 
     JSONL = "jsonl"
     CSV = "csv"
+    PARQUET = "parquet"
+    """Encoded as JSON lines until the scan is over (`lineup.scan.parquet`)."""
 
 
 class RowFormatError(Exception):
@@ -95,7 +97,7 @@ class JsonlEncoder:
 
     def bytes_from_row(self, row: Attribution) -> bytes:
         """Return one complete record, line end included."""
-        return json.dumps(row.to_dict(), allow_nan=False).encode("ascii") + b"\n"
+        return line_from_record(row.to_dict())
 
     def stored_rows(self, stream: BinaryIO) -> Iterator[StoredRow]:
         """Yield the complete rows of a file, from its start; a record cut short is not one.
@@ -174,6 +176,11 @@ RowEncoder = JsonlEncoder | CsvEncoder
 def encoder_from_format(row_format: RowFormat, columns: Sequence[str]) -> RowEncoder:
     """Return the encoder of rows with these columns; see `CsvEncoder`."""
     return CsvEncoder(columns) if row_format is RowFormat.CSV else JsonlEncoder()
+
+
+def line_from_record(record: Mapping[str, Any]) -> bytes:
+    """Return a row (`Attribution.to_dict`) as a JSON line, line end included."""
+    return json.dumps(record, allow_nan=False).encode("ascii") + b"\n"
 
 
 def cells_from_row(row: Attribution) -> Mapping[str, Any]:

@@ -29,6 +29,7 @@ from lineup.scan.encoding import (
     LEADING_COLUMNS,
     JsonlEncoder,
     RowEncoder,
+    RowFormat,
     RowFormatError,
     StoredRow,
 )
@@ -78,6 +79,10 @@ class OutputStream(ClosesOnExit):
         """
         self._write(self._encoder.bytes_from_row(row))
 
+    def write_line(self, path: str, line: bytes) -> None:
+        """Write one row that is encoded already; see `write`."""
+        self._write(line)
+
     def _write(self, data: bytes) -> None:
         try:
             with interrupts_held():
@@ -123,7 +128,7 @@ class OutputFile(ClosesOnExit):
         target = path.resolve()  # two names of one file share the lock
         self._lock_path = target.with_name(f"{hidden_name(target.name)}.lock")
         self._lock = filelock.FileLock(self._lock_path)
-        _check_folder(path)
+        check_folder(path)
         self._acquire()
         try:
             self._check_replaceable()
@@ -176,7 +181,11 @@ class OutputFile(ClosesOnExit):
         Raises:
             LineupError: The disk is full, or the file cannot be written for another reason.
         """
-        data = self._encoder.bytes_from_row(row)
+        self.write_line(row.path or "", self._encoder.bytes_from_row(row))
+
+    def write_line(self, path: str, line: bytes) -> None:
+        """Write one row, of an image at `path`, that is encoded already; see `write`."""
+        data = line
         if self._raw is None:
             self._raw = self._opened()
             if self._end == 0:
@@ -191,7 +200,7 @@ class OutputFile(ClosesOnExit):
                     self._raw.truncate(self._end)
                 raise self._write_error(error) from error
             self._end += len(data)
-        self._has_doubles |= self._replaces(row.path or "")
+        self._has_doubles |= self._replaces(path)
 
     def _replaces(self, path: str) -> bool:
         """Tell whether the file held a row of this path, which another one now replaces."""
@@ -223,19 +232,12 @@ class OutputFile(ClosesOnExit):
     def _check_replaceable(self) -> None:
         """Refuse to write over what is there, unless it is asked for and holds rows."""
         if self._mode is OutputMode.CREATE and self._path.exists():
-            raise UsageError(
-                f"{self._path} exists already.",
-                hint="Add --resume to continue that scan, --overwrite to replace it, or choose "
-                "another --output.",
-            )
+            raise exists_already(self._path)
         if self._mode is OutputMode.OVERWRITE and self._path.exists():
             with self._path.open("rb") as stream:
                 found = stream.read(len(JsonlEncoder.beginning))
             if not any(found[: len(one)] == one[: len(found)] for one in BEGINNINGS):
-                raise UsageError(
-                    f"{self._path} does not hold the rows of a scan, and is not replaced.",
-                    hint="It may be an image, or a list: choose another --output.",
-                )
+                raise no_rows(self._path)
 
     def _opened(self) -> FileIO:
         """Open the file behind its last complete row, and cut off what follows."""
@@ -280,14 +282,25 @@ class OutputFile(ClosesOnExit):
         if self._has_doubles:
             with suppress(OSError):  # the next scan does it
                 self._keep_last_rows()
-        self._release()
+        try:
+            self._finish()
+        finally:
+            self._release()
+
+    def _finish(self) -> None:
+        """Do what is left when the file is as it stays."""
 
 
 Output = OutputFile | OutputStream
 
 
 def open_output(
-    target: str, mode: OutputMode, stdout: BinaryIO, *, retries_failed: bool = True
+    target: str,
+    mode: OutputMode,
+    stdout: BinaryIO,
+    *,
+    row_format: RowFormat = RowFormat.JSONL,
+    retries_failed: bool = True,
 ) -> Output:
     """Open the place for the rows.
 
@@ -295,6 +308,7 @@ def open_output(
         target: "-" for `stdout`; a file; or a device or named pipe that exists.
         mode: What to do when the file exists.
         stdout: Where "-" goes.
+        row_format: How rows are written; Parquet is no stream.
         retries_failed: See `OutputFile`.
 
     Raises:
@@ -302,6 +316,12 @@ def open_output(
     """
     path = Path(target)
     is_device = target != "-" and path.exists() and not path.is_file() and not path.is_dir()
+    if row_format is RowFormat.PARQUET:
+        from lineup.scan.parquet import ParquetFile  # noqa: PLC0415 - it builds on this module
+
+        if target == "-" or is_device:
+            raise UsageError("Parquet is written to a file.", hint="Name it with --output FILE.")
+        return ParquetFile(path, mode, retries_failed=retries_failed)
     if target != "-" and not is_device:
         return OutputFile(path, mode, retries_failed=retries_failed)
     if mode is OutputMode.RESUME:
@@ -333,7 +353,8 @@ def interrupts_held() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
+    """Refuse a file that is a folder, or whose folder does not exist."""
     if path.is_dir():
         raise UsageError(f"{path} is a folder.", hint="Name a file for the rows.")
     if not path.parent.is_dir():
@@ -342,6 +363,23 @@ def _check_folder(path: Path) -> None:
             hint="Name a file in a folder that exists, or create it: mkdir -p "
             f"{shlex.quote(str(path.parent))}",
         )
+
+
+def exists_already(path: Path) -> UsageError:
+    """Return the error for an output that is there."""
+    return UsageError(
+        f"{path} exists already.",
+        hint="Add --resume to continue that scan, --overwrite to replace it, or choose another "
+        "--output.",
+    )
+
+
+def no_rows(path: Path) -> UsageError:
+    """Return the error for an output that is to be replaced and is no output of a scan."""
+    return UsageError(
+        f"{path} does not hold the rows of a scan, and is not replaced.",
+        hint="It may be an image, or a list: choose another --output.",
+    )
 
 
 def _check_beginning(stream: BinaryIO, expected: bytes) -> None:

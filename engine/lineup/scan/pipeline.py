@@ -50,8 +50,16 @@ class Identities:
         A file that can be read needs a row with the same content: it is scanned again after a
         change. A file that cannot be read is done when it has any row.
         """
-        content = self._contents.get(path_key(str(path)))
-        return content is not None and (sha256 is None or content == _digest(sha256.encode()))
+        return is_same_content(self.content(str(path)), sha256)
+
+    def content(self, path: str) -> bytes | None:
+        """Return what tells the content of a path's row from another; None without a row."""
+        return self._contents.get(path_key(path))
+
+
+def is_same_content(content: bytes | None, sha256: str | None) -> bool:
+    """Tell whether a row of `content` (`Identities.content`) holds for a file; see `holds`."""
+    return content is not None and (sha256 is None or content == _digest(sha256.encode()))
 
 
 def scan_rows(

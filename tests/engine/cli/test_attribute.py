@@ -101,6 +101,29 @@ def test_json_of_a_failure_is_an_error_row(tmp_path):
     assert result.exit_code == 1
 
 
+def test_the_bytes_on_standard_input_are_an_image(red_image):
+    def piped(content, *more):
+        return CliRunner().invoke(attribute, ["-", *more], input=content)
+
+    content = red_image.read_bytes()
+    answered, of_file = (
+        json.loads(one.stdout) for one in (piped(content, "--json"), run(red_image, "--json"))
+    )
+    refused = piped(b"text", "--json")
+    record = json.loads(refused.stdout)
+
+    assert answered["path"] is answered["origin"]["disagreement"] is None
+    same = ("sha256", "bytes", "format", "width", "verdict", "posterior", "origin", "run")
+    assert [answered[key] for key in same] == [of_file[key] for key in same]
+    assert "Most likely made by reds" in piped(content).stdout
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: standard input: ")
+    assert record["sha256"] == hashlib.sha256(b"text").hexdigest()
+    assert record["error"]["type"] == "UnsupportedImageError"
+    assert piped(b"").exit_code == 1
+    assert "standard input has one" in piped(content, "other.png").stderr
+
+
 def test_a_folder_without_images_is_no_success(tmp_path):
     (tmp_path / "notes.txt").write_bytes(b"text")
 
@@ -118,6 +141,16 @@ def test_one_bad_image_does_not_stop_the_others(tmp_path, red_image):
 
     assert [json.loads(line)["verdict"] for line in result.stdout.splitlines()] == [None, "reds"]
     assert result.exit_code == 1
+
+
+def test_a_picture_of_standard_input(toy_lineup, red_image, tmp_path):
+    picture = tmp_path / "p.png"
+    arguments = ["-", "--lineup", "toy", "--gamma", "1", "--picture", str(picture)]
+
+    result = CliRunner().invoke(attribute, arguments, input=red_image.read_bytes())
+
+    assert result.exit_code == 0, result.output
+    assert cv2.imread(str(picture)) is not None
 
 
 def test_all_evidence_of_a_lineup_is_explained(toy_lineup, red_image):

@@ -197,6 +197,17 @@ def test_a_name_of_another_format_is_taken_where_the_format_is_said(run, folder)
     assert Path("r.parquet").read_text().startswith("path,")
 
 
+def test_parquet_is_meant_by_the_name_of_the_file(run, folder):
+    pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
+    run("in", "-o", "r.parquet")
+    run("in", "-o", "r.jsonl")
+
+    found = pq.read_table("r.parquet").select(["path", "verdict", "run"]).to_pylist()
+    assert found == [
+        {key: row[key] for key in found[0]} for row in rows(Path("r.jsonl").read_text())
+    ]
+
+
 def test_the_output_may_lie_among_the_inputs(run, folder):
     for mode in ("--overwrite", "--resume"):
         run("in", "in/*", "--output", "in/r.jsonl", mode)
@@ -212,7 +223,8 @@ def test_the_output_may_lie_among_the_inputs(run, folder):
         (("in", "--resume"), "cannot be resumed"),
         (("in", "--evidence", "tea-leaves"), "There is no evidence 'tea-leaves'"),
         (("in", "-o", "no/r.jsonl"), "There is no folder no"),
-        (("in", "-o", "r.parquet"), "not written as parquet"),
+        (("in", "-o", "r.xlsx"), "not written as xlsx"),
+        (("in", "--ray", "-o", "r.csv"), "no CSV"),
     ],
 )
 def test_wrong_usage_is_refused_before_any_work(run, folder, opened, arguments, message):

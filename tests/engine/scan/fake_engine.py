@@ -1,6 +1,7 @@
 """The engine on a toy model: the fingerprint of an image is its mean colour.
 
-Also a program: `python fake_engine.py DELAY_MS ARGUMENTS...` runs `lineup scan ARGUMENTS...` on it.
+Also a program: `python fake_engine.py DELAY_MS ARGUMENTS...` runs `lineup scan ARGUMENTS...` on it,
+or `lineup watch ...` where that is the first argument.
 """
 
 import sys
@@ -78,7 +79,7 @@ def _support(name, colour):
 if __name__ == "__main__":
     delay_ms, *arguments = sys.argv[1:]
     engine_module.open_engine = lambda *_, **__: fake_engine(float(delay_ms))
-    sys.argv = ["lineup", "scan", *arguments]
+    sys.argv = ["lineup", *([] if arguments[0] == "watch" else ["scan"]), *arguments]
 
     from lineup.cli.main import main
 
