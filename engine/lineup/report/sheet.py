@@ -22,6 +22,9 @@ TEXT_PT, SMALL_PT = 9.5, 8
 THUMBNAIL_PX = 520
 INK, DIM, RULE = (20, 24, 32), (90, 98, 112), (205, 210, 218)
 
+PAGES = "\x7f"
+"""Stands for the number of pages until it is known; in no text, which `shown` escapes it in."""
+
 Facts = Sequence[tuple[str, str]]
 """Labels and texts."""
 
@@ -45,7 +48,7 @@ class Sheet(FPDF):
         self.set_lang("en")
         self.set_margins(MARGIN_MM, MARGIN_MM, MARGIN_MM)
         self.set_auto_page_break(True, MARGIN_MM + 4)
-        self.alias_nb_pages()
+        self.alias_nb_pages(PAGES)
         self.add_page()
 
     def footer(self) -> None:
@@ -54,7 +57,7 @@ class Sheet(FPDF):
         self._font(SMALL_PT - 1, color=DIM)
         self.cell(0, 4, f"SHA-256 {self._sha256}")
         self.set_x(MARGIN_MM)
-        self.cell(0, 4, f"{self._dated}   page {self.page_no()} of {{nb}}", align="R")
+        self.cell(0, 4, f"{self._dated}   page {self.page_no()} of {PAGES}", align="R")
 
     def head(self, title: str, lines: Sequence[str], sentence: str, pixels: RgbImage) -> None:
         """Print what the page is about: titles, a sentence and what belongs to it, the image."""

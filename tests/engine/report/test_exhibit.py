@@ -53,9 +53,12 @@ def test_the_same_answer_is_the_same_bytes(red_image, tmp_path, monkeypatch):
 def test_names_of_any_script_are_printed_or_escaped(red_image, tmp_path, monkeypatch):
     matplotlib = pytest.importorskip("matplotlib", reason="its font is tried (extra eval)")
     fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    image = red_image.with_name("Панда 熊\u202e(a)\\ü.png")
+    image = red_image.with_name("Панда{nb} 熊\u202e(a)\\ü.png")
     shutil.copy(red_image, image)
-    for folders, expected in (([fonts], "Панда \\u718a\\u202e(a)\\ü.png"), ([], "\\u041f\\u0430")):
+    for folders, expected in (
+        ([fonts], "Панда{nb} \\u718a\\u202e(a)\\ü.png"),
+        ([], "\\u0434\\u0430{nb}"),
+    ):
         monkeypatch.setattr("lineup.report.fonts.FOLDERS", folders)
         assert run(image, "--pdf", tmp_path / "exhibit.pdf").exit_code == 0
         assert expected in text_of(tmp_path / "exhibit.pdf")
