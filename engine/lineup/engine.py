@@ -314,7 +314,7 @@ def open_engine(
         extractor,
         read_gallery,
         found,
-        open_models=open_models if spec.encoder or spec.generators else None,
+        open_models=open_models if spec.resynthesising else None,
         open_encoder=open_encoder if runtime.has_bundle(REFERENCE_BUNDLE) else None,
         calibration=calibration,
         gallery_path=gallery,

@@ -347,5 +347,4 @@ def judge_of(
         evidence_options=engine.evidence_options,
         calibration=calibration,
         families=engine.families,
-        resynthesising=tuple(one.name for one in engine.lineup.spec.generators),
     )
