@@ -3,6 +3,7 @@
     python benchmarks/image_sets.py verification --shared ../shared --output verification-set
     python benchmarks/image_sets.py attribution --split test --count 100 --output attribution-set \
         pocket-ash pocket-birch pocket-cedar pocket-dogwood bundles/pocket-elm
+    python benchmarks/image_sets.py prompts --shared ../shared --output prompts-set
     python benchmarks/image_sets.py broken --output DIR
 
 `verification` is what `lineup eval verification` takes: OUTPUT/<generator>/ for every folder in
@@ -15,12 +16,19 @@ holds pictures that each generator drew of scenes nobody was trained on, OUTPUT/
 themselves, and OUTPUT/prompts.json what was asked for. Every picture has a scene, a prompt and a
 seed of its own.
 
+`prompts` is what `lineup eval attribution --stored` takes: real pictures of prompts that several
+generators drew (SHARED/generated/sources.csv names them). Each is OUTPUT/<source>/ID.png, and what
+each generator drew of the same prompt, the picture itself left out, is
+OUTPUT/<source>/images/<generator>/ID-0.png and so on: it stands for resyntheses. Only prompts that
+all of the generators drew count. OUTPUT/captions.jsonl has the prompts, as `lineup captions` would.
+
 `broken` are twenty files that no image scan may stumble over.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import struct
@@ -36,7 +44,9 @@ from lineup.errors import LineupError, UsageError
 from lineup.files import link_or_copy, staged_directory, write_atomic
 from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
+from lineup.reading import read_image
 from lineup.runtime import Runtime
+from lineup.stored.captions import CAPTION_ROW, CaptionRow
 from lineup.types import RgbImage
 from lineup_models.photographs import HOLD_OUT, split_photographs
 from lineup_models.pocket.world.scene import scene_from_seed
@@ -84,9 +94,7 @@ def lay_out(shared: Path, output: Path, held_out: int = HOLD_OUT) -> dict[str, i
     with staged_directory(output) as staging:
         for name, (folder, paths) in sources.items():
             for path in paths:
-                target = staging / name / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(path, target)
+                _link(path, staging / name / path.relative_to(folder))
     return {name: len(paths) for name, (_, paths) in sources.items()}
 
 
@@ -130,6 +138,55 @@ def make_set(
             prompts[name] = example.captions[0]
         write_atomic(staging / "prompts.json", json.dumps(prompts, indent=1).encode())
     return counts | {RENDERED: count}
+
+
+def lay_out_prompts(shared: Path, output: Path, makers: Sequence[str]) -> dict[str, int]:
+    """Build the folder of `prompts`, whole or not at all; return the number of queries per maker.
+
+    Raises:
+        UsageError: `output` exists, or no prompt was drawn by all makers.
+    """
+    refuse_existing(output)
+    generated = shared / "generated"
+    drawn: dict[str, dict[str, list[Path]]] = {}
+    with (generated / "sources.csv").open(encoding="utf-8", newline="") as stream:
+        for line in csv.DictReader(stream):
+            maker, prompt = Path(line["file"]).parts[0], Path(line["source"]).parent.name
+            if maker in makers:
+                drawn.setdefault(prompt, {}).setdefault(maker, []).append(generated / line["file"])
+    shared_prompts = {prompt: one for prompt, one in drawn.items() if set(one) == set(makers)}
+    if not shared_prompts:
+        raise UsageError(f"No prompt was drawn by all of {', '.join(makers)}.")
+    counts: dict[str, int] = dict.fromkeys(makers, 0)
+    rows = []
+    with staged_directory(output) as staging:
+        for prompt, by_maker in sorted(shared_prompts.items()):
+            for maker in makers:
+                for query in by_maker[maker] if len(by_maker[maker]) > 1 else ():
+                    counts[maker] += 1
+                    _link(query, staging / maker / query.name)
+                    for other, paths in by_maker.items():
+                        rest = [path for path in paths if path != query]
+                        for number, path in enumerate(rest):
+                            name = f"{query.stem}-{number}{path.suffix}"
+                            _link(path, staging / maker / "images" / other / name)
+                    rows.append(_caption_row(query, f"{maker}/{query.stem}", prompt))
+        lines = [CAPTION_ROW.to_bytes(row, indent=None) for row in rows]
+        write_atomic(staging / "captions.jsonl", b"".join(lines))
+    return counts
+
+
+def _caption_row(path: Path, name: str, prompt: str) -> CaptionRow:
+    """Return the row of a picture whose prompt is a folder's name: words, and a number behind."""
+    image = read_image(path)
+    words = prompt.rpartition("-")[0].replace("-", " ")
+    size = image.width_px, image.height_px
+    return CaptionRow(image.sha256, words, (0,), (f"{name}-0",), *size, path=path.name)
+
+
+def _link(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(path, target)
 
 
 def encoded(pixels: RgbImage, suffix: str) -> bytes:
@@ -223,8 +280,16 @@ def parse_arguments() -> argparse.Namespace:
     attribution.add_argument("--first", type=int, default=0, help="number of the first scene")
     attribution.add_argument("--count", type=int, default=100, help="pictures per source")
     attribution.add_argument("--threads", type=int, default=0, help="of the models; 0: every core")
+    prompts = commands.add_parser("prompts", help="links to pictures of the same prompts")
+    prompts.add_argument("--shared", type=Path, required=True, help="has generated/sources.csv")
+    prompts.add_argument(
+        "--makers",
+        nargs="+",
+        default=["dalle-mini", "disco-diffusion", "sd-beta", "simulacra"],
+        help="folders of generated/",
+    )
     broken = commands.add_parser("broken", help="files that cannot be read")
-    for command in (verification, attribution, broken):
+    for command in (verification, attribution, prompts, broken):
         command.add_argument("--output", type=Path, required=True, help="folder to make")
     return parser.parse_args()
 
@@ -235,6 +300,8 @@ def main() -> None:
     try:
         if options.command == "verification":
             counts = lay_out(options.shared, options.output)
+        elif options.command == "prompts":
+            counts = lay_out_prompts(options.shared, options.output, options.makers)
         elif options.command == "attribution":
             counts = make_set(
                 options.generators,

@@ -154,7 +154,7 @@ class StoredResyntheses:
     def of_query(
         self, sha256: str, names: Sequence[str] | None = None
     ) -> dict[str, tuple[StoredSet, ...]]:
-        """Return the sets of a query, the last added first, per candidate that has any.
+        """Return the sets of a query, the last added first, per candidate that has any, in order.
 
         Args:
             sha256: Hash of the query's file.
@@ -163,8 +163,10 @@ class StoredResyntheses:
         Raises:
             ResynthesisError: A record cannot be read.
         """
-        folders = home_entries(self.folder / sha256)
-        found = {one.name: _sets(one) for one in folders if names is None or one.name in names}
+        folder = self.folder / sha256
+        if names is None:
+            names = [one.name for one in home_entries(folder)]
+        found = {name: _sets(folder / name) for name in names}
         return {name: sets for name, sets in found.items() if sets}
 
     def remove(self, candidate: str, sha256: str | None = None) -> int:
