@@ -20,7 +20,8 @@ seed of its own.
 generators drew (SHARED/generated/sources.csv names them). Each is OUTPUT/<source>/ID.png, and what
 each generator drew of the same prompt, the picture itself left out, is
 OUTPUT/<source>/images/<generator>/ID-0.png and so on: it stands for resyntheses. Only prompts that
-all of the generators drew count. OUTPUT/captions.jsonl has the prompts, as `lineup captions` would.
+all of the generators drew count. With `--references aligned` or `arbitrary` pictures of other
+prompts are taken as well, those of the nearest prompts first, or any.
 
 `broken` are twenty files that no image scan may stumble over.
 """
@@ -34,19 +35,20 @@ import os
 import struct
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from lineup.errors import LineupError, UsageError
-from lineup.files import link_or_copy, staged_directory, write_atomic
+from lineup.files import link_or_copy, sha256_from_bytes, staged_directory, write_atomic
 from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
-from lineup.reading import read_image
 from lineup.runtime import Runtime
-from lineup.stored.captions import CAPTION_ROW, CaptionRow
 from lineup.types import RgbImage
 from lineup_models.photographs import HOLD_OUT, split_photographs
 from lineup_models.pocket.world.scene import scene_from_seed
@@ -140,48 +142,82 @@ def make_set(
     return counts | {RENDERED: count}
 
 
-def lay_out_prompts(shared: Path, output: Path, makers: Sequence[str]) -> dict[str, int]:
+class References(str, Enum):
+    """What stands for resyntheses of a picture."""
+
+    SAME_PROMPT = "same-prompt"
+    ALIGNED = "aligned"
+    """Whatever a maker drew, that of the nearest prompts first: most words in common."""
+
+    ARBITRARY = "arbitrary"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture of a known prompt."""
+
+    path: Path
+    maker: str
+    words: frozenset[str]
+
+
+def drawn_from_table(generated: Path, makers: Sequence[str]) -> list[Drawn]:
+    """Return the pictures of some makers; the folder of the original is called after its prompt."""
+    with (generated / "sources.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    return [
+        Drawn(generated / line["file"], maker, frozenset(words.split("-")))
+        for line in lines
+        for maker, words in [
+            (Path(line["file"]).parts[0], Path(line["source"]).parent.name.rpartition("-")[0])
+        ]
+        if maker in makers
+    ]
+
+
+def lay_out_prompts(
+    shared: Path, output: Path, makers: Sequence[str], references: References, most: int
+) -> dict[str, int]:
     """Build the folder of `prompts`, whole or not at all; return the number of queries per maker.
+
+    Queries are the same for all kinds of references: pictures of prompts that every maker drew, and
+    their own maker at least twice.
 
     Raises:
         UsageError: `output` exists, or no prompt was drawn by all makers.
     """
     refuse_existing(output)
-    generated = shared / "generated"
-    drawn: dict[str, dict[str, list[Path]]] = {}
-    with (generated / "sources.csv").open(encoding="utf-8", newline="") as stream:
-        for line in csv.DictReader(stream):
-            maker, prompt = Path(line["file"]).parts[0], Path(line["source"]).parent.name
-            if maker in makers:
-                drawn.setdefault(prompt, {}).setdefault(maker, []).append(generated / line["file"])
-    shared_prompts = {prompt: one for prompt, one in drawn.items() if set(one) == set(makers)}
-    if not shared_prompts:
+    drawn = drawn_from_table(shared / "generated", makers)
+    count = Counter((one.words, one.maker) for one in drawn)
+    queries = [
+        one
+        for one in drawn
+        if all(count[one.words, maker] for maker in makers) and count[one.words, one.maker] > 1
+    ]
+    if not queries:
         raise UsageError(f"No prompt was drawn by all of {', '.join(makers)}.")
-    counts: dict[str, int] = dict.fromkeys(makers, 0)
-    rows = []
     with staged_directory(output) as staging:
-        for prompt, by_maker in sorted(shared_prompts.items()):
+        for query in queries:
+            _link(query.path, staging / query.maker / query.path.name)
             for maker in makers:
-                for query in by_maker[maker] if len(by_maker[maker]) > 1 else ():
-                    counts[maker] += 1
-                    _link(query, staging / maker / query.name)
-                    for other, paths in by_maker.items():
-                        rest = [path for path in paths if path != query]
-                        for number, path in enumerate(rest):
-                            name = f"{query.stem}-{number}{path.suffix}"
-                            _link(path, staging / maker / "images" / other / name)
-                    rows.append(_caption_row(query, f"{maker}/{query.stem}", prompt))
-        lines = [CAPTION_ROW.to_bytes(row, indent=None) for row in rows]
-        write_atomic(staging / "captions.jsonl", b"".join(lines))
-    return counts
+                folder = staging / query.maker / "images" / maker
+                others = [one for one in drawn if one.maker == maker and one is not query]
+                for number, one in enumerate(_ordered(query, others, references)[:most]):
+                    _link(one.path, folder / f"{query.path.stem}-{number}{one.path.suffix}")
+    return Counter(one.maker for one in queries)
 
 
-def _caption_row(path: Path, name: str, prompt: str) -> CaptionRow:
-    """Return the row of a picture whose prompt is a folder's name: words, and a number behind."""
-    image = read_image(path)
-    words = prompt.rpartition("-")[0].replace("-", " ")
-    size = image.width_px, image.height_px
-    return CaptionRow(image.sha256, words, (0,), (f"{name}-0",), *size, path=path.name)
+def _ordered(query: Drawn, others: Sequence[Drawn], references: References) -> list[Drawn]:
+    """Return what stands for a maker's resyntheses of a query, in an order that is drawn."""
+    if references is References.SAME_PROMPT:
+        return [one for one in others if one.words == query.words]
+
+    def nearness(one: Drawn) -> tuple[float, str]:
+        alike = len(one.words & query.words) / len(one.words | query.words)
+        name = f"{query.maker}/{query.path.name}/{one.path.name}"
+        return -alike * (references is References.ALIGNED), sha256_from_bytes(name.encode())
+
+    return sorted(others, key=nearness)
 
 
 def _link(path: Path, target: Path) -> None:
@@ -288,6 +324,10 @@ def parse_arguments() -> argparse.Namespace:
         default=["dalle-mini", "disco-diffusion", "sd-beta", "simulacra"],
         help="folders of generated/",
     )
+    prompts.add_argument(
+        "--references", type=References, choices=list(References), default=References.SAME_PROMPT
+    )
+    prompts.add_argument("--most", type=int, default=10, help="references per maker")
     broken = commands.add_parser("broken", help="files that cannot be read")
     for command in (verification, attribution, prompts, broken):
         command.add_argument("--output", type=Path, required=True, help="folder to make")
@@ -301,7 +341,13 @@ def main() -> None:
         if options.command == "verification":
             counts = lay_out(options.shared, options.output)
         elif options.command == "prompts":
-            counts = lay_out_prompts(options.shared, options.output, options.makers)
+            counts = lay_out_prompts(
+                options.shared,
+                options.output,
+                options.makers,
+                options.references,
+                options.most,
+            )
         elif options.command == "attribution":
             counts = make_set(
                 options.generators,

@@ -28,6 +28,7 @@ from lineup.results import (
 )
 from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
+from lineup.stored.asking import AskedCandidate
 from lineup.stored.captions import CaptionRow
 from lineup.stored.store import StoredResyntheses
 
@@ -90,10 +91,9 @@ def make(toy_generators, toy_captioner, toy_encoder, extractor, tmp_path):
         resynthesis=ResynthesisOptions(gamma=2),
     )
 
-    def build(generators=toy_generators, spec=spec):
-        resynthesizer = Resynthesizer(
-            ModelSource.kept(generators, toy_captioner, toy_encoder), fingerprinter=extractor
-        )
+    def build(generators=toy_generators, spec=spec, asked=()):
+        models = ModelSource.kept(generators, toy_captioner, toy_encoder)
+        resynthesizer = Resynthesizer(models, fingerprinter=extractor, asked=asked)
         families = {name: one.vae_family for name, one in generators.items()}
         digests = tuple(one.digest for one in generators.values())
         return Engine(
@@ -291,6 +291,23 @@ def test_a_spoilt_picture_fails_its_own_image_and_is_named(make, red_pixels, tmp
 
     with pytest.raises(ResynthesisError, match=picture.name):
         make(spec=WITH_BOUGHT).attribute(red_pixels)
+
+
+def test_a_command_that_fails_fails_the_row_alone_and_is_named(make, red_pixels, tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for seed, path in enumerate(paths):
+        path.write_bytes(cv2.imencode(".png", red_pixels - seed * red_pixels // 9)[1].tobytes())
+    store = StoredResyntheses(tmp_path / "stored")
+    api = AskedCandidate("bought", "no-such-program", 9.0, None, store)
+    engine = make(
+        spec=replace(WITH_BOUGHT, candidates=(CandidateSpec("bought", command="no-such-program"),)),
+        asked=[api],
+    )
+
+    rows = list(engine.scan(paths))  # all of them: an API that is down ends no scan
+
+    assert [row.verdict for row in rows] == [None, None]
+    assert all("bought: the command 'no-such-program'" in row.error.message for row in rows)
 
 
 def test_what_a_user_adds_is_another_question(make, red_pixels, tmp_path):
