@@ -118,6 +118,10 @@ def _write(file: CaptionFile, paths: list[Path], captioner: Captioner) -> int:
             if image.sha256 not in file.rows:
                 # One at a time, as when it attributes: a batch may differ in the last bit.
                 (found,) = captioner.captions([image.pixels])
+                if not found.text.strip():
+                    failed += 1
+                    say(f"Error: {path}: the captioner has no words for it.", console=console)
+                    continue
                 size = {"width_px": image.width_px, "height_px": image.height_px}
                 file.add(image.sha256, path, found.text, **size)
     return failed

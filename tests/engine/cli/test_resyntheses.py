@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from toy_engine import open_instead
-from toy_models import ToyCaptioner
+from toy_models import ToyCaption, ToyCaptioner
 
 from lineup.cli.captions import captions
 from lineup.cli.lineups import lineups
@@ -88,6 +88,18 @@ def test_captions_are_gone_on_with_and_failures_told(asked, tmp_path, captioner)
     assert "bad.png" in result.stderr
     with pytest.raises(UsageError, match="for the seeds 0, 1, not by"):
         run(captions, tmp_path / "in", "-o", asked, "--gamma", 3)
+
+
+def test_an_image_without_words_fails_alone(tmp_path, captioner, monkeypatch):
+    for seed, name in enumerate(("a.png", "b.png")):
+        picture(tmp_path / "in" / name, seed)
+    said = iter([[ToyCaption(" ")], [ToyCaption("a cat")]])
+    monkeypatch.setattr(captioner, "captions", lambda _: next(said))
+
+    result = run(captions, tmp_path / "in", "-o", tmp_path / "c.jsonl", code=1)
+
+    assert "1 new captions, 1 in all, 1 failed" in result.stdout
+    assert "a.png: the captioner has no words for it" in result.stderr
 
 
 def test_captions_overwrite_no_image(tmp_path, captioner):
