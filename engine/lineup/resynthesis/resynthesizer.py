@@ -44,7 +44,7 @@ from lineup.resynthesis.closeness import (
 from lineup.resynthesis.making import ModelSource, ResynthesisMaker
 from lineup.stored.captions import CaptionRow
 from lineup.stored.store import StoredSet, chosen_set
-from lineup.trace import CAPTION, ENCODE, FINGERPRINT, GENERATE, PIXELS, TEXT, Trace
+from lineup.trace import ASK, CAPTION, ENCODE, FINGERPRINT, GENERATE, PIXELS, TEXT, Trace
 
 if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
@@ -197,7 +197,7 @@ class Resynthesizer:
         """Yield what others made: as many pictures as of a candidate here, of the same caption."""
         for candidate in self._asked:
             if query.asks(candidate.name):
-                with query.trace.running(), query.trace.call(GENERATE, options.gamma):
+                with query.trace.running(), query.trace.call(ASK, options.gamma):
                     made = candidate.pictures(_row_from_query(query, options.seeds))
                 yield made
         asked = {candidate.name for candidate in self._asked}
@@ -345,7 +345,7 @@ def _evidence(
     """Return a signal's raw evidence; what the signals share is counted to the first."""
     stages = [FINGERPRINT] if name == RESYNTHESIS_FINGERPRINT else [ENCODE, PIXELS]
     if name == next(iter(groups)):
-        stages += [CAPTION, TEXT, GENERATE]
+        stages += [CAPTION, TEXT, GENERATE, ASK]
     rule = Aggregate.MEAN if name == RESYNTHESIS_FINGERPRINT else options.aggregate
     return Evidence(
         name=name,

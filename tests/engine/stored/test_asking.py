@@ -140,5 +140,7 @@ def test_the_resynthesizer_asks_with_the_caption_and_compares(
         "blues": 2,
         "bought": 2,
     }
+    assert made.trace.stage("ask").items == made.trace.stage("generate").items / 2 == 2
+    assert made.evidence[0].cost_ms >= 1e3 * made.trace.stage("ask").seconds > 0
     assert made.stored == {"bought": "a plain colour"}
     assert np.isfinite(made.evidence[0].scores["bought"])
