@@ -158,8 +158,8 @@ def _contradictions(spec: LineupSpec) -> Iterator[str]:
         if candidate.name.lower() in (*RESERVED_NAMES, REAL_NAME):
             yield f"{field}: {candidate.name!r} cannot name a candidate; choose another name"
         seen.add(candidate.name)
-        if candidate.bundle is not None and (candidate.stored or candidate.command is not None):
-            yield f"candidates[{index}]: has a bundle, and resyntheses made elsewhere: choose one"
+        if sum((candidate.bundle is not None, candidate.stored, candidate.command is not None)) > 1:
+            yield f"candidates[{index}]: expected one of bundle, stored and command"
         if candidate.command is not None:
             yield from _unsplit(candidate.command, f"candidates[{index}].command")
     if spec.resynthesising and spec.encoder is None:
