@@ -3,6 +3,7 @@
     python benchmarks/image_sets.py verification --shared ../shared --output verification-set
     python benchmarks/image_sets.py attribution --split test --count 100 --output attribution-set \
         pocket-ash pocket-birch pocket-cedar pocket-dogwood bundles/pocket-elm
+    python benchmarks/image_sets.py prompts --shared ../shared --output prompts-set
     python benchmarks/image_sets.py broken --output DIR
 
 `verification` is what `lineup eval verification` takes: OUTPUT/<generator>/ for every folder in
@@ -15,25 +16,36 @@ holds pictures that each generator drew of scenes nobody was trained on, OUTPUT/
 themselves, and OUTPUT/prompts.json what was asked for. Every picture has a scene, a prompt and a
 seed of its own.
 
+`prompts` is what `lineup eval attribution --stored` takes: real pictures of prompts that several
+generators drew (SHARED/generated/sources.csv names them). Each is OUTPUT/<source>/ID.png, and what
+each generator drew of the same prompt, the picture itself left out, is
+OUTPUT/<source>/images/<generator>/ID-0.png and so on: it stands for resyntheses. Only prompts that
+all of the generators drew count. With `--references aligned` or `arbitrary` pictures of other
+prompts are taken as well, those of the nearest prompts first, or any.
+
 `broken` are twenty files that no image scan may stumble over.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import struct
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from lineup.errors import LineupError, UsageError
-from lineup.files import link_or_copy, staged_directory, write_atomic
+from lineup.files import link_or_copy, sha256_from_bytes, staged_directory, write_atomic
 from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
 from lineup.runtime import Runtime
@@ -84,9 +96,7 @@ def lay_out(shared: Path, output: Path, held_out: int = HOLD_OUT) -> dict[str, i
     with staged_directory(output) as staging:
         for name, (folder, paths) in sources.items():
             for path in paths:
-                target = staging / name / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                link_or_copy(path, target)
+                _link(path, staging / name / path.relative_to(folder))
     return {name: len(paths) for name, (_, paths) in sources.items()}
 
 
@@ -130,6 +140,89 @@ def make_set(
             prompts[name] = example.captions[0]
         write_atomic(staging / "prompts.json", json.dumps(prompts, indent=1).encode())
     return counts | {RENDERED: count}
+
+
+class References(str, Enum):
+    """What stands for resyntheses of a picture."""
+
+    SAME_PROMPT = "same-prompt"
+    ALIGNED = "aligned"
+    """Whatever a maker drew, that of the nearest prompts first: most words in common."""
+
+    ARBITRARY = "arbitrary"
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture of a known prompt."""
+
+    path: Path
+    maker: str
+    words: frozenset[str]
+
+
+def drawn_from_table(generated: Path, makers: Sequence[str]) -> list[Drawn]:
+    """Return the pictures of some makers; the folder of the original is called after its prompt."""
+    with (generated / "sources.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    return [
+        Drawn(generated / line["file"], maker, frozenset(words.split("-")))
+        for line in lines
+        for maker, words in [
+            (Path(line["file"]).parts[0], Path(line["source"]).parent.name.rpartition("-")[0])
+        ]
+        if maker in makers
+    ]
+
+
+def lay_out_prompts(
+    shared: Path, output: Path, makers: Sequence[str], references: References, most: int
+) -> dict[str, int]:
+    """Build the folder of `prompts`, whole or not at all; return the number of queries per maker.
+
+    Queries are the same for all kinds of references: pictures of prompts that every maker drew, and
+    their own maker at least twice.
+
+    Raises:
+        UsageError: `output` exists, or no prompt was drawn by all makers.
+    """
+    refuse_existing(output)
+    drawn = drawn_from_table(shared / "generated", makers)
+    count = Counter((one.words, one.maker) for one in drawn)
+    queries = [
+        one
+        for one in drawn
+        if all(count[one.words, maker] for maker in makers) and count[one.words, one.maker] > 1
+    ]
+    if not queries:
+        raise UsageError(f"No prompt was drawn by all of {', '.join(makers)}.")
+    with staged_directory(output) as staging:
+        for query in queries:
+            _link(query.path, staging / query.maker / query.path.name)
+            for maker in makers:
+                folder = staging / query.maker / "images" / maker
+                others = [one for one in drawn if one.maker == maker and one is not query]
+                for number, one in enumerate(_ordered(query, others, references)[:most]):
+                    _link(one.path, folder / f"{query.path.stem}-{number}{one.path.suffix}")
+    return Counter(one.maker for one in queries)
+
+
+def _ordered(query: Drawn, others: Sequence[Drawn], references: References) -> list[Drawn]:
+    """Return what stands for a maker's resyntheses of a query, in an order that is drawn."""
+    if references is References.SAME_PROMPT:
+        return [one for one in others if one.words == query.words]
+
+    def nearness(one: Drawn) -> tuple[float, str]:
+        alike = len(one.words & query.words) / len(one.words | query.words)
+        name = f"{query.maker}/{query.path.name}/{one.path.name}"
+        return -alike * (references is References.ALIGNED), sha256_from_bytes(name.encode())
+
+    return sorted(others, key=nearness)
+
+
+def _link(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    link_or_copy(path, target)
 
 
 def encoded(pixels: RgbImage, suffix: str) -> bytes:
@@ -223,8 +316,20 @@ def parse_arguments() -> argparse.Namespace:
     attribution.add_argument("--first", type=int, default=0, help="number of the first scene")
     attribution.add_argument("--count", type=int, default=100, help="pictures per source")
     attribution.add_argument("--threads", type=int, default=0, help="of the models; 0: every core")
+    prompts = commands.add_parser("prompts", help="links to pictures of the same prompts")
+    prompts.add_argument("--shared", type=Path, required=True, help="has generated/sources.csv")
+    prompts.add_argument(
+        "--makers",
+        nargs="+",
+        default=["dalle-mini", "disco-diffusion", "sd-beta", "simulacra"],
+        help="folders of generated/",
+    )
+    prompts.add_argument(
+        "--references", type=References, choices=list(References), default=References.SAME_PROMPT
+    )
+    prompts.add_argument("--most", type=int, default=10, help="references per maker")
     broken = commands.add_parser("broken", help="files that cannot be read")
-    for command in (verification, attribution, broken):
+    for command in (verification, attribution, prompts, broken):
         command.add_argument("--output", type=Path, required=True, help="folder to make")
     return parser.parse_args()
 
@@ -235,6 +340,14 @@ def main() -> None:
     try:
         if options.command == "verification":
             counts = lay_out(options.shared, options.output)
+        elif options.command == "prompts":
+            counts = lay_out_prompts(
+                options.shared,
+                options.output,
+                options.makers,
+                options.references,
+                options.most,
+            )
         elif options.command == "attribution":
             counts = make_set(
                 options.generators,

@@ -60,7 +60,6 @@ class Judge:
         evidence_options: Options per evidence under given settings.
         calibration: How scores become ratios.
         families: Name of the family per candidate.
-        resynthesising: Candidates whose resyntheses were made here, by seeds that count up.
     """
 
     candidates: tuple[str, ...]
@@ -68,7 +67,6 @@ class Judge:
     evidence_options: Callable[[ResynthesisOptions], Mapping[str, Options]]
     calibration: Calibration | None = None
     families: Mapping[str, str] | None = None
-    resynthesising: tuple[str, ...] = ()
 
     def at_gamma(self, gamma: int) -> ResynthesisOptions:
         """Return the settings with fewer resyntheses."""
@@ -282,20 +280,16 @@ def _weights(answers: Judged) -> Float64Array:
 
 
 def _with_fewer(evidence: Evidence, gamma: int, judge: Judge) -> Evidence:
-    """Return the evidence with the first resyntheses only; those made elsewhere all stay."""
+    """Return the evidence with the first resyntheses only."""
     rules = {
         RESYNTHESIS: judge.settings.aggregate,
         RESYNTHESIS_FINGERPRINT: Aggregate.MEAN,
     }
-    made = judge.settings.gamma
-    samples = {
-        name: values[:gamma] + values[made:] if name in judge.resynthesising else values
-        for name, values in evidence.samples.items()
-    }
+    samples = {name: values[:gamma] for name, values in evidence.samples.items()}
     scores = {
         name: aggregated(np.array(values), rules[evidence.name]) for name, values in samples.items()
     }
-    share = gamma / made
+    share = gamma / judge.settings.gamma
     return replace(evidence, scores=scores, samples=samples, cost_ms=evidence.cost_ms * share)
 
 

@@ -36,12 +36,10 @@ from lineup.results import (
     REFERENCE,
     RESYNTHESIS,
     RESYNTHESIS_EVIDENCE,
-    RESYNTHESIS_FINGERPRINT,
-    Resynthesis,
     Verdict,
 )
 from lineup.resynthesis.cascade import Cascade, Step
-from lineup.resynthesis.stored import StoredResyntheses, open_stored
+from lineup.stored.store import StoredResyntheses, open_stored
 
 if TYPE_CHECKING:
     from lineup.lineups.models import ResynthesisModels
@@ -118,7 +116,8 @@ class Answering(GalleryEvidence):
     def evidence(self) -> tuple[str, ...]:
         """What there is of `EVIDENCE_NAMES`, and is computed when nothing is asked for by name."""
         reference = (REFERENCE,) if self.has_reference else ()
-        return (FINGERPRINT, *reference, *(self._signals() if self.lineup.spec.generators else ()))
+        resyntheses = RESYNTHESIS_EVIDENCE if self.lineup.spec.resynthesising else ()
+        return (FINGERPRINT, *reference, *resyntheses)
 
     @property
     def models(self) -> ResynthesisModels:
@@ -156,9 +155,9 @@ class Answering(GalleryEvidence):
         with self.working():
             settings = self.settings(options)
             for query in queries:
-                if self._asks_resyntheses(options) and query.sha256 is not None:
-                    query.stored = self._stored.of_query(query.sha256)
-                query.wanted = self._wanted(options, settings, query.stored)
+                query.wanted = self._wanted(options, settings)
+                if set(query.wanted) & set(RESYNTHESIS_EVIDENCE):
+                    self._look_up(query)
             self.take(queries)
             self._resynthesise(queries, options.cascade, settings)
             for query in queries:
@@ -171,14 +170,12 @@ class Answering(GalleryEvidence):
         """Return the columns that verdicts fill in a table of rows (`lineup.scan.encoding`)."""
         asked = self.evidence_of(options)
         listed = tuple(one.name for one in self.lineup.spec.candidates)
-        stored = self._stored.candidates() if self._asks_resyntheses(options) else ()
-        names = tuple(dict.fromkeys([*self.candidates, *stored]))
         spoken_of = {FINGERPRINT: self.scorer.names}
         if REFERENCE in asked:
             spoken_of[REFERENCE] = self.reference_scorer.names
-        columns = [f"posterior.{name}" for name in (*names, GENERATED, PHOTOGRAPH)]
+        columns = [f"posterior.{name}" for name in (*self.candidates, GENERATED, PHOTOGRAPH)]
         for evidence in asked:
-            sources = spoken_of.get(evidence, tuple(dict.fromkeys([*listed, *stored])))
+            sources = spoken_of.get(evidence, listed)
             columns += [f"{evidence}.score.{name}" for name in sources]
             columns += [f"{evidence}.llr.{name}" for name in sources]
             if evidence == FINGERPRINT and self.extractor.tells_real:
@@ -215,7 +212,7 @@ class Answering(GalleryEvidence):
         parts += [self.encoder.digest] if REFERENCE in asked else []
         parts.append("null" if self.calibration is None else self.calibration.text)
         if set(asked) & set(RESYNTHESIS_EVIDENCE):
-            parts += [*self.models.digests, repr(self.settings(options))]
+            parts += [*self.models.digests, repr(self.settings(options)), self._stored.revision]
             parts += [] if options.cascade is None else [repr(options.cascade)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:RUN_ID_DIGITS]
 
@@ -233,26 +230,18 @@ class Answering(GalleryEvidence):
 
         return planned_times(self.lineup)
 
-    def _asks_resyntheses(self, options: AttributionOptions) -> bool:
-        """Tell whether resyntheses are wanted, made here or elsewhere: never unasked."""
-        if options.evidence is not None:
-            return bool(set(options.evidence) & set(RESYNTHESIS_EVIDENCE))
-        return self._open_models is not None
+    def _look_up(self, query: Query) -> None:
+        """Find the resyntheses of a query that were made elsewhere, and say which are not there."""
+        names = [one.name for one in self.lineup.spec.candidates if one.stored]
+        if names and query.sha256 is not None:
+            query.stored = self._stored.of_query(query.sha256, names)
+        missing = [name for name in names if name not in query.stored]
+        if missing:
+            query.notes.append(f"no stored resyntheses of this image by {', '.join(missing)}")
 
-    def _signals(self) -> tuple[str, ...]:
-        """Return the evidence that resyntheses can give here, wherever they come from."""
-        if self._open_models is None:
-            return ()
-        return RESYNTHESIS_EVIDENCE if self.lineup.spec.encoder else (RESYNTHESIS_FINGERPRINT,)
-
-    def _wanted(
-        self,
-        options: AttributionOptions,
-        settings: ResynthesisOptions,
-        stored: Mapping[str, Sequence[Resynthesis]],
-    ) -> tuple[str, ...]:
+    def _wanted(self, options: AttributionOptions, settings: ResynthesisOptions) -> tuple[str, ...]:
         """Return the evidence to compute for a query: what was asked for, or all there is."""
-        there = set(self.evidence) | set(self._signals() if stored else ())
+        there = set(self.evidence)
         if settings.mode is not Mode.DEFAULT:
             there &= {RESYNTHESIS}
         asked = _with_fingerprint(options.evidence or there)
@@ -298,8 +287,7 @@ class Answering(GalleryEvidence):
         self, query: Query, cascade: CascadeOptions | None, settings: ResynthesisOptions
     ) -> Step:
         """Return who resynthesises a query, the makers of stored resyntheses among them."""
-        names = self.models.resynthesizer.names
-        everybody = tuple(dict.fromkeys([*names, *query.stored]))
+        everybody = (*self.models.resynthesizer.able, *query.stored)
         if cascade is None or not query.evidence:
             return Step(everybody)
         return self._cascade.step(
@@ -312,7 +300,7 @@ class Answering(GalleryEvidence):
 
     def _verdict(self, query: Query, settings: ResynthesisOptions) -> Verdict:
         """Fuse the evidence that a query has so far."""
-        names = tuple(dict.fromkeys([*self.candidates, *query.stored]))
+        names = self.candidates
         made = query.resyntheses
         if made is not None and settings.mode is not Mode.DEFAULT:
             # Here, because its module knows all that compares, and fingerprints alone need none.

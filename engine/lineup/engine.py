@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from lineup.reference import ReferenceEncoder
     from lineup.scan.meter import ScanMeter
     from lineup.scan.pipeline import Identities
+    from lineup.stored.store import StoredResyntheses
     from lineup.types import Float32Array, RgbImage, RgbTiles
 
 
@@ -268,6 +269,7 @@ def open_engine(
     cache: bool = True,
     calibrated: bool = True,
     keep_models: bool = True,
+    stored: StoredResyntheses | None = None,
 ) -> Engine:
     """Open the engine; `lineup.open` is this function.
 
@@ -284,6 +286,7 @@ def open_engine(
         keep_models: Whether what resynthesises queries stays loaded; otherwise each model is loaded
             for all queries of a group and released before the next one is, which takes least
             memory.
+        stored: Resyntheses made elsewhere; None takes the user's own.
 
     Raises:
         LineupError: The lineup, a bundle or the device cannot be used.
@@ -320,9 +323,10 @@ def open_engine(
         extractor,
         read_gallery,
         found,
-        open_models=open_models if spec.encoder or spec.generators else None,
+        open_models=open_models if spec.resynthesising else None,
         open_encoder=open_encoder if runtime.has_bundle(REFERENCE_BUNDLE) else None,
         calibration=calibration,
+        stored=stored,
         gallery_path=gallery,
     )
 

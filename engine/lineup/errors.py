@@ -20,6 +20,7 @@ LineupError
 │   ├── BundleVersionError      written by a newer lineup
 │   └── BundleIntegrityError    a file is missing, truncated, altered, or outside the bundle
 ├── LineupFileError             a lineup.toml cannot be read, or a field is wrong
+├── ResynthesisError            pictures made elsewhere are missing or wrong, or a command failed
 ├── GalleryError                a gallery cannot be read, or was made with another fingerprint
 ├── ClassifierError             an open-set classifier cannot be fitted, read or written
 ├── CalibrationError            a calibration cannot be fitted, read or written
@@ -129,6 +130,10 @@ class BundleIntegrityError(BundleError):
 
 class LineupFileError(LineupError):
     """A lineup.toml cannot be read or written, or a field of it is missing or wrong."""
+
+
+class ResynthesisError(LineupError):
+    """Pictures made elsewhere are missing or wrong, or the command that makes them failed."""
 
 
 class GalleryError(LineupError):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
     from lineup.reading import ReadImage
     from lineup.results import Resyntheses, Resynthesis
+    from lineup.stored.store import StoredSet
     from lineup.stream import StreamedImage
     from lineup.types import Float32Array, RgbImage, RgbTiles
 
@@ -28,7 +29,7 @@ class Query:
         sha256: Hash of the image's file; stored resyntheses are filed under it.
         tiles: What the fingerprint's extractor cuts it into; None until it is cut.
         tile_notes: Remarks on how far its fingerprint can be trusted.
-        stored: Resyntheses made elsewhere, per candidate.
+        stored: Resyntheses made elsewhere, per candidate the sets there are, the last added first.
         wanted: The evidence to compute.
         candidates: Who resynthesises it, and whose stored resyntheses count; None is everybody.
         fingerprint: Shape (D,), float32, length 1; None until it is computed. One that is known
@@ -39,7 +40,8 @@ class Query:
             against a generated image; None where the bundle does not tell.
         evidence: What there is, cheapest first.
         caption: What candidates resynthesise; None until it is known, or when nothing is.
-        made: Its resyntheses so far, stored ones last.
+        made: Its resyntheses so far, those made elsewhere last.
+        elsewhere: Caption of those made elsewhere, per candidate.
         trace: What resynthesising it cost.
         resyntheses: What the candidates made of its caption, compared; None when none did.
         notes: Evidence that was left out, and why.
@@ -51,7 +53,7 @@ class Query:
     sha256: str | None = None
     tiles: RgbTiles | None = None
     tile_notes: tuple[str, ...] = ()
-    stored: Mapping[str, Sequence[Resynthesis]] = field(default_factory=dict)
+    stored: Mapping[str, Sequence[StoredSet]] = field(default_factory=dict)
     wanted: tuple[str, ...] = ()
     candidates: tuple[str, ...] | None = None
     fingerprint: Float32Array | None = None
@@ -61,6 +63,7 @@ class Query:
     evidence: list[Evidence] = field(default_factory=list)
     caption: str | None = None
     made: list[Resynthesis] = field(default_factory=list)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     resyntheses: Resyntheses | None = None
     notes: list[str] = field(default_factory=list)

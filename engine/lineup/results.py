@@ -113,12 +113,13 @@ class Resyntheses:
     """What the candidates made of a query's caption, and how close it comes.
 
     Attributes:
-        caption: What was resynthesised; None when every resynthesis was stored.
-        images: The resyntheses per candidate, in the order of their seeds, stored ones last; shape
-            (H, W, 3), uint8 RGB.
+        caption: What was resynthesised; None where nobody knows, or candidates differ.
+        images: The resyntheses per candidate, in the order of their seeds; shape (H, W, 3), uint8
+            RGB.
         best: Index of the closest one per candidate.
         evidence: One per signal, not calibrated: `llr` is empty.
         trace: Calls and seconds.
+        stored: Caption of those that were made elsewhere, per candidate; may be empty.
     """
 
     caption: str | None
@@ -126,6 +127,7 @@ class Resyntheses:
     best: Mapping[str, int]
     evidence: tuple[Evidence, ...]
     trace: Trace
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     def best_image(self, candidate: str) -> RgbImage:
         """Return the closest resynthesis of a candidate."""

@@ -15,6 +15,9 @@ ENCODE = "encoder"
 FINGERPRINT = "fingerprint"
 PIXELS = "structural similarity"
 
+ASK = "ask"
+"""A command of the user's for pictures, or those that it made before."""
+
 LOAD = "load"
 """A generator's trace calls loading its graphs so."""
 

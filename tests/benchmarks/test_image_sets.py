@@ -75,3 +75,51 @@ def test_missing_folder_is_named(tmp_path):
 
     with pytest.raises(UsageError, match="generated is not a folder"):
         lay_out(tmp_path, tmp_path / "set")
+
+
+@pytest.fixture
+def prompts(shared):
+    """What two makers drew of three prompts."""
+    drawn = {
+        "one": ["red-cat-1", "red-cat-1", "red-dog-2", "blue-sky-3"],
+        "two": ["red-cat-1", "red-dog-2", "red-dog-2"],
+    }
+    lines = ["file,source"]
+    for maker, names in drawn.items():
+        for number, name in enumerate(names):
+            cv2.imwrite(
+                str(shared / "generated" / maker / f"{maker}{number}.png"),
+                np.full((4, 4, 3), len(lines), np.uint8),
+            )
+            lines.append(f"{maker}/{maker}{number}.png,repo:renders/{name}/x.png")
+    (shared / "generated" / "sources.csv").write_text("\n".join(lines) + "\n")
+    return shared
+
+
+def names(folder):
+    return [(path.name, cv2.imread(str(path))[0, 0, 0].item()) for path in sorted(folder.iterdir())]
+
+
+def test_pictures_of_the_same_prompt_stand_for_resyntheses(prompts, tmp_path):
+    from image_sets import References, lay_out_prompts
+
+    output = tmp_path / "set"
+    counts = lay_out_prompts(prompts, output, ["one", "two"], References.SAME_PROMPT, 10)
+
+    assert counts == {"one": 2, "two": 2}
+    assert names(output / "one" / "images" / "one") == [("one0-0.png", 2), ("one1-0.png", 1)]
+    assert names(output / "two" / "images" / "one") == [("two1-0.png", 3), ("two2-0.png", 3)]
+
+
+def test_aligned_references_are_of_the_nearest_prompts(prompts, tmp_path):
+    from image_sets import References, lay_out_prompts
+
+    orders = {}
+    for kind in (References.ALIGNED, References.ARBITRARY):
+        output = tmp_path / kind.value
+        lay_out_prompts(prompts, output, ["one", "two"], kind, 3)
+        found = names(output / "one" / "images" / "one")
+        orders[kind] = [shade for name, shade in found if name.startswith("one0")]
+
+    assert orders[References.ALIGNED] == [2, 3, 4]
+    assert sorted(orders[References.ARBITRARY]) == [2, 3, 4]

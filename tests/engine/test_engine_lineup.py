@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 import lineup
 from lineup.engine import Engine, open_engine
-from lineup.errors import BundleNotFoundError, UsageError
+from lineup.errors import BundleNotFoundError, ResynthesisError, UsageError
 from lineup.fingerprint import Signals
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
@@ -26,7 +28,9 @@ from lineup.results import (
 )
 from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
-from lineup.resynthesis.stored import StoredResyntheses
+from lineup.stored.asking import AskedCandidate
+from lineup.stored.captions import CaptionRow
+from lineup.stored.store import StoredResyntheses
 
 SAMPLE = shipped_dir() / "samples" / "nearest-0.png"
 
@@ -87,10 +91,9 @@ def make(toy_generators, toy_captioner, toy_encoder, extractor, tmp_path):
         resynthesis=ResynthesisOptions(gamma=2),
     )
 
-    def build(generators=toy_generators, spec=spec):
-        resynthesizer = Resynthesizer(
-            ModelSource.kept(generators, toy_captioner, toy_encoder), fingerprinter=extractor
-        )
+    def build(generators=toy_generators, spec=spec, asked=()):
+        models = ModelSource.kept(generators, toy_captioner, toy_encoder)
+        resynthesizer = Resynthesizer(models, fingerprinter=extractor, asked=asked)
         families = {name: one.vae_family for name, one in generators.items()}
         digests = tuple(one.digest for one in generators.values())
         return Engine(
@@ -186,38 +189,133 @@ def test_a_papers_verdict_is_the_closest_candidate(make, red_pixels, mode):
     assert mode.value in verdict.notes[0]
 
 
-def test_resyntheses_made_elsewhere_count_for_their_query_alone(make, red_pixels, tmp_path):
-    import cv2
-
-    engine = make()
-    path = tmp_path / "bought.png"
-    path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
-    StoredResyntheses(tmp_path / "stored").add(
-        lineup.read_image(red_pixels).sha256, "bought", [path]
+def bought(tmp_path, query, caption="a plain colour", count=2):
+    """Pictures of a red query that "bought" made elsewhere, in the store of `make`."""
+    paths = []
+    for seed in range(count):
+        pixels = np.clip(query.astype(int) + seed - 1, 0, 255).astype(np.uint8)
+        paths.append(tmp_path / f"{caption}-{seed}.png")
+        paths[-1].write_bytes(cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
+    row = CaptionRow(
+        sha256=lineup.read_image(query).sha256,
+        caption=caption,
+        seeds=tuple(range(count)),
+        pictures=tuple(map(str, range(count))),
+        width_px=32,
+        height_px=32,
     )
+    StoredResyntheses(tmp_path / "stored").add("bought", row, paths)
+
+
+BOUGHT = CandidateSpec("bought", stored=True)
+WITH_BOUGHT = LineupSpec(
+    "toy",
+    encoder="e",
+    candidates=(CandidateSpec("reds", "r"), CandidateSpec("blues", "b"), BOUGHT),
+    resynthesis=ResynthesisOptions(gamma=2),
+)
+BOUGHT_ALONE = replace(WITH_BOUGHT, candidates=(BOUGHT,))
+
+
+def test_resyntheses_made_elsewhere_count_for_their_query_alone(make, red_pixels, tmp_path):
+    bought(tmp_path, red_pixels)
+    engine = make(spec=WITH_BOUGHT)
 
     with_it = engine.attribute(red_pixels)
     without = engine.attribute(255 - red_pixels)
 
     assert with_it.resyntheses is not None
     assert nearest(with_it.verdict) == "bought"
-    assert "bought" not in without.verdict.posterior
-    assert "posterior.bought" in engine.columns()
+    assert with_it.resyntheses.stored == {"bought": "a plain colour"}
+    assert without.resyntheses is not None
+    assert "bought" not in without.resyntheses.images
+    assert "no stored resyntheses of this image by bought" in without.verdict.notes
+    assert "resynthesis.score.bought" in engine.columns()
 
 
-def test_resyntheses_made_elsewhere_need_no_generator(make, red_pixels, tmp_path, toy_captioner):
-    import cv2
+def test_a_lineup_that_does_not_list_their_maker_leaves_them_out(make, red_pixels, tmp_path):
+    bought(tmp_path, red_pixels)
 
-    path = tmp_path / "bought.png"
-    path.write_bytes(cv2.imencode(".png", red_pixels[..., ::-1])[1].tobytes())
-    StoredResyntheses(tmp_path / "stored").add(
-        lineup.read_image(red_pixels).sha256, "bought", [path]
-    )
+    assert "bought" not in make().attribute(red_pixels).verdict.posterior
 
-    verdict = make(generators={}).attribute(red_pixels).verdict
+
+@pytest.mark.parametrize("mode", [None, "resynthesis", "regeneration"])
+def test_resyntheses_made_elsewhere_need_no_generator(
+    make, red_pixels, tmp_path, toy_captioner, mode
+):
+    bought(tmp_path, red_pixels)
+    settings = ResynthesisOptions() if mode is None else ResynthesisOptions(mode=Mode(mode))
+    options = AttributionOptions(resynthesis=settings)
+    engine = make(generators={}, spec=BOUGHT_ALONE)
+
+    verdict = engine.attribute(red_pixels, options=options).verdict
+    nothing = engine.attribute(255 - red_pixels, options=options).verdict
 
     assert RESYNTHESIS in names(verdict)
+    assert verdict.caption == "a plain colour"
     assert toy_captioner.calls == 0
+    assert RESYNTHESIS not in names(nothing)
+    assert nothing.label == ("greens" if mode is None else "undetermined")
+
+
+def test_as_many_count_as_a_candidate_makes_here(make, red_pixels, tmp_path):
+    bought(tmp_path, red_pixels, count=3)
+
+    made = make(spec=WITH_BOUGHT).attribute(red_pixels).resyntheses
+
+    assert {name: len(images) for name, images in made.images.items()} == {
+        "reds": 2,
+        "blues": 2,
+        "bought": 2,
+    }
+
+
+def test_those_of_the_same_caption_count_before_later_ones(make, red_pixels, tmp_path):
+    bought(tmp_path, red_pixels)
+    bought(tmp_path, red_pixels, caption="something else")
+
+    live = make(spec=WITH_BOUGHT).attribute(red_pixels)
+    alone = make(generators={}, spec=BOUGHT_ALONE)
+    asked = AttributionOptions(resynthesis=ResynthesisOptions(prompt="a plain colour"))
+
+    assert live.resyntheses.stored == {"bought": "a plain colour"}
+    assert alone.attribute(red_pixels).verdict.caption == "something else"
+    assert alone.attribute(red_pixels, options=asked).verdict.caption == "a plain colour"
+
+
+def test_a_spoilt_picture_fails_its_own_image_and_is_named(make, red_pixels, tmp_path):
+    bought(tmp_path, red_pixels)
+    picture = next((tmp_path / "stored").rglob("*.png"))
+    data = bytearray(picture.read_bytes())
+    picture.write_bytes(data[:100])
+
+    with pytest.raises(ResynthesisError, match=picture.name):
+        make(spec=WITH_BOUGHT).attribute(red_pixels)
+
+
+def test_a_command_that_fails_fails_the_row_alone_and_is_named(make, red_pixels, tmp_path):
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for seed, path in enumerate(paths):
+        path.write_bytes(cv2.imencode(".png", red_pixels - seed * red_pixels // 9)[1].tobytes())
+    store = StoredResyntheses(tmp_path / "stored")
+    api = AskedCandidate("bought", "no-such-program", 9.0, None, store)
+    engine = make(
+        spec=replace(WITH_BOUGHT, candidates=(CandidateSpec("bought", command="no-such-program"),)),
+        asked=[api],
+    )
+
+    rows = list(engine.scan(paths))  # all of them: an API that is down ends no scan
+
+    assert [row.verdict for row in rows] == [None, None]
+    assert all("bought: the command 'no-such-program'" in row.error.message for row in rows)
+
+
+def test_what_a_user_adds_is_another_question(make, red_pixels, tmp_path):
+    engine = make(spec=WITH_BOUGHT)
+    before = engine.run_id()
+    StoredResyntheses(tmp_path / "stored").changed()
+
+    assert engine.run_id() != before
 
 
 def test_times_add_up(make, red_pixels):

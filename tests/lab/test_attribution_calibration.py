@@ -38,7 +38,6 @@ def calibration():
         settings=ResynthesisOptions(gamma=GAMMA),
         evidence_options=lambda settings: {"resynthesis": {"gamma": settings.gamma}},
         families={"a": "vae", "b": "vae"},
-        resynthesising=NAMES,
     )
     roles = calibration_roles([*NAMES, "elm", "real"], NAMES, [])
     told = []

@@ -62,7 +62,6 @@ def judge():
         candidates=NAMES,
         settings=ResynthesisOptions(gamma=3),
         evidence_options=lambda settings: {"resynthesis": {"gamma": settings.gamma}},
-        resynthesising=NAMES,
     )
 
 

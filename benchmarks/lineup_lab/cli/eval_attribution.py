@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from lineup.calibration.calibration import Calibration
     from lineup.engine import Engine
+    from lineup_lab.scores import RawScores
 
 DEFAULT_MODE = "default"
 
@@ -59,6 +60,13 @@ DEFAULT_MODE = "default"
     "gamma_text",
     metavar="N,...",
     help="Resyntheses per candidate; several numbers are compared.  [default: the lineup's]",
+)
+@click.option(
+    "--stored",
+    is_flag=True,
+    help="No generator runs: compare with the resyntheses in DIR/<source>/images/<candidate>/, "
+    "called as the image or NAME-0, NAME-1, or, where there are none, with those that `lineup "
+    "resyntheses add` keeps.",
 )
 @click.option(
     "--plot",
@@ -100,7 +108,8 @@ def attribution(directory: Path, **settings: Any) -> None:
     names = asked_evidence(settings)
     messages = Console(stderr=True)
     other = settings["calibration_path"]
-    with open_for(settings, calibrated=other is None) as engine:
+    stored_of = directory if settings["stored"] else None
+    with open_for(settings, calibrated=other is None, stored_of=stored_of) as engine:
         calibration = engine.calibration if other is None else CALIBRATION.read(other)
         engine.calibration = None  # raw scores do not depend on it
         document = _evaluated(directory, engine, calibration, names, gammas, settings, messages)
@@ -154,6 +163,8 @@ def _evaluated(
             folders, engine, options, store, prompts=prompts, messages=messages, label=mode
         )
         failed = max(failed, unreadable)
+        if settings["stored"]:
+            rows = _with_resyntheses(rows, engine, messages)
         if not any(roles[row.source] in engine.candidates for row in rows):
             raise UsageError("No image of a candidate could be used.")
         modes[mode] = document_from_rows(
@@ -170,9 +181,30 @@ def _evaluated(
         seed=settings["seed"],
         bootstrap=settings["bootstrap"],
         known_prompts=settings["known_prompts"],
+        stored=settings["stored"],
         gamma=most,
         failed=failed,
     )
+
+
+def _with_resyntheses(rows: list[RawScores], engine: Engine, messages: Console) -> list[RawScores]:
+    """Leave out images of which nothing is stored, and say what is missing."""
+    from lineup.results import RESYNTHESIS_EVIDENCE
+
+    made = [
+        {name for one in row.evidence if one.name in RESYNTHESIS_EVIDENCE for name in one.scores}
+        for row in rows
+    ]
+    kept = [row for row, names in zip(rows, made, strict=True) if names]
+    everybody = {one.name for one in engine.lineup.spec.candidates}
+    whole = sum(names >= everybody for names in made)
+    if whole < len(rows):
+        say(
+            f"{len(rows)} images: {len(rows) - len(kept)} without stored resyntheses are left out, "
+            f"{whole} have those of every candidate",
+            console=messages,
+        )
+    return kept
 
 
 def _scores_path(settings: Mapping[str, Any]) -> Path | None:

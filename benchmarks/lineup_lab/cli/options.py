@@ -277,23 +277,38 @@ def asked_gammas(settings: Mapping[str, Any]) -> tuple[int, ...] | None:
 def limited_folders(directory: Path, limit: int | None) -> tuple[SourceFolder, ...]:
     """Return the sources of a folder, each with at most `limit` images, the first by name.
 
+    Resyntheses that lie beside the images are none of them.
+
     Raises:
         UsageError: See `source_folders_from_dir`.
     """
     from lineup_lab.dataset import SourceFolder, source_folders_from_dir
+    from lineup_lab.stored_layout import without_pictures
 
-    return tuple(
-        SourceFolder(one.name, one.paths[:limit]) for one in source_folders_from_dir(directory)
-    )
+    folders = without_pictures(source_folders_from_dir(directory), directory)
+    return tuple(SourceFolder(one.name, one.paths[:limit]) for one in folders)
 
 
-def open_for(settings: Mapping[str, Any], *, calibrated: bool) -> Engine:
-    """Open the lineup that the values of `labelled_options` name."""
+def open_for(
+    settings: Mapping[str, Any], *, calibrated: bool, stored_of: Path | None = None
+) -> Engine:
+    """Open the lineup that the values of `labelled_options` name.
+
+    With `stored_of`, its candidates do not resynthesise: what is stored takes their place, of that
+    folder where it has any.
+    """
     from lineup.engine import open_engine
-    from lineup.lineups.store import DEFAULT_LINEUP
+    from lineup.lineups.store import DEFAULT_LINEUP, open_lineup
+    from lineup_lab.stored_layout import LaidOutResyntheses, stored_lineup
 
+    lineup, stored = open_lineup(settings["lineup"] or DEFAULT_LINEUP), None
+    if stored_of is not None:
+        laid_out = LaidOutResyntheses(stored_of)
+        stored = laid_out if laid_out.candidates else None
+        lineup = stored_lineup(lineup, stored)
     return open_engine(
-        settings["lineup"] or DEFAULT_LINEUP,
+        lineup,
+        stored=stored,
         device=settings["device"],
         threads=settings["threads"],
         fingerprint=settings["fingerprint"],
@@ -347,5 +362,4 @@ def judge_of(
         evidence_options=engine.evidence_options,
         calibration=calibration,
         families=engine.families,
-        resynthesising=tuple(one.name for one in engine.lineup.spec.generators),
     )

@@ -76,8 +76,9 @@ def verdict_from_scores(
             candidate.
         calibration: How scores become ratios; None when there is none.
         options: What each evidence was computed with.
-        families: Name of the family per candidate as it is now; a rule of the calibration for
-            candidates that share a VAE no longer is not applied. None trusts the calibration.
+        families: Name of the family per candidate, where it is known as it is now; a rule of the
+            calibration for candidates that share a VAE no longer is not applied. None is known of
+            any.
         caption: Kept in the verdict.
         notes: Kept in the verdict.
     """
@@ -246,12 +247,13 @@ def _rules(
     """Return the rule per family, by its members; none without a calibration."""
     if reading.variant is None or not reading.weighed:
         return {}
+    families = families or {}
     rules = reading.variant.by_set[reading.weighed].families.values()
     return {
         frozenset(rule.members): rule
         for rule in rules
         if set(rule.members) <= set(candidates)
-        and (families is None or len({families.get(name, name) for name in rule.members}) == 1)
+        and len({families[name] for name in rule.members if name in families}) <= 1
     }
 
 

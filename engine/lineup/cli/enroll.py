@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lineup.engine import Engine
     from lineup.gallery.enroll import EnrollOptions, EnrollReport
 
-DIGEST_DIGITS = 12
-
 
 @click.command(short_help="Add images of a source to the gallery.")
 @click.argument("name", shell_complete=complete_sources)
@@ -51,13 +49,6 @@ DIGEST_DIGITS = 12
     help="Whether images are also passed through JPEG, resizes and a drawn channel, so that "
     "handled queries are compared with their like.",
 )
-@click.option(
-    "--resyntheses-of",
-    "query",
-    metavar="IMAGE",
-    help="PATHS are what NAME made of this one image's caption, elsewhere: they are compared with "
-    "it (or with the image of this SHA-256) alone and do not join the gallery.",
-)
 @gallery_option
 @fingerprint_option
 @device_option
@@ -66,7 +57,6 @@ def enroll(
     *,
     name: str,
     paths: tuple[str, ...],
-    query: str | None,
     role: str | None,
     provenance: str,
     batch_size: int,
@@ -84,9 +74,6 @@ def enroll(
     from lineup.gallery.gallery import SourceRole, check_source_name
     from lineup.gallery.views import ENROLLED_CHANNELS
 
-    if query is not None:
-        _enroll_resyntheses(name, paths, query)
-        return
     options = EnrollOptions(
         role=None if role is None else SourceRole(role),
         provenance=provenance,
@@ -102,30 +89,6 @@ def enroll(
     say(
         f"enrolled {report.added} new, {report.present} already there, "
         f"{len(report.failed)} failed; {name} now has {report.total} images"
-    )
-    if report.failed:
-        raise click.exceptions.Exit(SOME_FAILED)
-
-
-def _enroll_resyntheses(name: str, paths: tuple[str, ...], query: str) -> None:
-    """Store resyntheses made elsewhere under the hash of their query."""
-    import re
-
-    from lineup.files import sha256_from_bytes
-    from lineup.gallery.gallery import SourceRole, check_source_name
-    from lineup.imaging.decode import bytes_from_path
-    from lineup.resynthesis.stored import open_stored
-
-    check_source_name(name, SourceRole.CANDIDATE)
-    is_digest = re.fullmatch(r"[0-9a-f]{64}", query) is not None
-    sha256 = query if is_digest else sha256_from_bytes(bytes_from_path(Path(query)))
-    report = open_stored().add(sha256, name, images_from_arguments(paths))
-    for path, message in report.failed:
-        say(failure_line(path, message), err=True)
-    say(
-        f"stored {report.added} new resyntheses by {name}, {report.present} already there, "
-        f"{len(report.failed)} failed; "
-        f"they count when the image {sha256[:DIGEST_DIGITS]} is attributed"
     )
     if report.failed:
         raise click.exceptions.Exit(SOME_FAILED)

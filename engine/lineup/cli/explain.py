@@ -60,6 +60,11 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
                 say(f"Channel by {one.name}: {one.channel}", console=console)
             if one.nearest:
                 say(f"Nearest images by {one.name}: {', '.join(one.nearest)}", console=console)
+        if row.resyntheses is not None:
+            for name, caption in row.resyntheses.stored.items():
+                count = len(row.resyntheses.images[name])
+                of = f", of: {caption}" if caption else ""
+                say(f"Made elsewhere by {name}: {count} resyntheses{of}", console=console)
         _print_costs(console, row, verdict)
         if row.origin is not None:
             print_origin(console, row.origin)

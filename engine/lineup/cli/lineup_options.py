@@ -275,7 +275,7 @@ def question_from_choices(
     engine = {name: choices[name] for name in ENGINE_CHOICES}
     engine |= {"cache": not choices["no_cache"], "keep_models": True}
     question = Question(lineup, options, scan, engine)
-    if not asks or not lineup.spec.generators:
+    if not asks or not lineup.spec.resynthesising:
         return question
     if choices["memory_budget"] is None and choices.get("order") is None:
         # One by one: how many resyntheses are in memory should not grow with the batch.

@@ -102,6 +102,14 @@ def show(lineup: str, as_json: bool) -> None:
     help="A generator that is not run here, known by its images alone; can be repeated.",
 )
 @click.option(
+    "--stored-candidate",
+    "stored_candidates",
+    multiple=True,
+    metavar="NAME",
+    help="A generator behind an API, known by what `lineup resyntheses add` keeps of it, or by "
+    "what a command makes: NAME=COMMAND; can be repeated.",
+)
+@click.option(
     "--gallery",
     metavar="DIR",
     type=click.Path(path_type=Path),
@@ -121,6 +129,7 @@ def create(
     fingerprint: str | None,
     candidates: tuple[str, ...],
     gallery_candidates: tuple[str, ...],
+    stored_candidates: tuple[str, ...],
     gallery: Path | None,
     gamma: int | None,
     force: bool,
@@ -138,7 +147,8 @@ def create(
         "fingerprint": _reference(fingerprint),
         "gallery": None if gallery is None else str(gallery.resolve()),
         "candidates": [_candidate(text) for text in candidates]
-        + [{"name": one} for one in gallery_candidates],
+        + [{"name": one} for one in gallery_candidates]
+        + [_stored_candidate(text) for text in stored_candidates],
         "resynthesis": {} if gamma is None else {"gamma": gamma},
     }
     present = {key: value for key, value in raw.items() if value is not None}
@@ -157,6 +167,11 @@ def _candidate(text: str) -> dict[str, str | None]:
             f"--candidate {text}: expected NAME=BUNDLE; --gallery-candidate takes a name alone."
         )
     return {"name": name, "bundle": _reference(bundle)}
+
+
+def _stored_candidate(text: str) -> dict[str, str | bool]:
+    name, separator, command = text.partition("=")
+    return {"name": name, "command": command} if separator else {"name": name, "stored": True}
 
 
 def _reference(text: str | None) -> str | None:
@@ -189,7 +204,7 @@ def _candidate_table(record: dict[str, Any]) -> Table:
         add_row(
             table,
             one["name"],
-            one["bundle"] or "",
+            one["bundle"] or one["command"] or ("stored" if one["stored"] else ""),
             one["vae_family"] or "",
             "" if one["size_bytes"] is None else size_text(one["size_bytes"]),
             str(one["gallery_images"]),

@@ -18,6 +18,8 @@ from lineup.resynthesis.cache import open_cache
 from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
 from lineup.runtime import Runtime
+from lineup.stored.asking import AskedCandidate
+from lineup.stored.store import open_stored
 
 Model = TypeVar("Model", bound=ClosesOnExit)
 
@@ -91,7 +93,15 @@ def open_resynthesis_models(
                 digests.insert(0, runtime.bundle(lineup.bundle(spec.captioner)).digest)
         reduced = runtime.place[0].reduced_precision
         digests += [reduced] if reduced else []
+        digests += [repr(one) for one in spec.resynthesising if one.bundle is None]
         results = open_cache(reduced) if cache else None
-        resynthesizer = Resynthesizer(models, fingerprinter=fingerprinter, cache=results)
+        asked = [
+            AskedCandidate(one.name, one.command, one.timeout_s, lineup.folder, open_stored())
+            for one in spec.candidates
+            if one.command is not None
+        ]
+        resynthesizer = Resynthesizer(
+            models, fingerprinter=fingerprinter, cache=results, asked=asked
+        )
         families = {name: generator.vae_family for name, generator in generators.items()}
         return ResynthesisModels(resynthesizer, families, tuple(digests), stack.pop_all())

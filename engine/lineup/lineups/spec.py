@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Annotated
 
@@ -33,11 +34,23 @@ class CandidateSpec:
 
     Attributes:
         name: Its name in verdicts and in the gallery.
-        bundle: Its model; None when it joins by its gallery, or by resyntheses made elsewhere.
+        bundle: Its model; None when it is not run here.
+        stored: Whether it joins by resyntheses made elsewhere (`lineup resyntheses`).
+        command: Asks for them where there are none (`lineup.stored.asking`): program and
+            arguments.
+        timeout_s: Most seconds that the command may take.
     """
 
     name: Name
     bundle: Reference | None = None
+    stored: bool = False
+    command: Reference | None = None
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+
+    @property
+    def resynthesises(self) -> bool:
+        """Whether there are resyntheses of it, made here or elsewhere."""
+        return self.bundle is not None or self.stored or self.command is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +82,13 @@ class LineupSpec:
 
     @property
     def generators(self) -> tuple[CandidateSpec, ...]:
-        """The candidates that can resynthesise a query."""
+        """The candidates that can resynthesise a query here."""
         return tuple(one for one in self.candidates if one.bundle is not None)
+
+    @property
+    def resynthesising(self) -> tuple[CandidateSpec, ...]:
+        """The candidates with resyntheses, made here or elsewhere."""
+        return tuple(one for one in self.candidates if one.resynthesises)
 
 
 def toml_from_spec(spec: LineupSpec) -> str:
@@ -78,8 +96,10 @@ def toml_from_spec(spec: LineupSpec) -> str:
     raw = LINEUP_TOML.to_raw(spec)
     candidates, _ = raw.pop("candidates"), raw.pop("resynthesis")
     lines = _toml_lines(raw)
+    unsaid = asdict(CandidateSpec("")).items()
     for candidate in candidates:
-        lines += ["", "[[candidates]]", *_toml_lines(candidate)]
+        said = {key: value for key, value in candidate.items() if (key, value) not in unsaid}
+        lines += ["", "[[candidates]]", *_toml_lines(said)]
     lines += ["", "[resynthesis]", *_toml_lines(settings_from_spec(spec))]
     return "\n".join(lines) + "\n"
 
@@ -138,13 +158,27 @@ def _contradictions(spec: LineupSpec) -> Iterator[str]:
         if candidate.name.lower() in (*RESERVED_NAMES, REAL_NAME):
             yield f"{field}: {candidate.name!r} cannot name a candidate; choose another name"
         seen.add(candidate.name)
-    if spec.generators and spec.encoder is None:
+        if sum((candidate.bundle is not None, candidate.stored, candidate.command is not None)) > 1:
+            yield f"candidates[{index}]: expected one of bundle, stored and command"
+        if candidate.command is not None:
+            yield from _unsplit(candidate.command, f"candidates[{index}].command")
+    if spec.resynthesising and spec.encoder is None:
         yield (
-            f"encoder: missing, but the candidate {spec.generators[0].name!r} has a bundle, and "
-            "its resyntheses are compared by an encoder"
+            f"encoder: missing, but the resyntheses of {spec.resynthesising[0].name!r} are "
+            "compared by an encoder"
         )
     if spec.resynthesis != replace(spec.resynthesis, prompt=None, mode=Mode.DEFAULT):
         yield f"resynthesis: expected {', '.join(RESYNTHESIS_FIELDS)} alone"
+
+
+def _unsplit(command: str, field: str) -> Iterator[str]:
+    try:
+        is_empty = not shlex.split(command)
+    except ValueError as error:
+        yield f"{field}: {error}: {command!r}"
+    else:
+        if is_empty:
+            yield f"{field}: names no program"
 
 
 LINEUP_TOML = DocumentFormat(

@@ -19,7 +19,8 @@ def record_from_lineup(lineup: Lineup) -> dict[str, Any]:
 
     Returns:
         Keys: name, path, captioner, encoder and fingerprint {bundle, size_bytes, problem} or None,
-        candidates [{name, bundle, vae_family, size_bytes, gallery_images, problem}],
+        candidates [{name, bundle, stored, command, vae_family, size_bytes, gallery_images,
+        problem}],
         gallery_sources [{name, images}] (the gallery's other generators, which can be named too),
         gallery, calibration, resynthesis {setting: value}, size_bytes of all bundles. What a
         bundle that cannot be read would say is None.
@@ -82,6 +83,8 @@ def _candidate(lineup: Lineup, candidate: CandidateSpec, images: int) -> dict[st
     return {
         "name": candidate.name,
         "bundle": candidate.bundle,
+        "stored": candidate.stored,
+        "command": candidate.command,
         "vae_family": None if generation is None else generation.vae_family,
         "size_bytes": None if manifest is None else manifest.size_bytes,
         "gallery_images": images,

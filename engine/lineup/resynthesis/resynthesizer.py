@@ -15,7 +15,7 @@ turns them into log likelihood ratios.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +42,13 @@ from lineup.resynthesis.closeness import (
     softmax,
 )
 from lineup.resynthesis.making import ModelSource, ResynthesisMaker
-from lineup.trace import CAPTION, ENCODE, FINGERPRINT, GENERATE, PIXELS, TEXT, Trace
+from lineup.stored.captions import CaptionRow
+from lineup.stored.store import StoredSet, chosen_set
+from lineup.trace import ASK, CAPTION, ENCODE, FINGERPRINT, GENERATE, PIXELS, TEXT, Trace
 
 if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
+    from lineup.stored.asking import AskedCandidate
     from lineup.types import Float32Array, Float64Array, RgbImage
 
 IMAGES_PER_CALL = 32
@@ -60,9 +63,10 @@ class Resynthesizer:
             `RESYNTHESIS`.
         fingerprinter: Gives fingerprints; None leaves `RESYNTHESIS_FINGERPRINT` out.
         cache: Keeps resyntheses and features; None keeps nothing.
+        asked: Candidates that a command asks for resyntheses.
 
     Attributes:
-        names: The candidates that can resynthesise.
+        names: The candidates that can resynthesise here.
     """
 
     def __init__(
@@ -71,11 +75,18 @@ class Resynthesizer:
         *,
         fingerprinter: FingerprintExtractor | None = None,
         cache: ResultCache | None = None,
+        asked: Sequence[AskedCandidate] = (),
     ) -> None:
         self._models = models
+        self._asked = asked
         self._fingerprinter = fingerprinter
         self._cache = cache
         self.names = tuple(models.generators)
+
+    @property
+    def able(self) -> tuple[str, ...]:
+        """The candidates that can resynthesise any query, here or by a command."""
+        return (*self.names, *(one.name for one in self._asked))
 
     @property
     def signals(self) -> tuple[str, ...]:
@@ -109,14 +120,14 @@ class Resynthesizer:
         """
         wanted = self._wanted(signals, options)
         if not wanted or not all(
-            any(query.asks(name) for name in (*self.names, *query.stored)) for query in queries
+            any(query.asks(name) for name in (*self.able, *query.stored)) for query in queries
         ):
             raise UsageError(
                 f"Nothing here gives the evidence {', '.join(signals)}.",
                 hint="It takes a lineup with generators: `lineup lineups list` shows them.",
             )
         for query in queries:
-            query.caption, query.made, query.trace = None, [], Trace()
+            query.caption, query.made, query.trace, query.elsewhere = None, [], Trace(), {}
         self._caption(queries, options.prompt)
         self._make(queries, options)
         closeness: dict[str, list[Float64Array]] = {}
@@ -150,7 +161,7 @@ class Resynthesizer:
 
     def _caption(self, queries: Sequence[Query], prompt: str | None) -> None:
         """Describe every query that a candidate resynthesises."""
-        asking = [query for query in queries if any(map(query.asks, self.names))]
+        asking = [query for query in queries if any(map(query.asks, self.able))]
         if prompt is not None or not asking:
             for query in asking:
                 query.caption = prompt
@@ -167,7 +178,7 @@ class Resynthesizer:
                     query.caption = captioner.captions([query.pixels])[0].text
 
     def _make(self, queries: Sequence[Query], options: ResynthesisOptions) -> None:
-        """Let one candidate after the other resynthesise all captions; then add what is stored."""
+        """Let one candidate after the other resynthesise all captions; then add the others'."""
         maker = ResynthesisMaker(options.seeds, self._cache)
         for name, taken in self._models.generators.items():
             asking = [query for query in queries if query.asks(name)]
@@ -175,9 +186,24 @@ class Resynthesizer:
                 with taken() as generator:
                     maker.make(name, generator, asking)
         for query in queries:
-            query.made += [
-                one for name, stored in query.stored.items() if query.asks(name) for one in stored
-            ]
+            for one in self._made_elsewhere(query, options):
+                query.made += one.resyntheses(options.gamma)
+                query.elsewhere[one.candidate] = one.caption
+            captions = set(query.elsewhere.values())
+            if query.caption is None and len(captions) == 1:
+                query.caption = next(iter(captions)) or None
+
+    def _made_elsewhere(self, query: Query, options: ResynthesisOptions) -> Iterator[StoredSet]:
+        """Yield what others made: as many pictures as of a candidate here, of the same caption."""
+        for candidate in self._asked:
+            if query.asks(candidate.name):
+                with query.trace.running(), query.trace.call(ASK, options.gamma):
+                    made = candidate.pictures(_row_from_query(query, options.seeds))
+                yield made
+        asked = {candidate.name for candidate in self._asked}
+        for name, sets in query.stored.items():
+            if query.asks(name) and name not in asked:
+                yield chosen_set(sets, query.caption or options.prompt)
 
     def _closeness(
         self, queries: Sequence[Query], options: ResynthesisOptions
@@ -257,6 +283,20 @@ class Resynthesizer:
         return np.stack([row for row in rows if row is not None])
 
 
+def _row_from_query(query: Query, seeds: Sequence[int]) -> CaptionRow:
+    """Return what a command is asked for: pictures called after their seeds."""
+    assert query.pixels is not None
+    assert query.sha256 is not None
+    return CaptionRow(
+        sha256=query.sha256,
+        caption=query.caption or "",
+        seeds=tuple(seeds),
+        pictures=tuple(map(str, seeds)),
+        width_px=query.pixels.shape[1],
+        height_px=query.pixels.shape[0],
+    )
+
+
 def published_verdict(names: Sequence[str], resyntheses: Resyntheses, mode: Mode) -> Verdict:
     """Return the closed-set answer of the papers: the closest candidate, softmax of scores.
 
@@ -292,6 +332,7 @@ def _compared(
         best={name: int(np.argmax(values)) for name, values in first.items()},
         evidence=tuple(_evidence(name, groups, options, query.trace) for name in groups),
         trace=query.trace,
+        stored=dict(query.elsewhere),
     )
 
 
@@ -304,7 +345,7 @@ def _evidence(
     """Return a signal's raw evidence; what the signals share is counted to the first."""
     stages = [FINGERPRINT] if name == RESYNTHESIS_FINGERPRINT else [ENCODE, PIXELS]
     if name == next(iter(groups)):
-        stages += [CAPTION, TEXT, GENERATE]
+        stages += [CAPTION, TEXT, GENERATE, ASK]
     rule = Aggregate.MEAN if name == RESYNTHESIS_FINGERPRINT else options.aggregate
     return Evidence(
         name=name,

@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from lineup.answering import Answering
-from lineup.errors import BackendError, BundleError, UsageError
+from lineup.errors import BackendError, BundleError, ResynthesisError, UsageError
 from lineup.look_ahead import Signal
 from lineup.options import AttributionOptions
 from lineup.query import Query, row_from_image
@@ -130,7 +130,8 @@ def _rows(
             return [row_from_image(usable[0].failed(error), run)]
         logger.debug("a group of %d failed; one by one", len(usable), exc_info=True)
         rows = [row for image in usable for row in _rows([image], engine, question, run)]
-        if all(row.error is not None for row in rows):
+        # A command or picture of somebody else is to blame for its rows alone.
+        if all(row.error is not None for row in rows) and not isinstance(error, ResynthesisError):
             raise BackendError(
                 f"A model failed on {len(usable)} images in a row: {error}",
                 hint="Rows so far are complete; mend the cause, then use --resume.",

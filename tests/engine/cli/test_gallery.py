@@ -11,12 +11,10 @@ from toy_engine import open_instead
 from lineup.cli.enroll import enroll
 from lineup.cli.gallery import gallery
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
-from lineup.files import sha256_from_file
 from lineup.fingerprint import Signals
 from lineup.gallery import opening as models_module
 from lineup.gallery.opening import user_store
 from lineup.gallery.store import GalleryStore
-from lineup.resynthesis.stored import open_stored
 
 
 class MeanColour:
@@ -287,61 +285,3 @@ def test_progress_is_shown_on_a_terminal_only(folder, monkeypatch):
     result = run(enroll, "sd", folder)
     assert "enrolling sd" in result.stderr
     assert result.stdout == "enrolled 3 new, 0 already there, 0 failed; sd now has 3 images\n"
-
-
-@pytest.fixture
-def query(tmp_path):
-    path = tmp_path / "query.png"
-    path.write_bytes(cv2.imencode(".png", np.full((16, 16, 3), 99, np.uint8))[1].tobytes())
-    return path
-
-
-@pytest.mark.parametrize("named_by", ["path", "hash"])
-def test_resyntheses_of_one_image_are_kept_apart_from_the_gallery(
-    tmp_path, query, extractor, named_by
-):
-    sha256 = sha256_from_file(query)
-    folder = tmp_path / "bought"
-    folder.mkdir()
-    for index in range(3):
-        pixels = np.full((16, 16, 3), index, np.uint8)
-        (folder / f"{index}.png").write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    name = str(query) if named_by == "path" else sha256
-
-    result = CliRunner().invoke(enroll, ["bought", str(folder), "--resyntheses-of", name])
-
-    assert result.exit_code == 0
-    assert "stored 3 new" in result.stdout
-    assert len(open_stored().of_query(sha256)["bought"]) == 3
-    assert user_store().manifest() is None
-    assert extractor.asked is None
-
-
-def test_a_resynthesis_that_is_no_image_fails_alone(tmp_path, query):
-    bad = tmp_path / "bad.png"
-    bad.write_text("text")
-
-    result = CliRunner().invoke(
-        enroll, ["bought", str(bad), str(query), "--resyntheses-of", str(query)]
-    )
-
-    assert result.exit_code == 1
-    assert str(bad) in result.stderr
-    assert "stored 1 new" in result.stdout
-
-
-@pytest.mark.parametrize("name", ["generated", "real", "../x"])
-def test_resyntheses_need_a_name_for_a_candidate(query, name):
-    result = CliRunner().invoke(enroll, [name, str(query), "--resyntheses-of", str(query)])
-
-    assert isinstance(result.exception, GalleryError)
-
-
-def test_resyntheses_of_nothing(tmp_path, query):
-    (tmp_path / "empty").mkdir()
-
-    result = CliRunner().invoke(
-        enroll, ["bought", str(tmp_path / "empty"), "--resyntheses-of", str(query)]
-    )
-
-    assert isinstance(result.exception, UsageError)

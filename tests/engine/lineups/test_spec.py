@@ -71,6 +71,25 @@ def test_what_is_written_reads_the_same(tmp_path):
     assert LINEUP_TOML.read(path) == spec
 
 
+def test_candidates_behind_an_api_stand_beside_others(tmp_path):
+    path = tmp_path / "lineup.toml"
+    path.write_text(
+        'schema_version = 1\nname = "mine"\nencoder = "e"\n'
+        '[[candidates]]\nname = "a"\nstored = true\n'
+        '[[candidates]]\nname = "b"\nbundle = "b"\n'
+        '[[candidates]]\nname = "c"\ncommand = "python \'my api.py\'"\ntimeout_s = 120\n'
+        '[[candidates]]\nname = "d"\n'
+    )
+    spec = LINEUP_TOML.read(path)
+
+    path.write_text(toml_from_spec(spec))
+
+    assert LINEUP_TOML.read(path) == spec
+    assert [one.name for one in spec.resynthesising] == ["a", "b", "c"]
+    assert [one.name for one in spec.generators] == ["b"]
+    assert path.read_text().count("stored") == path.read_text().count("timeout_s") == 1
+
+
 @pytest.mark.parametrize(
     "text", ['C:\\models\\a "b"', "tab\there", "über/модель", "new\nline", "\x7f"]
 )
@@ -99,6 +118,15 @@ def test_any_path_can_be_written(tmp_path, text):
         ({"candidates": [{"name": "generated"}]}, "candidates[0].name"),
         ({"candidates": [{"name": "real"}]}, "candidates[0].name"),
         ({"candidates": [{"name": "a", "bundle": "a"}]}, "encoder"),
+        ({"candidates": [{"name": "a", "stored": True}]}, "encoder"),
+        ({"candidates": [{"name": "a", "bundle": "a", "stored": True}]}, "candidates[0]"),
+        ({"candidates": [{"name": "a", "command": "x", "stored": True}]}, "candidates[0]"),
+        ({"candidates": [{"name": "a", "command": "x 'y"}]}, "candidates[0].command"),
+        ({"candidates": [{"name": "a", "command": " "}]}, "candidates[0].command"),
+        (
+            {"candidates": [{"name": "a", "command": "x", "timeout_s": 0}]},
+            "candidates[0].timeout_s",
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_file(changes, field):

@@ -11,10 +11,10 @@ import pytest
 from lineup.errors import UsageError
 from lineup.options import ResynthesisOptions
 from lineup.query import Query
-from lineup.results import Resynthesis
 from lineup.resynthesis.cache import ResultCache
 from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import Resynthesizer
+from lineup.stored.store import StoredSet
 
 OPTIONS = ResynthesisOptions(gamma=2)
 
@@ -158,8 +158,8 @@ def test_equal_captions_are_drawn_once(source, queries, toy_generators):
     assert essence(first)[:4] == essence(second)[:4]
 
 
-def test_only_the_candidates_asked_for_redraw(source, queries, toy_generators, red_pixels):
-    stored = {"bought": [Resynthesis("bought", red_pixels, {"sha256": "a" * 64})]}
+def test_only_the_candidates_asked_for_redraw(source, queries, toy_generators, red_image):
+    stored = {"bought": [StoredSet("bought", "something red", (red_image,))]}
     some = [
         Query(queries[0].pixels, candidates=("blues",)),
         Query(queries[1].pixels),
@@ -169,7 +169,7 @@ def test_only_the_candidates_asked_for_redraw(source, queries, toy_generators, r
     made = resynthesizer(source).resyntheses(some, OPTIONS)
 
     assert [list(one.images) for one in made] == [["blues"], ["reds", "blues"], ["bought"]]
-    assert made[2].caption is None
+    assert made[2].caption == "something red"
     assert len(toy_generators["reds"].seeds) == 2
 
 

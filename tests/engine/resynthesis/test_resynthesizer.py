@@ -10,7 +10,6 @@ from lineup.options import (
     options_from_mode,
 )
 from lineup.query import Query
-from lineup.results import Resynthesis
 from lineup.resynthesis.cache import ResultCache
 from lineup.resynthesis.making import ModelSource
 from lineup.resynthesis.resynthesizer import (
@@ -18,6 +17,7 @@ from lineup.resynthesis.resynthesizer import (
     RESYNTHESIS_FINGERPRINT,
     Resynthesizer,
 )
+from lineup.stored.store import StoredSet
 
 OPTIONS = ResynthesisOptions(gamma=3, seed=7)
 
@@ -237,8 +237,8 @@ def test_the_papers_compare_final_embeddings_without_fingerprints(
     assert [one.name for one in resynthesis.evidence] == [RESYNTHESIS]
 
 
-def test_stored_resyntheses_join_with_a_candidate_of_their_own(make, red_pixels):
-    stored = {"bought": [Resynthesis("bought", red_pixels, {"sha256": "a" * 64})]}
+def test_stored_resyntheses_join_with_a_candidate_of_their_own(make, red_pixels, red_image):
+    stored = {"bought": [StoredSet("bought", "something red", (red_image,))]}
 
     resynthesis = resynthesised(make(), red_pixels, OPTIONS, stored=stored)
 
@@ -246,14 +246,14 @@ def test_stored_resyntheses_join_with_a_candidate_of_their_own(make, red_pixels)
     assert set(resynthesis.images) == {"reds", "blues", "bought"}
 
 
-def test_stored_resyntheses_alone_need_no_caption(toy_encoder, red_pixels):
-    stored = {"bought": [Resynthesis("bought", red_pixels, {"sha256": "a" * 64})]}
+def test_stored_resyntheses_alone_need_no_captioner(toy_encoder, red_pixels, red_image):
+    stored = {"bought": [StoredSet("bought", "something red", (red_image,))]}
 
     resynthesis = resynthesised(
         Resynthesizer(ModelSource.kept({}, encoder=toy_encoder)), red_pixels, OPTIONS, stored=stored
     )
 
-    assert resynthesis.caption is None
+    assert resynthesis.caption == "something red"
     assert list(resynthesis.images) == ["bought"]
 
 
