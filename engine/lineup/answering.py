@@ -231,7 +231,7 @@ class Answering(GalleryEvidence):
         # Here, because it knows all kinds of models, and fingerprints alone need none.
         from lineup.planning.costs import planned_times  # noqa: PLC0415
 
-        return planned_times(self.lineup)
+        return planned_times(self.lineup, self.models.runtime)
 
     def _asks_resyntheses(self, options: AttributionOptions) -> bool:
         """Tell whether resyntheses are wanted, made here or elsewhere: never unasked."""
