@@ -202,10 +202,10 @@ def _print_comparisons(found: list[Comparison]) -> None:
                 )
     console.print(table)
     for one in found:
-        for device, its in one.measured.items():
+        for device, kept in one.measured.items():
             say(
-                f"{one.bundle} on {device}: {its.load_ms / 1e3:.2f} s to load, "
-                f"{its.item_ms:.1f} ms a piece of work",
+                f"{one.bundle} on {device}: {kept.load_ms / 1e3:.2f} s to load, "
+                f"{kept.item_ms:.1f} ms a piece of work",
                 console=console,
             )
         for device, why in one.failed.items():
