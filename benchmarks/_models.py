@@ -6,6 +6,7 @@ already is used again. Each model is made in a process of its own, which gives i
 
     python benchmarks/_models.py peer BUNDLE FOLDER      the PyTorch folder of a bundle
     python benchmarks/_models.py optimum FOLDER FOLDER   optimum's export of a PyTorch folder
+    python benchmarks/_models.py openvino FOLDER FOLDER  optimum-intel's
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Models:
         """The folder of graphs that were optimised for this CPU."""
         return Path(os.environ["LINEUP_HOME"]) / "graphs"
 
-    def optimise(self, names: Iterable[str]) -> None:
+    def optimise(self, names: Iterable[str], backends: Iterable[str] = ("onnxruntime",)) -> None:
         """Optimise graphs for this CPU, once and before anything is timed, as a user would.
 
         Every process that is started from here on has its LINEUP_HOME below `work`.
@@ -65,8 +66,9 @@ class Models:
         home = self.work.resolve() / ("home-as-exported" if self.as_exported else "home")
         os.environ["LINEUP_HOME"] = str(home)
         for name in () if self.as_exported else names:
-            build = [*PROGRAM, "build", str(self.bundle(name)), "--backend", "onnxruntime"]
-            subprocess.run(build, check=True, stdout=sys.stderr)
+            for backend in backends:
+                build = [*PROGRAM, "build", str(self.bundle(name)), "--backend", backend]
+                subprocess.run(build, check=True, stdout=sys.stderr)
 
     def bundle(self, name: str) -> Path:
         """Return a bundle of random weights, exporting it if it is missing."""
@@ -85,9 +87,9 @@ class Models:
         """Return the folder from which PyTorch loads the same weights."""
         return self._converted("peers", "peer", name, self.bundle)
 
-    def optimum(self, name: str) -> Path:
-        """Return what optimum exported from the same weights."""
-        return self._converted("optimum", "optimum", name, self.peer)
+    def exported(self, kind: str, name: str) -> Path:
+        """Return what "optimum", or its sibling for "openvino", exported from the same weights."""
+        return self._converted(kind, kind, name, self.peer)
 
     def _converted(self, folder: str, kind: str, name: str, source: Callable[[str], Path]) -> Path:
         path = self.work / folder / name
@@ -221,14 +223,25 @@ def save_optimum(peer: Path, folder: Path) -> None:
     pipeline.save_pretrained(folder)
 
 
+def save_openvino(peer: Path, folder: Path) -> None:
+    """Let optimum-intel export a pipeline for OpenVINO, its weights as they are."""
+    from optimum.intel import OVStableDiffusionPipeline  # noqa: PLC0415 - heavy
+
+    pipeline = OVStableDiffusionPipeline.from_pretrained(
+        str(peer), export=True, compile=False, load_in_8bit=False
+    )
+    pipeline.save_pretrained(folder)
+
+
 def main() -> None:
     """Make one folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=["peer", "optimum"])
+    parser.add_argument("kind", choices=["peer", "optimum", "openvino"])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     arguments = parser.parse_args()
-    make = {"peer": save_peer, "optimum": save_optimum}[arguments.kind]
+    makers = {"peer": save_peer, "optimum": save_optimum, "openvino": save_openvino}
+    make = makers[arguments.kind]
     try:
         make(arguments.source, arguments.target)
     except LineupError as error:

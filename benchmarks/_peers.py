@@ -161,8 +161,8 @@ def figures(run: Mapping[str, Any]) -> dict[str, float]:
     for key, value in run.items():
         if isinstance(value, Mapping):
             flat |= {f"{key}.{part}": one for part, one in value.items() if _is_number(one)}
-        elif key == "runs_s":
-            flat["run_s"] = statistics.median(value)
+        elif key in {"runs_s", "runs_cpu_s"}:
+            flat[key.replace("runs", "run")] = statistics.median(value)
         elif _is_number(value):
             flat[key] = value
     return flat

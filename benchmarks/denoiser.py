@@ -1,12 +1,13 @@
-"""One step of SD-Turbo's denoiser: the engine against ONNX Runtime's default settings.
+"""One step of SD-Turbo's denoiser: the engine against the default settings of what it runs on.
 
     python benchmarks/denoiser.py [--bundles DIR] [--rounds 3] [--record]
 
 The same weights and the same inputs (64 x 64 latents, 77 text states). `lineup` runs the graph that
 `lineup build --backend onnxruntime` made, `lineup as exported` the bundle as it is. ONNX Runtime
 runs the bundle's file by its defaults, and what optimum exports of the same weights, which is what
-one would use without lineup. Load time is that of the session alone: verified bundles are not
-hashed again for every graph.
+one would use without lineup. `lineup openvino` runs what `lineup build --backend openvino` made,
+OpenVINO the bundle's file by its defaults. Load time is that of the session alone: verified bundles
+are not hashed again for every graph.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ from _record import finish, parser_of, settings_of
 
 OURS, AS_EXPORTED = "lineup", "lineup as exported"
 DEFAULTS, OPTIMUM = "ONNX Runtime defaults", "ONNX Runtime of optimum"
+OPENVINO, OPENVINO_DEFAULTS = "lineup openvino", "OpenVINO defaults"
 RUNTIMES = {
     OURS: "lineup",
     AS_EXPORTED: "lineup as exported",
     DEFAULTS: "defaults",
     OPTIMUM: "defaults",
+    OPENVINO: "lineup",
+    OPENVINO_DEFAULTS: "openvino",
 }
 RATIO_KEYS = ("run_s", "load_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
 
@@ -57,7 +61,8 @@ def write_feeds(bundle: Path, path: Path, size_px: int) -> str:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Let both take turns."""
     models = models_from_arguments(arguments)
-    models.optimise([GENERATORS[0]])
+    backends = ("onnxruntime", *["openvino"] * (OPENVINO in arguments.peers))
+    models.optimise([GENERATORS[0]], backends)
     bundle = models.bundle(GENERATORS[0])
     with tempfile.TemporaryDirectory() as folder:
         feeds = Path(folder, "feeds.npz")
@@ -67,7 +72,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             asked = {"runtime": RUNTIMES[name], "image": str(Path(folder, f"{index}.npy"))}
             asked["graph"] = own
             if name == OPTIMUM:
-                asked["graph"] = str(models.optimum(GENERATORS[0]) / "unet" / "model.onnx")
+                exported = models.exported("optimum", GENERATORS[0])
+                asked["graph"] = str(exported / "unet" / "model.onnx")
+            asked |= {"device": "openvino"} if name == OPENVINO else {}
             peers.append(Peer(name, "denoiser_step.py", asked))
         request = {
             "model": str(bundle),

@@ -1,11 +1,18 @@
-"""A candidate at SD-Turbo's size, one image: ours against diffusers and optimum.
+"""A candidate at SD-Turbo's size, one image: ours against diffusers, optimum and others.
 
     python benchmarks/synthesis.py [--bundles DIR] [--rounds 3] [--repeat 3] [--record]
+    python benchmarks/synthesis.py --peers lineup "lineup openvino" "diffusers fp32" openvino ...
 
 Text encoder, one step of the denoiser, image decoder; the same random weights and the same noise
 for all. Every program is a child process of its own, a round runs each once. Peers: PyTorch eager
 in fp32 and bf16 (on a GPU fp16 eager and compiled), and optimum's ONNX Runtime pipeline with
 default settings. How far the images are from PyTorch's in fp32 is part of the result.
+
+By name alone come peers whose packages no extra has (`pip install --no-deps --target DIR PACKAGE`,
+and DIR on PYTHONPATH): `openvino`, OpenVINO's pipeline of optimum-intel, of a folder that it
+exported; and `stable-diffusion.cpp f32|f16|q8_0` (stable-diffusion-cpp-python), of the folder of
+diffusers. The latter takes neither our noise nor our tokens: the work is the same, the image is not
+compared.
 """
 
 from __future__ import annotations
@@ -24,11 +31,12 @@ from lineup.models.noise import noise_from_seed
 
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 OURS, REFERENCE = "lineup", "diffusers fp32"
-RATIO_KEYS = ("run_s", "ready_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
+RATIO_KEYS = ("run_s", "run_cpu_s", "ready_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
 LATENT_CHANNELS, LATENT_FACTOR = 4, 8
 """Of SD-Turbo's autoencoder."""
 
 CPU_PEERS = (OURS, REFERENCE, "diffusers bf16", "optimum")
+SD_CPP = "stable-diffusion.cpp"
 GPU_PEERS = (OURS, "diffusers fp16", "diffusers fp16 compiled")
 
 
@@ -36,15 +44,20 @@ def peer_from_name(name: str, models: Models, **asked: Any) -> Peer:
     """Return how a peer is run; what it loads is made if it is missing.
 
     Args:
-        name: One of `CPU_PEERS` or `GPU_PEERS`.
+        name: One of `CPU_PEERS` or `GPU_PEERS`, or of those that come by name alone; "lineup" with
+            a device is ours there.
         models: The models of the run.
         asked: What only this peer is asked beside the model.
     """
     generator = GENERATORS[0]
-    if name == OURS:
-        asked |= {"program": "lineup", "model": str(models.bundle(generator))}
-    elif name == "optimum":
-        asked |= {"program": "optimum", "model": str(models.optimum(generator))}
+    program, *rest = name.split(" ")
+    if program == OURS:
+        asked |= {"program": program, "model": str(models.bundle(generator))}
+        asked |= {"device": rest[0]} if rest else {}
+    elif program in {"optimum", "openvino"}:
+        asked |= {"program": program, "model": str(models.exported(program, generator))}
+    elif program == SD_CPP:
+        asked |= {"program": program, "model": str(models.peer(generator)), "weights": rest[0]}
     else:
         _, number_format, *extra = name.split(" ")
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[number_format]
@@ -81,7 +94,7 @@ def image_errors(images: dict[str, Path], reference: str) -> dict[str, dict[str,
     expected = np.load(images[reference]).astype(np.float64)
     errors = {}
     for name, path in images.items():
-        if name != reference and path.exists():
+        if name != reference and not name.startswith(SD_CPP) and path.exists():
             gap = np.abs(np.load(path) - expected)
             errors[name] = {"mean_levels": float(gap.mean()), "max_levels": float(gap.max())}
     return errors
@@ -90,7 +103,8 @@ def image_errors(images: dict[str, Path], reference: str) -> dict[str, dict[str,
 def measure(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
     """Let the peers take turns."""
     models = models_from_arguments(arguments)
-    models.optimise([GENERATORS[0]])
+    backends = {name.split(" ")[1].split(":")[0] for name in names if name.startswith(f"{OURS} ")}
+    models.optimise([GENERATORS[0]], ("onnxruntime", *sorted(backends)))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = {name: folder / f"{name.replace(' ', '-')}.npy" for name in names}
@@ -109,11 +123,13 @@ def measure(arguments: argparse.Namespace, names: list[str]) -> dict[str, Any]:
 
 def table_lines(results: dict[str, Any]) -> list[str]:
     """Return the table for people."""
-    lines = [f"{'':26}{'load s':>8}{'ready s':>9}{'image s':>9}{'anonymous':>11}{'mapped':>8} MiB"]
+    columns = f"{'load s':>8}{'ready s':>9}{'image s':>9}{'CPU s':>8}{'anonymous':>11}{'mapped':>8}"
+    lines = [f"{'':26}{columns} MiB"]
     for name, one in results["medians"].items():
         load_s = one.get("load_s", one.get("open_s", 0) + one.get("stages_s.load", 0))
         lines.append(
             f"{name:26}{load_s:8.1f}{one['ready_s']:9.1f}{one['run_s']:9.2f}"
+            f"{one['run_cpu_s']:8.1f}"
             f"{one['peak_mib.anonymous_mib']:11.0f}{one['peak_mib.file_backed_mib']:8.0f}"
         )
     lines += [f"{name}: failed: {why}" for name, why in results["failures"].items()]

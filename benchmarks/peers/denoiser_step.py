@@ -1,4 +1,4 @@
-"""One step of a denoiser, opened by the engine or by ONNX Runtime's default settings."""
+"""One step of a denoiser, opened by the engine or by a runtime's default settings."""
 
 from __future__ import annotations
 
@@ -59,6 +59,19 @@ def runner_of_defaults(asked: dict[str, Any]) -> Any:
     return load
 
 
+def runner_of_openvino(asked: dict[str, Any]) -> Any:
+    """Open the same file the way OpenVINO's own examples do."""
+    import openvino  # noqa: PLC0415
+
+    threads = {"INFERENCE_NUM_THREADS": asked["threads"]} if asked["threads"] else {}
+
+    def load() -> Any:
+        compiled = openvino.Core().compile_model(asked["graph"], "CPU", threads)
+        return lambda feeds: {"prediction": compiled(feeds)[0]}
+
+    return load
+
+
 def main() -> None:
     """Answer one request."""
     asked = _child.request()
@@ -66,10 +79,11 @@ def main() -> None:
         "lineup": runner_of_engine,
         "lineup as exported": runner_as_exported,
         "defaults": runner_of_defaults,
+        "openvino": runner_of_openvino,
     }
     load = openers[asked["runtime"]](asked)
     run, load_s = _child.timed(load)
-    _child.say("loaded", load_s=load_s, versions=_child.versions("onnxruntime-gpu"))
+    _child.say("loaded", load_s=load_s, versions=_child.versions("onnxruntime-gpu", "openvino"))
     feeds = dict(np.load(asked["feeds"]))
 
     def step() -> RgbImage:

@@ -1,4 +1,4 @@
-"""An image of a prompt by one program: the engine, diffusers in PyTorch, or optimum."""
+"""An image of a prompt by one program: the engine, diffusers in PyTorch, optimum, or others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import _child
 import numpy as np
 
+from lineup.machine import usable_cores
 from lineup.types import RgbImage
 
 Draw = Callable[[], RgbImage]
@@ -24,7 +25,7 @@ def engine(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
     generator, open_s = _child.timed(lambda: runtime.open(ImageGenerator, asked["model"]))
     encoder = runtime.open(ImageEncoder, asked["encoder"]) if asked.get("encoder") else None
     options = SynthesisOptions(width_px=asked["size_px"], height_px=asked["size_px"])
-    about = _child.versions("onnxruntime-gpu")
+    about = _child.versions("onnxruntime-gpu", "openvino")
     _child.say("loaded", import_s=imported_s, open_s=open_s, versions=about)
 
     def draw() -> RgbImage:
@@ -88,6 +89,58 @@ def optimum(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
     return drawn_by(pipeline, latents, asked), dict
 
 
+def openvino(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
+    """OpenVINO's pipeline with default settings, of a folder that optimum-intel exported."""
+    import torch  # noqa: PLC0415 - its time is told
+    from optimum.intel import OVStableDiffusionPipeline  # noqa: PLC0415
+
+    imported_s = _child.seconds_since_start()
+    threads = {"INFERENCE_NUM_THREADS": asked["threads"]} if asked["threads"] else {}
+    pipeline, load_s = _child.timed(
+        lambda: OVStableDiffusionPipeline.from_pretrained(
+            asked["model"], ov_config=threads, local_files_only=True
+        )
+    )
+    latents = torch.from_numpy(np.load(asked["latents"]))
+    about = _child.versions("openvino", "optimum", "optimum-intel", "diffusers", "torch")
+    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+    return drawn_by(pipeline, latents, asked), dict
+
+
+def stable_diffusion_cpp(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
+    """stable-diffusion.cpp, of a folder of diffusers; it draws its own noise."""
+    from stable_diffusion_cpp import StableDiffusion  # noqa: PLC0415 - its time is told
+
+    imported_s = _child.seconds_since_start()
+    model, load_s = _child.timed(
+        lambda: StableDiffusion(
+            model_path=asked["model"],
+            wtype=asked["weights"],
+            n_threads=asked["threads"] or usable_cores(),
+            # Which of the two Stable Diffusion 2 is, would be found out by running the denoiser.
+            prediction="eps",
+            vae_decode_only=True,
+            verbose=False,
+        )
+    )
+    about = _child.versions("stable-diffusion-cpp-python")
+    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+
+    def draw() -> RgbImage:
+        made = model.generate_image(
+            prompt=asked["prompt"],
+            width=asked["size_px"],
+            height=asked["size_px"],
+            sample_steps=1,
+            cfg_scale=1.0,
+            sample_method="euler",
+            seed=asked["seed"],
+        )
+        return np.asarray(made[0].convert("RGB"))
+
+    return draw, dict
+
+
 def drawn_by(pipeline: Any, latents: Any, asked: dict[str, Any]) -> Draw:
     """Return what draws the prompt with a pipeline of diffusers' shape, in one step."""
     pipeline.set_progress_bar_config(disable=True)
@@ -112,7 +165,13 @@ def drawn_by(pipeline: Any, latents: Any, asked: dict[str, Any]) -> Draw:
 def main() -> None:
     """Answer one request."""
     asked = _child.request()
-    programs = {"lineup": engine, "diffusers": diffusers, "optimum": optimum}
+    programs = {
+        "lineup": engine,
+        "diffusers": diffusers,
+        "optimum": optimum,
+        "openvino": openvino,
+        "stable-diffusion.cpp": stable_diffusion_cpp,
+    }
     draw, after = programs[asked["program"]](asked)
     _child.measure_images(asked, draw)
     _child.say("after", **after())

@@ -228,7 +228,7 @@ class Answering(GalleryEvidence):
         # Here, because it knows all kinds of models, and fingerprints alone need none.
         from lineup.planning.costs import planned_times  # noqa: PLC0415
 
-        return planned_times(self.lineup)
+        return planned_times(self.lineup, self.models.runtime)
 
     def _look_up(self, query: Query) -> None:
         """Find the resyntheses of a query that were made elsewhere, and say which are not there."""

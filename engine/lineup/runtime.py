@@ -7,10 +7,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from lineup.backends.device import Device
+from lineup.backends.device import Device, DeviceKind, device_from_text
+from lineup.backends.measured import fastest_device
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import options_for_device
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
+from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleNotFoundError
 from lineup.paths import home_dir
@@ -36,6 +38,7 @@ class Runtime:
         self.store = BundleStore(home_dir())
         self._asked = (device, threads)
         self._bundles: dict[Path, Bundle] = {}
+        self._fastest: dict[str, Device] = {}
 
     @cached_property
     def place(self) -> tuple[Device, RuntimeOptions]:
@@ -46,6 +49,19 @@ class Runtime:
             DeviceUnavailableError: The device was asked for and is not usable.
         """
         return options_for_device(*self._asked)
+
+    def place_of(self, bundle: Bundle) -> tuple[Device, RuntimeOptions]:
+        """Return where a bundle runs: `place`, and for `auto` on a CPU what is fastest by record.
+
+        Fingerprints stay where they are: they are compared with stored ones.
+        """
+        device, options = self.place
+        is_auto = device_from_text(self._asked[0]) is None and device.kind is DeviceKind.CPU
+        if not is_auto or bundle.manifest.kind is BundleKind.FINGERPRINT:
+            return device, options
+        if bundle.digest not in self._fastest:
+            self._fastest[bundle.digest] = fastest_device(bundle)
+        return self._fastest[bundle.digest], options
 
     def bundle(self, reference: str | Path) -> Bundle:
         """Return a bundle whose files were verified.
@@ -88,4 +104,5 @@ class Runtime:
             BundleError: The bundle is absent, altered or of another kind.
             UsageError: The device cannot be used.
         """
-        return kind(self.bundle(reference), *self.place)
+        bundle = self.bundle(reference)
+        return kind(bundle, *self.place_of(bundle))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_our_peer_draws_and_tells_its_stages(tmp_path):
     assert np.load(tmp_path / "image.npy").shape == (256, 256, 3)
 
 
-def test_both_sessions_of_the_denoiser_compute_the_same(tmp_path):
+def test_every_session_of_the_denoiser_computes_the_same(tmp_path):
     from _peers import Peer, run_peer
     from denoiser import write_feeds
 
@@ -107,7 +108,7 @@ def test_both_sessions_of_the_denoiser_compute_the_same(tmp_path):
         "repeat": 1, "device": "cpu", "threads": 1,
     }  # fmt: skip
     found = []
-    for runtime in ("lineup", "defaults"):
+    for runtime in ("lineup", "defaults", *["openvino"] * (find_spec("openvino") is not None)):
         image = tmp_path / f"{runtime}.npy"
         own = {"runtime": runtime, "image": str(image)}
         told = run_peer(Peer(runtime, "denoiser_step.py", own), request)
@@ -115,4 +116,34 @@ def test_both_sessions_of_the_denoiser_compute_the_same(tmp_path):
         found.append(np.load(image))
 
     # The bundle computes in half precision, and the defaults fuse and round elsewhere.
-    np.testing.assert_allclose(found[0], found[1], atol=5e-3)
+    for one in found[1:]:
+        np.testing.assert_allclose(found[0], one, atol=5e-3)
+
+
+def test_peers_are_asked_for_by_name(tmp_path):
+    from _models import Models
+    from synthesis import OURS, peer_from_name
+
+    for folder in ("bundles/sd-turbo", "openvino/sd-turbo", "peers/sd-turbo"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "bundles" / "sd-turbo" / "manifest.json").touch()
+    models = Models(tmp_path / "bundles", tmp_path, is_tiny=False)
+    asked = {
+        name: dict(peer_from_name(name, models, image="x").request)
+        for name in (OURS, "lineup openvino", "openvino", "stable-diffusion.cpp q8_0")
+    }
+    assert "device" not in asked[OURS]
+    assert asked["lineup openvino"] == {**asked[OURS], "device": "openvino"}
+    assert asked["openvino"]["model"] == str(tmp_path / "openvino" / "sd-turbo")
+    assert asked["stable-diffusion.cpp q8_0"]["weights"] == "q8_0"
+    assert asked["stable-diffusion.cpp q8_0"]["model"] == str(tmp_path / "peers" / "sd-turbo")
+
+
+def test_pictures_of_other_noise_are_not_compared(tmp_path):
+    from synthesis import REFERENCE, image_errors
+
+    images = {name: tmp_path / name for name in ("lineup", REFERENCE, "stable-diffusion.cpp f16")}
+    for path in images.values():
+        np.save(path.with_suffix(".npy"), np.zeros((2, 2, 3), np.uint8))
+    images = {name: path.with_suffix(".npy") for name, path in images.items()}
+    assert set(image_errors(images, REFERENCE)) == {"lineup"}

@@ -103,8 +103,10 @@ def test_repeated_runs_count_by_their_median():
         {"runs_s": [9.0, 1.0, 2.0], "peak_mib": {"total_mib": 5}, "peer": "x"},
         {"runs_s": [4.0], "peak_mib": {"total_mib": 7}, "peer": "x", "extra": 1},
     ]
+    for run in runs:
+        run["runs_cpu_s"] = [2 * seconds for seconds in run["runs_s"]]
 
-    assert medians(runs) == {"run_s": 3.0, "peak_mib.total_mib": 6}
+    assert medians(runs) == {"run_s": 3.0, "run_cpu_s": 6.0, "peak_mib.total_mib": 6}
 
 
 def test_a_limit_without_a_control_group_is_not_run(write_peer):

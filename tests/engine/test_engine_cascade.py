@@ -163,7 +163,7 @@ def test_a_latency_budget_goes_by_the_plan_and_then_by_what_was_measured(
     engine, red_pixels, monkeypatch
 ):
     planned = PlannedTimes(1e6, {"reds": 1e6, "blues": 1e6}, 1e6)
-    monkeypatch.setattr(costs_module, "planned_times", lambda lineup: planned)
+    monkeypatch.setattr(costs_module, "planned_times", lambda *_: planned)
     short = cascade(stop_margin=None, latency_budget_s=100.0)
     endless = cascade(stop_margin=None, latency_budget_s=1e9)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from lineup.cli.options import device_option, json_option, threads_option
 from lineup.cli.tables import console_for_tables, echo_json, say
 from lineup.text import shown
+
+if TYPE_CHECKING:
+    from lineup_lab.bench.devices import Comparison
 
 
 class _TargetGroup(click.Group):
@@ -73,6 +77,12 @@ def bench() -> None:
 @click.option("--evidence", help="Of a lineup: comma-separated names.  [default: all]")
 @click.option("--gamma", type=click.IntRange(min=1), help="Of a lineup: pictures per candidate.")
 @click.option("--no-cold-start", is_flag=True, help="Do not measure the start of a new process.")
+@click.option(
+    "--compare-devices",
+    is_flag=True,
+    help="Measure every graph on every usable device and keep the result for this machine, where "
+    "--device auto, `lineup plan` and memory budgets find it. Takes --threads, --json and -o.",
+)
 @json_option
 @click.option(
     "--output",
@@ -95,15 +105,16 @@ def run_command(
     evidence: str | None,
     gamma: int | None,
     no_cold_start: bool,
+    compare_devices: bool,
     as_json: bool,
     output: Path | None,
 ) -> None:
     """Measure TARGET, a bundle or a lineup by name or path."""
-    import json
-
     from rich.console import Console
 
-    from lineup.files import write_atomic
+    if compare_devices:
+        _compare_devices(target, threads, output, as_json=as_json)
+        return
     from lineup_lab.bench.harness import BenchMode, BenchOptions, find_sensor, measure
     from lineup_lab.bench.record import cold_start, record_from_measurement
     from lineup_lab.bench.workloads import open_workload
@@ -129,13 +140,77 @@ def run_command(
             status.update("starting a new process")
             cold = None if no_cold_start else cold_start(arguments)
         record = record_from_measurement(workload, options, measured, cold)
-    text = json.dumps(record, indent=1)
-    if output is not None:
-        write_atomic(output, f"{text}\n".encode())
+    _write_json(output, record)
     if as_json:
         echo_json(record, indent=1)
     else:
         _print_record(record)
+
+
+def _write_json(output: Path | None, content: object) -> None:
+    import json
+
+    from lineup.files import write_atomic
+
+    if output is not None:
+        write_atomic(output, f"{json.dumps(content, indent=1)}\n".encode())
+
+
+def _compare_devices(target: str, threads: int, output: Path | None, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from lineup_lab.bench.devices import compared_devices
+
+    context = click.get_current_context()
+    taken = {"target", "compare_devices", "threads", "as_json", "output"}
+    others = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in taken
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if others:
+        raise click.UsageError(f"{', '.join(others)}: not with --compare-devices.")
+    with Console(stderr=True).status("measuring") as status:
+        found = list(compared_devices(target, threads=threads, on_graph=status.update))
+    record = [one.to_dict() for one in found]
+    _write_json(output, record)
+    if as_json:
+        echo_json(record, indent=1)
+    else:
+        _print_comparisons(found)
+
+
+def _print_comparisons(found: list[Comparison]) -> None:
+    from rich.table import Table
+
+    console, mib = console_for_tables(), 2**20
+    table = Table("bundle", "graph", "device", "load s", "run ms", "loaded MiB", "in a run MiB")
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for one in found:
+        for device, graphs in one.graphs.items():
+            for role, its in graphs.items():
+                table.add_row(
+                    one.bundle,
+                    role,
+                    str(device),
+                    f"{its.load_ms / 1e3:.2f}",
+                    f"{its.cost.run_ms:.1f}",
+                    f"{its.cost.loaded_bytes / mib:.0f}",
+                    f"{its.cost.activation_bytes / mib:.0f}",
+                )
+    console.print(table)
+    for one in found:
+        for device, kept in one.measured.items():
+            say(
+                f"{one.bundle} on {device}: {kept.load_ms / 1e3:.2f} s to load, "
+                f"{kept.item_ms:.1f} ms a piece of work",
+                console=console,
+            )
+        for device, why in one.failed.items():
+            say(f"{one.bundle} on {device}: {why}", console=console)
+        say(f"{one.bundle}: --device auto takes {one.auto} where no GPU is", console=console)
 
 
 @bench.command()

@@ -14,6 +14,7 @@ from lineup.backends.onnxrt import RuntimeOptions, WeightPolicy, probe_device, r
 from lineup.backends.openvino import (
     OpenVinoRunner,
     openvino_key,
+    precisions_of,
     probe_openvino,
     with_precision,
 )
@@ -44,6 +45,23 @@ def probe(device: Device) -> str | None:
     except LineupError as error:
         return error.message
     return None
+
+
+def usable_devices() -> list[Device]:
+    """Return the devices that are there and run any graph as it is, in every precision they have.
+
+    TensorRT is none of them: it runs what was compiled for it.
+    """
+    found = [
+        kind
+        for kind in (DeviceKind.CPU, DeviceKind.CUDA, *sorted(OPENVINO_KINDS))
+        if probe(Device(kind)) is None
+    ]
+    return [
+        Device(kind, precision=precision)
+        for kind in found
+        for precision in (precisions_of(Device(kind)) if kind in OPENVINO_KINDS else [""])
+    ]
 
 
 def options_for_device(device: str, threads: int) -> tuple[Device, RuntimeOptions]:
@@ -112,9 +130,10 @@ def runner_from_bundle(
     )
 
 
-def uses_arena(bundle: Bundle, role: str) -> bool:
-    """Tell whether a graph's runs on the CPU take their memory from the arena of the process."""
-    return policy_from_graph(bundle.manifest.graphs[role]) is WeightPolicy.MAPPED
+def uses_arena(bundle: Bundle, role: str, device: Device) -> bool:
+    """Tell whether a graph's runs take their memory from the arena of the process."""
+    is_mapped = policy_from_graph(bundle.manifest.graphs[role]) is WeightPolicy.MAPPED
+    return is_mapped and device.kind not in OPENVINO_KINDS
 
 
 @cache

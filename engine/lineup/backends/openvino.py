@@ -58,6 +58,23 @@ def with_precision(device: Device) -> Device:
         MissingExtraError: OpenVINO is not installed.
         DeviceUnavailableError: The device is not there, or cannot compute in what was asked for.
     """
+    able = precisions_of(device)
+    precision = device.precision or next(iter(able), "")
+    if precision not in able:
+        raise DeviceUnavailableError(
+            f"The {_UNIT_FROM_KIND[device.kind]} computes in {' or '.join(able) or 'no float'} by "
+            f"OpenVINO, not in {precision}."
+        )
+    return replace(device, precision=precision)
+
+
+def precisions_of(device: Device) -> list[str]:
+    """Return what a device can compute in, the most wanted first.
+
+    Raises:
+        MissingExtraError: OpenVINO is not installed.
+        DeviceUnavailableError: The device is not there.
+    """
     unit = _UNIT_FROM_KIND[device.kind]
     there = _core().available_devices
     if unit not in {one.split(".")[0] for one in there}:
@@ -65,14 +82,7 @@ def with_precision(device: Device) -> Device:
             f"OpenVINO finds no {unit} here, only {', '.join(there)}; its driver may be missing."
         )
     listed = _core().get_property(unit, "OPTIMIZATION_CAPABILITIES")
-    able = [one for one, capability in _CAPABILITY_FROM_PRECISION.items() if capability in listed]
-    precision = device.precision or next(iter(able), "")
-    if precision not in able:
-        raise DeviceUnavailableError(
-            f"The {unit} computes in {' or '.join(able) or 'no float'} by OpenVINO, not in "
-            f"{precision}."
-        )
-    return replace(device, precision=precision)
+    return [one for one, capability in _CAPABILITY_FROM_PRECISION.items() if capability in listed]
 
 
 def openvino_key(graph: Graph, device: Device) -> GraphKey:
@@ -120,11 +130,12 @@ class OpenVinoRunner(Runner):
 
     def __init__(self, source: Path, graph: Graph, device: Device, options: RuntimeOptions) -> None:
         self.inputs, self.outputs = graph.inputs, graph.outputs
-        self._graph: Any = _compiled(source, with_precision(device), options)
+        self._blob = _mapped(source) if source.name == BLOB_NAME else None
+        self._graph: Any = _compiled(source, with_precision(device), options, self._blob)
 
     def _run(self, feeds: Mapping[str, Value], resident: Collection[str]) -> dict[str, Value]:
         del resident
-        graph = self._graph
+        graph, *_ = held = (self._graph, self._blob)  # by a run that goes on while it is closed
         if graph is None:
             raise BackendError("The graph was closed; load it again before running it.")
         # Memory of contiguous arrays that may be written is read where it is.
@@ -132,13 +143,15 @@ class OpenVinoRunner(Runner):
         try:
             # A request holds inputs and outputs of one run: threads need one each, and none stays.
             results = graph.create_infer_request().infer(arrays, share_inputs=True)
-            return {spec.name: results[spec.name] for spec in self.outputs}
+            outputs = {spec.name: results[spec.name] for spec in self.outputs}
         except Exception as error:  # openvino raises bare RuntimeErrors
             raise BackendError(f"openvino failed to run the graph: {_reason(error)}") from error
+        del held
+        return outputs
 
     def close(self) -> None:
         """Drop the compiled graph; its memory is released."""
-        self._graph = None
+        self._graph = self._blob = None
 
 
 def release() -> str:
@@ -146,15 +159,16 @@ def release() -> str:
     return str(_openvino().__version__)
 
 
-def _compiled(source: Path | io.BytesIO, device: Device, options: RuntimeOptions) -> Any:
+def _compiled(
+    source: Path | io.BytesIO, device: Device, options: RuntimeOptions, blob: Any = None
+) -> Any:
     """Compile an ONNX graph, or load a blob, for a device with its precision."""
     unit = _UNIT_FROM_KIND[device.kind]
     settings = {"INFERENCE_PRECISION_HINT": device.precision, "PERFORMANCE_HINT": "LATENCY"}
     if device.on_cpu:
         settings |= _processor_settings(options)
     try:
-        if isinstance(source, Path) and source.name == BLOB_NAME:
-            blob = _openvino().Tensor(np.memmap(source, np.uint8, "r"))
+        if blob is not None:
             graph = _core().import_model(blob, unit, settings)
         else:
             graph = _core().compile_model(_core().read_model(source), unit, settings)
@@ -165,6 +179,15 @@ def _compiled(source: Path | io.BytesIO, device: Device, options: RuntimeOptions
     if taken != device.precision:
         raise DeviceUnavailableError(f"{device} was asked for, but OpenVINO computes in {taken}.")
     return graph
+
+
+def _mapped(path: Path) -> Any:
+    """Return a file as a tensor, whose pages stay in the file as long as the tensor is there.
+
+    OpenVINO reads weights from it where they lie, and does not hold it. It shares only what may be
+    written, so that a page would be copied if ever it were.
+    """
+    return _openvino().Tensor(np.memmap(path, np.uint8, "c"), shared_memory=True)
 
 
 def _processor_settings(options: RuntimeOptions) -> dict[str, Any]:

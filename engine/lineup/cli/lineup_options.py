@@ -303,6 +303,7 @@ def _planned(question: Question, choices: Mapping[str, Any], images: int | None)
         budget_bytes=budget_bytes,
         order=order,
         reading_bytes=reading_bytes,
+        device=choices["device"],
     )
     for note in plan.notes:
         say(f"note: {note}", err=True)

@@ -13,7 +13,7 @@ from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say,
 from lineup.errors import require_extra
 
 if TYPE_CHECKING:
-    from lineup.bundles.manifest import Graph, Manifest, TensorSpec
+    from lineup.bundles.manifest import Graph, GraphCost, Manifest, TensorSpec
     from lineup.bundles.store import BundleStore, StoredBundle
 
 
@@ -143,20 +143,30 @@ def verify(names: tuple[str, ...], every: bool) -> None:
 @models.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_bundles)
 @click.option("--all", "every", is_flag=True, help="Measure every bundle in single precision.")
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    help="cpu, or openvino and what else it may be called (`lineup scan --help`).",
+)
 @threads_option
-def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
-    """Measure what bundles cost on this machine's CPU; NAME may be a folder.
+def measure(names: tuple[str, ...], every: bool, device: str, threads: int) -> None:
+    """Measure what bundles cost on a device of this machine; NAME may be a folder.
 
-    Memory and time of every graph are written into the bundle's manifest, where `lineup plan`,
-    --memory-budget and --latency-budget find them. An export does the same for bundles in single
-    precision.
+    Memory and time of every graph are kept under the home folder, where `lineup plan`,
+    --memory-budget and --latency-budget find them. What is not measured here costs what its
+    manifest says of the CPU that exported it. `lineup bench NAME --compare-devices` measures all
+    devices.
     """
-    from lineup.bundles.manifest import Precision
-    from lineup.planning.measuring import bundle_with_costs
+    from lineup.backends.measured import keep_measured
+    from lineup.bundles.manifest import BundleKind, Precision
+    from lineup.planning.measuring import graphs_on_device, measured_from_graphs
+    from lineup.runtime import Runtime
 
     if bool(names) == every:
         raise click.UsageError("Name the bundles to measure, or pass --all.")
-    store = _store()
+    runtime = Runtime(device, threads=threads)
+    store, place = runtime.store, runtime.place[0]
     chosen = list(names)
     if every:
         chosen = [
@@ -165,9 +175,13 @@ def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
             if entry.manifest is not None and entry.manifest.precision is Precision.FP32
         ]
     for name in chosen:
-        bundle = bundle_with_costs(store.open(name), threads=threads)
-        for role, graph in bundle.manifest.graphs.items():
-            say(f"{name}: {role}: {_cost_text(graph)}")
+        bundle = store.open(name)
+        where = place.in_f32 if bundle.manifest.kind is BundleKind.FINGERPRINT else place
+        graphs = {}
+        for role, measured in graphs_on_device(bundle.path, where, threads=threads):
+            graphs[role] = measured
+            say(f"{name}: {role}: {_cost_text(measured.cost)} on {where}")
+        keep_measured(bundle, {where: measured_from_graphs(bundle, where, graphs)})
 
 
 @models.command()
@@ -333,11 +347,8 @@ def _cells_from_graph(graph: Graph) -> tuple[str, str, str, str]:
     )
 
 
-def _cost_text(graph: Graph) -> str:
+def _cost_text(cost: GraphCost) -> str:
     """Return what a run of a graph costs."""
-    cost = graph.cost
-    if cost is None:
-        return "not measured"
     mib = 2**20
     return (
         f"{cost.loaded_bytes / mib:.1f} MiB loaded, {cost.activation_bytes / mib:.1f} MiB in a run "

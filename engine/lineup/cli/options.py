@@ -57,7 +57,8 @@ device_option = click.option(
     default="auto",
     show_default=True,
     metavar="auto|cpu|cuda|tensorrt|...",
-    help="Where to run: auto, cpu, cuda, tensorrt (compiles at the first run), "
+    help="Where to run: auto (a GPU by CUDA, else what `lineup bench NAME --compare-devices` found "
+    "to be fastest, else cpu), cpu, cuda, tensorrt (compiles at the first run), "
     "tensorrt-native and tensorrt-rtx (engines of `lineup build`), or openvino, openvino:gpu and "
     "openvino:npu; a second GPU as in cuda:1, OpenVINO's precision as in openvino:cpu:f32. "
     "A device that is asked for and not usable is an error.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lineup.cli.options import complete_lineups, json_option
+from lineup.cli.options import complete_lineups, device_option, json_option
 from lineup.cli.tables import console_for_tables, echo_json, say
 
 
@@ -17,14 +17,22 @@ from lineup.cli.tables import console_for_tables, echo_json, say
     metavar="SIZE",
     help="Most memory to use, e.g. 900MiB or 2GiB.  [default: no limit]",
 )
+@device_option
 @json_option
 def plan(
-    *, lineup: str | None, images: int, gamma: int | None, memory_budget: str | None, as_json: bool
+    *,
+    lineup: str | None,
+    images: int,
+    gamma: int | None,
+    memory_budget: str | None,
+    device: str,
+    as_json: bool,
 ) -> None:
     """Show how LINEUP would scan so many images within a budget.
 
-    Private memory has to fit; mapped weights are wanted in memory and may be read again. Times
-    are those of the machine that exported the bundles.
+    Private memory has to fit; mapped weights are wanted in memory and may be read again. Costs are
+    those that `lineup models measure` found on this machine, else, on the CPU, those of the machine
+    that exported the bundles.
     """
     from dataclasses import asdict
 
@@ -32,7 +40,9 @@ def plan(
     from lineup.planning.plan import bytes_from_text, plan_for_lineup
 
     budget = None if memory_budget is None else bytes_from_text(memory_budget)
-    made = plan_for_lineup(open_lineup(lineup), images=images, gamma=gamma, budget_bytes=budget)
+    made = plan_for_lineup(
+        open_lineup(lineup), images=images, gamma=gamma, budget_bytes=budget, device=device
+    )
     if as_json:
         echo_json(asdict(made), indent=1)
         return

@@ -33,12 +33,14 @@ class ResynthesisModels(ClosesOnExit):
         families: Name of the VAE family per candidate that can resynthesise.
         digests: Identities of all models, and the precision that the device reduces them to.
         owned: Closes the models.
+        runtime: Where they run.
     """
 
     resynthesizer: Resynthesizer
     families: Mapping[str, str] = field(default_factory=dict)
     digests: tuple[str, ...] = ()
     owned: ExitStack = field(default_factory=ExitStack)
+    runtime: Runtime = field(default_factory=Runtime)
 
     def close(self) -> None:
         """Release the models."""
@@ -70,7 +72,8 @@ def open_resynthesis_models(
             if reference is None:
                 return None
             if not keep:
-                return partial(kind, runtime.bundle(lineup.bundle(reference)), *runtime.place)
+                bundle = runtime.bundle(lineup.bundle(reference))
+                return partial(kind, bundle, *runtime.place_of(bundle))
             model = runtime.open(kind, lineup.bundle(reference))
             stack.push(model)
             return lambda: model
@@ -104,4 +107,4 @@ def open_resynthesis_models(
             models, fingerprinter=fingerprinter, cache=results, asked=asked
         )
         families = {name: generator.vae_family for name, generator in generators.items()}
-        return ResynthesisModels(resynthesizer, families, tuple(digests), stack.pop_all())
+        return ResynthesisModels(resynthesizer, families, tuple(digests), stack.pop_all(), runtime)

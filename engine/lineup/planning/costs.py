@@ -1,4 +1,4 @@
-"""What the models of a lineup cost, read from their manifests."""
+"""What the models of a lineup cost: as measured on this machine, or as their manifests say."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from lineup.backends.device import OPENVINO_KINDS, Device, DeviceKind
+from lineup.backends.measured import measured_on
 from lineup.backends.opening import uses_arena
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.manifest import BundleKind, GraphCost
@@ -16,6 +18,8 @@ from lineup.machine import usable_cores
 from lineup.models.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
 from lineup.resynthesis.cascade import PlannedTimes
 from lineup.runtime import Runtime
+
+CPU = Device(DeviceKind.CPU)
 
 CAPTION_STEPS = 16
 """Tokens of a typical caption; the decoder runs once per token."""
@@ -115,26 +119,28 @@ _STAGE_FROM_KIND = {
 }
 
 
-def cost_from_bundle(bundle: Bundle) -> ModelCost:
+def cost_from_bundle(bundle: Bundle, device: Device = CPU) -> ModelCost:
     """Return what a model costs in the way a verdict uses it.
 
     Raises:
-        BundleFormatError: A graph was exported without measuring its cost.
+        BundleFormatError: A graph's cost on the device was not measured.
     """
     manifest = bundle.manifest
-    runs = _runs_per_item(bundle)
-    costs = {role: _graph_cost(bundle, role) for role in runs}
-    in_arena = [costs[role] for role in runs if uses_arena(bundle, role)]
-    beside = {role: costs[role] for role in runs if not uses_arena(bundle, role)}
+    runs = runs_per_item(bundle)
+    known = graph_costs(bundle, device)
+    costs = {role: known[role] for role in runs}
+    arena = {role for role in runs if uses_arena(bundle, role, device)}
+    in_arena = [costs[role] for role in arena]
+    beside = {role: costs[role] for role in runs if role not in arena}
     phases = tuple(
         Phase(
-            mapped_bytes=_mapped_bytes(_blobs(bundle, role)),
+            mapped_bytes=_mapped_bytes(_blobs(bundle, role, device)),
             loaded_bytes=cost.loaded_bytes,
             activation_bytes=cost.activation_bytes if role in beside else 0,
         )
         for role, cost in costs.items()
     )
-    blobs = frozenset().union(*(_blobs(bundle, role) for role in runs))
+    blobs = frozenset().union(*(_blobs(bundle, role, device) for role in runs))
     return ModelCost(
         name=manifest.name,
         stage=_STAGE_FROM_KIND[manifest.kind],
@@ -153,27 +159,46 @@ def cost_from_bundle(bundle: Bundle) -> ModelCost:
     )
 
 
-def costs_from_lineup(lineup: Lineup) -> tuple[ModelCost, ...]:
+def costs_from_lineup(lineup: Lineup, runtime: Runtime) -> tuple[ModelCost, ...]:
     """Return the models of a lineup, in the order of the work.
 
     Raises:
         BundleError: A bundle is absent or altered, or tells no costs.
     """
-    runtime = Runtime()
-    return tuple(cost_from_bundle(runtime.bundle(one)) for one in _references(lineup))
+    found = [runtime.bundle(one) for one in references(lineup)]
+    return tuple(cost_from_bundle(one, runtime.place_of(one)[0]) for one in found)
 
 
-def _graph_cost(bundle: Bundle, role: str) -> GraphCost:
-    found = bundle.manifest.graphs[role].cost
-    if found is None:
+def graph_costs(bundle: Bundle, device: Device = CPU) -> dict[str, GraphCost]:
+    """Return what the graphs of a bundle cost, as measured here or, on the CPU, where exported.
+
+    Of GPUs nothing is known: the CPU stands for them.
+
+    Raises:
+        BundleFormatError: That was not measured.
+    """
+    device = device if device.kind in OPENVINO_KINDS else CPU
+    if bundle.manifest.kind is BundleKind.FINGERPRINT:
+        device = device.in_f32
+    here = measured_on(bundle).get(device)
+    if here is not None:
+        return here.graphs
+    costs = {role: graph.cost for role, graph in bundle.manifest.graphs.items()}
+    told = {role: cost for role, cost in costs.items() if cost is not None}
+    if device != CPU or len(told) < len(costs):
+        option = "" if device == CPU else f" --device {device}"
         raise BundleFormatError(
-            f"{bundle.path}: graphs.{role}.cost is absent; memory cannot be planned.",
-            hint=f"Measure them on this machine: lineup models measure {bundle.manifest.name}",
+            f"{bundle.path}: its costs on {device} are not known; memory cannot be planned.",
+            hint=f"Measure them on this machine: lineup models measure {bundle.manifest.name}"
+            f"{option}",
         )
-    return found
+    return told
 
 
-def _blobs(bundle: Bundle, role: str) -> frozenset[tuple[str, int]]:
+def _blobs(bundle: Bundle, role: str, device: Device) -> frozenset[tuple[str, int]]:
+    """Return the weight files that runs read; OpenVINO packs them into private memory once."""
+    if device.kind in OPENVINO_KINDS:
+        return frozenset()
     weights = bundle.manifest.graphs[role].weights
     return frozenset((record.sha256, record.size_bytes) for record in weights)
 
@@ -182,7 +207,8 @@ def _mapped_bytes(blobs: frozenset[tuple[str, int]]) -> int:
     return sum(size for _, size in blobs)
 
 
-def _references(lineup: Lineup) -> list[str | Path]:
+def references(lineup: Lineup) -> list[str | Path]:
+    """Return the bundles of a lineup, in the order of the work."""
     spec = lineup.spec
     models = (
         spec.fingerprint or DEFAULT_FINGERPRINT,
@@ -193,7 +219,7 @@ def _references(lineup: Lineup) -> list[str | Path]:
     return [lineup.bundle(one) for one in models if one is not None]
 
 
-def _runs_per_item(bundle: Bundle) -> dict[str, float]:
+def runs_per_item(bundle: Bundle) -> dict[str, float]:
     """Return how often each graph that a verdict needs runs for one item."""
     manifest = bundle.manifest
     if manifest.kind is BundleKind.ENCODER:
@@ -209,8 +235,8 @@ def _runs_per_item(bundle: Bundle) -> dict[str, float]:
     return dict.fromkeys(manifest.graphs, 1)
 
 
-def planned_times(lineup: Lineup) -> PlannedTimes | None:
-    """Return what the bundles of a lineup say; None where one of them tells no costs.
+def planned_times(lineup: Lineup, runtime: Runtime) -> PlannedTimes | None:
+    """Return the times of a lineup's models; None where the costs of one are not known.
 
     Raises:
         BundleError: A bundle is absent, or its manifest cannot be read.
@@ -219,16 +245,19 @@ def planned_times(lineup: Lineup) -> PlannedTimes | None:
     looks = (spec.fingerprint or DEFAULT_FINGERPRINT, spec.encoder)
     try:
         return PlannedTimes(
-            caption_ms=_run_ms(lineup, spec.captioner),
-            resynthesis_ms={one.name: _run_ms(lineup, one.bundle) for one in spec.generators},
-            look_ms=sum(_run_ms(lineup, one) for one in looks),
+            caption_ms=_run_ms(lineup, spec.captioner, runtime),
+            resynthesis_ms={
+                one.name: _run_ms(lineup, one.bundle, runtime) for one in spec.generators
+            },
+            look_ms=sum(_run_ms(lineup, one, runtime) for one in looks),
         )
     except BundleFormatError:
         return None
 
 
-def _run_ms(lineup: Lineup, reference: str | None) -> float:
+def _run_ms(lineup: Lineup, reference: str | None, runtime: Runtime) -> float:
     if reference is None:
         return 0.0
     # Files are not verified: who opens the lineup does that, and hashing takes seconds.
-    return cost_from_bundle(Runtime().unverified_bundle(lineup.bundle(reference))).run_ms
+    bundle = runtime.unverified_bundle(lineup.bundle(reference))
+    return cost_from_bundle(bundle, runtime.place_of(bundle)[0]).run_ms

@@ -1,4 +1,4 @@
-"""What the graphs of a bundle cost on this machine: measured in a process of their own.
+"""What the graphs of a bundle cost on a device of this machine: measured in processes of their own.
 
 A process that has exported or attributed, or run another graph in the arena, holds memory that
 would blur the figures, so each graph has a child, which loads it as the runtime does and runs it at
@@ -11,14 +11,15 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from lineup.backends.base import Runner
-from lineup.backends.device import Device, DeviceKind
+from lineup.backends.device import Device, DeviceKind, device_from_text
+from lineup.backends.measured import Measured, release_of
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle, uses_arena
 from lineup.bundles.bundle import Bundle, content_digest, read_bundle
@@ -40,6 +41,7 @@ from lineup.machine import (
     return_freed_memory,
     usable_cores,
 )
+from lineup.planning.costs import runs_per_item
 from lineup.types import AnyArray
 
 LEAST_RUNS = 3
@@ -49,8 +51,18 @@ MOST_SECONDS = 5.0
 looks at memory."""
 
 
-def costs_from_bundle(path: Path, *, threads: int = 0) -> dict[str, GraphCost]:
-    """Measure the cost of every graph of a bundle, each in a child process.
+@dataclass(frozen=True, slots=True)
+class MeasuredGraph:
+    """A graph on a device: its cost, and the time that a new process takes to load it."""
+
+    cost: GraphCost
+    load_ms: float
+
+
+def graphs_on_device(
+    path: Path, device: Device, *, threads: int = 0
+) -> Iterator[tuple[str, MeasuredGraph]]:
+    """Yield the role of every graph of a bundle and what it costs, each from a child process.
 
     Files are not verified; `threads` of 0 takes every core.
 
@@ -59,24 +71,36 @@ def costs_from_bundle(path: Path, *, threads: int = 0) -> dict[str, GraphCost]:
         BundleFormatError: It has no manifest, or one that is not understood.
     """
     if not MemoryWatch.available():
-        raise BackendError(
-            "The memory of a process can be measured on Linux only.",
-            hint="Measure the bundle there; its manifest goes wherever the bundle goes.",
-        )
+        raise BackendError("The memory of a process can be measured on Linux only.")
     _, manifest = read_bundle(path)
-    return {role: _cost_in_child(path, role, threads) for role in manifest.graphs}
+    for role in manifest.graphs:
+        yield role, _measured_in_child(path, role, device, threads)
 
 
-def bundle_with_costs(bundle: Bundle, *, threads: int = 0) -> Bundle:
-    """Measure a bundle and put what its graphs cost into its manifest.
+def measured_from_graphs(
+    bundle: Bundle, device: Device, graphs: Mapping[str, MeasuredGraph]
+) -> Measured:
+    """Return what is kept of a bundle that was measured; see `lineup.backends.measured`."""
+    runs = runs_per_item(bundle)
+    return Measured(
+        release=release_of(device),
+        load_ms=sum(graphs[role].load_ms for role in runs),
+        item_ms=sum(count * graphs[role].cost.run_ms for role, count in runs.items()),
+        graphs={role: one.cost for role, one in graphs.items()},
+    )
+
+
+def bundle_with_costs(bundle: Bundle) -> Bundle:
+    """Put what the graphs of an exported bundle cost on the CPU into its manifest.
 
     The digest stays: costs change nothing that a graph computes.
 
     Raises:
-        BackendError: See `costs_from_bundle`.
+        BackendError: See `graphs_on_device`.
         UsageError: The manifest cannot be written.
     """
-    manifest = with_costs(bundle.path, costs_from_bundle(bundle.path, threads=threads))
+    measured = graphs_on_device(bundle.path, Device(DeviceKind.CPU))
+    manifest = with_costs(bundle.path, {role: one.cost for role, one in measured})
     return Bundle(bundle.path, manifest, content_digest(manifest))
 
 
@@ -158,16 +182,18 @@ def _private_bytes() -> int:
     return resident_kib()[0] * 2**10
 
 
-def _cost_in_child(path: Path, role: str, threads: int) -> GraphCost:
-    command = [sys.executable, "-m", "lineup.planning.measuring", str(path), role, str(threads)]
+def _measured_in_child(path: Path, role: str, device: Device, threads: int) -> MeasuredGraph:
+    arguments = [str(path), role, str(device), str(threads)]
+    command = [sys.executable, "-m", "lineup.planning.measuring", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - this very program
     if done.returncode != 0:
         reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise BackendError(f"The costs of {path} cannot be measured: {reason[0]}")
-    return GraphCost(**json.loads(done.stdout))
+    told = json.loads(done.stdout)
+    return MeasuredGraph(GraphCost(**told["cost"]), told["load_ms"])
 
 
-def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
+def _measured_graph(bundle: Bundle, role: str, device: Device, threads: int) -> MeasuredGraph:
     """Measure one graph in this process."""
     if bundle.manifest.kind is BundleKind.FINGERPRINT:
         threads = 1  # images are shared between threads, not operators
@@ -176,16 +202,18 @@ def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
     return_freed_memory()
     before = _private_bytes()
     options = RuntimeOptions(threads=threads)
-    with runner_from_bundle(bundle, role, Device(DeviceKind.CPU), options) as runner:
+    start = time.perf_counter()
+    with runner_from_bundle(bundle, role, device, options) as runner:
+        load_ms = (time.perf_counter() - start) * 1e3
         return_freed_memory()
         opened = _private_bytes()
         single = peak, rest, run_ms = _measured(runner, one)
         pair_peak, _, pair_ms = single if is_fixed else _measured(runner, two)
     # What stays in the arena after a run is of the run; otherwise, what stays is of the graph.
-    kept = opened if uses_arena(bundle, role) else rest
+    kept = opened if uses_arena(bundle, role, device) else rest
     loaded = max(0, kept - before)
     activation = max(0, peak - before - loaded)
-    return GraphCost(
+    cost = GraphCost(
         activation_bytes=activation,
         activation_bytes_per_item=max(0, pair_peak - peak),
         loaded_bytes=loaded,
@@ -193,13 +221,16 @@ def _cost(bundle: Bundle, role: str, threads: int) -> GraphCost:
         run_ms_per_item=max(0.0, pair_ms - run_ms),
         threads=threads or usable_cores(),
     )
+    return MeasuredGraph(cost, load_ms)
 
 
-def _main(path: str, role: str, threads: str) -> None:
+def _main(path: str, role: str, text: str, threads: str) -> None:
     keep_freed_memory(LITTLE)  # as whoever plans memory does
     root, manifest = read_bundle(Path(path))
     bundle = Bundle(root, manifest, content_digest(manifest))
-    print(json.dumps(asdict(_cost(bundle, role, int(threads)))))
+    device = device_from_text(text)
+    assert device is not None
+    print(json.dumps(asdict(_measured_graph(bundle, role, device, int(threads)))))
 
 
 if __name__ == "__main__":

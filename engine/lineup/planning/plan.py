@@ -107,7 +107,7 @@ class MemoryPlan:
         chunk: Images that are worked on together; 1 when images are finished one by one.
         peak_bytes: Private memory at its highest.
         mapped_bytes: Weights that are wanted in memory at the same time.
-        seconds: Time of all runs, by the figures of the machine that exported the bundles.
+        seconds: Time of all runs, as measured here or where the bundles were exported.
         stages: One per model, in the order of the work.
         notes: What a user should know.
     """
@@ -145,6 +145,7 @@ def plan_for_lineup(
     budget_bytes: int | None,
     order: Order | None = None,
     reading_bytes: int = 0,
+    device: str = "auto",
 ) -> MemoryPlan:
     """Return the plan of a scan by resynthesis.
 
@@ -155,15 +156,17 @@ def plan_for_lineup(
         budget_bytes: Most memory to use; None is no limit.
         order: The only order to consider; None considers both.
         reading_bytes: Memory for queries that are read ahead or wait.
+        device: See `lineup.backends.device.device_from_text`.
 
     Raises:
-        UsageError: No plan fits the budget, or `gamma` is out of its range.
+        UsageError: No plan fits the budget, `gamma` is out of its range, or no such device.
+        DeviceUnavailableError: The device is not usable.
         BundleError: A bundle is absent or altered, or tells no costs.
     """
     settings = lineup.spec.resynthesis
     if gamma is not None:
         settings = replace(settings, gamma=gamma)
-    models = costs_from_lineup(lineup)
+    models = costs_from_lineup(lineup, Runtime(device))
     pixels = _resynthesis_pixels(lineup)
     return plan_from_budget(
         models,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import logging
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +23,13 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.graph_cache import graph_cache
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import options_for_device, runner_from_bundle
-from lineup.backends.openvino import BLOB_NAME, OpenVinoRunner, openvino_key, with_precision
+from lineup.backends.openvino import (
+    BLOB_NAME,
+    OpenVinoRunner,
+    openvino_key,
+    with_precision,
+    write_blob,
+)
 from lineup.cli.main import cli, main
 from lineup.errors import BackendError, DeviceUnavailableError
 from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
@@ -179,6 +187,26 @@ def test_what_was_built_is_found_for_the_same_precision_alone(monkeypatch):
     monkeypatch.setattr(backend, "with_precision", lambda device: device)
     in_bf16 = openvino_key(graph, Device(DeviceKind.OPENVINO, precision="bf16"))
     assert graph_cache().find(in_bf16) is None
+
+
+@needs_openvino
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is mapped")
+def test_what_was_built_stays_in_its_file_and_is_let_go_with_the_runner(tmp_path):
+    def is_mapped():
+        return str(blob) in Path("/proc/self/maps").read_text()
+
+    bundle = Runtime().bundle("pocket-captioner")
+    graph = bundle.manifest.graphs["vision_encoder"]
+    blob = write_blob(bundle.graph_path("vision_encoder"), OPENVINO, tmp_path)
+    runner = OpenVinoRunner(blob, graph, OPENVINO, ONE_THREAD)
+    gc.collect()
+    assert is_mapped()  # the graph reads weights there and does not hold them itself
+    with runner_from_bundle(bundle, "vision_encoder", OPENVINO, ONE_THREAD) as exported:
+        expected = exported.run(feeds_of(graph))
+    for name, values in runner.run(feeds_of(graph)).items():
+        np.testing.assert_array_equal(values, expected[name])
+    runner.close()
+    assert not is_mapped()
 
 
 def test_options_of_tensorrt_are_refused():
