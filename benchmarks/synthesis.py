@@ -25,6 +25,7 @@ from lineup.models.noise import noise_from_seed
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 OURS, REFERENCE = "lineup", "diffusers fp32"
 RATIO_KEYS = ("run_s", "ready_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
+COMPILED = {"mode": "max-autotune"}
 LATENT_CHANNELS, LATENT_FACTOR = 4, 8
 """Of SD-Turbo's autoencoder."""
 
@@ -36,12 +37,12 @@ def peer_from_name(name: str, models: Models, **asked: Any) -> Peer:
     """Return how a peer is run; what it loads is made if it is missing.
 
     Args:
-        name: One of `CPU_PEERS` or `GPU_PEERS`.
+        name: One of `CPU_PEERS` or `GPU_PEERS`; ours may have a remark behind it.
         models: The models of the run.
         asked: What only this peer is asked beside the model.
     """
     generator = GENERATORS[0]
-    if name == OURS:
+    if name.startswith(OURS):
         asked |= {"program": "lineup", "model": str(models.bundle(generator))}
     elif name == "optimum":
         asked |= {"program": "optimum", "model": str(models.optimum(generator))}
@@ -49,7 +50,8 @@ def peer_from_name(name: str, models: Models, **asked: Any) -> Peer:
         _, number_format, *extra = name.split(" ")
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[number_format]
         asked |= {"program": "diffusers", "model": str(models.peer(generator)), "dtype": dtype}
-        asked |= {"compile": "compiled" in extra, "channels_last": "channels-last" in extra}
+        asked = {"compile": COMPILED if "compiled" in extra else None, **asked}
+        asked |= {"channels_last": "channels-last" in extra}
     return Peer(name, "image.py", asked)
 
 
