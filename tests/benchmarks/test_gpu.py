@@ -121,8 +121,8 @@ def test_memory_of_the_card_counts_from_the_start(monkeypatch):
 
 
 @pytest.mark.slow
-def test_diffusers_rehearses_compiled(work):
-    """One of three that differ in their number format; the compiler is left away."""
+def test_diffusers_rehearses(work):
+    """One of three; the compiled one is traced for long, even for a compiler that does nothing."""
     from _models import save_peer
 
     (work / "peers" / "sd-turbo").rmdir()
@@ -132,9 +132,9 @@ def test_diffusers_rehearses_compiled(work):
         warnings.simplefilter("ignore")  # diffusers thinks that Stable Diffusion 1 is meant
         save_peer(work, work / "peers" / "sd-turbo")
 
-    found = rehearsed("speed", work, "diffusers fp16 compiled")
+    found = rehearsed("speed", work, "diffusers fp16")
 
-    assert found["diffusers fp16 compiled"]["versions"]["diffusers"]
+    assert found["diffusers fp16"]["versions"]["diffusers"]
 
 
 def test_every_part_fits_eight_minutes(capsys):
