@@ -46,12 +46,14 @@ class Models:
         is_tiny: Whether bundles that are missing are made tiny, to try a benchmark out.
         as_exported: Whether the engine runs graphs as they were exported, not those that
             `lineup build --backend onnxruntime` made of them.
+        precision: Of bundles that are missing.
     """
 
     bundles: Path
     work: Path
     is_tiny: bool
     as_exported: bool = False
+    precision: str = "fp32"
 
     @property
     def optimised(self) -> Path:
@@ -80,6 +82,7 @@ class Models:
                 seed = str(GENERATORS.index(name))
                 model = [GENERATORS[0], "--accept-licence", "--seed", seed]
             options = ["--weights", "random", "--name", name, *["--tiny"] * self.is_tiny]
+            options += ["--precision", self.precision]
             _run([*PROGRAM, "export", kind, *model, *options, "--output"], path)
         return path.resolve()
 

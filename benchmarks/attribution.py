@@ -93,7 +93,7 @@ def peers_of_point(
         "latents": write_latents(folder, arguments.size, 0),
         "size_px": arguments.size,
         "max_tokens": manifest_of(models.bundle(CAPTIONER))["captioner"]["max_tokens"],
-        "dtype": "float32",
+        "dtype": "float32" if arguments.device == "cpu" else "float16",
     }
     peers = [Peer(OURS, "scan.py", ours), Peer(THEIRS, "scan.py", theirs)]
     return peers[: 1 if arguments.ours_only else 2]

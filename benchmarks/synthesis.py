@@ -32,6 +32,7 @@ from lineup.models.noise import noise_from_seed
 PROMPT = "a large red ball left of two small blue cubes on a meadow in the evening"
 OURS, REFERENCE = "lineup", "diffusers fp32"
 RATIO_KEYS = ("run_s", "run_cpu_s", "ready_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
+COMPILED = {"mode": "max-autotune"}
 LATENT_CHANNELS, LATENT_FACTOR = 4, 8
 """Of SD-Turbo's autoencoder."""
 
@@ -45,12 +46,12 @@ def peer_from_name(name: str, models: Models, **asked: Any) -> Peer:
 
     Args:
         name: One of `CPU_PEERS` or `GPU_PEERS`, or of those that come by name alone; "lineup" with
-            a device is ours there.
+            a device is ours there, and may have a remark behind a comma.
         models: The models of the run.
         asked: What only this peer is asked beside the model.
     """
     generator = GENERATORS[0]
-    program, *rest = name.split(" ")
+    program, *rest = name.partition(",")[0].split(" ")
     if program == OURS:
         asked |= {"program": program, "model": str(models.bundle(generator))}
         asked |= {"device": rest[0]} if rest else {}
@@ -62,7 +63,8 @@ def peer_from_name(name: str, models: Models, **asked: Any) -> Peer:
         _, number_format, *extra = name.split(" ")
         dtype = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}[number_format]
         asked |= {"program": "diffusers", "model": str(models.peer(generator)), "dtype": dtype}
-        asked |= {"compile": "compiled" in extra, "channels_last": "channels-last" in extra}
+        asked = {"compile": COMPILED if "compiled" in extra else None, **asked}
+        asked |= {"channels_last": "channels-last" in extra}
     return Peer(name, "image.py", asked)
 
 

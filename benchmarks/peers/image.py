@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import _child
@@ -22,7 +23,11 @@ def engine(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
 
     imported_s = _child.seconds_since_start()
     runtime = Runtime(asked["device"], threads=asked["threads"])
-    generator, open_s = _child.timed(lambda: runtime.open(ImageGenerator, asked["model"]))
+    device, settings = runtime.place
+    settings = replace(settings, cuda_graphs=asked.get("cuda_graphs", True))
+    generator, open_s = _child.timed(
+        lambda: ImageGenerator(runtime.bundle(asked["model"]), device, settings)
+    )
     encoder = runtime.open(ImageEncoder, asked["encoder"]) if asked.get("encoder") else None
     options = SynthesisOptions(width_px=asked["size_px"], height_px=asked["size_px"])
     about = _child.versions("onnxruntime-gpu", "openvino")
@@ -59,8 +64,9 @@ def diffusers(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]
     if asked.get("channels_last"):
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
-    if asked.get("compile"):
-        pipeline.unet = torch.compile(pipeline.unet, mode="max-autotune")
+    if how := asked.get("compile"):
+        pipeline.unet = torch.compile(pipeline.unet, **how)
+        pipeline.vae.decode = torch.compile(pipeline.vae.decode, **how)
     latents = torch.from_numpy(np.load(asked["latents"])).to(pipeline.device, dtype)
     about = _child.versions("torch", "diffusers", "transformers", "accelerate")
     _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)

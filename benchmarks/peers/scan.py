@@ -26,16 +26,21 @@ class Script:
         self._asked = asked
         self._dtype = dtype
         kept = {"torch_dtype": dtype, "local_files_only": True}
-        self._describer = transformers.BlipForConditionalGeneration.from_pretrained(
-            asked["captioner"], **kept
-        ).eval()
+        self._device = asked["device"]
+        self._describer = (
+            transformers.BlipForConditionalGeneration.from_pretrained(asked["captioner"], **kept)
+            .to(self._device)
+            .eval()
+        )
         self._describer_input = transformers.BlipProcessor.from_pretrained(asked["captioner"])
-        self._clip = transformers.CLIPVisionModelWithProjection.from_pretrained(
-            asked["encoder"], **kept
-        ).eval()
+        self._clip = (
+            transformers.CLIPVisionModelWithProjection.from_pretrained(asked["encoder"], **kept)
+            .to(self._device)
+            .eval()
+        )
         self._clip_input = transformers.CLIPImageProcessor.from_pretrained(asked["encoder"])
         self._candidates = {
-            name: diffusers.StableDiffusionPipeline.from_pretrained(folder, **kept)
+            name: diffusers.StableDiffusionPipeline.from_pretrained(folder, **kept).to(self._device)
             for name, folder in asked["candidates"].items()
         }
         for pipeline in self._candidates.values():
@@ -43,7 +48,9 @@ class Script:
 
     def caption(self, image: Any) -> str:
         """Describe an image, greedily."""
-        inputs = self._describer_input(images=image, return_tensors="pt").to(self._dtype)
+        inputs = self._describer_input(images=image, return_tensors="pt").to(
+            self._device, self._dtype
+        )
         # One position more than tokens are counted: the begin token is among them.
         tokens = self._describer.generate(**inputs, max_length=self._asked["max_tokens"] + 1)
         text: str = self._describer_input.decode(tokens[0], skip_special_tokens=True)
@@ -51,8 +58,8 @@ class Script:
 
     def features(self, image: Any) -> np.ndarray[Any, Any]:
         """Return the projected, normalised feature of an image."""
-        inputs = self._clip_input(images=image, return_tensors="pt").to(self._dtype)
-        embedded = self._clip(**inputs).image_embeds[0].float().numpy()
+        inputs = self._clip_input(images=image, return_tensors="pt").to(self._device, self._dtype)
+        embedded = self._clip(**inputs).image_embeds[0].float().cpu().numpy()
         feature: np.ndarray[Any, Any] = embedded / np.linalg.norm(embedded)
         return feature
 
@@ -96,7 +103,7 @@ def scan_by_script(asked: dict[str, Any]) -> float:
     script, load_s = _child.timed(lambda: Script(asked, dtype))
     about = _child.versions("torch", "diffusers", "transformers", "accelerate")
     _child.say("loaded", load_s=load_s, versions=about)
-    latents = torch.from_numpy(np.load(asked["latents"])).to(dtype)
+    latents = torch.from_numpy(np.load(asked["latents"])).to(asked["device"], dtype)
     with torch.inference_mode():
         rows, scan_s = _child.timed(
             lambda: [script.attribute(path, latents) for path in asked["images"]]
