@@ -142,14 +142,14 @@ def verify(names: tuple[str, ...], every: bool) -> None:
 
 @models.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_bundles)
-@click.option("--all", "every", is_flag=True, help="Measure every bundle in single precision.")
+@click.option("--all", "every", is_flag=True, help="Measure every bundle made for CPUs.")
 @threads_option
 def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
     """Measure what bundles cost on this machine's CPU; NAME may be a folder.
 
     Memory and time of every graph are written into the bundle's manifest, where `lineup plan`,
-    --memory-budget and --latency-budget find them. An export does the same for bundles in single
-    precision.
+    --memory-budget and --latency-budget find them. An export does the same for bundles made for
+    CPUs, which those in fp16 are not.
     """
     from lineup.bundles.manifest import Precision
     from lineup.planning.measuring import bundle_with_costs
@@ -162,7 +162,7 @@ def measure(names: tuple[str, ...], every: bool, threads: int) -> None:
         chosen = [
             entry.name
             for entry in store.list()
-            if entry.manifest is not None and entry.manifest.precision is Precision.FP32
+            if entry.manifest is not None and entry.manifest.precision is not Precision.FP16
         ]
     for name in chosen:
         bundle = bundle_with_costs(store.open(name), threads=threads)
