@@ -32,7 +32,7 @@ def compress_weights(model: onnx_ir.Model) -> None:
         if node.op_type == "Gather":
             _widen_rows(graph, node, *_stored(graph, weight, -1))
             continue
-        axis = 0 if node.op_type == "Conv" or node.attributes.get_int("transB", 0) else -1
+        axis = 0 if node.op_type == "Conv" or node.attributes.get_int("transB", 0) == 1 else -1
         wide = onnx_ir.node("DequantizeLinear", _stored(graph, weight, axis), {"axis": axis})
         wide.outputs[0].name = f"{node.outputs[0].name}_weight"
         # ONNX Runtime works through a node's inputs from the last in the file to the first. Behind
@@ -48,7 +48,8 @@ def scales_of(weight: AnyArray, axis: int) -> AnyArray:
     """Return float32 scales of the weight's rank, one per channel of `axis`: its largest is 127."""
     others = tuple(one for one in range(weight.ndim) if one != axis % weight.ndim)
     largest = np.abs(weight).max(axis=others, keepdims=True)
-    return np.where(largest > 0, largest / np.float32(127), np.float32(1))
+    scales: AnyArray = np.where(largest > 0, largest / np.float32(127), np.float32(1))
+    return scales
 
 
 def eight_bits(weight: AnyArray, scales: AnyArray) -> AnyArray:
