@@ -30,6 +30,9 @@ CAPTIONER, ENCODER = "blip-base", "clip-vit-l-14-336"
 GENERATORS = ("sd-turbo", "sd-turbo-b", "sd-turbo-c")
 """Of one architecture; the second and third have seeds of their own."""
 
+COMPRESSED = "sd-turbo-int8"
+"""The first one with its weights in eight bits."""
+
 PROGRAM = (sys.executable, "-m", "lineup")
 
 RANDOM_ID = re.compile(r"random:(\d+)")
@@ -81,6 +84,8 @@ class Models:
             if name in GENERATORS:
                 seed = str(GENERATORS.index(name))
                 model = [GENERATORS[0], "--accept-licence", "--seed", seed]
+            elif name == COMPRESSED:
+                model = [GENERATORS[0], "--accept-licence", "--precision", "int8"]
             options = ["--weights", "random", "--name", name, *["--tiny"] * self.is_tiny]
             options += ["--precision", self.precision]
             _run([*PROGRAM, "export", kind, *model, *options, "--output"], path)

@@ -1,6 +1,7 @@
 """One step of SD-Turbo's denoiser: the engine against the default settings of what it runs on.
 
     python benchmarks/denoiser.py [--bundles DIR] [--rounds 3] [--record]
+    python benchmarks/denoiser.py --peers lineup "lineup in int8"
 
 The same weights and the same inputs (64 x 64 latents, 77 text states). `lineup` runs the graph that
 `lineup build --backend onnxruntime` made, `lineup as exported` the bundle as it is. ONNX Runtime
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from _models import (
+    COMPRESSED,
     GENERATORS,
     add_arguments,
     manifest_of,
@@ -29,17 +31,20 @@ from _models import (
 from _peers import Peer, summary, take_turns
 from _record import finish, parser_of, settings_of
 
-OURS, AS_EXPORTED = "lineup", "lineup as exported"
+OURS, AS_EXPORTED, INT8 = "lineup", "lineup as exported", "lineup in int8"
 DEFAULTS, OPTIMUM = "ONNX Runtime defaults", "ONNX Runtime of optimum"
 OPENVINO, OPENVINO_DEFAULTS = "lineup openvino", "OpenVINO defaults"
 RUNTIMES = {
     OURS: "lineup",
     AS_EXPORTED: "lineup as exported",
+    INT8: "lineup as exported",
     DEFAULTS: "defaults",
     OPTIMUM: "defaults",
     OPENVINO: "lineup",
     OPENVINO_DEFAULTS: "openvino",
 }
+DEFAULT_PEERS = [name for name in RUNTIMES if name != INT8]
+"""Int8 computes something else, which `max_difference` of the others would drown in."""
 RATIO_KEYS = ("run_s", "load_s", "peak_mib.anonymous_mib", "peak_mib.total_mib")
 
 
@@ -71,6 +76,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         for index, name in enumerate(arguments.peers):
             asked = {"runtime": RUNTIMES[name], "image": str(Path(folder, f"{index}.npy"))}
             asked["graph"] = own
+            if name == INT8:
+                asked["model"] = str(models.bundle(COMPRESSED))
             if name == OPTIMUM:
                 exported = models.exported("optimum", GENERATORS[0])
                 asked["graph"] = str(exported / "unet" / "model.onnx")
@@ -99,7 +106,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     add_arguments(parser)
     parser.add_argument("--size", type=int, default=512, help="side of the image, px")
-    parser.add_argument("--peers", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
+    parser.add_argument("--peers", nargs="+", choices=RUNTIMES, default=DEFAULT_PEERS)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="warm steps per process")
     arguments = parser.parse_args()

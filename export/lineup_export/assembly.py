@@ -55,8 +55,17 @@ def write_bundle(
 
     Raises:
         ParityError: A graph does not compute what its module computes.
-        UsageError: The target exists or cannot be written, or the opset is not supported.
+        UsageError: The target exists or cannot be written, the opset is not supported, or nothing
+            of the model is compressed at int8.
     """
+    if options.precision is Precision.INT8 and not any(
+        options.compresses(one.role) for one in components
+    ):
+        raise UsageError(
+            f"{fields['name']} cannot be exported in int8: that is for generators, whose denoiser "
+            "and text encoders are compressed.",
+            hint="Use --precision fp32.",
+        )
     measured: dict[str, Any] = {}
     reports: list[ComponentReport] = []
     batch, source = options.batch, fields["source"]
@@ -92,7 +101,7 @@ def measured_bundle(bundle: Bundle) -> Bundle:
 
     Costs are those of a CPU; half precision is for GPUs.
     """
-    if bundle.manifest.precision is not Precision.FP32 or not MemoryWatch.available():
+    if bundle.manifest.precision is Precision.FP16 or not MemoryWatch.available():
         return bundle
     return bundle_with_costs(bundle)
 

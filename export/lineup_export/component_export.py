@@ -134,6 +134,7 @@ def graph_of_component(
         opset=options.opset,
         mixed_precision=options.is_half,
         fuse_attention=fuse_attention,
+        compress=options.compresses(component.role),
         files=files,
     )
 

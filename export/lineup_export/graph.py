@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from lineup.bundles.manifest import Parity, TensorSpec
 from lineup.bundles.writer import BundleWriter
 from lineup.errors import UsageError
+from lineup_export.compression import compress_weights
 from lineup_export.cpu_operators import FusedAttention, fuse_silu, split_upsampling
 from lineup_export.external import WeightFiles
 from lineup_export.rules import check_rules
@@ -121,6 +122,7 @@ def graph_from_module(
     opset: int,
     mixed_precision: bool = False,
     fuse_attention: bool = False,
+    compress: bool = False,
     files: WeightFiles | None = None,
 ) -> OnnxGraph:
     """Export a module. The same module gives the same bytes.
@@ -134,6 +136,7 @@ def graph_from_module(
             cast inside the graph is an accident that costs precision, and refused.
         fuse_attention: Whether long attentions become an operator that ONNX Runtime alone has; see
             `lineup_export.cpu_operators`.
+        compress: Whether large weights are stored in eight bits; see `lineup_export.compression`.
         files: Keep the weights; without them weights are held in memory, which suits small models
             only.
 
@@ -157,6 +160,7 @@ def graph_from_module(
         opset=opset,
         mixed_precision=mixed_precision,
         fuse_attention=fuse_attention,
+        compress=compress,
     )
     if files is not None:
         return formed(files=files)
@@ -173,6 +177,7 @@ def graph_from_model(
     opset: int,
     mixed_precision: bool = False,
     fuse_attention: bool = False,
+    compress: bool = False,
     files: WeightFiles,
 ) -> OnnxGraph:
     """Bring a model that some exporter made into the form of a bundle; see `graph_from_module`.
@@ -186,6 +191,8 @@ def graph_from_model(
     if fuse_attention:
         split_upsampling(intermediate)
         fuse_silu(intermediate)
+    if compress:
+        compress_weights(intermediate)
     weights = files.stream(intermediate)
     model = onnx_ir.to_proto(intermediate)
     _strip(model)

@@ -24,8 +24,9 @@ from lineup_export.component import BLIP, FAMILIES, Component, ExportOptions
 from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, OnnxGraph, graph_from_model
 
-VALIDATION_TOLERANCES = {Precision.FP32: 1e-3, Precision.FP16: 2e-2}
-"""Largest absolute difference that optimum's own validation lets pass; ours follows."""
+VALIDATION_TOLERANCES = {Precision.FP32: 1e-3, Precision.FP16: 2e-2, Precision.INT8: 1e-3}
+"""Largest absolute difference that optimum's own validation lets pass; ours follows, also after
+weights are compressed."""
 
 
 def graph_from_optimum(
@@ -50,6 +51,7 @@ def graph_from_optimum(
         component.inputs,
         opset=options.opset,
         mixed_precision=options.is_half,
+        compress=options.compresses(component.role),
         files=files,
     )
     for left_over in files.folder.glob("optimum.onnx*"):

@@ -21,17 +21,18 @@ def precisions_from_text(_: object, __: object, value: str) -> tuple[Precision, 
     try:
         return tuple(dict.fromkeys(Precision(word.strip()) for word in value.split(",")))
     except ValueError as error:
-        raise click.BadParameter(f"{value!r} is not one or several of fp32, fp16") from error
+        raise click.BadParameter(f"{value!r} is not one or several of fp32, fp16, int8") from error
 
 
 precision_option = click.option(
     "--precision",
-    metavar="FP32,FP16",
+    metavar="FP32,FP16,INT8",
     callback=precisions_from_text,
     default="fp32",
     show_default=True,
-    help="Number format of weights and computation: fp32 for CPUs, fp16 for GPUs. With "
-    "several, each gets a folder of its own inside the output.",
+    help="Number format: fp32 for CPUs; fp16 for GPUs; int8 for CPUs where a generator's weights "
+    "are too many, which are stored in a quarter and computed with in fp32. With several, each "
+    "gets a folder of its own inside the output.",
 )
 
 opset_option = click.option(

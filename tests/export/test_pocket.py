@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import runner_from_onnx
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import BundleKind, Origin, Precision
+from lineup.errors import UsageError
 from lineup.models.schedulers.samplers import scheduler_from_manifest
 from lineup_export.cli import export
 from lineup_export.component import ExportOptions
@@ -131,6 +133,32 @@ def test_a_generator_takes_latents_of_any_size(checkpoint: Path, tmp_path: Path)
     }
     with runner_from_onnx(bundle.graph_path("unet"), Device(DeviceKind.CPU)) as runner:
         assert runner.run(feeds)["prediction"].shape == (1, 4, 6, 10)
+
+
+def test_int8_compresses_denoiser_and_text_encoder_alone(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lineup_export.compression.LEAST_WEIGHTS", 32)
+    options = ExportOptions(precision=Precision.INT8)
+    bundle = bundle_from_pocket(checkpoint, "pocket-ash", tmp_path / "b", options).bundle
+
+    assert open_bundle(bundle.path).manifest.precision is Precision.INT8
+    kinds = {
+        role: {node.op_type for node in onnx.load(bundle.graph_path(role)).graph.node}
+        for role in bundle.manifest.graphs
+    }
+    compressed = [role for role, found in kinds.items() if "DequantizeLinear" in found]
+    assert compressed == ["text_encoder", "unet"]
+    assert 1e-5 < bundle.manifest.graphs["unet"].parity.value < 5e-2
+
+
+def test_what_int8_does_not_compress_is_not_called_int8(checkpoint: Path, tmp_path: Path) -> None:
+    options = ExportOptions(precision=Precision.INT8)
+
+    with pytest.raises(UsageError, match="pocket-clip cannot be exported in int8"):
+        bundle_from_pocket(checkpoint, "pocket-clip", tmp_path / "b", options)
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_step_leads_from_unit_noise_to_the_prediction() -> None:

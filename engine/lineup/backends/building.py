@@ -34,7 +34,7 @@ from lineup.backends.tensorrt.builder import (
 )
 from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.external import operator_domains, structure_digest
+from lineup.bundles.external import has_int8_weights, operator_domains, structure_digest
 from lineup.bundles.manifest import BundleKind, Graph, Manifest
 from lineup.errors import BackendError, UsageError
 from lineup.files import sha256_from_bytes
@@ -60,7 +60,7 @@ class BuiltGraph:
     Attributes:
         role: The graph.
         compiled: What the cache has of it; None where it is small enough to be optimised whenever
-            it is loaded.
+            it is loaded, or has its weights in eight bits and runs as it was exported.
         was_cached: Whether it was there already.
     """
 
@@ -116,7 +116,10 @@ def build_for_cpu(
         BackendError: ONNX Runtime cannot optimise a graph, or it cannot be kept.
     """
     for role, graph in bundle.manifest.graphs.items():
-        if policy_from_graph(graph) is not WeightPolicy.MAPPED:
+        # Of widened weights the optimiser makes products of eight bits, in an order of its own.
+        if policy_from_graph(graph) is not WeightPolicy.MAPPED or has_int8_weights(
+            bundle.graph_path(role)
+        ):
             yield BuiltGraph(role, None)
             continue
         compile_to = partial(_write_optimised, bundle, role)

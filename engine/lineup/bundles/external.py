@@ -44,6 +44,9 @@ _OPERATOR_SET = 8
 _DATA_TYPE, _EXTERNAL_DATA = 2, 13
 """Fields of TensorProto."""
 
+_INT8 = 3
+"""TensorProto.DataType of signed bytes."""
+
 _FLOATING = frozenset({1, 10, 11, 16})
 """TensorProto.DataType: float, float16, double, bfloat16."""
 
@@ -80,6 +83,16 @@ def operator_domains(path: Path) -> frozenset[str]:
             if number == _OPERATOR_SET
         ]
         return frozenset(one.get(1, "") for one in sets)
+
+
+def has_int8_weights(path: Path) -> bool:
+    """Tell whether a graph stores constants in signed eight bits, to be widened where used.
+
+    Raises:
+        BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
+    """
+    with _mapped(path) as data:
+        return any(_int_field(data, *one, _DATA_TYPE) == _INT8 for one in _tensors(data))
 
 
 def structure_digest(path: Path) -> str:

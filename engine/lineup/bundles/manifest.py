@@ -46,10 +46,14 @@ class BundleKind(str, Enum):
 
 
 class Precision(str, Enum):
-    """Number format of the weights and of most of the computation."""
+    """Number format of the weights and of most of the computation.
+
+    INT8: the large weights of a generator's denoiser and text encoders; all computation is fp32.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT8 = "int8"
 
 
 class Origin(str, Enum):

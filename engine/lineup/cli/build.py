@@ -165,7 +165,7 @@ def _build_with_tensorrt(bundle: Bundle, options: BuildOptions, *, rebuild: bool
 def _echo(built: BuiltGraph, verb: str) -> None:
     made = built.compiled
     if made is None:
-        say(f"{built.role}: small; optimised whenever it loads")
+        say(f"{built.role}: nothing to build; it is small, or its weights are in eight bits")
         return
     how = "cached" if built.was_cached else f"{verb} in {made.build_seconds:.1f} s"
     say(

@@ -142,7 +142,7 @@ def verify(names: tuple[str, ...], every: bool) -> None:
 
 @models.command()
 @click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_bundles)
-@click.option("--all", "every", is_flag=True, help="Measure every bundle in single precision.")
+@click.option("--all", "every", is_flag=True, help="Measure every bundle made for CPUs.")
 @click.option(
     "--device",
     default="cpu",
@@ -155,8 +155,8 @@ def measure(names: tuple[str, ...], every: bool, device: str, threads: int) -> N
 
     Memory and time of every graph are kept under the home folder, where `lineup plan`,
     --memory-budget and --latency-budget find them. What is not measured here costs what its
-    manifest says of the CPU that exported it. `lineup bench NAME --compare-devices` measures all
-    devices.
+    manifest says of the CPU that exported it, which fp16 bundles, made for GPUs, do not say.
+    `lineup bench NAME --compare-devices` measures all devices.
     """
     from lineup.backends.measured import keep_measured
     from lineup.bundles.manifest import BundleKind, Precision
@@ -172,7 +172,7 @@ def measure(names: tuple[str, ...], every: bool, device: str, threads: int) -> N
         chosen = [
             entry.name
             for entry in store.list()
-            if entry.manifest is not None and entry.manifest.precision is Precision.FP32
+            if entry.manifest is not None and entry.manifest.precision is not Precision.FP16
         ]
     for name in chosen:
         bundle = store.open(name)

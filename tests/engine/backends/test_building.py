@@ -108,6 +108,20 @@ def test_a_full_disk_is_refused_before_anything_is_written(bundle, cache, monkey
 
 
 @pytest.mark.usefixtures("all_large")
+def test_weights_in_eight_bits_are_left_as_exported(bundle, cache, monkeypatch) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(bundle.graph_path(ROLE))
+    model.graph.initializer.add(name="w", data_type=onnx.TensorProto.INT8, dims=[1], raw_data=b"1")
+    narrow = cache.folder.parent / "narrow.onnx"
+    onnx.save(model, narrow)
+    monkeypatch.setattr(Bundle, "graph_path", lambda *_: narrow)
+
+    (one,) = build_for_cpu(bundle, cache)
+
+    assert one.compiled is None
+
+
+@pytest.mark.usefixtures("all_large")
 def test_what_cannot_be_optimised_leaves_nothing(bundle, cache, monkeypatch) -> None:
     monkeypatch.setattr(building.ort, "InferenceSession", lambda *_, **__: 1 / 0)
     with pytest.raises(BackendError, match="cannot optimise"):
