@@ -58,6 +58,8 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
                 say(f"Channel by {one.name}: {one.channel}", console=console)
             if one.nearest:
                 say(f"Nearest images by {one.name}: {', '.join(one.nearest)}", console=console)
+            if one.in_words is not None:
+                _print_lines(console, one.in_words)
         _print_costs(console, row, verdict)
         if row.origin is not None:
             print_origin(console, row.origin)
