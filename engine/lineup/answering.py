@@ -209,7 +209,7 @@ class Answering(GalleryEvidence):
         asked = self.evidence_of(options)
         # The keys as well: rows that call them otherwise cannot be read as these.
         parts = [self.extractor.digest, self.gallery.digest, GENERATED, PHOTOGRAPH, *asked]
-        parts += [self.encoder.digest] if REFERENCE in asked else []
+        parts += [self.encoder.digest, self.encoder.head_digest] if REFERENCE in asked else []
         parts.append("null" if self.calibration is None else self.calibration.text)
         if set(asked) & set(RESYNTHESIS_EVIDENCE):
             parts += [*self.models.digests, repr(self.settings(options)), self._stored.revision]

@@ -107,7 +107,9 @@ class GalleryEvidence(ClosesOnExit):
             if query.real_llr is not None and not is_unjudged(query.tile_notes):
                 # From the same runs of the models as the others, whose costs include it.
                 llr = {PHOTOGRAPH: query.real_llr}
-                query.evidence.append(Evidence(name=PHOTOGRAPH, scores={}, llr=llr, cost_ms=0.0))
+                head = self.encoder.head if REFERENCE in query.wanted else None
+                words = None if head is None else head.in_words(query.real_llr)
+                query.evidence.append(Evidence(PHOTOGRAPH, {}, llr, cost_ms=0.0, in_words=words))
 
     def close(self) -> None:
         """Release the models."""

@@ -20,7 +20,9 @@ import numpy as np
 from lineup.closing import ClosesOnExit
 from lineup.documents import DocumentFormat
 from lineup.errors import BundleFormatError
+from lineup.files import sha256_from_file
 from lineup.gallery.gallery import EMBEDDINGS
+from lineup.gallery.scoring import highest_rate
 from lineup.models.encoder import ImageEncoder, Layer
 from lineup.paths import shipped_dir
 from lineup.runtime import REFERENCE_BUNDLE, Runtime
@@ -28,6 +30,9 @@ from lineup.tensor_files import TensorFileFormat
 from lineup.types import Float32Array, RgbImage
 
 IDENTITY_DIGITS = 12
+
+MANY = 0.1
+"""Share from which images are counted out of a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class PhotographRecord:
         blocks: Whose tokens it reads, counted from 1, before the final embedding.
         bias: Of the log ratio.
         limit: Ratios stay within +- this: what so many trials can show.
+        photographs: How many images the calibration rests on.
+        generated: The same.
         details: Data, counts, seed.
     """
 
@@ -46,6 +53,8 @@ class PhotographRecord:
     blocks: tuple[int, ...]
     bias: float
     limit: float
+    photographs: int
+    generated: int
     details: dict[str, str | int | float]
 
 
@@ -54,7 +63,7 @@ PHOTOGRAPH_FILE = TensorFileFormat(
     DocumentFormat(PhotographRecord, BundleFormatError, "Install lineup again."),
     "lineup_photograph",
 )
-"""Weights of the log likelihood ratio, float32 (features,), under `weights`."""
+"""Of `PhotographHead` what is an array, in half precision, under its name."""
 
 
 def photograph_path() -> Path:
@@ -69,10 +78,15 @@ class PhotographHead:
     Attributes:
         record: How it was fitted.
         weights: Float32 (features,): of the blocks' tokens, then of the final embedding.
+        photographs: Ratios of photographs in several channels, each by a fit that saw nothing of
+            its collection, float32 (looks,).
+        generated: The same of generated images.
     """
 
     record: PhotographRecord
     weights: Float32Array
+    photographs: Float32Array
+    generated: Float32Array
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -84,6 +98,32 @@ class PhotographHead:
         values = np.concatenate(tokens, axis=1) @ self.weights + self.record.bias
         limit = self.record.limit
         return np.asarray(np.clip(values, -limit, limit), np.float32)
+
+    def in_words(self, llr: float) -> str:
+        """Return how many images of the calibration lie as far on that side of 0 as a ratio."""
+        sign = -1 if llr < 0 else 1
+        least = sign * float(np.float16(llr))  # as theirs are stored
+        photographs, generated = (
+            _rate_in_words(float((sign * left_out >= least).mean()), images)
+            for left_out, images in (
+                (self.photographs, self.record.photographs),
+                (self.generated, self.record.generated),
+            )
+        )
+        return (
+            f"As {'little' if llr < 0 else 'much'} like a photograph are {photographs} photographs "
+            f"of the calibration, and {generated} generated images."
+        )
+
+
+def _rate_in_words(share: float, images: int) -> str:
+    """Return a share of images, 0..1, claiming no more than so many of them can show."""
+    least = highest_rate(0, images)
+    if share * images < 1:
+        return f"fewer than 1 in {1 / least:.0f}"
+    if (1 - share) * images < 1:
+        return f"more than {100 * (1 - least):.0f} of 100"
+    return f"{100 * share:.0f} of 100" if share >= MANY else f"1 in {1 / share:.0f}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +156,7 @@ class ReferenceEncoder(ClosesOnExit):
     """Embeds images; owns the encoder.
 
     Attributes:
-        digest: Identity of what is computed.
+        digest: Identity of the encoder.
         key: What embeddings are filed under in a gallery: those of other weights or of another
             block cannot be compared.
     """
@@ -127,6 +167,11 @@ class ReferenceEncoder(ClosesOnExit):
         self.digest = encoder.digest
         identity = hashlib.sha256(f"{encoder.source}/{encoder.default_layer}".encode()).hexdigest()
         self.key = f"{EMBEDDINGS}-{identity[:IDENTITY_DIGITS]}"
+
+    @property
+    def head_digest(self) -> str:
+        """Identity of the photograph head; empty where there is none."""
+        return sha256_from_file(self._head_path) if self._head_path.exists() else ""
 
     @cached_property
     def head(self) -> PhotographHead | None:
@@ -140,7 +185,7 @@ class ReferenceEncoder(ClosesOnExit):
         record, tensors = PHOTOGRAPH_FILE.read(self._head_path)
         if record.source != self._encoder.source:
             return None
-        return PhotographHead(record, np.asarray(tensors["weights"], np.float32))
+        return PhotographHead(record, **{k: v.astype(np.float32) for k, v in tensors.items()})
 
     def embeddings(self, images: Sequence[RgbImage]) -> Float32Array:
         """Return the default block's token of each image, (images, dimension), rows of length 1.

@@ -67,6 +67,7 @@ class Evidence:
             None where nothing tells.
         nearest: Names of the files that the likeliest source was enrolled with and that are nearest
             to the image in that channel, the nearest first; empty where no names are kept.
+        in_words: How often such a ratio is reached, in one sentence; None where no trials tell.
     """
 
     name: str
@@ -77,9 +78,10 @@ class Evidence:
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     channel: str | None = None
     nearest: tuple[str, ...] = ()
+    in_words: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return {scores, llr, samples, channel, nearest, cost_ms, notes} as JSON values."""
+        """Return every field but the name as JSON values."""
         return {
             "scores": _numbers(self.scores),
             "llr": _numbers(self.llr),
@@ -88,6 +90,7 @@ class Evidence:
             },
             "channel": self.channel,
             "nearest": list(self.nearest),
+            "in_words": self.in_words,
             "cost_ms": _milliseconds(self.cost_ms),
             "notes": list(self.notes),
         }

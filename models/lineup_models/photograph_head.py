@@ -1,10 +1,11 @@
 """Fitting the head that tells photographs from generated images by a CLIP tower's tokens.
 
 A logistic regression over the tokens of three blocks and the final embedding. Every image is seen
-as it is, at JPEG 70, at half size and through a drawn channel. Sources weigh the same among
-generated images, collections among photographs: the trap is to learn a collection. What the log
-odds are worth is fitted on generators and collections that a fit has not seen: each is left out in
-turn, and a line through what is said of them makes log likelihood ratios.
+in several views; a view in which the runtime finds nothing to judge (a black frame, a plain sky) is
+neither fitted nor measured. Sources weigh the same among generated images, collections among
+photographs: the trap is to learn a collection. What the log odds are worth is fitted on generators
+and collections that a fit has not seen: each is left out in turn, and a line through what is said
+of them makes log likelihood ratios.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from lineup.channels import CLEAN, DRAWN, through_channel
 from lineup.errors import UsageError
 from lineup.finding import find_images
+from lineup.fingerprint import unjudged_reason
 from lineup.models.encoder import ImageEncoder
 from lineup.reference import PHOTOGRAPH_FILE, PhotographHead, PhotographRecord
 from lineup.types import Float32Array, Float64Array
@@ -55,6 +57,7 @@ class Samples:
 
     Attributes:
         rows: Float32 (n, features).
+        image: Number of the image of each row.
         group: Number of the folder of each row.
         view: Number of the view of each row.
         is_photograph: Per row.
@@ -62,6 +65,7 @@ class Samples:
     """
 
     rows: Float32Array
+    image: Float64Array
     group: Float64Array
     view: Float64Array
     is_photograph: Float64Array
@@ -92,21 +96,25 @@ def samples_from_folders(
         watch: Wraps the images.
     """
     jobs = [
-        (number, folder, path, is_photograph)
+        (number, path, is_photograph)
         for number, (folder, is_photograph) in enumerate(
             [*((one, True) for one in photographs), *((one, False) for one in generated)]
         )
         for path in fitted_paths(folder, options, hold_out=is_photograph)
     ]
     rows, marks = [], []
-    for number, _, path, is_photograph in watch("images", jobs):
+    for image, (number, path, is_photograph) in enumerate(watch("images", jobs)):
         pixels = pixels_from_path(path)
-        views = [through_channel(pixels, view, path.name) for view in VIEWS]
+        seen = [through_channel(pixels, view, path.name) for view in VIEWS]
+        judged = [at for at, one in enumerate(seen) if unjudged_reason(one) is None]
+        views = [seen[at] for at in judged]
+        if not views:
+            continue
         rows.append(np.concatenate(encoder.features_of_layers(views, [*BLOCKS, "final"]), axis=1))
-        marks += [(number, view, is_photograph) for view in range(len(VIEWS))]
-    table = np.array(marks, np.float64)
+        marks += [(image, number, view, is_photograph) for view in judged]
     names = tuple(folder.name for folder in (*photographs, *generated))
-    return Samples(np.concatenate(rows), table[:, 0], table[:, 1], table[:, 2], names)
+    image_of, group, view_of, camera = np.array(marks, np.float64).T
+    return Samples(np.concatenate(rows), image_of, group, view_of, camera, names)
 
 
 def head_from_samples(
@@ -137,27 +145,37 @@ def head_from_samples(
     left_out = _left_out_logits(samples, options)
     slope, intercept = _line(left_out, truth, _weights(samples, np.ones(len(truth), bool)))
     weights, bias = _fit(samples, np.ones(len(truth), bool), options)
-    images = min(int(truth.sum()), int((~truth).sum())) // len(VIEWS)
+    ratios, images = (
+        slope * left_out + intercept,
+        [len(np.unique(samples.image[kind])) for kind in (truth, ~truth)],
+    )
+    limit = math.log(2 + min(images))
     worth = _worth(samples, left_out)
     record = PhotographRecord(
         source=source,
         blocks=BLOCKS,
         bias=slope * bias + intercept,
-        limit=math.log(2 + images),
+        limit=limit,
+        photographs=images[0],
+        generated=images[1],
         details={
             "folders": ", ".join(samples.names),
-            "images": len(truth) // len(VIEWS),
-            "photographs": int(truth.sum()) // len(VIEWS),
+            "looks": len(truth),
             "seconds": round(time.perf_counter() - started, 1),
             **{name: round(value, 2) for name, value in worth.items()},
         },
     )
-    return PhotographHead(record, (slope * weights).astype(np.float32)), worth
+    left = [np.clip(np.sort(ratios[kind]), -limit, limit) for kind in (truth, ~truth)]
+    arrays = [one.astype(np.float32) for one in (slope * weights, *left)]
+    return PhotographHead(record, *arrays), worth
 
 
 def write_head(path: Path, head: PhotographHead) -> None:
     """Write the head's file, in one step."""
-    PHOTOGRAPH_FILE.write(path, head.record, {"weights": head.weights.astype(np.float16)})
+    arrays = {name: getattr(head, name) for name in ("weights", "photographs", "generated")}
+    PHOTOGRAPH_FILE.write(
+        path, head.record, {name: one.astype(np.float16) for name, one in arrays.items()}
+    )
 
 
 def _left_out_logits(samples: Samples, options: HeadOptions) -> Float64Array:

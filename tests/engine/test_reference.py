@@ -12,6 +12,7 @@ from lineup.errors import BundleFormatError
 from lineup.models.encoder import ImageEncoder
 from lineup.reference import (
     PHOTOGRAPH_FILE,
+    PhotographHead,
     PhotographRecord,
     ReferenceEncoder,
     open_reference_encoder,
@@ -32,9 +33,12 @@ def image():
 
 def head_for(encoder, path, **changes):
     size = encoder.dimension(1) + encoder.dimension("final")
-    record = PhotographRecord(encoder.source, (1,), bias=0.5, limit=2.0, details={})
+    record = PhotographRecord(
+        encoder.source, (1,), 0.5, 2.0, photographs=2, generated=2, details={}
+    )
     weights = np.linspace(-1, 1, size).astype(np.float32)
-    PHOTOGRAPH_FILE.write(path, dataclasses.replace(record, **changes), {"weights": weights})
+    arrays = {"weights": weights, "photographs": np.ones(4), "generated": -np.ones(4)}
+    PHOTOGRAPH_FILE.write(path, dataclasses.replace(record, **changes), arrays)
     return weights
 
 
@@ -46,6 +50,17 @@ def test_embeddings_are_the_default_block(encoder, image, tmp_path):
     np.testing.assert_array_equal(look.embeddings, encoder.features([image]))
     assert look.photograph_llrs is None
     assert reference.key.startswith("embeddings-")
+
+
+def test_another_head_is_another_identity(encoder, tmp_path):
+    reference = ReferenceEncoder(encoder, head_path=tmp_path / "head")
+    digests = [reference.head_digest]
+    for bias in (0.5, 0.25):
+        head_for(encoder, tmp_path / "head", bias=bias)
+        digests.append(reference.head_digest)
+
+    assert digests[0] == ""
+    assert len(set(digests)) == 3
 
 
 def test_the_head_reads_blocks_and_the_final_embedding(encoder, image, tmp_path):
@@ -73,6 +88,38 @@ def test_a_damaged_head_is_told(encoder, image, tmp_path):
 
     with pytest.raises(BundleFormatError, match="not a valid safetensors file"):
         ReferenceEncoder(encoder, head_path=tmp_path / "head").look([image])
+
+
+@pytest.mark.parametrize(
+    ("llr", "words"),
+    [
+        (
+            -2.0,
+            "little like a photograph are 1 in 40 photographs of the calibration, and 25 of 100",
+        ),
+        (
+            -3.0,
+            "little like a photograph are fewer than 1 in 11 photographs of the calibration, and",
+        ),
+        (-1.0, "of the calibration, and more than 91 of 100 generated images."),
+        (
+            1.0,
+            "much like a photograph are 98 of 100 photographs of the calibration, and fewer than",
+        ),
+        (
+            3.0,
+            "much like a photograph are 50 of 100 photographs of the calibration, and fewer than",
+        ),
+    ],
+)
+def test_a_ratio_in_words_claims_no_more_than_its_trials_show(llr, words):
+    # 40 images each, two looks of each.
+    photographs = np.array([-3.0, *np.full(1, -2.0), *np.full(38, 2.0), *np.full(40, 3.0)])
+    generated = np.array([*np.full(20, -3.0), *np.full(60, -1.0)])
+    record = PhotographRecord("tower", (1,), 0.0, 3.0, photographs=40, generated=40, details={})
+    head = PhotographHead(record, np.ones(1), photographs, generated)
+
+    assert words in head.in_words(llr)
 
 
 def test_nothing_is_opened_where_the_bundle_is_not():

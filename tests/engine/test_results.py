@@ -79,6 +79,7 @@ def test_a_verdict_is_flattened():
             "samples": {},
             "channel": None,
             "nearest": [],
+            "in_words": None,
             "cost_ms": 3.0,
             "notes": ["small"],
         }

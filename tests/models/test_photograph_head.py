@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from lineup.errors import UsageError
-from lineup_models.photograph_head import VIEWS, HeadOptions, Samples, head_from_samples
+from lineup_models.photograph_head import (
+    VIEWS,
+    HeadOptions,
+    Samples,
+    head_from_samples,
+    samples_from_folders,
+)
 
 COLLECTIONS, GENERATORS, IMAGES, FEATURES = 3, 4, 40, 20
 
@@ -21,11 +28,11 @@ def drawn_samples(*, collections=COLLECTIONS, generators=GENERATORS, apart=3.0, 
         centre[0] = apart if is_photograph else -apart
         for view in range(len(VIEWS)):
             rows.append(centre + rng.normal(0, 1, (IMAGES, FEATURES)))
-            marks += [(group, view, is_photograph)] * IMAGES
+            marks += [(group * IMAGES + at, group, view, is_photograph) for at in range(IMAGES)]
     table = np.array(marks, np.float64)
     names = tuple(f"folder-{group}" for group in range(collections + generators))
     stacked = np.concatenate(rows).astype(np.float32)
-    return Samples(stacked, table[:, 0], table[:, 1], table[:, 2], names)
+    return Samples(stacked, *table.T, names=names)
 
 
 def test_a_head_tells_what_no_fit_has_seen():
@@ -41,6 +48,31 @@ def test_a_head_tells_what_no_fit_has_seen():
     )
     assert head.record.limit == pytest.approx(np.log(2 + COLLECTIONS * IMAGES))
     assert np.abs(ratios).max() <= head.record.limit + 1e-6
+    assert (head.record.photographs, head.record.generated) == (
+        COLLECTIONS * IMAGES,
+        GENERATORS * IMAGES,
+    )
+    assert len(head.photographs) == COLLECTIONS * IMAGES * len(VIEWS)
+    assert head.photographs.mean() > 0 > head.generated.mean()
+
+
+def test_what_the_runtime_does_not_judge_is_not_looked_at(tmp_path):
+    class Encoder:
+        def features_of_layers(self, images, layers):
+            return (np.ones((len(images), 2), np.float32),)
+
+    textured = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    textured = cv2.resize(textured, (64, 64))
+    for name, pixels in (("seen", textured), ("black", np.zeros_like(textured))):
+        for folder in ("camera", "maker"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / folder / f"{name}.png"), pixels)
+
+    folders = [tmp_path / "camera"], [tmp_path / "maker"]
+    samples = samples_from_folders(*folders, Encoder(), HeadOptions(hold_out=0))
+
+    assert len(np.unique(samples.image)) == 2
+    assert sorted(np.unique(samples.group)) == [0, 1]
 
 
 def test_where_nothing_tells_nothing_is_claimed_of_other_folders():

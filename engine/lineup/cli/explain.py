@@ -60,6 +60,8 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
                 say(f"Channel by {one.name}: {one.channel}", console=console)
             if one.nearest:
                 say(f"Nearest images by {one.name}: {', '.join(one.nearest)}", console=console)
+            if one.in_words is not None:
+                _print_lines(console, one.in_words)
         if row.resyntheses is not None:
             for name, caption in row.resyntheses.stored.items():
                 count = len(row.resyntheses.images[name])

@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.cli.options import complete_sources, gallery_option, json_option
-from lineup.cli.tables import echo_json, say
-from lineup.errors import UsageError
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say
+from lineup.errors import GalleryError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from lineup.gallery.gallery import Gallery, SupportSet
     from lineup.gallery.opening import SourceEntry
 
 DIGEST_DIGITS = 12
+LINE_COLUMNS = 80
+
+AGEING = (
+    "A gallery ages: what a generator makes after the years named may not be recognised until "
+    "images of its new version are enrolled. ?: no year is named."
+)
 
 
 @click.group(short_help="List and manage known sources.")
@@ -29,14 +36,27 @@ def gallery() -> None:
 @gallery_option
 @json_option
 def list_sources(gallery: Path | None, as_json: bool) -> None:
-    """List the sources of the shipped gallery and your own, or of the gallery DIR."""
-    from lineup.gallery.opening import source_entries
+    """List the sources of the shipped gallery and your own, or of the gallery DIR.
+
+    Families are sources whose fingerprints do not tell them apart. The years are those that a
+    source's provenance names; `lineup gallery show NAME` has all of it.
+    """
+    from lineup.gallery.opening import open_gallery, source_entries
+    from lineup.gallery.scoring import SourceScorer
 
     entries = source_entries(gallery)
     if as_json:
-        echo_json([asdict(entry) for entry in entries])
+        echo_json([{**asdict(entry), "years": entry.years} for entry in entries])
     elif entries:
-        _print_table(entries)
+        try:
+            opened: Gallery | None = open_gallery(gallery)
+        except GalleryError as problem:  # as two fingerprints: each of the lists can be read
+            opened = None
+            say(problem.message, err=True)
+        _print_table(entries, {} if opened is None else opened.sources)
+        for family in () if opened is None else SourceScorer(opened).families:
+            _print_lines(f"One family by fingerprint: {', '.join(family)}.")
+        _print_lines(AGEING)
     else:
         say("no sources yet; add one with lineup enroll NAME PATHS...", err=True)
 
@@ -164,20 +184,15 @@ def import_sources(path: Path, gallery: Path | None) -> None:
         say(f"{name}: imported {count} new, {present} already there")
 
 
-def _print_table(entries: Sequence[SourceEntry]) -> None:
-    rows = [("source", "role", "images", "stored", "fingerprint", "provenance")]
-    rows += [
-        (
-            entry.name,
-            entry.role.value,
-            str(entry.count),
-            entry.origin.value,
-            entry.fingerprint[:DIGEST_DIGITS],
-            entry.provenance,
-        )
-        for entry in entries
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say("  ".join(cells).rstrip())
+def _print_table(entries: Sequence[SourceEntry], known: Mapping[str, SupportSet]) -> None:
+    table = plain_table("source", "role", "images", "channels", "collected", "stored")
+    for entry in entries:
+        channels = str(len(known[entry.name].channels)) if known else "?"
+        counts = (entry.role.value, str(entry.count), channels)
+        add_row(table, entry.name, *counts, entry.years or "?", entry.origin.value)
+    print_table(table)
+
+
+def _print_lines(text: str) -> None:
+    for line in click.wrap_text(text, LINE_COLUMNS).splitlines():
+        say(line)

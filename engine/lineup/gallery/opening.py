@@ -5,6 +5,7 @@ There is the shipped one, the user's own, and those that are named: a folder, or
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,6 +15,8 @@ from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
 from lineup.gallery.store import GalleryStore
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, home_entries, shipped_dir
+
+_YEARS = re.compile(r"\b(?:19|20)\d\d(?:-\d\d)?\b")
 
 
 class Origin(str, Enum):
@@ -47,6 +50,11 @@ class SourceEntry:
     provenance: str
     updated: str | None
     fingerprint: str
+
+    @property
+    def years(self) -> str:
+        """The years that the provenance names, e.g. "2023-24"; "" where it names none."""
+        return ", ".join(dict.fromkeys(_YEARS.findall(self.provenance)))
 
 
 def shipped_path() -> Path:

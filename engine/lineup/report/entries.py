@@ -94,6 +94,7 @@ def _answer(row: Row) -> dict[str, Any]:
                 "scores": _numbers(one.scores),
                 "llr": _numbers(one.llr),
                 "nearest": [shown(name) for name in one.nearest],
+                "in_words": None if one.in_words is None else shown(one.in_words),
             }
             for one in verdict.evidence
         ],

@@ -166,6 +166,8 @@ def _about_evidence(verdict: Verdict) -> Facts:
             facts.append(("channel", f"{one.channel}, by {one.name}"))
         if one.nearest:
             facts.append(("nearest", f"{', '.join(one.nearest)}, by {one.name}"))
+        if one.in_words is not None:
+            facts.append((one.name, one.in_words))
     if verdict.candidates_set:
         facts.append(("conformal set", ", ".join(verdict.candidates_set)))
     if verdict.caption is not None:

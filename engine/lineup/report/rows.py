@@ -29,6 +29,7 @@ class RowEvidence:
     cost_ms: float | None = None
     channel: str | None = None
     nearest: tuple[str, ...] = ()
+    in_words: str | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -44,7 +45,7 @@ class RowOrigin:
 
 @dataclass(frozen=True)
 class Row:
-    """A row (`docs/row.schema.json`), as far as people are told of it; other keys do not matter."""
+    """A row (`data/row.schema.json`), as far as people are told of it; other keys do not matter."""
 
     path: str | None
     sha256: str | None
@@ -160,6 +161,7 @@ def _evidence(name: str, one: RowEvidence) -> Evidence:
         one.notes,
         channel=one.channel,
         nearest=one.nearest,
+        in_words=one.in_words,
     )
 
 

@@ -33,6 +33,7 @@ def row_schema() -> pyarrow.Schema:
         "samples": pa.map_(text, pa.list_(number)),
         "channel": text,
         "nearest": texts,
+        "in_words": text,
         "cost_ms": number,
         "notes": texts,
     }

@@ -13,6 +13,7 @@ from lineup.cli.gallery import gallery
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
 from lineup.fingerprint import Signals
 from lineup.gallery import opening as models_module
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.opening import user_store
 from lineup.gallery.store import GalleryStore
 
@@ -151,19 +152,40 @@ class TestEnroll:
 
 class TestList:
     def test_sources_are_listed_with_their_origin(self, folder, shipped):
-        shipped("sd", folder, "--provenance", "made here")
+        shipped("sd", folder, "--provenance", "drawn 2023-24")
         run(enroll, "real", folder)
         lines = run(gallery, "list").stdout.splitlines()
         assert lines[0].split() == [
             "source",
             "role",
             "images",
+            "channels",
+            "collected",
             "stored",
-            "fingerprint",
-            "provenance",
         ]
-        assert lines[1].split() == ["sd", "candidate", "3", "shipped", "a" * 12, "made", "here"]
-        assert lines[2].split() == ["real", "real", "3", "user", "a" * 12]
+        assert lines[1].split() == ["sd", "candidate", "3", "6", "2023-24", "shipped"]
+        assert lines[2].split() == ["real", "real", "3", "6", "?", "user"]
+        assert "A gallery ages" in lines[4]
+        assert max(map(len, lines)) <= 80
+
+    def test_alike_sources_are_named_as_a_family(self, tmp_path):
+        for number in range(12):
+            write_images(tmp_path / ("one", "two")[number % 2], 1, number)
+        for name in ("one", "two"):
+            run(enroll, name, tmp_path / name)
+        assert "One family by fingerprint: one, two." in run(gallery, "list").stdout.splitlines()
+
+    def test_galleries_of_two_fingerprints_are_listed_and_told(self, folder, shipped, extractor):
+        shipped("sd", folder)
+        store = user_store()
+        fingerprints = np.ones((1, 1), np.float32)
+        support = SupportSet("own", SourceRole.CANDIDATE, fingerprints, ("b" * 64,))
+        store.merge(Gallery("c" * 64, {"own": support}, "another"))
+        result = run(gallery, "list")
+        assert ["own", "candidate", "1", "?", "?", "user"] in map(
+            str.split, result.stdout.splitlines()
+        )
+        assert "was made with the fingerprint" in result.stderr
 
     def test_json(self, folder):
         assert json.loads(run(gallery, "list", "--json").stdout) == []
@@ -177,6 +199,7 @@ class TestList:
             "origin": "user",
             "provenance": "",
             "fingerprint": "a" * 64,
+            "years": "",
         }
 
     def test_an_empty_gallery_says_what_to_do(self, tmp_path):

@@ -38,6 +38,7 @@ def record(path, **changes):
                 "llr": {"dalle3": 2.0},
                 "channel": "jpeg:70",
                 "nearest": ["a.png"],
+                "in_words": "As little like a photograph are few.",
                 "notes": [],
             }
         },
@@ -80,6 +81,7 @@ def test_an_entry_tells_the_verdict_in_words_and_numbers(tmp_path):
     assert entry["posterior"][0] == ["dalle3", 0.8]
     assert entry["evidence"][0]["llr"] == {"dalle3": 2.0}
     assert entry["evidence"][0]["nearest"] == ["a.png"]
+    assert entry["evidence"][0]["in_words"] == "As little like a photograph are few."
     assert entry["channel"] == "JPEG of quality about 70"
 
 

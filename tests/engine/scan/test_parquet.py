@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lineup.errors import LineupError, UsageError
+from lineup.paths import shipped_dir
 from lineup.results import Attribution, Evidence, RowError, StageTimes, Verdict
 from lineup.scan import parquet
 from lineup.scan.arrow import records_from_table, row_schema, table_from_records
@@ -72,7 +73,7 @@ def test_rows_come_back_as_they_were():
 
 
 def test_the_schema_has_every_key_of_a_row():
-    schema = json.loads((Path(__file__).parents[3] / "docs/row.schema.json").read_text())
+    schema = json.loads((shipped_dir() / "row.schema.json").read_text())
     evidence = as_json([ROW])[0]["evidence"]["fingerprint"]
 
     assert row_schema().names == list(ROW.to_dict())

@@ -87,6 +87,7 @@ function remarksOf(entry) {
   const lines = [];
   for (const one of entry.evidence) {
     if (one.nearest.length) lines.push(`Nearest images by ${one.name}: ${one.nearest.join(", ")}`);
+    if (one.in_words) lines.push(one.in_words);
   }
   if (entry.channel) lines.push(`Channel: ${entry.channel}`);
   if (entry.set.length) lines.push(`Conformal set: ${entry.set.join(", ")}`);
