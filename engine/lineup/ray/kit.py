@@ -22,8 +22,8 @@ from lineup.files import sha256_from_file, staged_directory
 from lineup.gallery.opening import user_store
 from lineup.lineups.store import Lineup, is_shipped
 from lineup.paths import home_dir, shipped_dir
-from lineup.resynthesis.stored import FOLDER as STORED_FOLDER
 from lineup.runtime import REFERENCE_BUNDLE, Runtime
+from lineup.stored.store import FOLDER as STORED_FOLDER
 
 NAMED = "named"
 """Folder of the kit for what the user named by a path."""
