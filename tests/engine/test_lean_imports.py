@@ -9,8 +9,10 @@ import pytest
 
 ENGINE = Path(__file__).parents[2] / "engine"
 HEAVY = {"torch", "onnx", "transformers", "optimum", "diffusers", "sklearn", "scipy", "matplotlib"}
-HEAVY |= {"pyarrow", "ray", "watchfiles"}
-SLOW_TO_LOAD = {"numpy", "cv2", "onnxruntime", "rich", "msgspec", "jinja2", "PIL"}
+HEAVY |= {"pyarrow", "ray"}
+SLOW_TO_LOAD = {"numpy", "cv2", "onnxruntime", "rich", "msgspec", "jinja2", "PIL", "uvicorn"}
+# uvicorn loads it where it is there.
+SLOW_TO_LOAD |= {"watchfiles"}
 
 
 def modules_after(code):

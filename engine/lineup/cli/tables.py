@@ -51,7 +51,13 @@ def console_for_tables(columns_in_pipe: int = PIPE_COLUMNS) -> Console:
     """
     from rich.console import Console
 
-    console = Console(highlight=False)
+    class TableConsole(Console):
+        """Lets `streams` say what a reader that left means; rich would end with code 1."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    console = TableConsole(highlight=False)
     if not console.is_terminal:
         console.width = max(console.width, columns_in_pipe)
     return console

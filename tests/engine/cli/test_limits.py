@@ -100,7 +100,8 @@ def test_a_row_over_a_limit_says_what_to_do(tmp_path, arguments):
 
 
 def test_hints_name_options_that_there_are():
-    options = {"--precision", "--upgrade"}  # of lineup export, and of pip
+    # Of lineup export, lineup bench, and pip.
+    options = {"--precision", "--compare-devices", "--upgrade"}
     commands = [(cli, click.Context(cli))]
     for command, context in commands:
         options |= {name for one in command.get_params(context) for name in one.opts}
