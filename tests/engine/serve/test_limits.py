@@ -162,6 +162,7 @@ def test_what_nobody_waits_for_any_more_is_let_go(toy, red_image, held, monkeypa
             until(lambda: b"lineup_waiting_images 1.0" in client.get("/metrics").body)
         gone = b'lineup_requests_total{route="/v1/attribute",status="499"} 1.0'
         until(lambda: gone in client.get("/metrics").body)
+        held.set()
 
 
 SLOW_HEAD = b"POST /v1/attribute HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
