@@ -117,12 +117,11 @@ def _candidate_tile(name: str, verdict: Verdict, made: Resyntheses) -> Tile:
         (one.name, f"{one.scores[name]:.3f}", f"{one.llr[name]:+.2f}" if name in one.llr else "")
         for one in scored
     ]
-    members = verdict.family or (verdict.label,)
     return Tile(
         pixels=made.best_image(name),
         name=f"{name}   {100 * verdict.posterior[name]:.1f} %",
         lines=(("", "score", "LLR"), *lines),
-        badge=("family" if verdict.family else "verdict") if name in members else "",
+        badge=("family" if verdict.family else "verdict") if name in verdict.named else "",
     )
 
 

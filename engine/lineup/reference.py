@@ -168,7 +168,7 @@ class ReferenceEncoder(ClosesOnExit):
         identity = hashlib.sha256(f"{encoder.source}/{encoder.default_layer}".encode()).hexdigest()
         self.key = f"{EMBEDDINGS}-{identity[:IDENTITY_DIGITS]}"
 
-    @property
+    @cached_property
     def head_digest(self) -> str:
         """Identity of the photograph head; empty where there is none."""
         return sha256_from_file(self._head_path) if self._head_path.exists() else ""

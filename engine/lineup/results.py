@@ -168,6 +168,17 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
     @property
+    def named(self) -> tuple[str, ...]:
+        """The label, or all members of an inseparable family."""
+        return self.family or (self.label,)
+
+    @property
+    def channel(self) -> str | None:
+        """By what was looked at last; None where nothing tells."""
+        found = [one.channel for one in self.evidence if one.channel is not None]
+        return found[-1] if found else None
+
+    @property
     def title(self) -> str:
         """The answer as people read it: the label, or all members of an inseparable family."""
         if self.family:
@@ -350,8 +361,7 @@ class Attribution:
         """Where the file's claims and the verdict disagree, in words; None where they do not."""
         if self.origin is None or self.verdict is None:
             return None
-        label = self.verdict.label
-        named = () if label == UNDETERMINED else self.verdict.family or (label,)
+        named = () if self.verdict.label == UNDETERMINED else self.verdict.named
         return self.origin.disagreement(named, self.verdict.title)
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,9 +22,8 @@ def sentence_from_verdict(verdict: Verdict) -> str:
         return "Undetermined: no source stands out."
     if verdict.label == GENERATED:
         return f"Most likely generated, by none of the sources known ({percent(share)})."
-    channels = [one.channel for one in verdict.evidence if one.channel is not None]
-    handled = bool(channels) and channels[-1] != CLEAN
-    seen = f"; seen through {text_from_channel(channels[-1])}" if handled else ""
+    channel = verdict.channel
+    seen = "" if channel in (None, CLEAN) else f"; seen through {text_from_channel(channel)}"
     return f"Most likely made by {verdict.title} ({percent(share)}){seen}."
 
 

@@ -53,11 +53,10 @@ def test_embeddings_are_the_default_block(encoder, image, tmp_path):
 
 
 def test_another_head_is_another_identity(encoder, tmp_path):
-    reference = ReferenceEncoder(encoder, head_path=tmp_path / "head")
-    digests = [reference.head_digest]
+    digests = [ReferenceEncoder(encoder, head_path=tmp_path / "head").head_digest]
     for bias in (0.5, 0.25):
         head_for(encoder, tmp_path / "head", bias=bias)
-        digests.append(reference.head_digest)
+        digests.append(ReferenceEncoder(encoder, head_path=tmp_path / "head").head_digest)
 
     assert digests[0] == ""
     assert len(set(digests)) == 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,9 @@ from lineup.errors import UsageError
 
 if TYPE_CHECKING:
     from lineup.finding import NamedImages
+    from lineup.scan.encoding import RowFormat
     from lineup.scan.meter import ScanMeter
+    from lineup.scan.output import Output
 
 STDOUT = "-"
 THIS_MACHINE = "local"
@@ -132,7 +133,9 @@ def scan(
     """
     from lineup.finding import NamedImages
     from lineup.imaging.header import DecodeLimits
+    from lineup.scan.encoding import RowFormat
     from lineup.scan.meter import ScanMeter
+    from lineup.scan.output import OutputMode, open_output
     from lineup.stream import StreamOptions
 
     inputs = NamedImages(
@@ -146,11 +149,21 @@ def scan(
         raise UsageError("--resume and --overwrite exclude each other.", hint="Drop one.")
     mode = "resume" if resume else "overwrite" if overwrite else "create"
     meter = ScanMeter(reading.worker_count)
+    if ray_address is not None and row_format == RowFormat.CSV:
+        raise UsageError("A cluster's rows are no CSV.", hint="Name a .jsonl or .parquet file.")
     try:
-        run = _scan if ray_address is None else partial(_scan_with_ray, ray_address)
-        failed_before = run(
-            inputs, question, meter, output, row_format, mode, retries_failed=retry_failed
-        )
+        with open_output(
+            output,
+            OutputMode(mode),
+            sys.stdout.buffer,
+            row_format=RowFormat(row_format),
+            retries_failed=retry_failed,
+        ) as rows:
+            if ray_address is None:
+                _scan(inputs, question, meter, rows, RowFormat(row_format), output)
+            else:
+                _scan_with_ray(ray_address, inputs, question, meter, rows)
+            failed_before = rows.failed_before
     except KeyboardInterrupt:
         hint = "" if output == STDOUT else "; run again with --resume"
         say(f"interrupted after {meter.images} rows{hint}", err=True)
@@ -179,40 +192,30 @@ def _scan(
     inputs: NamedImages,
     question: Question,
     meter: ScanMeter,
+    output: Output,
+    row_format: RowFormat,
     target: str,
-    row_format: str,
-    mode: str,
-    *,
-    retries_failed: bool,
-) -> int:
-    """Scan; return how many rows with an error the output held before, and still does."""
-    from lineup.scan.encoding import RowFormat, encoder_from_format
+) -> None:
+    """Write the rows of a scan to an output, opened at `target`."""
+    from lineup.scan.encoding import encoder_from_format
     from lineup.scan.meter import MainStage
-    from lineup.scan.output import OutputMode, open_output
     from lineup.scan.pipeline import scan_rows
 
     options = question.options
     with (
-        open_output(
-            target,
-            OutputMode(mode),
-            sys.stdout.buffer,
-            row_format=RowFormat(row_format),
-            retries_failed=retries_failed,
-        ) as output,
         # Loaded last: a mistake above should not cost the time to load a model.
         question.open_engine() as engine,
         _progress(inputs, meter, target) as on_progress,
     ):
-        encoder = encoder_from_format(RowFormat(row_format), engine.columns(options))
-        output.begin(encoder, engine.run_id(options))
+        output.begin(
+            encoder_from_format(row_format, engine.columns(options)), engine.run_id(options)
+        )
         for row in scan_rows(
             inputs.images(), engine, options, question.scan, done=output.done, meter=meter
         ):
             with meter.timed(MainStage.WRITE):
                 output.write(row)
             on_progress()
-        return output.failed_before
 
 
 def _scan_with_ray(
@@ -220,31 +223,15 @@ def _scan_with_ray(
     inputs: NamedImages,
     question: Question,
     meter: ScanMeter,
-    target: str,
-    row_format: str,
-    mode: str,
-    *,
-    retries_failed: bool,
-) -> int:
-    """Scan by the Ray cluster at an address; see `_scan`."""
+    output: Output,
+) -> None:
+    """Write the rows of a scan by the Ray cluster at an address."""
     from lineup.ray.dataset import asked_from_engine
     from lineup.ray.scan import Files, cluster, cluster_records
-    from lineup.scan.encoding import JsonlEncoder, RowFormat, line_from_record
-    from lineup.scan.output import OutputMode, open_output
+    from lineup.scan.encoding import JsonlEncoder, line_from_record
 
-    if row_format == RowFormat.CSV:
-        raise UsageError("A cluster's rows are no CSV.", hint="Name a .jsonl or .parquet file.")
     files = Files(inputs)
-    with (
-        open_output(
-            target,
-            OutputMode(mode),
-            sys.stdout.buffer,
-            row_format=RowFormat(row_format),
-            retries_failed=retries_failed,
-        ) as output,
-        cluster(address),
-    ):
+    with cluster(address):
         meter.start()
         asked = asked_from_engine(question.lineup, question.engine, question.options, question.scan)
         output.begin(JsonlEncoder(), asked.run)
@@ -253,7 +240,6 @@ def _scan_with_ray(
             meter.images += 1
             meter.failed += record["error"] is not None
         meter.skipped = files.count - meter.images
-        return output.failed_before
 
 
 def _progress(

@@ -79,15 +79,14 @@ def thumbnail_jpeg(pixels: RgbImage, size_px: int) -> bytes:
 def _answer(row: Row) -> dict[str, Any]:
     verdict = row.answer
     assert verdict is not None
-    channels = [one.channel for one in verdict.evidence if one.channel is not None]
     ranked = sorted(verdict.posterior.items(), key=lambda item: -item[1])
     return {
         "sentence": row.sentence,
         "caveat": caveat_from_verdict(verdict),
         "share": _number(verdict.title_probability),
-        "named": list(verdict.family or (verdict.label,)),
+        "named": list(verdict.named),
         "posterior": [[shown(name), _number(share)] for name, share in ranked],
-        "channel": _channel_text(channels[-1]) if channels else None,
+        "channel": None if verdict.channel is None else _channel_text(verdict.channel),
         "evidence": [
             {
                 "name": shown(one.name),

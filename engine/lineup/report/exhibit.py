@@ -155,7 +155,7 @@ def _evidence(verdict: Verdict) -> tuple[list[str], list[list[str]], list[bool]]
                 cells.append(f"{one.scores[name]:.2f}" if name in one.scores else "")
             cells.append(f"{one.llr[name]:+.2f}" if name in one.llr else "")
         rows.append(cells)
-        named.append(name in (verdict.family or (verdict.label,)))
+        named.append(name in verdict.named)
     return head, rows, named
 
 
