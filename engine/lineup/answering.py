@@ -18,6 +18,7 @@ from lineup.errors import UsageError
 from lineup.fingerprint import FingerprintExtractor
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery
+from lineup.gallery.opening import gallery_state
 from lineup.gallery_evidence import GalleryEvidence
 from lineup.lineups.store import Lineup
 from lineup.options import (
@@ -90,6 +91,7 @@ class Answering(GalleryEvidence):
         self._open_models = open_models
         self._models: ResynthesisModels | None = None
         self._gallery_path = gallery_path
+        self._gallery_state = gallery_state(gallery_path)
         self._lock = threading.RLock()
         self._process = os.getpid()
 

@@ -23,7 +23,7 @@ from lineup.errors import SourceNotFoundError
 from lineup.finding import find_images
 from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
-from lineup.gallery.opening import known_gallery, shipped_gallery, user_store
+from lineup.gallery.opening import gallery_state, known_gallery, shipped_gallery, user_store
 from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.query import Query
@@ -237,6 +237,14 @@ class Engine(Answering):
                     on_progress=on_progress,
                 )
             finally:
+                self.forget_gallery()
+
+    def follow_gallery(self) -> None:
+        """Read the gallery again where another process has changed it."""
+        state = gallery_state(self._gallery_path)
+        if state != self._gallery_state:
+            with self.working():
+                self._gallery_state = state
                 self.forget_gallery()
 
     def source(self, name: str) -> SupportSet:

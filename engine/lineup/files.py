@@ -50,6 +50,15 @@ def sha256_from_file(path: Path) -> str:
     return digest.hexdigest()
 
 
+def state_from_file(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes whenever a file does; None where it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def is_same_file(one: Path, other: Path) -> bool:
     """Tell whether two paths name one file, through links too; of no file, whether they are one."""
     with suppress(OSError, ValueError):

@@ -97,7 +97,7 @@ def serve(
     """  # noqa: D301 - as in `main.py`
     require_extra("serve", ["prometheus_client", "python_multipart", "starlette", "uvicorn"])
     from lineup.serve.app import ServeOptions, app_from_engine
-    from lineup.serve.keys import KEYS
+    from lineup.serve.keys import KeyFile
     from lineup.serve.server import Server, log_to_stderr
     from lineup.stream import StreamOptions
 
@@ -106,7 +106,7 @@ def serve(
     if make_key is not None:
         _make_key(keys_path, make_key, may_enroll=may_enroll)
         return
-    keys = None if keys_path is None else KEYS.read(keys_path)
+    keys = None if keys_path is None else KeyFile(keys_path)
     question = question_from_choices(choices, scan=StreamOptions(group_images=batch))
     options = ServeOptions(
         max_body_bytes=max_body * MIB,

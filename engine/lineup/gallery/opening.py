@@ -11,8 +11,9 @@ from enum import Enum
 from pathlib import Path
 
 from lineup.errors import GalleryError
+from lineup.files import state_from_file
 from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
-from lineup.gallery.store import GalleryStore
+from lineup.gallery.store import MANIFEST, GalleryStore
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, home_entries, shipped_dir
 
@@ -151,6 +152,12 @@ def with_photographs(gallery: Gallery) -> Gallery:
     known = {one.name for one in gallery.candidates}
     photographs = {one.name: one for one in shipped.reals if one.name not in known}
     return gallery.merged_with(Gallery(shipped.fingerprint_digest, photographs))
+
+
+def gallery_state(path: Path | None = None) -> tuple[int, int, int] | None:
+    """Return what changes whenever a gallery folder or file does; None is the user's own."""
+    found = path or home_dir() / "gallery"
+    return state_from_file(found if found.is_file() else found / MANIFEST)
 
 
 def import_gallery(

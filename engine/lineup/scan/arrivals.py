@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from lineup.errors import require_extra
+from lineup.files import state_from_file
 from lineup.finding import IMAGE_SUFFIXES, find_images
 
 TICK_MS = 100
@@ -67,19 +68,19 @@ class _Waiting:
 
     def __init__(self, settle_seconds: float) -> None:
         self._settle_seconds = settle_seconds
-        self._seen: dict[Path, tuple[tuple[int, int] | None, float]] = {}
+        self._seen: dict[Path, tuple[tuple[int, int, int] | None, float]] = {}
         self._old: list[Path] = []
 
     def add(self, path: Path) -> None:
         """Wait for what has changed just now, if it is an image or a folder."""
         if path.suffix.lower() in IMAGE_SUFFIXES or path.is_dir():
-            self._seen[path] = _state(path), time.monotonic()
+            self._seen[path] = state_from_file(path), time.monotonic()
 
     def add_listed(self, paths: Iterable[Path]) -> None:
         """Take images that have not changed for long as complete, and wait for the others."""
         for path in paths:
-            state = _state(path)
-            if state is None or time.time() - state[1] / 1e9 >= self._settle_seconds:
+            state = state_from_file(path)
+            if state is None or time.time() - state[-1] / 1e9 >= self._settle_seconds:
                 self._old.append(path)
             else:
                 self._seen[path] = state, time.monotonic()
@@ -94,7 +95,7 @@ class _Waiting:
         for path, (state, since) in list(self._seen.items()):
             if now - since < self._settle_seconds:
                 continue
-            found = _state(path)
+            found = state_from_file(path)
             if found is not None and found != state:
                 self._seen[path] = found, now
                 continue
@@ -107,12 +108,3 @@ class _Waiting:
                 self._old.append(path)
         ready, self._old = sorted(self._old), []
         return ready
-
-
-def _state(path: Path) -> tuple[int, int] | None:
-    """Return size and time of the last change in ns; None where it cannot be looked at."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns

@@ -31,7 +31,7 @@ from lineup.errors import (
     UsageError,
 )
 from lineup.gallery.enroll import EnrollOptions, EnrollReport
-from lineup.gallery.gallery import SourceRole
+from lineup.gallery.gallery import Gallery, SourceRole
 from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.reading import read_image
@@ -39,7 +39,7 @@ from lineup.report.entries import entry_from_attribution
 from lineup.results import FINGERPRINT, GENERATED, UNDETERMINED, Attribution, Verification
 from lineup.serve.clock import Clock
 from lineup.serve.guard import Guard, Metrics, json_answer, refusal
-from lineup.serve.keys import Keys
+from lineup.serve.keys import KeyFile
 from lineup.serve.openapi import described_routes
 from lineup.serve.pages import page_routes
 from lineup.serve.uploads import MOST_FILES, Form, Room, Upload, form_from_request
@@ -85,7 +85,7 @@ def app_from_engine(
     question: AttributionOptions = DEFAULT_OPTIONS,
     reading: StreamOptions | None = None,
     options: ServeOptions = ServeOptions(),
-    keys: Keys | None = None,
+    keys: KeyFile | None = None,
     on_end: Callable[[Exception | None], None] = lambda failure: None,
 ) -> Starlette:
     """Return the app; the engine is opened when it starts and closed when it ends.
@@ -187,6 +187,7 @@ class Service:
 
             def verify() -> Verification:
                 image = read_image(upload.data, limits=self._options.limits)
+                engine.follow_gallery()
                 return engine.verify(image, source)
 
             (answer,) = await clock.answers([self.worker.call(verify)], request.receive())
@@ -194,7 +195,13 @@ class Service:
 
     async def sources(self, request: Request) -> Response:
         """List the gallery."""
-        gallery = await asyncio.to_thread(lambda: self._engine().gallery)
+        engine = self._engine()
+
+        def read() -> Gallery:
+            engine.follow_gallery()
+            return engine.gallery
+
+        gallery = await asyncio.to_thread(read)
         found = [
             {
                 "name": one.name,

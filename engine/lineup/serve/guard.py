@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from lineup.serve.keys import Keys
+    from lineup.serve.keys import KeyFile
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 ROUTES = (
@@ -107,7 +107,9 @@ class Guard:
             another site: such pages could otherwise ask through a browser here.
     """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, keys: Keys | None, is_local: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, keys: KeyFile | None, is_local: bool
+    ) -> None:
         self._app = app
         self._metrics = metrics
         self._keys = keys

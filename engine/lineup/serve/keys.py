@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,12 @@ from msgspec import Meta
 
 from lineup.documents import DocumentFormat
 from lineup.errors import UsageError
-from lineup.files import write_atomic
+from lineup.files import state_from_file, write_atomic
 
 KEY_BYTES = 32
 SALT_BYTES = 16
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,34 @@ class Keys:
 KEYS = DocumentFormat(
     Keys, UsageError, hint="Make keys with: lineup serve --keys FILE --make-key NAME"
 )
+
+
+class KeyFile:
+    """The keys of a file as it is now: what is added or taken away counts from the next request.
+
+    Args:
+        path: Made by `make_key`.
+
+    Raises:
+        UsageError: It cannot be read. Where that is so later, nobody's key is one until it can.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._state = state_from_file(path)
+        self._keys = KEYS.read(path)
+
+    def key_of(self, token: bytes) -> Key | None:
+        """See `Keys.key_of`."""
+        state = state_from_file(self._path)
+        if state != self._state:
+            self._state = state
+            try:
+                self._keys = KEYS.read(self._path)
+            except UsageError as error:
+                logger.error("the keys cannot be read: %s", error)
+                self._keys = Keys()
+        return self._keys.key_of(token)
 
 
 def _digest(salt: str, token: bytes) -> str:

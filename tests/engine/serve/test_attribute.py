@@ -2,8 +2,12 @@ import json
 from pathlib import Path
 
 import pytest
+from toy_engine import colour_support
 
+from lineup import engine as engine_module
 from lineup.engine import open_engine
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.opening import user_store
 
 BROKEN = b"\xff\xd8\xff\xe0 no more of this JPEG"
 
@@ -91,6 +95,25 @@ def test_verify_says_what_is_wrong(client, red_image):
     assert client.post("/v1/verify?source=reds", b"text").status == 415
     two = (("f", "a", data), ("f", "b", data))
     assert client.post_form("/v1/verify?source=reds", *two).status == 400
+
+
+def test_what_another_process_enrols_is_known_to_the_next_question(
+    client, red_image, colour_gallery, monkeypatch
+):
+    data = red_image.read_bytes()
+    before = client.post("/v1/attribute", data).record
+
+    greens = colour_support("greens", (0, 1, 0))
+    more = colour_gallery.merged_with(Gallery("colour", {"greens": greens}))
+    monkeypatch.setattr(engine_module, "known_gallery", lambda *_, **__: more)
+    unchanged = client.post("/v1/attribute", data).record
+    user_store().merge(Gallery("colour", {"greens": greens}))
+    after = client.post("/v1/attribute", data).record
+
+    assert "greens" not in before["posterior"]
+    assert timeless(unchanged) == timeless(before)
+    assert "greens" in after["posterior"]
+    assert "greens" in {one["name"] for one in client.get("/v1/sources").record["sources"]}
 
 
 def test_the_sources_are_listed(client):

@@ -8,7 +8,7 @@ from lineup.engine import Engine
 from lineup.errors import UsageError
 from lineup.gallery.enroll import EnrollReport, FailedImage
 from lineup.gallery.gallery import SourceRole
-from lineup.serve.keys import KEYS, make_key
+from lineup.serve.keys import KEYS, KeyFile, make_key
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def keyed(toy, tmp_path):
     """A client, and a key that may ask, and one that may enrol."""
     path = tmp_path / "keys.json"
     keys = [make_key(path, name, may_enroll=name == "curator") for name in ("reader", "curator")]
-    with serving(toy, keys=KEYS.read(path)) as client:
+    with serving(toy, keys=KeyFile(path)) as client:
         until(lambda: client.get("/readyz").status == 200)
         yield client, *(f"Bearer {key}" for key in keys)
 
@@ -105,3 +105,21 @@ def test_a_name_is_given_once_and_a_broken_file_is_told(tmp_path):
     path.write_text(json.dumps(raw))
     with pytest.raises(UsageError, match=r"keys\[0\]\.sha256"):
         KEYS.read(path)
+
+
+def test_who_may_ask_follows_the_file(tmp_path):
+    path = tmp_path / "keys.json"
+    first = make_key(path, "a", may_enroll=False).encode()
+    keys = KeyFile(path)
+
+    second = make_key(path, "b", may_enroll=False).encode()
+    assert keys.key_of(second).name == "b"
+
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2])
+    assert keys.key_of(first) is None  # a file that cannot be read lets nobody in
+
+    record = json.loads(whole)
+    path.write_text(json.dumps({**record, "keys": record["keys"][1:]}))
+    assert keys.key_of(first) is None
+    assert keys.key_of(second).name == "b"
