@@ -18,6 +18,7 @@ from lineup.errors import ClassifierError
 from lineup.gallery.gallery import check_fingerprint_digest
 from lineup.results import UNKNOWN
 from lineup.tensor_files import TensorFileFormat
+from lineup.text import short_digest
 from lineup.types import AnyArray, Float32Array, Float64Array
 
 MIN_CLASSES = 2
@@ -119,8 +120,8 @@ class OpenSetClassifier:
         """
         if digest != self.fingerprint_digest:
             raise ClassifierError(
-                f"The classifier was fitted on the fingerprint {self.fingerprint_digest[:12]}, "
-                f"expected {digest[:12]}.",
+                "The classifier was fitted on the fingerprint "
+                f"{short_digest(self.fingerprint_digest)}, expected {short_digest(digest)}.",
                 hint="Fit it again with lineup fit-open-set, or choose the other bundle with "
                 "--fingerprint.",
             )

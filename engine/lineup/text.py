@@ -10,6 +10,8 @@ import unicodedata
 MOST_CHARACTERS = 4096
 """Longer than any path; more than this of one text tells nobody anything."""
 
+SHOWN_DIGITS = 12
+
 
 def shown(text: str, most_characters: int = MOST_CHARACTERS) -> str:
     r"""Return a text as one bounded line that a terminal only prints.
@@ -26,6 +28,11 @@ def shown(text: str, most_characters: int = MOST_CHARACTERS) -> str:
     if not kept.isprintable():
         kept = "".join(map(_shown_character, kept))
     return kept if len(text) <= most_characters else f"{kept}..."
+
+
+def short_digest(digest: str) -> str:
+    """Return as much of a digest as tells people one from another."""
+    return digest[:SHOWN_DIGITS]
 
 
 def _shown_character(character: str) -> str:

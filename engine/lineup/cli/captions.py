@@ -14,12 +14,11 @@ from lineup.cli.progress import SOME_FAILED, images_from_arguments
 from lineup.cli.streams import INTERRUPTED
 from lineup.cli.tables import say
 from lineup.finding import check_output
+from lineup.text import short_digest
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Captioner
     from lineup.stored.captions import CaptionFile
-
-DIGEST_DIGITS = 12
 
 
 @click.command(short_help="Write what to ask a generator behind an API for.")
@@ -81,7 +80,7 @@ def captions(
     paths = images_from_arguments(images)
     check_output(output, paths)
     with Runtime(**place).open(Captioner, opened.bundle(spec.captioner)) as captioner:
-        name = f"{captioner.name}@{captioner.digest[:DIGEST_DIGITS]}"
+        name = f"{captioner.name}@{short_digest(captioner.digest)}"
         file = CaptionFile(output, name, settings.seeds)
         present = len(file.rows)
         try:

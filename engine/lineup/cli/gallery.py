@@ -11,6 +11,7 @@ import click
 from lineup.cli.options import complete_sources, gallery_option, json_option
 from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say
 from lineup.errors import GalleryError, UsageError
+from lineup.text import short_digest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from lineup.gallery.gallery import Gallery, SupportSet
     from lineup.gallery.opening import SourceEntry
 
-DIGEST_DIGITS = 12
 LINE_COLUMNS = 80
 
 AGEING = (
@@ -97,7 +97,7 @@ def show(name: str, gallery: Path | None, as_json: bool) -> None:
     about |= {"channels": ", ".join(support.channels)}
     about |= {"embedded": "yes" if support.is_embedded else "no"}
     about |= {"size": f"{support.stored_bytes / 1e6:.1f} MB"}
-    about |= {"fingerprint": digest[:DIGEST_DIGITS]}
+    about |= {"fingerprint": short_digest(digest)}
     about |= {"provenance": support.provenance or "not given"}
     for label, value in about.items():
         say(f"{label:<12} {value}")

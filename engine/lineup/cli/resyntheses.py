@@ -12,6 +12,7 @@ from lineup.cli.options import json_option
 from lineup.cli.progress import SOME_FAILED
 from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say, size_text
 from lineup.errors import ResynthesisError, UsageError, did_you_mean
+from lineup.text import short_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from lineup.stored.store import StoredResyntheses, StoredSet
 
 CAPTIONS_NAME = "captions.jsonl"
-DIGEST_DIGITS = 12
 
 query_option = click.option(
     "--query", metavar="IMAGE", help="Only those of this image, a file or the SHA-256 of one."
@@ -119,7 +119,7 @@ def show(name: str, query: str | None, as_json: bool) -> None:
     for one in sets:
         assert one.record is not None
         row, day = one.record.row, one.record.added.partition("T")[0]
-        digest = row.sha256[:DIGEST_DIGITS]
+        digest = short_digest(row.sha256)
         add_row(table, row.path or "-", digest, str(len(one.paths)), day, one.caption)
     print_table(table)
 

@@ -16,6 +16,7 @@ import numpy as np
 from lineup.channels import CLEAN
 from lineup.errors import GalleryError, SourceNotFoundError, did_you_mean
 from lineup.results import RESERVED_NAMES
+from lineup.text import short_digest
 from lineup.types import Float32Array, HalfArray
 
 NORM_TOLERANCE = 1e-3
@@ -386,10 +387,11 @@ def unusable_rows(fingerprints: Float32Array) -> list[int]:
 
 def fingerprint_mismatch(what: str, got: str, expected: str) -> GalleryError:
     """Return the error for fingerprints of another bundle; `what` names where they come from."""
+    found, wanted = short_digest(got), short_digest(expected)
     return GalleryError(
-        f"{what} was made with the fingerprint {got[:12]}, expected {expected[:12]}",
+        f"{what} was made with the fingerprint {found}, expected {wanted}",
         hint="Fingerprints of different bundles cannot be compared: enrol the images again with "
-        f"the fingerprint {expected[:12]} into an empty gallery (lineup enroll NAME PATHS... "
+        f"the fingerprint {wanted} into an empty gallery (lineup enroll NAME PATHS... "
         "--gallery DIR), or choose the other bundle with --fingerprint.",
     )
 

@@ -16,6 +16,7 @@ from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
 from lineup.gallery.store import MANIFEST, GalleryStore
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, home_entries, shipped_dir
+from lineup.text import short_digest
 
 _YEARS = re.compile(r"\b(?:19|20)\d\d(?:-\d\d)?\b")
 
@@ -209,8 +210,8 @@ def _default_gallery() -> Gallery:
         if shipped.fingerprint_digest != user.fingerprint_digest:
             raise GalleryError(
                 f"your gallery {store.path} was made with the fingerprint "
-                f"{user.fingerprint_digest[:12]}, the shipped one with "
-                f"{shipped.fingerprint_digest[:12]}",
+                f"{short_digest(user.fingerprint_digest)}, the shipped one with "
+                f"{short_digest(shipped.fingerprint_digest)}",
                 hint="Fingerprints of different bundles cannot be compared: move that folder away "
                 "and enrol the images again, or use it alone with --gallery and its own "
                 "--fingerprint.",
