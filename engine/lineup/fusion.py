@@ -19,11 +19,11 @@ KNOWN_PRIOR = 1 / 2
 """Prior of the candidates, shared evenly; a generator that is none of them, and a photograph, share
 the rest."""
 
-NAMING_PROBABILITY = 0.6
+NAMING_PROBABILITY = 0.62
 """A source or family is named where it is this probable at least: a wrong name does more harm than
 none. Chosen on generators that were left out, in handled images (docs/evidence.md)."""
 
-NAMING_PROBABILITY_BY_REFERENCE = 0.8
+NAMING_PROBABILITY_BY_REFERENCE = 0.85
 """The same where the evidence `reference` speaks: it lifts the enrolled sources' own images far
 above this, and unknown generators' images above the other."""
 

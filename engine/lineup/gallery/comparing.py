@@ -2,13 +2,13 @@
 
     fingerprint   mean cosine with the support's fingerprints, times the square root of the query's
                   strength: a cosine alone is worth more of an image that deviates more
-    reference     cosine with the nearest of the support's embeddings, both whitened by photographs:
-                  the few directions in which photographs differ most are what is in a picture
+    reference     mean cosine with the three nearest of the support's embeddings, all whitened by
+                  photographs: the few directions in which these differ most are what is pictured
 
 Both are compared with images of the same channel that the source did not make: photographs where
 the gallery has some, else the other candidates' images. What is left is the number of standard
 deviations by which a query fits better than those (score normalisation of speaker verification).
-Where both are there, one channel has to serve both: z = z_f + 2 z_r.
+Where both are there, one channel has to serve both: that of the largest z_f + 2 z_r.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from lineup.channels import CLEAN, DRAWN
 from lineup.errors import GalleryError
@@ -32,6 +33,9 @@ WHITENED_AXES = 16
 
 FLOOR = 3.0
 """Variance that is left alone, in medians of the variances of all axes."""
+
+NEIGHBOURS = 3
+"""Embeddings of a support that an embedding is compared with: those nearest to it."""
 
 PRIOR_DEVIATION = 0.03
 """Standard deviation of an unrelated image's cosine where the gallery has no others to tell."""
@@ -92,6 +96,21 @@ class Images:
     fingerprints: Float32Array
     strengths: Float32Array
     embeddings: Float32Array | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fits:
+    """How well images fit each candidate, in the channel in which they fit it best.
+
+    Attributes:
+        z: Z-score per evidence, (n, candidates, evidences).
+        together: Their weighed sum, (n, candidates).
+        channels: Index of the channel in `Comparison.channels`, (n, candidates).
+    """
+
+    z: Float64Array
+    together: Float64Array
+    channels: npt.NDArray[np.intp]
 
 
 class Comparison:
@@ -181,8 +200,8 @@ class Comparison:
         """Return a support's images as queries come: drawn, where it was enrolled so."""
         return self.seen(support, DRAWN if DRAWN in support.channels else CLEAN)
 
-    def z_scores(self, images: Images, own: int | None = None) -> Float64Array:
-        """Return how well images fit, (n, candidates, channels); -inf where a channel is not known.
+    def fits(self, images: Images, own: int | None = None) -> Fits:
+        """Return how well images fit each candidate.
 
         Args:
             images: With embeddings, if this compares them.
@@ -193,13 +212,15 @@ class Comparison:
         scores = [self._fingerprint_scores(images, self._means, mine)]
         if self._embeddings is not None:
             scores.append(self._reference_scores(images, mine))
-        z = sum(
-            weight * (one - self._nulls[:, at, 0]) / self._nulls[:, at, 1]
-            for at, (one, weight) in enumerate(zip(scores, (1.0, REFERENCE_WEIGHT), strict=False))
+        shape = (len(images.strengths), len(self.candidates), len(self.channels), len(scores))
+        z = np.full(shape, -np.inf)  # where a channel is not known
+        raw = np.stack(scores, axis=2)
+        z[:, self._sources, self._columns] = (raw - self._nulls[..., 0]) / self._nulls[..., 1]
+        together = z @ np.array([1.0, REFERENCE_WEIGHT][: len(scores)])
+        best = together.argmax(axis=2)
+        return Fits(
+            np.take_along_axis(z, best[:, :, None, None], axis=2)[:, :, 0], together.max(2), best
         )
-        found = np.full((len(images.strengths), len(self.candidates), len(self.channels)), -np.inf)
-        found[:, self._sources, self._columns] = z
-        return found
 
     def _fingerprint_scores(
         self, images: Images, means: Float32Array, own: Sequence[int] = ()
@@ -215,13 +236,12 @@ class Comparison:
         return values * weights[:, None]
 
     def _reference_scores(self, images: Images, own: Sequence[int] = ()) -> Float64Array:
-        """Return each image's largest cosine with every place's embeddings, (n, places)."""
+        """Return each image's mean cosine with the nearest of every place, (n, places)."""
         assert images.embeddings is not None
         cosines = _products(self._whiten(images.embeddings), self._supports_embedded)
-        for row in own:
-            start, count = int(self._starts[row]), len(images.strengths)
-            np.fill_diagonal(cosines[:, start : start + count], -1.0)
-        return np.maximum.reduceat(cosines, self._starts, axis=1).astype(np.float64)
+        places = np.split(cosines, self._starts[1:], axis=1)
+        scores = [_mean_of_nearest(one, is_own=row in own) for row, one in enumerate(places)]
+        return np.stack(scores, axis=1)
 
     def _null(self, row: int, column: int, channel: str) -> list[tuple[float, float]]:
         """Return mean and deviation, per evidence, of images that a place's source did not make."""
@@ -234,7 +254,7 @@ class Comparison:
             end = int(self._starts[row]) + len(self._supports[row].strengths)
             own = self._supports_embedded[self._starts[row] : end]
             seen = self._whiten(_embedded(images, own.shape[1]))
-            nulls.append(_spread([(seen @ own.T).max(axis=1)]))
+            nulls.append(_spread([_mean_of_nearest(seen @ own.T)]))
         return nulls
 
 
@@ -247,6 +267,22 @@ def _images_from_support(support: SupportSet, channel: str, embeddings: str | No
         if embeddings is None
         else support.views[view_key(channel, embeddings)].astype(np.float32),
     )
+
+
+def _mean_of_nearest(cosines: Float32Array, *, is_own: bool = False) -> Float64Array:
+    """Return the mean of each row's `NEIGHBOURS` largest, (n,).
+
+    Args:
+        cosines: Of n images with a support's, (n, N).
+        is_own: Whether the images are the support's, in its order: none is compared with itself.
+    """
+    count = cosines.shape[1]
+    if is_own:
+        np.fill_diagonal(cosines, -1.0)
+        count = max(1, count - 1)
+    nearest = min(NEIGHBOURS, count)
+    largest = np.partition(cosines, -nearest, axis=1)[:, -nearest:]
+    return np.asarray(largest.mean(axis=1, dtype=np.float64))
 
 
 def _embedded(images: Sequence[Images], dimension: int = 0) -> Float32Array:

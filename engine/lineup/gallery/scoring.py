@@ -3,14 +3,15 @@
 A query's z-scores (`lineup.gallery.comparing`) become log likelihood ratios, "made by this source"
 against "made by anything else", by one logistic regression for all sources over
 
-    fit       the largest z-score over channels; the channel it is found in is the source's
-    margin    minus that of the best other source
+    fit       the z-score of each evidence, in the channel in which all together are largest
+    margin    their sum there, minus that of the best source outside of the own family
     support   the logarithm of the number of images that the source was enrolled with
 
 It is fitted on the gallery itself, in the channels that its images were drawn through: every image
-is compared with its own source, itself left out (a positive); with all others; with all others
-while its own source is missing, as an unknown generator's is; and photographs with all. So another
-source, or more support, refits it in less than a second, without any image.
+is compared with its own source, itself left out (a positive); with all others, but for those of
+the family; with these again while its own source is missing, as an unknown generator's is; and
+photographs with all. So another source, or more support, refits it in less than a second, without
+any image. Within a family nothing tells who made an image: it is the family that is named.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from functools import cached_property
 from itertools import combinations, islice
 
 import numpy as np
+import numpy.typing as npt
 
-from lineup.gallery.comparing import Comparison, Images
+from lineup.gallery.comparing import Comparison, Fits, Images
 from lineup.gallery.gallery import Gallery, SupportSet
 from lineup.types import AnyArray, Float64Array
 
-PRIOR_LINE = (0.3, 0.4, 0.8, -3.2)
-"""Weights of fit, margin and support, and intercept, where the gallery says nothing: rounded from
-fits on nine public generators, half of their images each."""
+PRIOR_FIT, PRIOR_REST = 0.3, (0.4, 0.8, -3.2)
+"""Weights of every fit, of margin and support, and intercept, where the gallery says nothing:
+rounded from fits on nine public generators, half of their images each."""
 
 FAMILY_AUC = 0.65
 """Sources that are told apart less well than this are reported as a family."""
@@ -68,7 +70,7 @@ class SourceScorer:
 
     Attributes:
         names: The candidates, in the order of every array returned here.
-        line: Weights of fit, margin and support, and intercept of the ratio.
+        line: Weights of fits, margin and support, and intercept of the ratio.
         llr_limit: Largest claim in either direction: a gallery of n images cannot show odds
             beyond about n to 1.
     """
@@ -82,12 +84,15 @@ class SourceScorer:
         self._counts = [len(one) for one in everybody]
         self.llr_limit = math.log(2 + sum(self._counts))
         self._fits = [
-            self._comparison.z_scores(
+            self._comparison.fits(
                 self._comparison.asking(one), own=at if at < len(supports) else None
-            ).max(axis=2)
+            )
             for at, one in enumerate(everybody if supports else ())
         ]
         self._comparison.release()
+        self._evidences = 1 if embeddings is None else 2
+        heads = {name: members[0] for members in self.families for name in members}
+        self._families = np.array([self.names.index(heads.get(one, one)) for one in self.names])
         self.line = self._fitted_line()
 
     @cached_property
@@ -97,9 +102,12 @@ class SourceScorer:
         Two belong together where the difference of the two fits tells an image of one from an
         image of the other with an AUC below `FAMILY_AUC`, and so do those that belong to one.
         """
+        together = [one.together for one in self._fits]
         groups: list[set[int]] = []
         for one, other in combinations(range(len(self.names)), 2):
-            own, others = (self._fits[at][:, one] - self._fits[at][:, other] for at in (one, other))
+            own, others = (
+                fits[:, one] - fits[:, other] for fits in (together[one], together[other])
+            )
             if min(len(own), len(others)) < FAMILY_IMAGES or _auc(own, others) >= FAMILY_AUC:
                 continue
             joined = [group for group in groups if group & {one, other}]
@@ -111,10 +119,9 @@ class SourceScorer:
         """Judge one image: arrays with a single row."""
         if not self.names:
             return Judgement(np.empty(0), np.empty(0), ())
-        z = self._comparison.z_scores(images)[0]
-        channels = tuple(self._comparison.channels[at] for at in z.argmax(axis=1))
-        fits = z.max(axis=1)
-        return Judgement(fits, self._llrs(fits[None])[0], channels)
+        fits = self._comparison.fits(images)
+        channels = tuple(self._comparison.channels[at] for at in fits.channels[0])
+        return Judgement(fits.together[0], self._llrs(fits)[0], channels)
 
     def nearest(self, image: Images, support: SupportSet, channel: str) -> tuple[str, ...]:
         """Return the names of the files of a support that one image is nearest to, nearest first.
@@ -153,40 +160,40 @@ class SourceScorer:
         """Ratios of the gallery's own images, one array (n, S) per source, photographs last."""
         return [self._llrs(one) for one in self._fits]
 
-    def _llrs(self, fits: Float64Array) -> Float64Array:
-        design = _design(fits, self._supports)
+    def _llrs(self, fits: Fits) -> Float64Array:
         line = np.asarray(self.line)
-        return np.asarray(np.clip(design @ line[:-1] + line[-1], -self.llr_limit, self.llr_limit))
+        values = self._design(fits, np.arange(len(self.names))) @ line[:-1] + line[-1]
+        return np.asarray(np.clip(values, -self.llr_limit, self.llr_limit))
 
     def _fitted_line(self) -> tuple[float, ...]:
-        positives, negatives = [], []
+        everyone = np.arange(len(self.names))
+        features = self._evidences + 2
+        nothing = np.empty((0, features))
+        positives, negatives = [nothing], [nothing]
         for own, fits in enumerate(self._fits):
-            design = _design(fits, self._supports)
-            if own >= len(self.names):
-                negatives.append(design)
-                continue
-            if len(fits) > 1:
+            strangers = everyone
+            if own < len(self.names):
+                strangers = everyone[self._families != self._families[own]]
+                negatives.append(self._design(fits, strangers).reshape(-1, features))
+            design = self._design(fits, everyone)
+            negatives.append(design[:, strangers].reshape(-1, features))
+            if own < len(self.names) and len(design) > 1:
                 positives.append(design[:, own])
-            rest = np.delete(np.arange(len(self.names)), own)
-            negatives.append(design[:, rest])
-            negatives.append(_design(fits[:, rest], self._supports[rest]))
-        return _logistic_line(
-            np.concatenate([*positives, np.empty((0, 3))]),
-            np.concatenate([*(one.reshape(-1, 3) for one in negatives), np.empty((0, 3))]),
-        )
+        prior = (*[PRIOR_FIT] * self._evidences, *PRIOR_REST)
+        return _logistic_line(np.concatenate(positives), np.concatenate(negatives), prior)
 
+    def _design(self, fits: Fits, known: npt.NDArray[np.intp]) -> Float64Array:
+        """Return fits, margin and support, (n, known, features), where only some are known.
 
-def _design(fits: Float64Array, supports: Float64Array) -> Float64Array:
-    """Return fit, margin and support, (n, S, 3), from fits (n, S); alone, a source beats nothing.
-
-    What it beats then is the average of images that it did not make, whose z-score is 0.
-    """
-    count, sources = fits.shape
-    second = np.zeros_like(fits)
-    if sources > 1:
-        two = np.partition(fits, -2, axis=1)[:, -2:]
-        second = np.where(fits == two[:, 1:], two[:, :1], two[:, 1:])
-    return np.stack([fits, fits - second, np.broadcast_to(supports, (count, sources))], axis=2)
+        A source alone, or one family, beats the average of images that it did not make, whose
+        z-score is 0.
+        """
+        together, families = fits.together[:, known], self._families[known]
+        is_rival = families[:, None] != families
+        rival = np.where(is_rival, together[:, None], -np.inf).max(axis=2, initial=-np.inf)
+        margin = together - np.where(np.isneginf(rival), 0.0, rival)
+        support = np.broadcast_to(self._supports[known], margin.shape)
+        return np.concatenate([fits.z[:, known], margin[..., None], support[..., None]], axis=2)
 
 
 def _auc(above: Float64Array, below: Float64Array) -> float:
@@ -199,7 +206,9 @@ def _mean(chosen: AnyArray) -> float:
     return float(chosen.mean()) if chosen.size else math.nan
 
 
-def _logistic_line(positives: Float64Array, negatives: Float64Array) -> tuple[float, ...]:
+def _logistic_line(
+    positives: Float64Array, negatives: Float64Array, prior_line: tuple[float, ...]
+) -> tuple[float, ...]:
     """Fit the log likelihood ratio as a line by logistic regression, by damped Newton steps.
 
     The fitted log odds, less those of the two numbers of rows, are the ratio. The prior line counts
@@ -207,12 +216,13 @@ def _logistic_line(positives: Float64Array, negatives: Float64Array) -> tuple[fl
     is needed because a plain Newton step overshoots where the logistic curve is flat.
 
     Args:
-        positives: Shape (n, 3).
-        negatives: Shape (m, 3).
+        positives: Shape (n, features).
+        negatives: Shape (m, features).
+        prior_line: Weights and intercept.
     """
-    prior = np.array(PRIOR_LINE)
+    prior = np.array(prior_line)
     if not len(positives) or not len(negatives):
-        return PRIOR_LINE
+        return prior_line
     rows = np.concatenate([positives, negatives])
     design = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
     targets = np.repeat([1.0, 0.0], [len(positives), len(negatives)])

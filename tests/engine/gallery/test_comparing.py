@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineup.gallery.comparing import WHITENED_AXES, whitening_from_photographs
+from lineup.gallery.comparing import (
+    WHITENED_AXES,
+    Comparison,
+    Images,
+    whitening_from_photographs,
+)
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 
 DIMENSION = 64
 
@@ -48,3 +54,44 @@ def test_one_row_is_whitened_as_many_are(photographs):
 def test_a_few_photographs_do_not_show_what_to_take_away(photographs):
     whiten = whitening_from_photographs(photographs[: 2 * WHITENED_AXES - 1])
     np.testing.assert_allclose(whiten(photographs), photographs, atol=1e-6)
+
+
+def compared(cosines):
+    """Return a gallery of one source whose images have such cosines with (1, 0), and its scores."""
+    angles = np.arccos(cosines)
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    same = np.tile(np.array([[1.0, 0.0]], np.float32), (len(rows), 1))
+    views = {"clean/embeddings-x": rows.astype(np.float16)}
+    ids = tuple(f"{number:064x}" for number in range(len(rows)))
+    source = SupportSet("a", SourceRole.CANDIDATE, same, ids, "", views)
+    return Comparison(Gallery("digest", {"a": source}), "embeddings-x"), source
+
+
+def z_score(cosines, nearest):
+    """Return by how much a query scores higher than its nearest cosines' mean would, which is 0."""
+    comparison, _ = compared(cosines)
+    query = np.array([[1.0, 0.0]], np.float32)
+    z = comparison.fits(Images(query, np.ones(1, np.float32), query)).together[0, 0]
+    lone, _ = compared([nearest])
+    return z - lone.fits(Images(query, np.ones(1, np.float32), query)).together[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("cosines", "nearest"),
+    [
+        ([0.9, 0.1, 0.8, 0.7, -0.5], 0.8),  # the three nearest of five
+        ([0.9, 0.5], 0.7),  # of two, both
+    ],
+)
+def test_embeddings_are_compared_with_the_three_nearest(cosines, nearest):
+    assert z_score(cosines, nearest) == pytest.approx(0, abs=0.1)
+
+
+def test_an_image_of_the_support_is_not_among_its_own_nearest():
+    comparison, source = compared([1.0, 0.6, 0.2])
+    images = comparison.seen(source, "clean")
+    alone = comparison.fits(images, own=0).together[0, 0]
+    with_itself = comparison.fits(images).together[0, 0]
+    step = (1 + 0.6 + 0.2) / 3 - (0.6 + 0.2) / 2
+    deviation = 0.03  # where the gallery has no others to tell
+    assert with_itself - alone == pytest.approx(2 * step / deviation, rel=0.01)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lineup.gallery.comparing import PRIOR_DEVIATION, PRIOR_IMAGES, Comparison, Images
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
-from lineup.gallery.scoring import PRIOR_LINE, SourceScorer, _auc, highest_rate
+from lineup.gallery.scoring import PRIOR_FIT, PRIOR_REST, SourceScorer, _auc, highest_rate
 
 DIMENSION = 64
 
@@ -77,7 +77,7 @@ def test_an_image_is_not_compared_with_itself(count):
     rng = np.random.default_rng(7)
     rows, photographs = unit_rows(rng, count), support("p", unit_rows(rng, 9), SourceRole.REAL)
     whole = Comparison(gallery_from(support("a", rows), photographs))
-    found = whole.z_scores(images(rows), own=0)[:, 0, 0]
+    found = whole.fits(images(rows), own=0).together[:, 0]
 
     # The null is that of the whole support: the numerator alone leaves the image out.
     mean = rows.mean(axis=0)
@@ -172,7 +172,7 @@ def test_a_single_image_falls_back_to_the_prior_line(centres):
     rows = unit_rows(rng, 1, centres[0])
     scorer = SourceScorer(gallery_from(support("a", rows)))
 
-    assert scorer.line == PRIOR_LINE
+    assert scorer.line == (PRIOR_FIT, *PRIOR_REST)
     assert np.isfinite(llrs(scorer, rows)).all()
     assert np.isnan(scorer.false_accept_rate("a", 0.5))
     assert np.isnan(scorer.false_reject_rate("a", 0.5))
@@ -225,10 +225,14 @@ def test_an_image_with_the_very_same_ratio_is_accepted(gallery):
 def test_identical_sources_are_never_told_apart():
     rng = np.random.default_rng(6)
     scorer = SourceScorer(
-        gallery_from(support("a", unit_rows(rng, 20)), support("b", unit_rows(rng, 20)))
+        gallery_from(
+            support("a", unit_rows(rng, 20)),
+            support("b", unit_rows(rng, 20)),
+            support("photos", unit_rows(rng, 40), SourceRole.REAL),
+        )
     )
 
-    assert llrs(scorer, unit_rows(rng, 200)).max() < 0.5
+    assert llrs(scorer, unit_rows(rng, 200)).max() < np.log(2)
 
 
 def test_sources_that_look_alike_are_a_family(centres):
@@ -242,6 +246,24 @@ def test_sources_that_look_alike_are_a_family(centres):
     )
 
     assert scorer.families == (("a", "c", "d"),)
+
+
+def test_a_sibling_in_the_gallery_takes_no_image_from_its_family(centres):
+    rng = np.random.default_rng(11)
+    own, sibling = (support(name, unit_rows(rng, 60, centres[0])) for name in ("a", "c"))
+    others = (
+        support("b", unit_rows(rng, 30, centres[1])),
+        support("photos", unit_rows(rng, 40), SourceRole.REAL),
+    )
+    queries = unit_rows(rng, 20, centres[0])
+
+    alone = llrs(SourceScorer(gallery_from(own, *others)), queries)[:, 0]
+    scorer = SourceScorer(gallery_from(own, sibling, *others))
+    both = llrs(scorer, queries)
+
+    assert (scorer.names, scorer.families) == (("a", "b", "c"), (("a", "c"),))
+    np.testing.assert_allclose(both[:, [0, 2]], np.stack([alone, alone], axis=1), atol=1.5)
+    assert both[:, [0, 2]].min() > 1 > both[:, 1].max()
 
 
 def test_how_often_one_exceeds_another_counts_a_tie_as_half():
