@@ -117,7 +117,7 @@ def synthesis(document: Document) -> list[str]:
         "mapped MiB", "ratio of anonymous", "levels off (mean / max)",
     )  # fmt: skip
     lines = [*tiny_warning(document), *table(header, rows)]
-    lines += plot(f"synthesis{'_gpu' if document['settings']['device'] != 'cpu' else ''}", "times")
+    lines += plot(document["benchmark"], "times")
     return lines + failures_and_versions(results)
 
 
@@ -232,7 +232,7 @@ def serving(document: Document) -> list[str]:
         rows.append((kind, answers, *numbers(one, columns)))
     told = (
         f"{settings['clients']} clients for {load['seconds']:.0f} s, on the same cores "
-        f"(load average {load.get('load_average', 'not measured')}): "
+        f"(load average {load['load_average']:.1f}): "
         f"{load['requests']:,} requests, {load['rows']:,} verdicts; private memory "
         f"{memory['early_mib']:.0f} MiB early, {memory['late_mib']:.0f} MiB late. "
         f"Eight clients alone: {rates['served_images_per_s']:.1f} images a second, "
@@ -290,7 +290,12 @@ SECTIONS = (
     Section("Fingerprint", "fingerprint", "python benchmarks/fingerprint.py --record", fingerprint),
     Section(
         "One image of a candidate at SD-Turbo's size, CPU", "synthesis",
-        "python benchmarks/synthesis.py --record", synthesis,
+        "python benchmarks/synthesis.py --peers lineup 'lineup openvino' 'diffusers fp32' openvino "
+        "'stable-diffusion.cpp q8_0' --rounds 3 --repeat 1 --record", synthesis,
+    ),
+    Section(
+        "One image of a candidate at SD-Turbo's size, CPU with bf16", "synthesis_bf16",
+        "python benchmarks/synthesis.py --rounds 1 --repeat 1 --record", synthesis,
     ),
     Section(
         "One image of a candidate at SD-Turbo's size, GPU", "synthesis_gpu",

@@ -237,10 +237,10 @@ class Engine(Answering):
                     on_progress=on_progress,
                 )
             finally:
-                self.forget_gallery()
+                self.follow_gallery()
 
     def follow_gallery(self) -> None:
-        """Read the gallery again where another process has changed it."""
+        """Read the gallery again where it has changed."""
         state = gallery_state(self._gallery_path)
         if state != self._gallery_state:
             with self.working():

@@ -157,7 +157,7 @@ def with_photographs(gallery: Gallery) -> Gallery:
 
 def gallery_state(path: Path | None = None) -> tuple[int, int, int] | None:
     """Return what changes whenever a gallery folder or file does; None is the user's own."""
-    found = path or home_dir() / "gallery"
+    found = path or user_store().path
     return state_from_file(found if found.is_file() else found / MANIFEST)
 
 

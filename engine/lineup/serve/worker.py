@@ -189,7 +189,6 @@ class EngineWorker:
         try:
             with engine.working():  # an enrolment in between would ask another question
                 engine.follow_gallery()
-                engine.follow_gallery()
                 run = engine.run_id(self._question)
                 rows = iter(list(rows_from_group(wanted, engine, self._question, run)))
         except Exception as error:
