@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from lineup.cli.attribute import attribute
 from lineup.engine import open_engine
+from lineup.report.about import error_rates
 
 pypdf = pytest.importorskip("pypdf", reason="pypdf reads exhibits (extra dev)")
 pytest.importorskip("fpdf", reason="fpdf2 writes exhibits (extra pdf)")
@@ -35,7 +36,9 @@ def test_the_exhibit_says_what_was_asked_of_what_and_how_sure_it_is(red_image, t
     assert hashlib.sha256(red_image.read_bytes()).hexdigest() in text
     assert "Most likely made by reds" in text
     assert "2026-11-28" in text
-    assert "26.3 % (22 to 31) were named rightly" in text
+    rate = error_rates().fingerprint.enrolled_right
+    told = f"{rate.percent:g} % ({rate.low:g} to {rate.high:g}) were named rightly"
+    assert told in text
     assert len(pypdf.PdfReader(exhibit).pages[0].images) == 1
 
 
