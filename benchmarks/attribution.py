@@ -2,11 +2,13 @@
 
     python benchmarks/attribution.py [--points 1x1 2x1 2x2] [--rounds 1] [--record]
     python benchmarks/attribution.py --points 16x3 --distinct --name attribution_16x3 --record
+    python benchmarks/attribution.py --device openvino --name attribution_openvino --record
 
 The script captions image by image (BLIP base), lets every candidate (SD-Turbo's size, 512 px, one
 step) draw the caption once, and compares CLIP ViT-L/14@336 features of its last layer; everything
-in PyTorch, fp32. Ours does the same work on the same random weights and the same noise, one model
-at a time over all images (--order stage-major). A time is that of the whole process. Captions and
+in PyTorch, fp32 (on a GPU fp16). --device is that of ours; the script takes a processor where that
+is no GPU. Ours does the same work on the same random weights and the same noise, one model at a
+time over all images (--order stage-major). A time is that of the whole process. Captions and
 similarities of both are compared, so that it is known to be the same work.
 
 Unless --distinct asks for weights of their own, further candidates are the first one under other
@@ -74,6 +76,7 @@ def peers_of_point(
     models: Models, candidates: dict[str, str], folder: Path, arguments: argparse.Namespace
 ) -> list[Peer]:
     """Return both programs for a number of candidates."""
+    on_gpu = arguments.device.startswith("cuda")
     options = ["--evidence", "fingerprint,resynthesis", "--gamma", "1", "--seed", "0"]
     options += ["--encoder-layer", arguments.layer, "--no-cache"]
     options += ["--order", arguments.order] if arguments.order else []
@@ -93,7 +96,8 @@ def peers_of_point(
         "latents": write_latents(folder, arguments.size, 0),
         "size_px": arguments.size,
         "max_tokens": manifest_of(models.bundle(CAPTIONER))["captioner"]["max_tokens"],
-        "dtype": "float32" if arguments.device == "cpu" else "float16",
+        "device": "cuda" if on_gpu else "cpu",
+        "dtype": "float16" if on_gpu else "float32",
     }
     peers = [Peer(OURS, "scan.py", ours), Peer(THEIRS, "scan.py", theirs)]
     return peers[: 1 if arguments.ours_only else 2]
@@ -198,15 +202,15 @@ def main() -> None:
     models = models_from_arguments(arguments)
     counts = [count for _, count in arguments.points]
     drawn = generators_of(max(counts), distinct=arguments.distinct)
-    models.optimise([CAPTIONER, ENCODER, *sorted(set(drawn.values()))])
+    backend = "openvino" if arguments.device.startswith("openvino") else "onnxruntime"
+    models.optimise([CAPTIONER, ENCODER, *sorted(set(drawn.values()))], [backend])
     points = []
     for images, count in arguments.points:
         points.append(measure_point(models, images, count, arguments))
         print(point_line(points[-1]), file=sys.stderr, flush=True)
     used = [CAPTIONER, ENCODER, *sorted({name for point in points for name in point["bundles"]})]
-    settings = settings_of(
-        arguments, "device threads rounds order memory_budget layer distinct tiny as_exported"
-    )
+    kept = "device threads rounds order memory_budget layer distinct tiny as_exported"
+    settings = settings_of(arguments, *kept.split())
     results = {"points": points, "models": settings_of_models(models, used)}
     finish(arguments.name, settings, results, record=arguments.record)
 

@@ -117,7 +117,8 @@ def scan_by_lineup(asked: dict[str, Any]) -> float:
     from lineup.cli.main import cli  # noqa: PLC0415 - its time is told
 
     imported_s = _child.seconds_since_start()
-    _child.say("loaded", import_s=imported_s, versions=_child.versions("onnxruntime-gpu"))
+    about = _child.versions("onnxruntime-gpu", "openvino")
+    _child.say("loaded", import_s=imported_s, versions=about)
     scan = ["scan", *asked["images"], "--lineup", asked["lineup"], "--output", asked["rows"]]
     scan += ["--overwrite", "--threads", str(asked["threads"]), "--device", asked["device"]]
     exit_code, scan_s = _child.timed(

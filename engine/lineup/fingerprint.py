@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lineup.backends.base import Runner
+from lineup.backends.building import device_of_bundle
 from lineup.backends.device import Device
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle
@@ -89,7 +90,7 @@ class FingerprintExtractor(ClosesOnExit):
         self.digest = bundle.digest
         self.dimension = manifest.fingerprint.dimension
         self.tells_real = any(one.name == REAL_OUTPUT for one in manifest.graphs[GRAPH].outputs)
-        self.device = device = device.in_f32
+        self.device = device = device_of_bundle(manifest, device)
         self.tile_spec = TileSpec(
             size_px=int(bundle.preprocess("tile_size_px")),
             max_tiles=int(bundle.preprocess("max_tiles")),

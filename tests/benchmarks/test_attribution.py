@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pytest
 
@@ -43,3 +44,41 @@ def test_both_programs_are_compared_by_captions_and_similarities():
 
     assert agreement(ours, theirs) == {"same_captions_percent": 50, "max_similarity_gap": 0.25}
     assert agreement(ours, []) == {}
+
+
+@pytest.mark.parametrize(
+    ("device", "script", "backends"),
+    [
+        ("cpu", ("cpu", "float32"), ["onnxruntime"]),
+        ("openvino", ("cpu", "float32"), ["openvino"]),
+        ("cuda", ("cuda", "float16"), ["onnxruntime"]),
+    ],
+)
+def test_the_device_is_ours_and_the_settings_are_kept(device, script, backends, monkeypatch):
+    import attribution
+
+    asked, built, kept = [], [], []
+    manifest = {"captioner": {"max_tokens": 20}}
+    for name, other in {
+        "take_turns": lambda peers, request, _: asked.extend(
+            {**request, **peer.request} for peer in peers
+        ),
+        "summary": lambda *_: {"medians": {}, "ratios": {}, "failures": {}},
+        "manifest_of": lambda _: manifest,
+        "settings_of_models": lambda *_: {},
+        "write_latents": lambda *_: "",
+        "finish": lambda name, settings, results, record: kept.append(settings),
+    }.items():
+        monkeypatch.setattr(attribution, name, other)
+    models = attribution.Models
+    monkeypatch.setattr(models, "optimise", lambda self, names, backends: built.extend(backends))
+    monkeypatch.setattr(models, "bundle", lambda self, name: Path(name))
+    monkeypatch.setattr(models, "peer", lambda self, name: Path(name))
+    monkeypatch.setattr("sys.argv", ["attribution.py", "--points", "1x1", "--device", device])
+
+    attribution.main()
+
+    ours, theirs = asked
+    assert (ours["device"], built) == (device, backends)
+    assert (theirs["device"], theirs["dtype"]) == script
+    assert {"device": device, "order": "stage-major"}.items() <= kept[0].items()

@@ -99,6 +99,8 @@ class RuntimeOptions:
         cache_dir: Where TensorRT keeps compiled engines; None compiles anew in every process.
         cuda_graphs: Whether runs of the same shapes are recorded and replayed under CUDA, where
             the graph allows.
+        uses_arena: Whether large graphs on the CPU compute in the block of the process; see
+            `ARENA_BYTES`.
         runs_at_once: Runs that threads of the caller start together; OpenVINO has `threads` for
             each, ONNX Runtime takes as many as come.
 
@@ -110,6 +112,7 @@ class RuntimeOptions:
     weights: WeightPolicy | None = None
     cache_dir: Path | None = None
     cuda_graphs: bool = True
+    uses_arena: bool = True
     runs_at_once: int = 1
 
     def __post_init__(self) -> None:
@@ -176,6 +179,7 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
         settings.add_session_config_entry("session.disable_prepacking", "1")
         if options.weights is WeightPolicy.MAPPED:
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if options.weights is WeightPolicy.MAPPED and options.uses_arena:
             _register_arena()
             settings.enable_cpu_mem_arena = True
             settings.add_session_config_entry("session.use_env_allocators", "1")

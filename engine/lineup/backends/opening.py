@@ -7,7 +7,14 @@ from dataclasses import replace
 from functools import cache
 
 from lineup.backends.base import Runner
-from lineup.backends.building import REFITTABLE, cpu_key, engine_of_graph, policy_from_graph
+from lineup.backends.building import (
+    REFITTABLE,
+    cpu_key,
+    device_of_graph,
+    engine_of_graph,
+    native_shapes,
+    policy_from_graph,
+)
 from lineup.backends.device import OPENVINO_KINDS, Device, DeviceKind, resolve_device
 from lineup.backends.graph_cache import graph_cache
 from lineup.backends.onnxrt import RuntimeOptions, WeightPolicy, probe_device, runner_from_onnx
@@ -96,15 +103,19 @@ def runner_from_bundle(
     """
     path = bundle.graph_path(role)
     graph = bundle.manifest.graphs[role]
+    asked_for, device = device, device_of_graph(bundle.manifest, role, device)
     if device.kind in OPENVINO_KINDS:
-        compiled = graph_cache().find(openvino_key(graph, device))
+        shapes = native_shapes(bundle.manifest, role)
+        compiled = graph_cache().find(openvino_key(graph, device, shapes))
         source = path if compiled is None else compiled.path
-        return OpenVinoRunner(source, graph, device, options or RuntimeOptions())
+        return OpenVinoRunner(source, path, graph, device, options or RuntimeOptions())
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
         options = options or RuntimeOptions()
         if options.weights is None:
             options = replace(options, weights=policy_from_graph(graph))
+        if device != asked_for:  # no other graph would compute in what it touched of the arena
+            options = replace(options, uses_arena=False)
         if device.kind is DeviceKind.CPU and options.weights is WeightPolicy.MAPPED:
             compiled = graph_cache().find(cpu_key(graph))
             path = path if compiled is None else compiled.path

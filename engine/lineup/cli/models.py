@@ -158,8 +158,9 @@ def measure(names: tuple[str, ...], every: bool, device: str, threads: int) -> N
     manifest says of the CPU that exported it, which fp16 bundles, made for GPUs, do not say.
     `lineup bench NAME --compare-devices` measures all devices.
     """
+    from lineup.backends.building import device_of_bundle
     from lineup.backends.measured import keep_measured
-    from lineup.bundles.manifest import BundleKind, Precision
+    from lineup.bundles.manifest import Precision
     from lineup.planning.measuring import graphs_on_device, measured_from_graphs
     from lineup.runtime import Runtime
 
@@ -176,7 +177,7 @@ def measure(names: tuple[str, ...], every: bool, device: str, threads: int) -> N
         ]
     for name in chosen:
         bundle = store.open(name)
-        where = place.in_f32 if bundle.manifest.kind is BundleKind.FINGERPRINT else place
+        where = device_of_bundle(bundle.manifest, place)
         graphs = {}
         for role, measured in graphs_on_device(bundle.path, where, threads=threads):
             graphs[role] = measured

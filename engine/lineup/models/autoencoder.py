@@ -65,19 +65,19 @@ class Autoencoder:
         return scaled
 
     def _each(
-        self, batch: Float32Array, role: str, given: str, made: str, tile: int, tile_out: int
+        self, batch: Float32Array, role: str, given: str, output: str, tile: int, tile_out: int
     ) -> Float32Array:
         """Run a graph on one image after the other, in tiles where it is longer than a tile."""
 
         def run(array: Float32Array) -> Float32Array:
-            return self._components.run(role, {given: array})[made]
+            return self._components.run(role, {given: array})[output]
 
         images = [batch[i : i + 1] for i in range(len(batch))]
-        if max(batch.shape[2:]) <= tile:
-            return np.concatenate([run(image) for image in images])
-        return np.concatenate(
-            [run_tiled(run, image, tile=tile, tile_out=tile_out) for image in images]
-        )
+        if max(batch.shape[2:]) > tile:
+            made = [run_tiled(run, image, tile=tile, tile_out=tile_out) for image in images]
+        else:
+            made = [run(image) for image in images]
+        return made[0] if len(made) == 1 else np.concatenate(made)
 
 
 def run_tiled(
@@ -133,9 +133,15 @@ def images_from_decoded(decoded: Float32Array) -> list[RgbImage]:
     Args:
         decoded: Shape (images, 3, height, width), float32, nominally -1..1; the rest is cut off.
     """
-    unit = np.clip(decoded * np.float32(0.5) + np.float32(0.5), 0, 1).transpose(0, 2, 3, 1)
-    pixels: RgbImage = (unit * np.float32(255)).round().astype(np.uint8)
-    return list(np.ascontiguousarray(pixels))
+    # In one array: it is made while the decoder's memory is at its highest.
+    levels = decoded * np.float32(0.5)
+    levels += np.float32(0.5)
+    np.clip(levels, 0, 1, out=levels)
+    levels *= np.float32(255)
+    np.rint(levels, out=levels)
+    pixels: RgbImage = np.empty((len(levels), *levels.shape[2:], levels.shape[1]), np.uint8)
+    pixels[...] = levels.transpose(0, 2, 3, 1)
+    return list(pixels)
 
 
 def encoder_input_from_image(image: RgbImage) -> Float32Array:

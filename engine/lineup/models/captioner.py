@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lineup.backends.base import Runner
+from lineup.backends.building import device_of_bundle
 from lineup.backends.device import Device
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle
@@ -106,7 +107,7 @@ class Captioner(ClosesOnExit):
         assert manifest.tokenizer is not None
         self.name = manifest.name
         self.digest = bundle.digest
-        self.device = device
+        self.device = device = device_of_bundle(manifest, device)
         self._info = manifest.captioner
         self._preprocess = preprocess_from_bundle(bundle)
         self._tokenizer = bundle.tokenizer(manifest.tokenizer)

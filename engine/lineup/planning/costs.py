@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from lineup.backends.building import device_of_bundle
 from lineup.backends.device import OPENVINO_KINDS, Device, DeviceKind
 from lineup.backends.measured import measured_on
 from lineup.backends.opening import uses_arena
@@ -178,8 +179,7 @@ def graph_costs(bundle: Bundle, device: Device = CPU) -> dict[str, GraphCost]:
         BundleFormatError: That was not measured.
     """
     device = device if device.kind in OPENVINO_KINDS else CPU
-    if bundle.manifest.kind is BundleKind.FINGERPRINT:
-        device = device.in_f32
+    device = device_of_bundle(bundle.manifest, device)
     here = measured_on(bundle).get(device)
     if here is not None:
         return here.graphs

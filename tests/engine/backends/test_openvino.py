@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from lineup import reference
 from lineup.backends import opening
 from lineup.backends import openvino as backend
+from lineup.backends.building import native_shapes
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.graph_cache import graph_cache
 from lineup.backends.onnxrt import RuntimeOptions
@@ -162,7 +163,7 @@ def test_a_closed_runner_and_a_broken_graph_say_so(tmp_path):
         broken = tmp_path / name
         broken.write_bytes(b"nothing of the kind" * 100)
         with pytest.raises(BackendError, match=f"{name}: openvino cannot load it: ") as caught:
-            OpenVinoRunner(broken, graph, OPENVINO, ONE_THREAD)
+            OpenVinoRunner(broken, broken, graph, OPENVINO, ONE_THREAD)
         assert "\n" not in caught.value.message
 
 
@@ -185,7 +186,7 @@ def test_what_was_built_is_found_for_the_same_precision_alone(monkeypatch):
     runner_from_bundle(bundle, "fingerprint", OPENVINO)
     assert loaded == [BLOB_NAME]
     monkeypatch.setattr(backend, "with_precision", lambda device: device)
-    in_bf16 = openvino_key(graph, Device(DeviceKind.OPENVINO, precision="bf16"))
+    in_bf16 = openvino_key(graph, Device(DeviceKind.OPENVINO, precision="bf16"), {})
     assert graph_cache().find(in_bf16) is None
 
 
@@ -197,8 +198,9 @@ def test_what_was_built_stays_in_its_file_and_is_let_go_with_the_runner(tmp_path
 
     bundle = Runtime().bundle("pocket-captioner")
     graph = bundle.manifest.graphs["vision_encoder"]
-    blob = write_blob(bundle.graph_path("vision_encoder"), OPENVINO, tmp_path)
-    runner = OpenVinoRunner(blob, graph, OPENVINO, ONE_THREAD)
+    exported = bundle.graph_path("vision_encoder")
+    blob = write_blob(exported, OPENVINO, tmp_path, {})
+    runner = OpenVinoRunner(blob, exported, graph, OPENVINO, ONE_THREAD)
     gc.collect()
     assert is_mapped()  # the graph reads weights there and does not hold them itself
     with runner_from_bundle(bundle, "vision_encoder", OPENVINO, ONE_THREAD) as exported:
@@ -207,6 +209,102 @@ def test_what_was_built_stays_in_its_file_and_is_let_go_with_the_runner(tmp_path
         np.testing.assert_array_equal(values, expected[name])
     runner.close()
     assert not is_mapped()
+
+
+@needs_openvino
+def test_sixteen_bits_are_compiled_of_weights_in_sixteen_bits(tmp_path, monkeypatch):
+    bundle = Runtime().bundle("pocket-clip")
+    graph = bundle.manifest.graphs["image_tower"]
+    whole = sum(one.size_bytes for one in graph.weights)
+    given = []
+    compiled = backend._compiled
+
+    def in_f32(source, device, *rest, **named):  # whatever this processor has
+        given.append(source)
+        return compiled(source, OPENVINO, *rest, **named)
+
+    monkeypatch.setattr(backend, "with_precision", lambda device: device)
+    monkeypatch.setattr(backend, "_compiled", in_f32)
+    in_bf16 = Device(DeviceKind.OPENVINO, precision="bf16")
+    exported = bundle.graph_path("image_tower")
+    blob = write_blob(exported, in_bf16, tmp_path, {})
+    assert given[0].suffix == ".xml"
+    assert [one.name for one in tmp_path.iterdir()] == [BLOB_NAME]
+    assert 0.4 * whole < blob.stat().st_size < 0.6 * whole + 2**19
+    found = OpenVinoRunner(blob, exported, graph, in_bf16, ONE_THREAD).run(feeds_of(graph))
+    with runner_from_bundle(bundle, "image_tower", CPU, ONE_THREAD) as runner:
+        for name, values in runner.run(feeds_of(graph)).items():
+            bound = 5e-3 * np.abs(values).max()
+            np.testing.assert_allclose(found[name], values, atol=bound, rtol=0)
+
+
+@needs_openvino
+def test_a_generator_is_built_for_its_native_size_and_draws_others_too(tmp_path, caplog):
+    bundle = Runtime().bundle("pocket-ash")
+    graph = bundle.manifest.graphs["vae_decoder"]
+    exported = bundle.graph_path("vae_decoder")
+    shapes = native_shapes(bundle.manifest, "vae_decoder")
+    assert shapes == {"latents": (1, 4, 32, 32)}
+    blob = write_blob(exported, OPENVINO, tmp_path, shapes)
+    random = np.random.default_rng(0)
+    with (
+        OpenVinoRunner(blob, exported, graph, OPENVINO, ONE_THREAD) as runner,
+        runner_from_bundle(bundle, "vae_decoder", CPU, ONE_THREAD) as expected,
+        caplog.at_level(logging.INFO),
+    ):
+        for shape, told in (((1, 4, 32, 32), 0), ((2, 4, 12, 20), 1), ((1, 4, 32, 32), 1)):
+            feeds = {"latents": random.normal(size=shape).astype(np.float32)}
+            (found,), (right,) = runner.run(feeds).values(), expected.run(feeds).values()
+            np.testing.assert_allclose(found, right, atol=2e-3 * np.abs(right).max(), rtol=0)
+            assert caplog.text.count("other shapes than it was built for") == told
+
+
+@pytest.mark.parametrize(
+    ("guidance", "inputs", "rows"),
+    [
+        (0.0, ["latents", "timestep"], 1),
+        (7.5, ["latents", "timestep"], 2),
+        (7.5, ["latents", "timestep", "guidance_embedding"], 1),
+        (7.5, ["latents"], 1),
+    ],
+)
+def test_guidance_doubles_the_rows_of_a_denoiser(guidance, inputs, rows):
+    manifest = SimpleNamespace(
+        generation=SimpleNamespace(guidance=guidance, native_axes={"rows": 8, "columns": 6}),
+        graphs={
+            "any": SimpleNamespace(
+                inputs=[
+                    SimpleNamespace(name=name, shape=("images", 4, "rows", "columns"))
+                    for name in inputs
+                ]
+            )
+        },
+    )
+    assert native_shapes(manifest, "any") == dict.fromkeys(inputs, (rows, 4, 8, 6))
+
+
+@needs_openvino
+def test_text_encoders_stay_with_onnx_runtime_on_a_processor(monkeypatch):
+    bundle = Runtime().bundle("pocket-ash")
+    monkeypatch.setattr(opening, "OpenVinoRunner", lambda path, *_: path.stem)
+    monkeypatch.setattr(
+        opening,
+        "runner_from_onnx",
+        lambda path, device, options: f"{device} {path.stem} {options.uses_arena}",
+    )
+    gpu = Device(DeviceKind.OPENVINO_GPU, precision="f32")
+    monkeypatch.setattr(
+        opening, "openvino_key", lambda graph, *_: openvino_key(graph, OPENVINO, {})
+    )
+    opened = {
+        str(device): {
+            role: runner_from_bundle(bundle, role, device) for role in bundle.manifest.graphs
+        }
+        for device in (OPENVINO, gpu)
+    }
+    assert opened["openvino:cpu:f32"]["text_encoder"] == "cpu text_encoder False"
+    assert opened["openvino:gpu:f32"]["text_encoder"] == "text_encoder"
+    assert {one["unet"] for one in opened.values()} == {"unet"}
 
 
 def test_options_of_tensorrt_are_refused():
