@@ -295,7 +295,8 @@ SECTIONS = (
     ),
     Section(
         "One image of a candidate at SD-Turbo's size, CPU with bf16", "synthesis_bf16",
-        "python benchmarks/synthesis.py --rounds 1 --repeat 1 --record", synthesis,
+        "python benchmarks/synthesis.py --peers lineup 'lineup openvino' 'diffusers fp32' "
+        "'diffusers bf16' openvino 'stable-diffusion.cpp q8_0' --rounds 3 --repeat 1", synthesis,
     ),
     Section(
         "One image of a candidate at SD-Turbo's size, GPU", "synthesis_gpu",
@@ -312,6 +313,16 @@ SECTIONS = (
         "A scan of 16 images by 3 candidates", "attribution_16x3",
         "python benchmarks/attribution.py --points 16x3 --name attribution_16x3 --record",
         attribution,
+    ),
+    Section(
+        "A scan against the papers' script, OpenVINO in bf16", "attribution_openvino",
+        "python benchmarks/attribution.py --device openvino --points 1x1 2x1 1x2 "
+        "--name attribution_openvino --record", attribution,
+    ),
+    Section(
+        "A scan of 16 images by 3 candidates, OpenVINO in bf16", "attribution_16x3_openvino",
+        "python benchmarks/attribution.py --device openvino --points 16x3 --distinct "
+        "--name attribution_16x3_openvino --record", attribution,
     ),
     Section(
         "Under hard memory limits", "memory_limits",

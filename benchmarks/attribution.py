@@ -203,7 +203,10 @@ def main() -> None:
     counts = [count for _, count in arguments.points]
     drawn = generators_of(max(counts), distinct=arguments.distinct)
     backend = "openvino" if arguments.device.startswith("openvino") else "onnxruntime"
-    models.optimise([CAPTIONER, ENCODER, *sorted(set(drawn.values()))], [backend])
+    names = [CAPTIONER, ENCODER, *sorted(set(drawn.values()))]
+    models.optimise(names, [backend])
+    if backend != "onnxruntime":
+        models.measure(names, arguments.device)
     points = []
     for images, count in arguments.points:
         points.append(measure_point(models, images, count, arguments))

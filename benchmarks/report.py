@@ -169,6 +169,7 @@ PLOTS: dict[str, Callable[[Document], Any]] = {
     "synthesis_bf16": synthesis,
     "synthesis_gpu": synthesis,
     "attribution": attribution,
+    "attribution_openvino": attribution,
     "growth": growth,
     "memory_flat": memory_flat,
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from lineup.backends.building import device_of_bundle
+from lineup.backends.building import device_of_bundle, device_of_graph
 from lineup.backends.device import OPENVINO_KINDS, Device, DeviceKind
 from lineup.backends.measured import measured_on
 from lineup.backends.opening import uses_arena
@@ -197,7 +197,7 @@ def graph_costs(bundle: Bundle, device: Device = CPU) -> dict[str, GraphCost]:
 
 def _blobs(bundle: Bundle, role: str, device: Device) -> frozenset[tuple[str, int]]:
     """Return the weight files that runs read; OpenVINO packs them into private memory once."""
-    if device.kind in OPENVINO_KINDS:
+    if device_of_graph(bundle.manifest, role, device).kind in OPENVINO_KINDS:
         return frozenset()
     weights = bundle.manifest.graphs[role].weights
     return frozenset((record.sha256, record.size_bytes) for record in weights)
