@@ -1,6 +1,7 @@
 """Make the folders of images that commands of lineup are measured on.
 
     python benchmarks/image_sets.py verification --shared ../shared --output verification-set
+    python benchmarks/image_sets.py wild --shared ../shared --output wild-set
     python benchmarks/image_sets.py attribution --split test --count 100 --output attribution-set \
         pocket-ash pocket-birch pocket-cedar pocket-dogwood bundles/pocket-elm
     python benchmarks/image_sets.py prompts --shared ../shared --output prompts-set
@@ -10,6 +11,10 @@
 SHARED/generated, and OUTPUT/photographs/ with the photographs of SHARED/photos and
 SHARED/photos_native that `lineup train whitening` keeps apart from the fit. Files are hard links
 where the disk allows it, else copies.
+
+`wild` is what `lineup eval wild` takes, beside SHARED/recompressed: the same folders of generators,
+and in OUTPUT/photos the photographs of SHARED/photos_native that neither the shipped gallery nor
+the head on CLIP's tokens has seen.
 
 `attribution` is what `lineup calibrate` and `lineup eval attribution` take: OUTPUT/<generator>/
 holds pictures that each generator drew of scenes nobody was trained on, OUTPUT/rendered/ the scenes
@@ -50,6 +55,7 @@ from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
 from lineup.runtime import Runtime
 from lineup.types import RgbImage
+from lineup_models.photograph_head import HeadOptions, held_out_paths
 from lineup_models.photographs import HOLD_OUT, split_photographs
 from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.pocket.world.splits import Split, example_from_index, seed_from_index
@@ -69,7 +75,7 @@ def refuse_existing(output: Path) -> None:
 
 
 def lay_out(shared: Path, output: Path, held_out: int = HOLD_OUT) -> dict[str, int]:
-    """Build the folder, whole or not at all.
+    """Build the folder for `verification`, whole or not at all.
 
     Args:
         shared: Holds generated/<source>/, photos/ and photos_native/.
@@ -83,21 +89,42 @@ def lay_out(shared: Path, output: Path, held_out: int = HOLD_OUT) -> dict[str, i
         UsageError: `shared` lacks a folder, or `output` exists.
     """
     photos = [shared / "photos", shared / "photos_native"]
-    for needed in (shared / "generated", *photos):
+    _require(shared / "generated", *photos)
+    chosen = split_photographs(photos, held_out).held_out
+    return _lay_out_beside(shared, output, PHOTOGRAPHS, shared, chosen)
+
+
+def lay_out_wild(shared: Path, output: Path) -> dict[str, int]:
+    """Build the folder for `wild`, as `lay_out` does."""
+    native = shared / "photos_native"
+    _require(shared / "generated", native)
+    folders = sorted(one for one in native.iterdir() if one.is_dir())
+    chosen = [path for folder in folders for path in held_out_paths(folder, HeadOptions())]
+    return _lay_out_beside(shared, output, "photos", native, chosen)
+
+
+def _require(*folders: Path) -> None:
+    for needed in folders:
         if not needed.is_dir():
             raise UsageError(f"{needed} is not a folder.", hint="Name the shared folder: --shared.")
+
+
+def _lay_out_beside(
+    shared: Path, output: Path, name: str, root: Path, photographs: Sequence[Path]
+) -> dict[str, int]:
+    """Build a folder of all generators, and of photographs that lie below `root`."""
     refuse_existing(output)
     sources = {
         folder.name: (folder, list(find_images([folder])))
         for folder in sorted((shared / "generated").iterdir())
         if folder.is_dir()
     }
-    sources[PHOTOGRAPHS] = (shared, list(split_photographs(photos, held_out).held_out))
+    sources[name] = (root, list(photographs))
     with staged_directory(output) as staging:
-        for name, (folder, paths) in sources.items():
+        for source, (folder, paths) in sources.items():
             for path in paths:
-                _link(path, staging / name / path.relative_to(folder))
-    return {name: len(paths) for name, (_, paths) in sources.items()}
+                _link(path, staging / source / path.relative_to(folder))
+    return {source: len(paths) for source, (_, paths) in sources.items()}
 
 
 def make_set(
@@ -310,6 +337,8 @@ def parse_arguments() -> argparse.Namespace:
     verification.add_argument(
         "--shared", type=Path, required=True, help="has generated/, photos/, photos_native/"
     )
+    wild = commands.add_parser("wild", help="links to generated and native photographs")
+    wild.add_argument("--shared", type=Path, required=True, help="has generated/, photos_native/")
     attribution = commands.add_parser("attribution", help="pictures drawn by generators")
     attribution.add_argument("generators", nargs="+", help="bundles, by name or path")
     attribution.add_argument("--split", type=Split, choices=list(Split), default=Split.TEST)
@@ -329,7 +358,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     prompts.add_argument("--most", type=int, default=10, help="references per maker")
     broken = commands.add_parser("broken", help="files that cannot be read")
-    for command in (verification, attribution, prompts, broken):
+    for command in (verification, wild, attribution, prompts, broken):
         command.add_argument("--output", type=Path, required=True, help="folder to make")
     return parser.parse_args()
 
@@ -340,6 +369,8 @@ def main() -> None:
     try:
         if options.command == "verification":
             counts = lay_out(options.shared, options.output)
+        elif options.command == "wild":
+            counts = lay_out_wild(options.shared, options.output)
         elif options.command == "prompts":
             counts = lay_out_prompts(
                 options.shared,
