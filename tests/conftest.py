@@ -26,6 +26,14 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home_of_wider_fixtures(tmp_path_factory):
+    """What is opened for a whole file would find the user's own, with what was pulled there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LINEUP_HOME", str(tmp_path_factory.mktemp("lineup-home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def lineup_home(tmp_path_factory, monkeypatch):
     """An empty `$LINEUP_HOME`, for this process and its children: never the user's own."""
