@@ -23,11 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lineup.backends.building import device_of_bundle
-from lineup.backends.measured import measured_on
 from lineup.errors import LineupError
-from lineup.fingerprint import DEFAULT_BUNDLE
-from lineup.runtime import Runtime
 
 WORK_DIR = Path("build/benchmarks")
 CAPTIONER, ENCODER = "blip-base", "clip-vit-l-14-336"
@@ -78,18 +74,6 @@ class Models:
             for backend in backends:
                 build = [*PROGRAM, "build", str(self.bundle(name)), "--backend", backend]
                 subprocess.run(build, check=True, stdout=sys.stderr)
-
-    def measure(self, names: Iterable[str], device: str) -> None:
-        """Measure what models cost on a device, which scans in an order of their own plan with.
-
-        Of the CPU, exported bundles tell it. After `optimise`, which changes it.
-        """
-        place = Runtime(device).place[0]
-        for name in (DEFAULT_BUNDLE, *map(self.bundle, names)):
-            bundle = Runtime().bundle(name)
-            if device_of_bundle(bundle.manifest, place) not in measured_on(bundle):
-                told = [*PROGRAM, "models", "measure", str(name), "--device", device]
-                subprocess.run(told, check=True, stdout=sys.stderr)
 
     def bundle(self, name: str) -> Path:
         """Return a bundle of random weights, exporting it if it is missing."""

@@ -205,8 +205,6 @@ def main() -> None:
     backend = "openvino" if arguments.device.startswith("openvino") else "onnxruntime"
     names = [CAPTIONER, ENCODER, *sorted(set(drawn.values()))]
     models.optimise(names, [backend])
-    if backend != "onnxruntime":
-        models.measure(names, arguments.device)
     points = []
     for images, count in arguments.points:
         points.append(measure_point(models, images, count, arguments))

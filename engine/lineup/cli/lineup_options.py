@@ -284,29 +284,39 @@ def question_from_choices(
 
 
 def _planned(question: Question, choices: Mapping[str, Any], images: int | None) -> Question:
-    """Let the planner decide; what it remarks goes to stderr."""
+    """Let the planner decide within a budget; what it remarks goes to stderr."""
     from lineup.machine import LITTLE, keep_freed_memory
-    from lineup.planning.plan import MAX_CHUNK, Order, bytes_from_text, plan_for_lineup
+    from lineup.planning.plan import (
+        MAX_CHUNK,
+        Order,
+        bytes_from_text,
+        chunk_from_order,
+        plan_for_lineup,
+    )
 
-    keep_freed_memory(LITTLE)  # a plan counts what is in use
     order = None if choices.get("order") is None else Order(choices["order"])
-    scan, budget_bytes, reading_bytes = question.scan, None, 0
-    if choices["memory_budget"] is not None:
+    scan, most = question.scan, min(images or MAX_CHUNK, MAX_CHUNK)
+    gamma = (question.options.resynthesis or question.lineup.spec.resynthesis).gamma
+    if choices["memory_budget"] is None:
+        assert order is not None
+        chunk = chunk_from_order(question.lineup, order, images=most, gamma=gamma)
+    else:
+        keep_freed_memory(LITTLE)  # a plan counts what is in use
         budget_bytes = bytes_from_text(choices["memory_budget"])
         reading_bytes = min(MOST_READING_BYTES, budget_bytes // READING_SHARE)
         scan = replace(scan, look_ahead_bytes=reading_bytes, group_bytes=reading_bytes)
-    settings = question.options.resynthesis or question.lineup.spec.resynthesis
-    plan = plan_for_lineup(
-        question.lineup,
-        images=min(images or MAX_CHUNK, MAX_CHUNK),
-        gamma=settings.gamma,
-        budget_bytes=budget_bytes,
-        order=order,
-        reading_bytes=reading_bytes,
-        device=choices["device"],
-    )
-    for note in plan.notes:
-        say(f"note: {note}", err=True)
-    scan = replace(scan, group_images=plan.chunk, group_tiles=None, waits_for_group=True)
-    keeps = plan.order is Order.IMAGE_MAJOR
+        plan = plan_for_lineup(
+            question.lineup,
+            images=most,
+            gamma=gamma,
+            budget_bytes=budget_bytes,
+            order=order,
+            reading_bytes=reading_bytes,
+            device=choices["device"],
+        )
+        for note in plan.notes:
+            say(f"note: {note}", err=True)
+        order, chunk = plan.order, plan.chunk
+    scan = replace(scan, group_images=chunk, group_tiles=None, waits_for_group=True)
+    keeps = order is Order.IMAGE_MAJOR
     return replace(question, scan=scan, engine={**question.engine, "keep_models": keeps})

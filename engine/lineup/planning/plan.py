@@ -177,6 +177,14 @@ def plan_for_lineup(
     )
 
 
+def chunk_from_order(lineup: Lineup, order: Order, *, images: int, gamma: int) -> int:
+    """Return how many images are worked on together where memory has no limit: no cost is asked."""
+    if order is Order.IMAGE_MAJOR:
+        return 1
+    work = Work(images, gamma, _resynthesis_pixels(lineup))
+    return _chunk(images, _pictures_bytes(len(list(lineup.spec.generators)), work), UNLIMITED)
+
+
 def _base_bytes() -> int:
     """Return the private memory of a process that has opened a lineup and loaded no model (Linux).
 
@@ -270,8 +278,8 @@ def _stage_major(
     )
     working = {model.name: kept + _bytes_beside_kept(model, models, work) for model in models}
     per_image = _resyntheses_bytes(models, work)
-    spare = min(budget_bytes - base_bytes - max(working.values()), MOST_PICTURE_BYTES)
-    chunk = max(1, min(MAX_CHUNK, work.images, spare // per_image if per_image else MAX_CHUNK))
+    spare = budget_bytes - base_bytes - max(working.values())
+    chunk = _chunk(work.images, per_image, spare)
     stages = tuple(
         _stage(
             model,
@@ -343,9 +351,18 @@ def _looks(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
     return _runs(model, models, replace(work, images=1))
 
 
+def _chunk(images: int, per_image_bytes: int, spare_bytes: int) -> int:
+    """Return how many images stages work on together, when so much memory is left for them."""
+    room = min(spare_bytes, MOST_PICTURE_BYTES)
+    return max(1, min(MAX_CHUNK, images, room // per_image_bytes if per_image_bytes else MAX_CHUNK))
+
+
 def _resyntheses_bytes(models: Sequence[ModelCost], work: Work) -> int:
     """Return the memory of one image's resyntheses while they wait for their features."""
-    candidates = sum(model.stage is Stage.RESYNTHESISE for model in models)
+    return _pictures_bytes(sum(model.stage is Stage.RESYNTHESISE for model in models), work)
+
+
+def _pictures_bytes(candidates: int, work: Work) -> int:
     return candidates * work.gamma * work.picture_pixels * PICTURE_BYTES
 
 

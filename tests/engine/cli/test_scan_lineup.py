@@ -78,6 +78,18 @@ def test_both_orders_give_the_same_rows(toy_lineup, planned, folder):
     assert planned[0]["reading_bytes"] == 2**26
 
 
+@pytest.mark.parametrize(("order", "keeps"), [("stage-major", False), ("image-major", True)])
+def test_an_order_without_a_budget_asks_for_no_costs(
+    toy_lineup, planned, folder, monkeypatch, order, keeps
+):
+    monkeypatch.setattr(plan_module, "chunk_from_order", lambda *_, images, gamma: images)
+    ordered = run(folder, *ALL_EVIDENCE, "--order", order)
+
+    assert rows(ordered.stdout) == rows(run(folder, *ALL_EVIDENCE).stdout)
+    assert toy_lineup[0]["keep"] is keeps
+    assert not planned
+
+
 def test_a_lineup_that_is_named_gives_all_its_evidence(toy_lineup, folder):
     assert rows(run(folder, "--lineup", "toy").stdout) == rows(run(folder, *ALL_EVIDENCE).stdout)
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from lineup.errors import UsageError
+from lineup.lineups.store import open_lineup
 from lineup.planning import plan as planning
 from lineup.planning.costs import ModelCost, Phase, Stage
 from lineup.planning.plan import (
@@ -12,6 +13,7 @@ from lineup.planning.plan import (
     Order,
     Work,
     bytes_from_text,
+    chunk_from_order,
     plan_from_budget,
     smallest_budget,
 )
@@ -227,3 +229,18 @@ def test_a_plan_counts_what_the_process_itself_takes(monkeypatch):
     monkeypatch.setattr(planning, "resident_kib", lambda: (5 * 1024, 0))
 
     assert planning._base_bytes() == 5 * MIB + planning.LINEUP_BYTES
+
+
+def test_an_order_alone_is_planned_without_costs(monkeypatch):
+    def nobody_knows(*_):
+        raise AssertionError("a cost was asked for")
+
+    monkeypatch.setattr("lineup.planning.costs.graph_costs", nobody_knows)
+    pocket = open_lineup("pocket")
+    chunks = [
+        chunk_from_order(pocket, Order.STAGE_MAJOR, images=images, gamma=gamma)
+        for images, gamma in ((3, 4), (1000, 1), (1000, 16), (1000, 1000))
+    ]
+    assert chunks[:2] == [3, MAX_CHUNK]
+    assert 1 == chunks[3] < chunks[2] < MAX_CHUNK
+    assert chunk_from_order(pocket, Order.IMAGE_MAJOR, images=3, gamma=4) == 1
