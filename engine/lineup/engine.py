@@ -22,7 +22,7 @@ from lineup.calibration.calibration import CALIBRATION
 from lineup.errors import SourceNotFoundError
 from lineup.finding import find_images
 from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, source_not_found
 from lineup.gallery.opening import gallery_state, known_gallery, shipped_gallery, user_store
 from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
@@ -253,6 +253,8 @@ class Engine(Answering):
         Raises:
             SourceNotFoundError: The gallery has no such source, or it holds photographs.
         """
+        if name not in self.gallery.sources:
+            raise source_not_found(name, dict.fromkeys(self.sources))
         support = self.gallery.source(name)
         if support.role is not SourceRole.CANDIDATE:
             raise SourceNotFoundError(

@@ -86,8 +86,11 @@ def test_an_evidence_tells_its_cost(engine):
 
 
 def test_verifying_an_unknown_source(engine):
-    with pytest.raises(SourceNotFoundError, match="nobody"):
+    with pytest.raises(SourceNotFoundError, match="nobody") as caught:
         engine.source("nobody")
+    listed = caught.value.message.partition("there are: ")[2].rstrip(".").split(", ")
+    assert listed == list(engine.sources)  # without "real", which is no answer
+    assert "real" in engine.gallery.sources
 
 
 def test_the_run_id_follows_the_gallery(engine):
