@@ -296,7 +296,8 @@ SECTIONS = (
     Section(
         "One image of a candidate at SD-Turbo's size, CPU with bf16", "synthesis_bf16",
         "python benchmarks/synthesis.py --peers lineup 'lineup openvino' 'diffusers fp32' "
-        "'diffusers bf16' openvino 'stable-diffusion.cpp q8_0' --rounds 3 --repeat 1", synthesis,
+        "'diffusers bf16' openvino 'stable-diffusion.cpp q8_0' --rounds 3 --repeat 1 "
+        "--name synthesis_bf16 --record", synthesis,
     ),
     Section(
         "One image of a candidate at SD-Turbo's size, GPU", "synthesis_gpu",

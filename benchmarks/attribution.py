@@ -209,10 +209,9 @@ def main() -> None:
     for images, count in arguments.points:
         points.append(measure_point(models, images, count, arguments))
         print(point_line(points[-1]), file=sys.stderr, flush=True)
-    used = [CAPTIONER, ENCODER, *sorted({name for point in points for name in point["bundles"]})]
     kept = "device threads rounds order memory_budget layer distinct tiny as_exported"
     settings = settings_of(arguments, *kept.split())
-    results = {"points": points, "models": settings_of_models(models, used)}
+    results = {"points": points, "models": settings_of_models(models, names)}
     finish(arguments.name, settings, results, record=arguments.record)
 
 

@@ -21,10 +21,11 @@ from lineup.bundles.bundle import Bundle
 from lineup.planning.measuring import native_feeds
 from lineup.runtime import Runtime
 from lineup.types import AnyArray
+from lineup_export.parity import max_relative_error
 
 
 def feeds_of(bundle: Bundle, role: str) -> dict[str, AnyArray]:
-    """Return noise and tokens for a graph."""
+    """Return noise and tokens from 1 up; a text of nothing but padding may have no states."""
     return {
         name: value
         if value.dtype.kind == "f"
@@ -35,11 +36,8 @@ def feeds_of(bundle: Bundle, role: str) -> dict[str, AnyArray]:
 
 def errors(found: AnyArray, expected: AnyArray) -> dict[str, float]:
     """Return the largest and the mean error, as shares of the largest and the mean element."""
-    gap = found.astype(np.float64) - expected
-    return {
-        "max": float(np.abs(gap).max() / np.abs(expected).max()),
-        "rms": float(np.sqrt(np.mean(gap**2) / np.mean(expected.astype(np.float64) ** 2))),
-    }
+    squares = [np.mean(one.astype(np.float64) ** 2) for one in (found - expected, expected)]
+    return {"max": max_relative_error(found, expected), "rms": float(np.sqrt(np.divide(*squares)))}
 
 
 def measure(runtime: Runtime, name: str) -> dict[str, Any]:

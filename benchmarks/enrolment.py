@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -70,28 +71,30 @@ def measure(directory: Path, source: str, count: int, limit: int) -> dict[str, A
     """Enrol so many images of a source, and return what is said of others."""
     shipped = shipped_gallery()
     assert shipped is not None
-    queries = dict(fresh_images(directory / source, without_source(shipped, source)))
-    chosen, others = list(queries)[:count], list(queries.values())[count : count + limit]
+    rest = without_source(shipped, source)
+    fresh = fresh_images(directory / source, rest)
+    chosen = [path for path, _ in islice(fresh, count)]
+    others = [pixels for _, pixels in islice(fresh, limit)]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "gallery"
-        import_gallery(user_store(folder), without_source(shipped, source))
+        import_gallery(user_store(folder), rest)
         with lineup.open(gallery=folder) as engine:
             start = time.perf_counter()
             engine.enroll(source, chosen)
             enrol_s = time.perf_counter() - start
-            found = {
-                what: {
-                    how: verdicts(
-                        engine, [handled(one, how, k) for k, one in enumerate(others)], by
-                    )
-                    for how in HANDLING
+            queries = {
+                how: [handled(one, how, seed) for seed, one in enumerate(others)]
+                for how in HANDLING
+            }
+            bystanders = dict(_bystanders(directory, source, shipped))
+            asked = evidences(engine).items()
+            found, meanwhile = (
+                {
+                    what: {key: verdicts(engine, images, by) for key, images in groups.items()}
+                    for what, by in asked
                 }
-                for what, by in evidences(engine).items()
-            }
-            meanwhile = {
-                what: dict(_meanwhile(engine, directory, source, shipped, by))
-                for what, by in evidences(engine).items()
-            }
+                for groups in (queries, bystanders)
+            )
             stored = engine.gallery.sources[source].stored_bytes
     return {
         "source": source,
@@ -104,15 +107,13 @@ def measure(directory: Path, source: str, count: int, limit: int) -> dict[str, A
     }
 
 
-def _meanwhile(
-    engine: Engine, directory: Path, source: str, shipped: Gallery, by: AttributionOptions
-) -> Iterator[tuple[str, Counts]]:
+def _bystanders(
+    directory: Path, source: str, shipped: Gallery
+) -> Iterator[tuple[str, list[RgbImage]]]:
     for folder in sorted(one for one in directory.iterdir() if one.is_dir()):
         if folder.name != source:
-            images = [pixels for _, pixels in fresh_images(folder, shipped)][
-                : MOST_OTHERS.get(folder.name, 6)
-            ]
-            yield folder.name, verdicts(engine, images, by)
+            most = MOST_OTHERS.get(folder.name, 6)
+            yield folder.name, [pixels for _, pixels in islice(fresh_images(folder, shipped), most)]
 
 
 def lines_of(result: dict[str, Any]) -> Iterator[str]:

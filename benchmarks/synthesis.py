@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--repeat", type=int, default=3, help="warm images per process")
+    parser.add_argument("--name", help="of the record; default: synthesis, on a GPU synthesis_gpu")
     arguments = parser.parse_args()
     on_gpu = arguments.device != "cpu"
     names = arguments.peers or list(GPU_PEERS if on_gpu else CPU_PEERS)
@@ -158,7 +159,7 @@ def main() -> None:
     settings = settings_of(
         arguments, "device", "threads", "size", "seed", "rounds", "repeat", "tiny", "as_exported"
     )
-    name = "synthesis" if not on_gpu else "synthesis_gpu"
+    name = arguments.name or ("synthesis_gpu" if on_gpu else "synthesis")
     finish(name, settings, results, record=arguments.record)
 
 

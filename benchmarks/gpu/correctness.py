@@ -17,6 +17,7 @@ import onnxruntime as ort
 import lineup
 from _models import CAPTIONER, ENCODER, GENERATORS
 from attribution import write_lineup
+from device_errors import feeds_of
 from gpu.steps import Place, Step
 from lineup.backends import onnxrt
 from lineup.backends.device import Device, DeviceKind
@@ -27,7 +28,6 @@ from lineup.bundles.bundle import Bundle, open_bundle
 from lineup.models.captioner import Captioner, CaptionOptions
 from lineup.options import AttributionOptions, ResynthesisOptions
 from lineup.paths import shipped_dir
-from lineup.planning.measuring import native_feeds
 from lineup.reading import read_image
 from lineup.results import FINGERPRINT, RESYNTHESIS, Verdict
 from lineup.types import AnyArray, RgbImage
@@ -134,10 +134,7 @@ def bundle_of(place: Place, name: str) -> Bundle:
 def compared_graph(place: Place, name: str, role: str) -> dict[str, Any]:
     """Compare a graph on the card with the same on the CPU, however it is run there."""
     bundle = bundle_of(place, name)
-    inputs = {
-        key: value if value.dtype.kind == "f" else tokens_like(value)
-        for key, value in native_feeds(bundle.manifest, role, 1).items()
-    }
+    inputs = feeds_of(bundle, role)
     others = {key: np.ascontiguousarray(np.flip(value)) for key, value in inputs.items()}
     with runner_from_bundle(bundle, role, CPU) as runner:
         expected = [runner.run(feeds) for feeds in (inputs, others)]
@@ -164,11 +161,6 @@ def compared_graph(place: Place, name: str, role: str) -> dict[str, Any]:
         "recorded": recorded,
         "passes": errors["cuda"] <= tolerance and within,
     }
-
-
-def tokens_like(zeros: AnyArray) -> AnyArray:
-    """Return tokens or positions from 1 up; a text of nothing but padding may have no states."""
-    return np.arange(1, zeros.size + 1, dtype=zeros.dtype).reshape(zeros.shape)
 
 
 def error(found: Outputs, expected: Outputs) -> float:

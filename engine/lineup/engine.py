@@ -253,9 +253,9 @@ class Engine(Answering):
         Raises:
             SourceNotFoundError: The gallery has no such source, or it holds photographs.
         """
-        if name not in self.gallery.sources:
+        support = self.gallery.sources.get(name)
+        if support is None:
             raise source_not_found(name, dict.fromkeys(self.sources))
-        support = self.gallery.source(name)
         if support.role is not SourceRole.CANDIDATE:
             raise SourceNotFoundError(
                 f"{name!r} holds photographs, which have no fingerprint in common.",

@@ -75,14 +75,18 @@ class Samples:
 def fitted_paths(folder: Path, options: HeadOptions, *, hold_out: bool) -> list[Path]:
     """Return the images of a folder that are fitted on."""
     paths = ranked(find_images([folder]))
-    apart = held_out_paths(folder, options) if hold_out else []
-    return paths[: len(paths) - len(apart)][: options.per_folder]
+    kept = _kept(paths, options) if hold_out else len(paths)
+    return paths[:kept][: options.per_folder]
 
 
 def held_out_paths(folder: Path, options: HeadOptions) -> list[Path]:
     """Return the images of a folder that stay apart for evaluation."""
     paths = ranked(find_images([folder]))
-    return paths[len(paths) - round(options.hold_out * len(paths)) :]
+    return paths[_kept(paths, options) :]
+
+
+def _kept(paths: Sequence[Path], options: HeadOptions) -> int:
+    return len(paths) - round(options.hold_out * len(paths))
 
 
 def samples_from_folders(

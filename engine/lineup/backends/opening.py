@@ -107,8 +107,10 @@ def runner_from_bundle(
     if device.kind in OPENVINO_KINDS:
         shapes = native_shapes(bundle.manifest, role)
         compiled = graph_cache().find(openvino_key(graph, device, shapes))
-        source = path if compiled is None else compiled.path
-        return OpenVinoRunner(source, path, graph, device, options or RuntimeOptions())
+        options = options or RuntimeOptions()
+        if compiled is None:
+            return OpenVinoRunner(path, path, graph, device, options)
+        return OpenVinoRunner(compiled.path, path, graph, device, options, shapes)
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
         options = options or RuntimeOptions()

@@ -156,6 +156,7 @@ class OpenVinoRunner(Runner):
         graph: The graph's description.
         device: Where to run.
         options: Threads, and how many runs may go on at once.
+        shapes: What `source` was compiled for; empty where any will do.
 
     Raises:
         BackendError: OpenVINO cannot load the graph.
@@ -163,10 +164,16 @@ class OpenVinoRunner(Runner):
     """
 
     def __init__(
-        self, source: Path, exported: Path, graph: Graph, device: Device, options: RuntimeOptions
+        self,
+        source: Path,
+        exported: Path,
+        graph: Graph,
+        device: Device,
+        options: RuntimeOptions,
+        shapes: Shapes | None = None,
     ) -> None:
         self.inputs, self.outputs = graph.inputs, graph.outputs
-        self._exported, self._options = exported, options
+        self._exported, self._options, self._shapes = exported, options, dict(shapes or {})
         self._device = device = with_precision(device)
         self._lock = Lock()
         self._blob = _mapped(source) if source.name == BLOB_NAME else None
@@ -192,9 +199,11 @@ class OpenVinoRunner(Runner):
         with self._lock:
             if self._graph is None:
                 raise BackendError("The graph was closed; load it again before running it.")
-            if self._blob is not None and not _fits(self._graph, arrays):
+            shapes = {name: array.shape for name, array in arrays.items() if name in self._shapes}
+            if shapes != self._shapes:
                 logger.info("%s: run with other shapes than it was built for", self._exported)
                 self._graph = self._blob = None
+                self._shapes = {}
                 self._graph = _compiled(self._exported, self._device, self._options)
             return self._graph, self._blob
 
@@ -236,16 +245,6 @@ def _compiled(
     if taken != device.precision:
         raise DeviceUnavailableError(f"{device} was asked for, but OpenVINO computes in {taken}.")
     return graph
-
-
-def _fits(graph: Any, arrays: Mapping[str, AnyArray]) -> bool:
-    """Tell whether a compiled graph takes arrays of these shapes."""
-    taken = {name: one for one in graph.inputs for name in one.get_names()}
-    return all(
-        taken[name].get_partial_shape().compatible(_openvino().PartialShape(list(array.shape)))
-        for name, array in arrays.items()
-        if name in taken
-    )
 
 
 def _mapped(path: Path) -> Any:

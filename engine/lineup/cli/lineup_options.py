@@ -294,6 +294,7 @@ def _planned(question: Question, choices: Mapping[str, Any], images: int | None)
         plan_for_lineup,
     )
 
+    keep_freed_memory(LITTLE)  # a plan counts what is in use
     order = None if choices.get("order") is None else Order(choices["order"])
     scan, most = question.scan, min(images or MAX_CHUNK, MAX_CHUNK)
     gamma = (question.options.resynthesis or question.lineup.spec.resynthesis).gamma
@@ -301,7 +302,6 @@ def _planned(question: Question, choices: Mapping[str, Any], images: int | None)
         assert order is not None
         chunk = chunk_from_order(question.lineup, order, images=most, gamma=gamma)
     else:
-        keep_freed_memory(LITTLE)  # a plan counts what is in use
         budget_bytes = bytes_from_text(choices["memory_budget"])
         reading_bytes = min(MOST_READING_BYTES, budget_bytes // READING_SHARE)
         scan = replace(scan, look_ahead_bytes=reading_bytes, group_bytes=reading_bytes)

@@ -182,7 +182,7 @@ def chunk_from_order(lineup: Lineup, order: Order, *, images: int, gamma: int) -
     if order is Order.IMAGE_MAJOR:
         return 1
     work = Work(images, gamma, _resynthesis_pixels(lineup))
-    return _chunk(images, _pictures_bytes(len(list(lineup.spec.generators)), work), UNLIMITED)
+    return _chunk(images, _pictures_bytes(len(lineup.spec.generators), work), UNLIMITED)
 
 
 def _base_bytes() -> int:

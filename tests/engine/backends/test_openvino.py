@@ -248,7 +248,7 @@ def test_a_generator_is_built_for_its_native_size_and_draws_others_too(tmp_path,
     blob = write_blob(exported, OPENVINO, tmp_path, shapes)
     random = np.random.default_rng(0)
     with (
-        OpenVinoRunner(blob, exported, graph, OPENVINO, ONE_THREAD) as runner,
+        OpenVinoRunner(blob, exported, graph, OPENVINO, ONE_THREAD, shapes) as runner,
         runner_from_bundle(bundle, "vae_decoder", CPU, ONE_THREAD) as expected,
         caplog.at_level(logging.INFO),
     ):
