@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import with_options
+from lineup.cli.options import all_of
 from lineup.cli.progress import progress_of_files
 from lineup.errors import UsageError
 from lineup.finding import check_output
@@ -33,8 +33,6 @@ from lineup_lab.cli.options import (
 if TYPE_CHECKING:
     from lineup.stream import TileCutter
     from lineup_lab.dataset import ProtocolOptions, SourceFolder
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 CLEAN = "clean"
 
@@ -126,28 +124,26 @@ def verification(directory: Path, **settings: Any) -> None:
         sys.exit(1)
 
 
-def class_options(command: Command) -> Command:
-    """Add what both protocols of classification share."""
-    options: tuple[Callable[[Command], Command], ...] = (
-        click.option(
-            "--real",
-            multiple=True,
-            metavar="NAME",
-            help="A source of photographs; together they are one known class, real. Repeatable.",
-        ),
-        reject_option(NOTHING),
-        click.option(
-            "--classifier",
-            "classifier_name",
-            type=click.Choice(["logistic", "calibrated"]),
-            default="logistic",
-            show_default=True,
-            help="Logistic regression, or the gallery's calibrated mean cosine.",
-        ),
-        support_option,
-        protocol_options,
-    )
-    return with_options(command, options)
+class_options = all_of(
+    click.option(
+        "--real",
+        multiple=True,
+        metavar="NAME",
+        help="A source of photographs; together they are one known class, real. Repeatable.",
+    ),
+    reject_option(NOTHING),
+    click.option(
+        "--classifier",
+        "classifier_name",
+        type=click.Choice(["logistic", "calibrated"]),
+        default="logistic",
+        show_default=True,
+        help="Logistic regression, or the gallery's calibrated mean cosine.",
+    ),
+    support_option,
+    protocol_options,
+)
+"""What both protocols of classification share."""
 
 
 @evaluate.command("closed-set", short_help="Accuracy among known sources.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lineup.cli.options import device_option, fingerprint_option, threads_option, with_options
+from lineup.cli.options import all_of, device_option, fingerprint_option, threads_option
 from lineup.cli.progress import failure_line
 from lineup.cli.tables import say
 from lineup.errors import ImageError
@@ -153,9 +153,9 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
         sys.exit(1)
 
 
-wild = with_options(
-    wild, (bootstrap_option, figures_options(), fingerprint_option, device_option, threads_option)
-)
+wild = all_of(
+    bootstrap_option, figures_options(), fingerprint_option, device_option, threads_option
+)(wild)
 
 
 def _enrolled(

@@ -7,11 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
+from lineup.cli.options import (
+    Command,
+    batch_option,
+    device_option,
+    fingerprint_option,
+    threads_option,
+)
 from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup.finding import check_output
@@ -30,8 +36,6 @@ if TYPE_CHECKING:
     from lineup.fingerprint import FingerprintExtractor
     from lineup.types import Float32Array
     from lineup_lab.dataset import TileFingerprinter
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 SHIPPED, NOTHING = "shipped", "none"
 

@@ -6,19 +6,20 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lineup.cli.lineup_options import evidence_from_text, lineup_option, no_cache_option
 from lineup.cli.options import (
+    Command,
+    all_of,
     batch_option,
     device_option,
     fingerprint_option,
     gallery_option,
     json_option,
     threads_option,
-    with_options,
 )
 from lineup.cli.progress import progress_of_files
 from lineup.cli.tables import console_for_tables, echo_json, say
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
 SEED = click.IntRange(0, 2**32 - 1)
 """What NumPy and scikit-learn both take."""
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 OF_THE_EXTRA = ("matplotlib", "scipy", "sklearn")
 
@@ -78,11 +77,7 @@ def file_option(help_text: str, *, required: bool = False) -> Callable[[Command]
 
 def figures_options(note: str = "") -> Callable[[Command], Command]:
     """Return `--json` and `--output`, whose help goes on with `note`; both are received."""
-
-    def decorate(command: Command) -> Command:
-        return json_option(file_option(f"Write the JSON document to this file{note}.")(command))
-
-    return decorate
+    return all_of(json_option, file_option(f"Write the JSON document to this file{note}."))
 
 
 def attack_option(attacked: str) -> Callable[[Command], Command]:
@@ -106,22 +101,17 @@ support_option = click.option(
 )
 
 
-def protocol_options(command: Command) -> Command:
-    """Add what all protocols on fingerprints share.
-
-    The command receives `seed`, `bootstrap`, `batch`, `as_json`, `output`, `fingerprint`,
-    `device` and `threads`.
-    """
-    options: tuple[Callable[[Command], Command], ...] = (
-        click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the draws."),
-        bootstrap_option,
-        batch_option,
-        figures_options(),
-        fingerprint_option,
-        device_option,
-        threads_option,
-    )
-    return with_options(command, options)
+protocol_options = all_of(
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the draws."),
+    bootstrap_option,
+    batch_option,
+    figures_options(),
+    fingerprint_option,
+    device_option,
+    threads_option,
+)
+"""What all protocols on fingerprints share; the command receives `seed`, `bootstrap`, `batch`,
+`as_json`, `output`, `fingerprint`, `device` and `threads`."""
 
 
 def names_from_text(text: str) -> tuple[str, ...]:
@@ -211,44 +201,41 @@ def labelled_sources(
     return sources
 
 
-def labelled_options(command: Command) -> Command:
-    """Add what both commands take: the lineup, its parts, the images and where scores are kept."""
-    options: tuple[Callable[[Command], Command], ...] = (
-        lineup_option("pocket"),
-        click.option(
-            "--real",
-            multiple=True,
-            metavar="NAME",
-            help="A folder of photographs, besides one that is called real. Repeatable.",
-        ),
-        click.option(
-            "--evidence",
-            metavar="NAME,...",
-            help="Use these alone: fingerprint, resynthesis, ...  [default: all of the lineup]",
-        ),
-        click.option(
-            "--limit", type=click.IntRange(min=2), metavar="N", help="Most images per source. [all]"
-        ),
-        click.option(
-            "--known-prompts",
-            is_flag=True,
-            help="Take prompts from DIR/prompts.json, where an image has one, and caption the "
-            "others.",
-        ),
-        click.option(
-            "--scores",
-            "scores_path",
-            metavar="FILE",
-            type=click.Path(dir_okay=False, path_type=Path),
-            help="Keep raw scores in this file; a run that was stopped goes on from it.",
-        ),
-        no_cache_option,
-        fingerprint_option,
-        gallery_option,
-        device_option,
-        threads_option,
-    )
-    return with_options(command, options)
+labelled_options = all_of(
+    lineup_option("pocket"),
+    click.option(
+        "--real",
+        multiple=True,
+        metavar="NAME",
+        help="A folder of photographs, besides one that is called real. Repeatable.",
+    ),
+    click.option(
+        "--evidence",
+        metavar="NAME,...",
+        help="Use these alone: fingerprint, resynthesis, ...  [default: all of the lineup]",
+    ),
+    click.option(
+        "--limit", type=click.IntRange(min=2), metavar="N", help="Most images per source. [all]"
+    ),
+    click.option(
+        "--known-prompts",
+        is_flag=True,
+        help="Take prompts from DIR/prompts.json, where an image has one, and caption the others.",
+    ),
+    click.option(
+        "--scores",
+        "scores_path",
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Keep raw scores in this file; a run that was stopped goes on from it.",
+    ),
+    no_cache_option,
+    fingerprint_option,
+    gallery_option,
+    device_option,
+    threads_option,
+)
+"""What both commands take: the lineup, its parts, the images and where scores are kept."""
 
 
 def asked_evidence(settings: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import batch_option, device_option, fingerprint_option, threads_option
+from lineup.cli.options import (
+    all_of,
+    batch_option,
+    device_option,
+    fingerprint_option,
+    threads_option,
+)
 from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup.finding import check_output
@@ -26,16 +32,13 @@ from lineup_lab.cli.options import (
 if TYPE_CHECKING:
     from lineup_lab.dataset import SourceFolder
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def figure_options(command: Command) -> Command:
-    """Add DIR, `--real` and `--output`."""
-    command = file_option("The figure, a PNG file.", required=True)(command)
-    command = click.option(
+figure_options = all_of(
+    directory_argument,
+    click.option(
         "--real", multiple=True, metavar="NAME", help="A source of photographs. Repeatable."
-    )(command)
-    return directory_argument(command)
+    ),
+    file_option("The figure, a PNG file.", required=True),
+)
 
 
 @click.group(short_help="Draw spectra and maps of labelled images.")

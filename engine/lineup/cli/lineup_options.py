@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import ENGINE_CHOICES, complete_lineups, with_options
+from lineup.cli.options import ENGINE_CHOICES, Command, all_of, complete_lineups
 from lineup.cli.tables import say
 from lineup.errors import UsageError
 
@@ -18,10 +18,47 @@ if TYPE_CHECKING:
     from lineup.options import AttributionOptions, CascadeOptions
     from lineup.stream import StreamOptions
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+
+def _layer_from_text(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> int | str | None:
+    """Return a block's number, or "final"."""
+    if text is None or text == "final":
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise click.BadParameter(f"{text!r} is neither a number from 1 up nor 'final'.")
+
 
 RESYNTHESIS_CHOICES = ("gamma", "seed", "encoder_layer", "distance", "aggregate", "mode", "prompt")
 """What `resynthesis_options` adds; None where the user said nothing."""
+
+resynthesis_options = all_of(
+    click.option("--gamma", type=click.IntRange(min=1), help="Resyntheses per candidate."),
+    click.option("--seed", type=click.IntRange(min=0), help="Seed of the first resynthesis."),
+    click.option(
+        "--encoder-layer",
+        metavar="N|final",
+        callback=_layer_from_text,
+        help="Layer of the image features.",
+    ),
+    click.option(
+        "--distance",
+        type=click.Choice(["euclidean", "manhattan", "cosine", "correlation", "ssim", "hybrid"]),
+        help="What resyntheses are compared by.",
+    ),
+    click.option(
+        "--aggregate",
+        type=click.Choice(["max", "mean"]),
+        help="How the resyntheses of a candidate become one score.",
+    ),
+    click.option(
+        "--mode",
+        type=click.Choice(["default", "resynthesis", "regeneration"]),
+        help="Follow a paper exactly: 2510.24278 (resynthesis) or 2403.01489 (regeneration).",
+    ),
+    click.option("--prompt", metavar="TEXT", help="The image's true prompt; no caption is made."),
+)
 
 
 def lineup_option(default: str) -> Callable[[Command], Command]:
@@ -40,99 +77,42 @@ def lineup_option(default: str) -> Callable[[Command], Command]:
     )
 
 
-evidence_option = click.option(
-    "--evidence",
-    metavar="NAME,...",
-    help="fingerprint, resynthesis (embeddings and fingerprints of resyntheses).  "
-    "[default: fingerprint, and all of a lineup that is named]",
-)
 no_cache_option = click.option(
     "--no-cache", is_flag=True, help="Make every resynthesis anew and keep nothing on disk."
 )
-no_origin_option = click.option(
-    "--no-origin",
-    is_flag=True,
-    help="Do not read what files declare of their origin (signed credentials, generators' texts).",
-)
-memory_budget_option = click.option(
-    "--memory-budget",
-    metavar="SIZE",
-    help="Most memory to use, e.g. 900MiB or 2GiB: decides whether models stay loaded or take "
-    "turns; see `lineup plan`.  [default: no limit]",
-)
-
-
-def resynthesis_options(command: Command) -> Command:
-    """Add the options of `RESYNTHESIS_CHOICES`; the command receives one value or None of each."""
-    options = (
-        click.option("--gamma", type=click.IntRange(min=1), help="Resyntheses per candidate."),
-        click.option("--seed", type=click.IntRange(min=0), help="Seed of the first resynthesis."),
-        click.option(
-            "--encoder-layer",
-            metavar="N|final",
-            callback=_layer_from_text,
-            help="Layer of the image features.",
-        ),
-        click.option(
-            "--distance",
-            type=click.Choice(
-                ["euclidean", "manhattan", "cosine", "correlation", "ssim", "hybrid"]
-            ),
-            help="What resyntheses are compared by.",
-        ),
-        click.option(
-            "--aggregate",
-            type=click.Choice(["max", "mean"]),
-            help="How the resyntheses of a candidate become one score.",
-        ),
-        click.option(
-            "--mode",
-            type=click.Choice(["default", "resynthesis", "regeneration"]),
-            help="Follow a paper exactly: 2510.24278 (resynthesis) or 2403.01489 (regeneration).",
-        ),
-        click.option(
-            "--prompt", metavar="TEXT", help="The image's true prompt; no caption is made."
-        ),
-    )
-    return with_options(command, options)
-
 
 CASCADE_CHOICES = ("cascade", "stop_margin", "floor", "latency_budget")
 """What `cascade_options` adds; None (False for `cascade`) where the user said nothing."""
 
-
-def cascade_options(command: Command) -> Command:
-    """Add the options of `CASCADE_CHOICES`."""
-    options = (
-        click.option(
-            "--cascade",
-            is_flag=True,
-            help="Resynthesise only images that the fingerprint leaves open, by candidates that "
-            "are still plausible.",
-        ),
-        click.option(
-            "--stop-margin",
-            type=click.FloatRange(0, 1, min_open=True),
-            metavar="P",
-            help="An image is decided when its first answer (a source, or none of them) is this "
-            "much likelier than the second; turns --cascade on.  [default: 0.9]",
-        ),
-        click.option(
-            "--floor",
-            type=click.FloatRange(0, 1),
-            metavar="P",
-            help="A candidate below this probability does not resynthesise; turns --cascade on.  "
-            "[default: 0.01]",
-        ),
-        click.option(
-            "--latency-budget",
-            type=click.FloatRange(0, min_open=True),
-            metavar="SECONDS",
-            help="Leave out evidence that is expected to take an image beyond this, loading of "
-            "models not counted.",
-        ),
-    )
-    return with_options(command, options)
+cascade_options = all_of(
+    click.option(
+        "--cascade",
+        is_flag=True,
+        help="Resynthesise only images that the fingerprint leaves open, by candidates that "
+        "are still plausible.",
+    ),
+    click.option(
+        "--stop-margin",
+        type=click.FloatRange(0, 1, min_open=True),
+        metavar="P",
+        help="An image is decided when its first answer (a source, or none of them) is this "
+        "much likelier than the second; turns --cascade on.  [default: 0.9]",
+    ),
+    click.option(
+        "--floor",
+        type=click.FloatRange(0, 1),
+        metavar="P",
+        help="A candidate below this probability does not resynthesise; turns --cascade on.  "
+        "[default: 0.01]",
+    ),
+    click.option(
+        "--latency-budget",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="Leave out evidence that is expected to take an image beyond this, loading of "
+        "models not counted.",
+    ),
+)
 
 
 def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
@@ -188,17 +168,6 @@ def evidence_from_text(text: str, mode: str = "default") -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _layer_from_text(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> int | str | None:
-    """Return a block's number, or "final"."""
-    if text is None or text == "final":
-        return text
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise click.BadParameter(f"{text!r} is neither a number from 1 up nor 'final'.")
-
-
 _ABOUT_RESYNTHESIS = (*RESYNTHESIS_CHOICES, *CASCADE_CHOICES, "memory_budget", "no_cache", "order")
 
 MOST_READING_BYTES = 64 * 2**20
@@ -206,18 +175,31 @@ READING_SHARE = 16
 """Images that wait take this part of a memory budget, at most `MOST_READING_BYTES`."""
 
 
-def question_options(command: Command) -> Command:
-    """Add what `question_from_choices` reads, beside the options of the engine."""
-    options = (
-        lineup_option("the gallery alone"),
-        evidence_option,
-        resynthesis_options,
-        cascade_options,
-        memory_budget_option,
-        no_cache_option,
-        no_origin_option,
-    )
-    return with_options(command, options)
+question_options = all_of(
+    lineup_option("the gallery alone"),
+    click.option(
+        "--evidence",
+        metavar="NAME,...",
+        help="fingerprint, resynthesis (embeddings and fingerprints of resyntheses).  "
+        "[default: fingerprint, and all of a lineup that is named]",
+    ),
+    resynthesis_options,
+    cascade_options,
+    click.option(
+        "--memory-budget",
+        metavar="SIZE",
+        help="Most memory to use, e.g. 900MiB or 2GiB: decides whether models stay loaded or take "
+        "turns; see `lineup plan`.  [default: no limit]",
+    ),
+    no_cache_option,
+    click.option(
+        "--no-origin",
+        is_flag=True,
+        help="Do not read what files declare of their origin (signed credentials, generators' "
+        "texts).",
+    ),
+)
+"""Adds what `question_from_choices` reads, beside the options of the engine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,11 +14,15 @@ from lineup.errors import LineupError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def with_options(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
-    """Add options, which the help shows in the order given."""
-    for option in reversed(options):
-        command = option(command)
-    return command
+def all_of(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
+    """Return what adds options to a command, whose help shows them in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def complete_sources(
@@ -94,9 +98,6 @@ batch_option = click.option(
 )
 
 ENGINE_CHOICES = ("device", "threads", "fingerprint", "gallery")
+"""What `engine_options` adds; `lineup.engine.open_engine` takes it as it is."""
 
-
-def engine_options(command: Command) -> Command:
-    """Add the options of `ENGINE_CHOICES`, which `lineup.engine.open_engine` takes as they are."""
-    options = (device_option, threads_option, fingerprint_option, gallery_option)
-    return with_options(command, options)
+engine_options = all_of(device_option, threads_option, fingerprint_option, gallery_option)
