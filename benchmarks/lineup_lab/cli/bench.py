@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from lineup.cli.options import device_option, json_option, threads_option
-from lineup.cli.tables import console_for_tables, echo_json, say
+from lineup.cli.options import device_option, given_options, json_option, threads_option
+from lineup.cli.tables import console_for_tables, echo_json, messages_console, say
 from lineup.text import shown
 
 if TYPE_CHECKING:
@@ -110,8 +109,6 @@ def run_command(
     output: Path | None,
 ) -> None:
     """Measure TARGET, a bundle or a lineup by name or path."""
-    from rich.console import Console
-
     if compare_devices:
         _compare_devices(target, threads, output, as_json=as_json)
         return
@@ -128,9 +125,8 @@ def run_command(
         "evidence": evidence.split(",") if evidence else None,
         "gamma": gamma,
     }
-    console = Console(stderr=True)
     with open_workload(**arguments) as workload:
-        with console.status("measuring") as status:
+        with messages_console().status("measuring") as status:
             measured = measure(
                 workload,
                 options,
@@ -157,21 +153,12 @@ def _write_json(output: Path | None, content: object) -> None:
 
 
 def _compare_devices(target: str, threads: int, output: Path | None, *, as_json: bool) -> None:
-    from rich.console import Console
-
     from lineup_lab.bench.devices import compared_devices
 
-    context = click.get_current_context()
-    taken = {"target", "compare_devices", "threads", "as_json", "output"}
-    others = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in taken
-        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-    ]
+    others = given_options("target", "compare_devices", "threads", "as_json", "output")
     if others:
         raise click.UsageError(f"{', '.join(others)}: not with --compare-devices.")
-    with Console(stderr=True).status("measuring") as status:
+    with messages_console().status("measuring") as status:
         found = list(compared_devices(target, threads=threads, on_graph=status.update))
     record = [one.to_dict() for one in found]
     _write_json(output, record)

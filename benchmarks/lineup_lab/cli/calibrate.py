@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.tables import console_for_tables, say
+from lineup.cli.tables import console_for_tables, messages_console, say
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
     SEED,
@@ -69,14 +69,12 @@ def calibrate(directory: Path, **settings: Any) -> None:
     DIR/prompts.json stay on one side of every split. Exit code 1 when an image could not be read.
     """
     require_eval()
-    from rich.console import Console
-
     from lineup.calibration.calibration import CALIBRATION
     from lineup.lineups.store import calibration_path, use_calibration
 
     gammas, names = asked_gammas(settings), asked_evidence(settings)
     check_output(settings["output"], [directory])
-    messages = Console(stderr=True)
+    messages = messages_console()
     with open_for(settings, calibrated=False) as engine:
         lineup = engine.lineup
         output = settings["output"] or calibration_path(lineup)
@@ -106,8 +104,6 @@ def _fitted(
     output: Path,
 ) -> tuple[Calibration, int]:
     """Return the calibration, and how many files could not be read."""
-    from rich.console import Console
-
     from lineup.options import AttributionOptions
     from lineup_lab.attribution import calibration_roles
     from lineup_lab.fit_calibration import FitOptions, calibration_from_rows
@@ -120,7 +116,7 @@ def _fitted(
     )
     groups = prompts_from_dir(directory)
     judge = judge_of(engine, {"gamma": max(gammas)})
-    messages = Console(stderr=True)
+    messages = messages_console()
     rows, failed = collected_scores(
         folders,
         engine,

@@ -12,6 +12,7 @@ import click
 
 from lineup.cli.options import all_of
 from lineup.cli.progress import progress_of_files
+from lineup.cli.tables import messages_console
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.eval_attribution import attribution
@@ -22,7 +23,6 @@ from lineup_lab.cli.options import (
     deliver,
     directory_argument,
     labelled_sources,
-    messages_console,
     names_from_text,
     open_extractor,
     protocol_options,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
@@ -93,8 +93,6 @@ def attribution(directory: Path, **settings: Any) -> None:
     in percent, the calibration error is 0 to 1. Time is taken on images that no cache helped with.
     Exit code 1 when an image could not be read.
     """
-    from rich.console import Console
-
     from lineup.calibration.calibration import CALIBRATION
     from lineup_lab.attribution_report import plot_sweep, tables_from_document
 
@@ -106,7 +104,7 @@ def attribution(directory: Path, **settings: Any) -> None:
     for output in (settings["output"], settings["plot_path"]):
         check_output(output, [directory])
     names = asked_evidence(settings)
-    messages = Console(stderr=True)
+    messages = messages_console()
     other = settings["calibration_path"]
     stored_of = directory if settings["stored"] else None
     with open_for(settings, calibrated=other is None, stored_of=stored_of) as engine:

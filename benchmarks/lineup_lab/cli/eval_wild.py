@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lineup.cli.options import all_of, device_option, fingerprint_option, threads_option
-from lineup.cli.progress import failure_line
-from lineup.cli.tables import say
+from lineup.cli.progress import failure_line, tracked
+from lineup.cli.tables import messages_console, say
 from lineup.errors import ImageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
@@ -22,7 +21,6 @@ from lineup_lab.cli.options import (
     deliver,
     directory_argument,
     figures_options,
-    messages_console,
 )
 
 if TYPE_CHECKING:
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
     from lineup.gallery.gallery import Gallery
     from lineup.reference import ReferenceEncoder
     from lineup_lab.wild import WildSplit
-
-Item = TypeVar("Item")
 
 
 @click.command("wild", short_help="Verdicts on handled images, unknown generators and photographs.")
@@ -137,7 +133,7 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
             name: _engine(extractor, encoder, without_source(gallery, name))
             for name in split.support
         }
-        for source, path in _tracked(split.asked, messages, "queries"):
+        for source, path in tracked(split.asked, "queries", messages):
             try:
                 answers += answers_about_image(source, path, split, engines, options)
             except ImageError as error:
@@ -172,18 +168,10 @@ def _enrolled(
 
     with TemporaryDirectory(prefix="lineup-wild-") as folder:
         store = user_store(Path(folder))
-        for name, paths in _tracked(tuple(split.support.items()), messages, "enrolling"):
+        for name, paths in tracked(split.support.items(), "enrolling", messages):
             for failure in enroll_images(store, name, paths, extractor, encoder).failed:
                 say(failure_line(failure.path, failure.message), console=messages)
         return with_photographs(store.read())
-
-
-def _tracked(items: Sequence[Item], messages: Console, label: str) -> Iterable[Item]:
-    """Return the items with a bar on a terminal."""
-    from rich.progress import track
-
-    hidden = not messages.is_terminal
-    return track(items, label, console=messages, transient=True, disable=hidden)
 
 
 def _engine(

@@ -18,7 +18,7 @@ from lineup.cli.options import (
     fingerprint_option,
     threads_option,
 )
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup.paths import shipped_reject_path
@@ -95,8 +95,6 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     when an image could not be read.
     """
     require_eval()
-    from rich.console import Console
-
     from lineup._version import __version__
     from lineup.classifier import write_classifier
     from lineup_lab.fit_classifier import classifier_from_fingerprints, holds_fingerprints
@@ -105,7 +103,7 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     check_output(output, [] if directory is None else [directory])
     reject_path: Path | None = settings["reject"]
     rejects_images = reject_path is not None and not holds_fingerprints(reject_path)
-    messages, started = Console(stderr=True), time.perf_counter()
+    messages, started = messages_console(), time.perf_counter()
     failures: list[Path] = []
     with ExitStack() as stack:
         extractor = None

@@ -146,13 +146,6 @@ def deliver(
         ) from error
 
 
-def messages_console() -> Console:
-    """Return where progress and failures go: standard error."""
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
 def open_extractor(settings: Mapping[str, Any]) -> FingerprintExtractor:
     """Open the fingerprint bundle that `--fingerprint`, `--device` and `--threads` name."""
     from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor

@@ -16,7 +16,7 @@ from lineup.cli.options import (
     fingerprint_option,
     threads_option,
 )
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
@@ -68,8 +68,6 @@ def spectra(
     With --real, differences to the mean over photographs. Exit code 1 when an image could not be
     read.
     """
-    from rich.console import Console
-
     from lineup_lab.figures import write_spectra
     from lineup_lab.spectra import mean_spectra, relative_spectra
 
@@ -80,7 +78,7 @@ def spectra(
             "Every source is --real, so that no spectrum is left to draw.",
             hint="Leave --real away for at least one source.",
         )
-    messages = Console(stderr=True)
+    messages = messages_console()
     failures: list[Path] = []
     total = sum(min(limit or len(folder.paths), len(folder.paths)) for folder in folders)
     with progress_and_failures(messages, total, "spectra", failures) as on_file:
@@ -121,13 +119,12 @@ def map_of_fingerprints(
     Exit code 1 when an image could not be read.
     """
     import numpy as np
-    from rich.console import Console
 
     from lineup_lab.figures import Projection, points_from_fingerprints, write_map
 
     folders = _folders(directory, real, output)
     with open_extractor(settings) as extractor:
-        sources = labelled_sources(folders, extractor, batch, Console(stderr=True))
+        sources = labelled_sources(folders, extractor, batch, messages_console())
     labels = np.repeat(np.arange(len(sources)), [len(source.ids) for source in sources])
     points, axis_labels = points_from_fingerprints(
         np.concatenate([source.fingerprints for source in sources]),

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from lineup.cli.options import complete_bundles
-from lineup.cli.tables import say, size_text
+from lineup.cli.options import complete_bundles, given_options
+from lineup.cli.tables import messages_console, say, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +86,12 @@ def build(
     from lineup.runtime import Runtime
 
     if backend == CPU_BACKEND or backend in OPENVINO_BACKENDS:
-        _refuse_options_of_tensorrt(backend)
+        others = given_options("bundle", "backend", "rebuild")
+        if others:
+            raise click.UsageError(
+                f"{', '.join(others)}: of TensorRT only; --backend {backend} compiles for this "
+                "machine as it is."
+            )
         _build_in_one_go(backend, bundle, rebuild=rebuild)
         return
     options = BuildOptions(
@@ -102,30 +106,13 @@ def build(
     _build_with_tensorrt(Runtime().bundle(bundle), options, rebuild=rebuild)
 
 
-def _refuse_options_of_tensorrt(backend: str) -> None:
-    context = click.get_current_context()
-    given = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in {"bundle", "backend", "rebuild"}
-        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        raise click.UsageError(
-            f"{', '.join(given)}: of TensorRT only; --backend {backend} compiles for this machine "
-            "as it is."
-        )
-
-
 def _build_in_one_go(backend: str, bundle: str, *, rebuild: bool) -> None:
-    from rich.console import Console
-
     from lineup.backends.building import build_for_cpu, build_with_openvino
     from lineup.backends.graph_cache import graph_cache
     from lineup.runtime import Runtime
 
     runtime, cache = Runtime("cpu" if backend == CPU_BACKEND else backend), graph_cache()
-    with Console(stderr=True).status("compiling"):
+    with messages_console().status("compiling"):
         found = runtime.bundle(bundle)
         built = (
             build_for_cpu(found, cache, rebuild=rebuild)
@@ -137,7 +124,6 @@ def _build_in_one_go(backend: str, bundle: str, *, rebuild: bool) -> None:
 
 
 def _build_with_tensorrt(bundle: Bundle, options: BuildOptions, *, rebuild: bool) -> None:
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from lineup.backends.building import build_with_tensorrt
@@ -145,7 +131,7 @@ def _build_with_tensorrt(bundle: Bundle, options: BuildOptions, *, rebuild: bool
     from lineup.backends.tensorrt.api import api_from_flavour
 
     api = api_from_flavour(options.flavour)
-    console = Console(stderr=True)
+    console = messages_console()
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         task = bars.add_task("", total=None)

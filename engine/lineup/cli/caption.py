@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineup.cli.options import device_option, json_option, threads_option
-from lineup.cli.progress import SOME_FAILED, images_from_arguments
-from lineup.cli.tables import echo_json, say
+from lineup.cli.progress import SOME_FAILED, images_from_arguments, tracked
+from lineup.cli.tables import echo_json, messages_console, say
 
 if TYPE_CHECKING:
     from lineup.models.captioner import Caption
@@ -80,31 +80,24 @@ def _batches(
     paths: Sequence[Path], size: int, failures: list[Path]
 ) -> Iterator[list[tuple[Path, RgbImage]]]:
     """Yield decoded images in batches; what cannot be decoded is reported and collected."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from lineup.errors import ImageError
     from lineup.reading import read_image
 
-    messages = Console(stderr=True)
+    messages = messages_console()
     # Captions on the same screen show well enough how far it is.
     shows_bar = messages.is_terminal and not sys.stdout.isatty() and len(paths) > 1
     batch: list[tuple[Path, RgbImage]] = []
-    # Not redirected: the captions would end up on standard error with the bar.
-    with Progress(
-        console=messages, transient=True, redirect_stdout=False, disable=not shows_bar
-    ) as progress:
-        for path in progress.track(paths, description="caption"):
-            try:
-                batch.append((path, read_image(path).pixels))
-            except ImageError as error:
-                failures.append(path)
-                say(f"Error: {error.one_line}", err=True)
-            if len(batch) == size:
-                yield batch
-                batch = []
-        if batch:
+    for path in tracked(paths, "caption", messages) if shows_bar else paths:
+        try:
+            batch.append((path, read_image(path).pixels))
+        except ImageError as error:
+            failures.append(path)
+            say(f"Error: {error.one_line}", err=True)
+        if len(batch) == size:
             yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _show(path: Path, found: Caption, *, as_json: bool) -> None:

@@ -10,9 +10,9 @@ import click
 
 from lineup.cli.lineup_options import lineup_option
 from lineup.cli.options import device_option, threads_option
-from lineup.cli.progress import SOME_FAILED, images_from_arguments
+from lineup.cli.progress import SOME_FAILED, images_from_arguments, tracked
 from lineup.cli.streams import INTERRUPTED
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.finding import check_output
 from lineup.text import short_digest
 
@@ -98,29 +98,25 @@ def captions(
 
 def _write(file: CaptionFile, paths: list[Path], captioner: Captioner) -> int:
     """Add a row per image that has none; return how many could not be read."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from lineup.errors import ImageError
     from lineup.reading import read_image
 
     failed = 0
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        for path in progress.track(paths, description="captions"):
-            try:
-                image = read_image(path)
-            except ImageError as error:
+    console = messages_console()
+    for path in tracked(paths, "captions", console):
+        try:
+            image = read_image(path)
+        except ImageError as error:
+            failed += 1
+            say(f"Error: {error.one_line}", console=console)
+            continue
+        if image.sha256 not in file.rows:
+            # One at a time, as when it attributes: a batch may differ in the last bit.
+            (found,) = captioner.captions([image.pixels])
+            if not found.text.strip():
                 failed += 1
-                say(f"Error: {error.one_line}", console=console)
+                say(f"Error: {path}: the captioner has no words for it.", console=console)
                 continue
-            if image.sha256 not in file.rows:
-                # One at a time, as when it attributes: a batch may differ in the last bit.
-                (found,) = captioner.captions([image.pixels])
-                if not found.text.strip():
-                    failed += 1
-                    say(f"Error: {path}: the captioner has no words for it.", console=console)
-                    continue
-                size = {"width_px": image.width_px, "height_px": image.height_px}
-                file.add(image.sha256, path, found.text, **size)
+            size = {"width_px": image.width_px, "height_px": image.height_px}
+            file.add(image.sha256, path, found.text, **size)
     return failed

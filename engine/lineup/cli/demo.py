@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.tables import console_for_tables, say
+from lineup.cli.tables import console_for_tables, messages_console, say
 
 if TYPE_CHECKING:
     from lineup.results import Attribution
@@ -100,8 +100,6 @@ def _handled(samples: Path, output: Path) -> list[str]:
 
 
 def _attribute(output: Path) -> None:
-    from rich.console import Console
-
     from lineup.engine import open_engine
     from lineup.paths import shipped_dir
     from lineup.picture import write_picture
@@ -109,7 +107,7 @@ def _attribute(output: Path) -> None:
 
     paths = sorted((shipped_dir() / "samples" / "pocket").glob("*.png"))
     rows = []
-    status = Console(stderr=True).status("opening the models")
+    status = messages_console().status("opening the models")
     with status, open_engine("pocket", device="cpu", cache=False) as engine:
         for path in paths:
             count = len(engine.lineup.spec.generators)

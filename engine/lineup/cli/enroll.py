@@ -16,7 +16,7 @@ from lineup.cli.options import (
 )
 from lineup.cli.progress import SOME_FAILED, failure_line, images_from_arguments
 from lineup.cli.streams import INTERRUPTED
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 
 if TYPE_CHECKING:
     from lineup.engine import Engine
@@ -98,10 +98,9 @@ def _enroll_images(
     engine: Engine, name: str, images: list[Path], options: EnrollOptions
 ) -> EnrollReport:
     """Enrol with a progress bar; an interrupt says what was kept."""
-    from rich.console import Console
     from rich.progress import Progress
 
-    console = Console(stderr=True)
+    console = messages_console()
     kept = 0
     try:
         with Progress(console=console, disable=not console.is_terminal) as progress:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING
 
-from lineup.cli.tables import console_for_tables, say
-from lineup.text import shown
+from lineup.cli.tables import console_for_tables, say, say_paragraph
 from lineup.wording import (
     caveat_from_verdict,
     is_unjudged,
@@ -25,9 +23,6 @@ if TYPE_CHECKING:
     from lineup.trace import Trace
 
 
-LINE_COLUMNS = 80
-
-
 def print_attribution(row: Attribution, *, explain: bool) -> None:
     """Print a verdict on stdout: a sentence, the likeliest sources and one caveat.
 
@@ -41,14 +36,14 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
     say(row.path or "image", console=console, style="bold")
     notes = remarks(row.notes, verdict)
     if row.origin is not None and row.origin.statement is not None:
-        _print_lines(console, row.origin.statement)
-    _print_lines(console, sentence_from_verdict(verdict), style="bold")
+        say_paragraph(row.origin.statement, console=console)
+    say_paragraph(sentence_from_verdict(verdict), console=console, style="bold")
     if row.disagreement is not None:
-        _print_lines(console, f"They disagree: {row.disagreement}.", style="bold")
+        say_paragraph(f"They disagree: {row.disagreement}.", console=console, style="bold")
     if not is_unjudged(verdict):
         likeliest = (f"{name} {percent(p)}" for name, p in likeliest_sources(verdict).items())
-        _print_lines(console, f"Likeliest sources: {', '.join(likeliest)}.")
-    _print_lines(console, notes[0] if notes else caveat_from_verdict(verdict), style="dim")
+        say_paragraph(f"Likeliest sources: {', '.join(likeliest)}.", console=console)
+    say_paragraph(notes[0] if notes else caveat_from_verdict(verdict), console=console, style="dim")
     if explain:
         about = f"{row.width_px}x{row.height_px} {row.format}, sha256 {row.sha256}"
         console.print()
@@ -61,7 +56,7 @@ def print_attribution(row: Attribution, *, explain: bool) -> None:
             if one.nearest:
                 say(f"Nearest images by {one.name}: {', '.join(one.nearest)}", console=console)
             if one.in_words is not None:
-                _print_lines(console, one.in_words)
+                say_paragraph(one.in_words, console=console)
         if row.resyntheses is not None:
             for name, caption in row.resyntheses.stored.items():
                 count = len(row.resyntheses.images[name])
@@ -83,11 +78,6 @@ def print_origin(console: Console, origin: Origin) -> None:
             console.print(f"  {name}: {text}", markup=False, soft_wrap=True, style="dim")
     for note in origin.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
-
-
-def _print_lines(console: Console, text: str, style: str | None = None) -> None:
-    for line in textwrap.wrap(shown(text), LINE_COLUMNS):
-        say(line, console=console, style=style)
 
 
 def _print_sets(console: Console, verdict: Verdict) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.cli.options import complete_sources, gallery_option, json_option
-from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say
+from lineup.cli.tables import add_row, echo_json, plain_table, print_table, say, say_paragraph
 from lineup.errors import GalleryError, UsageError
 from lineup.text import short_digest
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from lineup.gallery.gallery import Gallery, SupportSet
     from lineup.gallery.opening import SourceEntry
-
-LINE_COLUMNS = 80
 
 AGEING = (
     "A gallery ages: what a generator makes after the years named may not be recognised until "
@@ -55,8 +53,8 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
             say(problem.message, err=True)
         _print_table(entries, {} if opened is None else opened.sources)
         for family in () if opened is None else SourceScorer(opened).families:
-            _print_lines(f"One family by fingerprint: {', '.join(family)}.")
-        _print_lines(AGEING)
+            say_paragraph(f"One family by fingerprint: {', '.join(family)}.")
+        say_paragraph(AGEING)
     else:
         say("no sources yet; add one with lineup enroll NAME PATHS...", err=True)
 
@@ -191,8 +189,3 @@ def _print_table(entries: Sequence[SourceEntry], known: Mapping[str, SupportSet]
         counts = (entry.role.value, str(entry.count), channels)
         add_row(table, entry.name, *counts, entry.years or "?", entry.origin.value)
     print_table(table)
-
-
-def _print_lines(text: str) -> None:
-    for line in click.wrap_text(text, LINE_COLUMNS).splitlines():
-        say(line)

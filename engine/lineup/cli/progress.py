@@ -6,18 +6,21 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
     from lineup.scan.meter import ScanMeter
     from lineup.stream import StreamedImage
 
     OnFile = Callable[[StreamedImage], None]
+
+Item = TypeVar("Item")
 
 SOME_FAILED = 1
 """Exit code of a command that went on past images which it could not use."""
@@ -51,6 +54,21 @@ def failure_line(path: str | Path, message: str) -> str:
     return message if str(path) in message else f"{path}: {message}"
 
 
+def tracked(
+    items: Iterable[Item], label: str, messages: Console, *, total: int | None = None
+) -> Iterator[Item]:
+    """Yield items, with a bar on a terminal.
+
+    Args:
+        items: What there is to do.
+        label: Shown in front of the bar.
+        messages: Where the bar is.
+        total: Number of items; None where their length tells.
+    """
+    with _bar(messages) as progress:
+        yield from progress.track(items, description=label, total=total)
+
+
 @contextmanager
 def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnFile]:
     """Yield what to call after each file: a bar on a terminal, a line for every file that failed.
@@ -60,15 +78,7 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
         total: Number of files.
         label: Shown in front of the bar.
     """
-    from rich.progress import Progress
-
-    # Not redirected: what goes to standard output would end up on standard error with the bar.
-    with Progress(
-        console=messages,
-        transient=True,
-        redirect_stdout=False,
-        disable=not messages.is_terminal,
-    ) as progress:
+    with _bar(messages) as progress:
         task = progress.add_task(label, total=total)
 
         def on_file(image: StreamedImage) -> None:
@@ -77,6 +87,15 @@ def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnF
                 say(failure_line(image.path, image.error.message), console=messages)
 
         yield on_file
+
+
+def _bar(messages: Console) -> Progress:
+    from rich.progress import Progress
+
+    # Not redirected: what goes to standard output would end up on standard error with the bar.
+    return Progress(
+        console=messages, transient=True, redirect_stdout=False, disable=not messages.is_terminal
+    )
 
 
 @contextmanager
@@ -88,7 +107,6 @@ def scan_progress(meter: ScanMeter, paths: Iterable[Path] | None) -> Iterator[Ca
         paths: The images again, to be counted while the scan runs already; None when they cannot be
             listed twice. Until they are counted the bar has no end.
     """
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -116,7 +134,7 @@ def scan_progress(meter: ScanMeter, paths: Iterable[Path] | None) -> Iterator[Ca
         MofNCompleteColumn(),
         TextColumn("{task.fields[details]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=messages_console(),
         transient=True,
     )
     with progress:

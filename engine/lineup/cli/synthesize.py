@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ import click
 
 from lineup._version import __version__
 from lineup.cli.options import device_option, threads_option
-from lineup.cli.tables import say
+from lineup.cli.progress import tracked
+from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,9 +96,6 @@ def synthesize(
     identity of the bundle and the time per stage. The same seed gives the same image, whatever the
     other images are.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     from lineup.finding import check_free, check_output
     from lineup.models.generator import ImageGenerator, SynthesisOptions
     from lineup.reading import read_image
@@ -114,15 +111,8 @@ def synthesize(
             check_free(output, [RECORD_NAME, *names])
         for name in names:
             check_output(output / name, [] if init is None else [init])
-        written = track(
-            _written_images(generator, prompt, seeds, options, output),
-            "synthesize",
-            total=count,
-            console=Console(stderr=True),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
-        images = list(written)
+        written = _written_images(generator, prompt, seeds, options, output)
+        images = list(tracked(written, "synthesize", messages_console(), total=count))
         record = _record(generator, prompt, options, images)
         _write(output / RECORD_NAME, (json.dumps(record, indent=2) + "\n").encode("ascii"))
     noun = "image" if len(images) == 1 else "images"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+LINE_COLUMNS = 80
 PIPE_COLUMNS = 160
 """Width where stdout is no terminal, which has no width to fit into."""
 
@@ -43,6 +45,12 @@ def say(
             click.echo(line, err=True)  # noqa: TID251
 
 
+def say_paragraph(text: str, *, console: Console | None = None, style: str | None = None) -> None:
+    """Print a text in lines of at most `LINE_COLUMNS`; see `say`."""
+    for line in textwrap.wrap(shown(text), LINE_COLUMNS):
+        say(line, console=console, style=style)
+
+
 def console_for_tables(columns_in_pipe: int = PIPE_COLUMNS) -> Console:
     """Return a console on stdout.
 
@@ -61,6 +69,13 @@ def console_for_tables(columns_in_pipe: int = PIPE_COLUMNS) -> Console:
     if not console.is_terminal:
         console.width = max(console.width, columns_in_pipe)
     return console
+
+
+def messages_console() -> Console:
+    """Return where progress and failures go: standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 def plain_table(*columns: str, show_header: bool = True) -> Table:
