@@ -12,7 +12,6 @@ from msgspec import Meta
 from lineup.calibration.calibration import Calibration, Options
 from lineup.documents import DocumentFormat
 from lineup.errors import LineupError
-from lineup.gallery.opening import SourceEntry
 from lineup.paths import shipped_dir
 from lineup.results import FINGERPRINT, PHOTOGRAPH, REFERENCE, RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 
@@ -128,11 +127,6 @@ def rates_in_words(evidence: Iterable[str]) -> list[str]:
         f"Of {found.photographs} photographs, {one.photographs_named} were given a name, and "
         f"{one.photographs_generated} were called generated.",
     ]
-
-
-def sources_in_words(entry: SourceEntry) -> str:
-    """Return when the support of a source last changed, as people read it."""
-    return entry.origin.value if entry.updated is None else entry.updated[:10]
 
 
 def calibrated_rates(

@@ -6,7 +6,6 @@ The same answer gives the same bytes: no clock is read, and times are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -19,21 +18,6 @@ from lineup.report.sheet import Facts, Sheet
 from lineup.results import REFERENCE, RESYNTHESIS_EVIDENCE, Attribution, Verdict
 from lineup.types import RgbImage
 from lineup.wording import caveat_from_verdict, remarks, sentence_from_verdict
-
-
-@dataclass(frozen=True, slots=True)
-class Backing:
-    """What stands behind an answer.
-
-    Attributes:
-        identity: Names and SHA-256 of what answered.
-        sources: Known sources, and how many images each is known by.
-        rates: What is known of how often such answers are wrong, a sentence each.
-    """
-
-    identity: Facts
-    sources: Sequence[tuple[str, int]]
-    rates: Sequence[str]
 
 
 def write_exhibit(
@@ -58,51 +42,7 @@ def write_exhibit(
     Raises:
         UsageError: The file cannot be written.
     """
-    data = pdf_from_attribution(answer, pixels, backing_from_engine(engine, options), dated=dated)
-    try:
-        write_atomic(path, data)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot write {path}: {error.strerror or error}.",
-            hint="Give a file in a folder that can be written to.",
-        ) from error
-
-
-def backing_from_engine(engine: Answering, options: AttributionOptions) -> Backing:
-    """Return what stands behind the answers of an engine."""
-    asked = engine.evidence_of(options)
-    gallery, calibration = engine.gallery, engine.calibration
-    settings = engine.settings(options)
-    identity = [
-        ("lineup", engine.lineup.spec.name),
-        ("fingerprint", f"{engine.extractor.name}, {engine.extractor.digest}"),
-        *([("encoder", engine.encoder.digest)] if REFERENCE in asked else []),
-        ("gallery", gallery.digest),
-        (
-            "calibration",
-            "by the gallery's own images"
-            if calibration is None
-            else sha256_from_bytes(calibration.text.encode()),
-        ),
-    ]
-    if set(asked) & set(RESYNTHESIS_EVIDENCE):
-        identity += [("model", digest) for digest in engine.models.digests]
-    return Backing(
-        tuple(identity),
-        tuple((one.name, len(one)) for one in gallery.sources.values()),
-        tuple(
-            rates_in_words(asked)
-            if calibration is None
-            else calibrated_rates(asked, calibration, engine.evidence_options(settings))
-        ),
-    )
-
-
-def pdf_from_attribution(
-    answer: Attribution, pixels: RgbImage, backing: Backing, *, dated: datetime
-) -> bytes:
-    """Return the exhibit; see `write_exhibit`."""
-    verdict = answer.verdict
+    verdict, asked = answer.verdict, engine.evidence_of(options)
     assert verdict is not None
     sheet = Sheet(answer.sha256 or "", dated)
     disagreement = answer.disagreement and f"They disagree: {answer.disagreement}."
@@ -113,7 +53,8 @@ def pdf_from_attribution(
     sheet.heading("The image")
     sheet.facts(_about_image(answer))
     sheet.heading("What answered (SHA-256 of models and data)")
-    sheet.facts([("program", f"lineup {answer.lineup}, run {answer.run}"), *backing.identity])
+    sheet.facts([("program", f"lineup {answer.lineup}, run {answer.run}")])
+    sheet.facts(_about_engine(engine, asked))
     sheet.heading("Evidence")
     sheet.grid(*_evidence(verdict))
     sheet.facts(_about_evidence(verdict))
@@ -125,10 +66,45 @@ def pdf_from_attribution(
     sheet.heading("How the answer comes about")
     sheet.lines(method(one.name for one in verdict.evidence))
     sheet.heading("Limits and error rates")
-    sheet.lines([*backing.rates, *LIMITS])
+    sheet.lines([*_rates(engine, asked, options), *LIMITS])
     sheet.heading("Known sources, and the number of images that each is known by")
-    sheet.lines([", ".join(f"{name} ({count})" for name, count in backing.sources) + "."])
-    return bytes(sheet.output())
+    sources = (f"{one.name} ({len(one)})" for one in engine.gallery.sources.values())
+    sheet.lines([", ".join(sources) + "."])
+    try:
+        write_atomic(path, bytes(sheet.output()))
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            hint="Give a file in a folder that can be written to.",
+        ) from error
+
+
+def _about_engine(engine: Answering, asked: Sequence[str]) -> Facts:
+    """Return names and SHA-256 of what answered."""
+    calibration = engine.calibration
+    facts = [
+        ("lineup", engine.lineup.spec.name),
+        ("fingerprint", f"{engine.extractor.name}, {engine.extractor.digest}"),
+        *([("encoder", engine.encoder.digest)] if REFERENCE in asked else []),
+        ("gallery", engine.gallery.digest),
+        (
+            "calibration",
+            "by the gallery's own images"
+            if calibration is None
+            else sha256_from_bytes(calibration.text.encode()),
+        ),
+    ]
+    if set(asked) & set(RESYNTHESIS_EVIDENCE):
+        facts += [("model", digest) for digest in engine.models.digests]
+    return facts
+
+
+def _rates(engine: Answering, asked: Sequence[str], options: AttributionOptions) -> list[str]:
+    """Return what is known of how often such answers are wrong, a sentence each."""
+    if engine.calibration is None:
+        return rates_in_words(asked)
+    settings = engine.evidence_options(engine.settings(options))
+    return calibrated_rates(asked, engine.calibration, settings)
 
 
 def _about_image(answer: Attribution) -> Facts:

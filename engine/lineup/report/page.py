@@ -23,7 +23,7 @@ from lineup.errors import ImageError, UsageError
 from lineup.files import sha256_from_bytes, write_atomic
 from lineup.gallery.opening import SourceEntry
 from lineup.imaging.decode import bytes_from_path, image_from_bytes
-from lineup.report.about import LIMITS, method, rates_in_words, sources_in_words
+from lineup.report.about import LIMITS, method, rates_in_words
 from lineup.report.entries import data_uri, entry_from_row
 from lineup.report.rows import Row
 from lineup.results import PHOTOGRAPH
@@ -89,7 +89,7 @@ def write_report(
         method=method(evidence),
         rates=rates_in_words(evidence),
         limits=LIMITS,
-        sources=[(one, sources_in_words(one)) for one in sources],
+        sources=sources,
         style=_inlined("lineup.css"),
         script=_inlined("rows.js", "report.js"),
         version=__version__,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
+from pathlib import Path
 
+from fontTools.ttLib import TTFont
 from fpdf import FPDF, FontFace, XPos, YPos
 from fpdf.enums import TableBordersLayout
 
 from lineup.report.entries import thumbnail_jpeg
-from lineup.report.fonts import fonts_with
 from lineup.text import shown
 from lineup.types import RgbImage
 
@@ -24,6 +26,35 @@ INK, DIM, RULE = (20, 24, 32), (90, 98, 112), (205, 210, 218)
 
 PAGES = "\x7f"
 """Stands for the number of pages until it is known; in no text, which `shown` escapes it in."""
+
+FONT_FOLDERS = (
+    Path("/usr/share/fonts"),
+    Path("/usr/local/share/fonts"),
+    Path.home() / ".local/share/fonts",
+    Path("/System/Library/Fonts"),
+    Path("/Library/Fonts"),
+    Path(os.environ.get("WINDIR", "C:/Windows")) / "Fonts",
+)
+
+FONT_NAMES = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "arial.ttf",
+    "Arial Unicode.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "DroidSansFallbackFull.ttf",
+    "msyh.ttc",
+    "YuGothR.ttc",
+    "malgun.ttf",
+    "NotoSansArabic-Regular.ttf",
+    "NotoSansHebrew-Regular.ttf",
+    "NotoSansDevanagari-Regular.ttf",
+    "NotoSansThai-Regular.ttf",
+)
+"""Fonts of this machine, for names that the standard fonts of PDF have no letters for.
+
+Tried in this order, so that one machine always takes the same.
+"""
 
 Facts = Sequence[tuple[str, str]]
 """Labels and texts."""
@@ -168,13 +199,30 @@ class Sheet(FPDF):
         foreign = {one for one in text if not _is_standard(one)}
         if not foreign:
             return text
-        fonts, missing = fonts_with(foreign)
+        fonts, missing = _fonts_with(foreign)
         for path in fonts:
             if path.stem not in self._others:
                 self.add_font(path.stem, fname=path)
                 self._others.append(path.stem)
         self.set_fallback_fonts(self._others[1:], exact_match=False)
         return "".join(_escaped(one) if one in missing else one for one in text)
+
+
+def _fonts_with(characters: Iterable[str]) -> tuple[list[Path], set[str]]:
+    """Return fonts that together have letters for characters, and the characters that none has."""
+    missing = set(characters)
+    chosen: list[Path] = []
+    found = {
+        path.name: path for folder in FONT_FOLDERS for path in sorted(folder.rglob("*.tt[fc]"))
+    }
+    for name in FONT_NAMES:
+        if missing and name in found:
+            with TTFont(found[name], fontNumber=0, lazy=True) as font:
+                letters = set(map(chr, font.getBestCmap() or ()))
+            if missing & letters:
+                chosen.append(found[name])
+                missing -= letters
+    return chosen, missing
 
 
 def _is_standard(text: str) -> bool:

@@ -62,7 +62,7 @@ def test_names_of_any_script_are_printed_or_escaped(red_image, tmp_path, monkeyp
         ([fonts], "Панда{nb} \\u718a\\u202e(a)\\ü.png"),
         ([], "\\u0434\\u0430{nb}"),
     ):
-        monkeypatch.setattr("lineup.report.fonts.FOLDERS", folders)
+        monkeypatch.setattr("lineup.report.sheet.FONT_FOLDERS", folders)
         assert run(image, "--pdf", tmp_path / "exhibit.pdf").exit_code == 0
         assert expected in text_of(tmp_path / "exhibit.pdf")
 
