@@ -9,7 +9,6 @@ millisecond.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from lineup.claims import Claim, ClaimKind, Origin
@@ -17,8 +16,6 @@ from lineup.origin.blocks import blocks_from_bytes
 
 if TYPE_CHECKING:
     from lineup.imaging.decode import DecodedImage
-
-DAMAGED_STEALTH = "there is text hidden in the lowest bits of its pixels, damaged or cut off"
 
 
 def origin_from_file(data: bytes, image: DecodedImage | None = None) -> Origin:
@@ -32,42 +29,31 @@ def origin_from_file(data: bytes, image: DecodedImage | None = None) -> Origin:
         ImageError: It is no image of a known format.
     """
     blocks = blocks_from_bytes(data)
-    claims: list[Claim] = []
-    notes: list[str] = []
+    found: list[Claim | str | None] = []
     if blocks.has_c2pa:
         # Here, as all below, because most files carry nothing that has to be read.
         from lineup.origin.credentials import claim_from_credentials  # noqa: PLC0415
 
-        found = claim_from_credentials(data, blocks.format)
-        notes += [found] if isinstance(found, str) else []
-        claims += [found] if isinstance(found, Claim) else []
+        found.append(claim_from_credentials(data, blocks.format))
     if image is not None:
         from lineup.origin.watermarks import claim_from_pixels  # noqa: PLC0415 - as above
 
-        found = _claim_from_hidden(image.hidden)
-        notes += [found] if isinstance(found, str) else []
-        claims += [found] if isinstance(found, Claim) else []
-        marked = claim_from_pixels(image.pixels)
-        claims += [] if marked is None else [marked]
+        if image.hidden is not None:
+            from lineup.origin.parameters import claim_from_hidden  # noqa: PLC0415
+
+            found.append(claim_from_hidden(image.hidden))
+        found.append(claim_from_pixels(image.pixels))
     if blocks.texts or blocks.exif or blocks.xmp:
         from lineup.origin.metadata import claims_from_blocks  # noqa: PLC0415
 
-        claims += claims_from_blocks(blocks.texts, blocks.exif, blocks.xmp)
-    return Origin(tuple(_known(_ordered(claims))), tuple(notes)) if claims or notes else NOTHING
+        found += claims_from_blocks(blocks.texts, blocks.exif, blocks.xmp)
+    claims = [one for one in found if isinstance(one, Claim)]
+    notes = tuple(one for one in found if isinstance(one, str))
+    if not claims and not notes:
+        return Origin()
+    from lineup.origin.generators import with_sources  # noqa: PLC0415 - as above
 
-
-NOTHING = Origin()
-
-
-def _claim_from_hidden(hidden: bytes | None) -> Claim | str | None:
-    """Return what text in the lowest bits claims, or a remark on what cannot be read of it."""
-    if hidden is None:
-        return None
-    from lineup.origin.parameters import claim_from_text  # noqa: PLC0415 - as above
-    from lineup.origin.stealth import text_from_hidden  # noqa: PLC0415
-
-    text = text_from_hidden(hidden)
-    return DAMAGED_STEALTH if text is None else claim_from_text(text, "stealth")
+    return Origin(tuple(map(with_sources, _ordered(claims))), notes)
 
 
 def _ordered(claims: list[Claim]) -> list[Claim]:
@@ -78,9 +64,3 @@ def _ordered(claims: list[Claim]) -> list[Claim]:
     for one in (*telling, *signed):
         once.setdefault((one.kind, one.generator, one.signature), one)
     return list(once.values()) or claims[:1]
-
-
-def _known(claims: Iterable[Claim]) -> list[Claim]:
-    from lineup.origin.generators import with_sources  # noqa: PLC0415 - as above
-
-    return [with_sources(claim) for claim in claims]

@@ -28,8 +28,7 @@ TRUST_LIST_VARIABLE = "LINEUP_C2PA_TRUST_LIST"
 """Names a PEM file of certificates that is taken instead of the shipped list."""
 
 TRUST_LIST = "c2pa-trust-list.pem"
-TRUST_LIST_DATE = "2026-08-05"
-"""The C2PA Trust List as its operator issued it on that day: `trust-list/C2PA-TRUST-LIST.json` of
+"""The C2PA Trust List as its operator issued it on 2026-08-05: `trust-list/C2PA-TRUST-LIST.json` of
 github.com/c2pa-org/conformance-public, commit 0af418f0, 29 certificates, CC BY 4.0."""
 
 NOT_READ = "signed C2PA data are there and were not read"

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from lineup.claims import Claim, ClaimKind
+from lineup.imaging.hidden import MAX_HIDDEN_BYTES, SIGNATURE_BYTES
 
 UNSIGNED = "unsigned text"
 Json: TypeAlias = dict[str, Any]
@@ -35,6 +37,10 @@ _WEB_UI = "Stable Diffusion web UI"
 _AIGC_LABELS = {"1": "generated", "2": "possibly generated", "3": "suspected to be generated"}
 """GB 45438-2025, appendix E."""
 
+DAMAGED_STEALTH = "there is text hidden in the lowest bits of its pixels, damaged or cut off"
+_GZIP = 31
+"""Window bits that make zlib expect gzip's header and check its checksum."""
+
 
 def claims_from_texts(texts: Mapping[str, str], reader: str) -> list[Claim]:
     """Return what generators declare in texts by keyword, as PNG has them.
@@ -56,6 +62,33 @@ def claim_from_text(text: str, reader: str) -> Claim | None:
     if not claims and "Comment" in record:  # NovelAI in JPEG and WebP: all of its texts as JSON
         claims = claims_from_texts(_strings(record), reader)
     return claims[0] if claims else None
+
+
+def claim_from_hidden(hidden: bytes) -> Claim | str | None:
+    """Return what text in the lowest bits of pixels claims, or a remark where it cannot be read.
+
+    NovelAI writes a JSON object of what its PNG text holds (`Software`, `Source`, `Comment`, ...),
+    web UIs their `parameters`. How bits become bytes: `lineup/imaging/hidden.py`.
+
+    Args:
+        hidden: `DecodedImage.hidden`.
+    """
+    text = text_from_hidden(hidden)
+    return DAMAGED_STEALTH if text is None else claim_from_text(text, "stealth")
+
+
+def text_from_hidden(hidden: bytes) -> str | None:
+    """Return the text after a signature, or None if it is damaged, cut off or over 1 MiB."""
+    signature, content = hidden[:SIGNATURE_BYTES], hidden[SIGNATURE_BYTES:]
+    if signature.endswith(b"comp"):
+        inflater = zlib.decompressobj(_GZIP)
+        try:
+            content = inflater.decompress(content, MAX_HIDDEN_BYTES)
+        except zlib.error:
+            return None
+        if not inflater.eof:
+            return None
+    return content.decode("utf-8", errors="replace") or None
 
 
 def json_from_text(text: str) -> Json:

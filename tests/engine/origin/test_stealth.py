@@ -10,8 +10,7 @@ from PIL import Image
 
 from lineup.imaging.decode import image_from_bytes
 from lineup.imaging.hidden import MAX_HIDDEN_BYTES, hidden_from_pixels
-from lineup.origin import DAMAGED_STEALTH
-from lineup.origin.stealth import text_from_hidden
+from lineup.origin.parameters import DAMAGED_STEALTH, text_from_hidden
 from lineup.reading import read_image
 
 TEXT = json.dumps({"Software": "NovelAI", "Source": "NovelAI Diffusion V4 37442FCA", "Title": "猫"})
