@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,8 +15,9 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from lineup import errors
 from lineup._version import __version__
@@ -36,13 +37,13 @@ from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.reading import read_image
 from lineup.report.entries import entry_from_attribution
+from lineup.report.page import STATIC, server_page
 from lineup.results import FINGERPRINT, GENERATED, UNDETERMINED, Attribution, Verification
 from lineup.serve.clock import Clock
 from lineup.serve.guard import Guard, Metrics, json_answer, refusal
 from lineup.serve.keys import KeyFile
 from lineup.serve.openapi import described_routes
-from lineup.serve.pages import page_routes
-from lineup.serve.uploads import MOST_FILES, Form, Room, Upload, form_from_request
+from lineup.serve.uploads import MOST_FILES, Form, Room, form_from_request
 from lineup.serve.worker import BusyError, EngineWorker
 from lineup.stream import FileInMemory, StreamOptions
 
@@ -106,6 +107,9 @@ def app_from_engine(
         yield
         await asyncio.to_thread(service.worker.close)
 
+    async def index(request: Request) -> Response:
+        return HTMLResponse(server_page(service.evidence(), has_keys=keys is not None))
+
     return Starlette(
         routes=[
             Route("/v1/attribute", service.attribute, methods=["POST"]),
@@ -116,7 +120,8 @@ def app_from_engine(
             Route("/readyz", service.readyz, methods=["GET"]),
             Route("/metrics", service.show_metrics, methods=["GET"]),
             *described_routes(),
-            *page_routes(service.evidence, has_keys=keys is not None),
+            Route("/", index, methods=["GET"]),
+            Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[
             Middleware(
@@ -224,9 +229,10 @@ class Service:
         async with self._asked(request) as (form, clock):
             options = _enroll_options(form, self._options.limits)
             reports: list[EnrollReport] = []
-            for part in _parts(form.files, ENROLLED_TOGETHER):
-                files = [FileInMemory(Path(one.name or "image"), one.data) for one in part]
-                call = self.worker.call(partial(engine.enroll, name, files, options=options))
+            files = [FileInMemory(Path(one.name or "image"), one.data) for one in form.files]
+            for start in range(0, len(files), ENROLLED_TOGETHER):
+                part = files[start : start + ENROLLED_TOGETHER]
+                call = self.worker.call(partial(engine.enroll, name, part, options=options))
                 reports += await clock.answers([call], request.receive())
         failed = [
             {"path": one.path.name, "message": one.message}
@@ -320,7 +326,3 @@ def _enroll_options(form: Form, limits: DecodeLimits) -> EnrollOptions:
         provenance=form.fields.get("provenance", ""),
         limits=limits,
     )
-
-
-def _parts(files: Sequence[Upload], size: int) -> list[Sequence[Upload]]:
-    return [files[start : start + size] for start in range(0, len(files), size)]

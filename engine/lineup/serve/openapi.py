@@ -47,6 +47,7 @@ REFUSALS = {
     "504": "There was no answer in time.",
 }
 
+TEXT = {"type": "string"}
 ROW = {"$ref": "#/components/schemas/Row"}
 ROWS = {"type": "object", "properties": {"rows": {"type": "array", "items": ROW}}}
 
@@ -55,7 +56,7 @@ ROWS = {"type": "object", "properties": {"rows": {"type": "array", "items": ROW}
 def openapi() -> dict[str, Any]:
     """Return the description of the interface (OpenAPI 3.1)."""
     schema = json.loads((shipped_dir() / "row.schema.json").read_text(encoding="utf-8"))
-    error = {"type": "object", "properties": {"type": _text(), "message": _text()}}
+    error = {"type": "object", "properties": {"type": TEXT, "message": TEXT}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -161,11 +162,10 @@ def _operation(
 
 
 def _parameter(name: str, place: str, text: str) -> dict[str, Any]:
-    required = place == "path"
     return {
-        "name": name, "in": place, "description": text, "schema": _text(), "required": required,
-    }  # fmt: skip
-
-
-def _text() -> dict[str, str]:
-    return {"type": "string"}
+        "name": name,
+        "in": place,
+        "description": text,
+        "schema": TEXT,
+        "required": place == "path",
+    }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -111,21 +110,14 @@ async def form_from_request(request: Request, share: Share, most_files: int) -> 
     if length.isdecimal():
         share.check(int(length))
     kind, options = parse_options_header(request.headers.get("content-type"))
-    sink: _Sink = _Parts(options.get(b"boundary"), most_files) if kind == MULTIPART else _Whole()
-    body: AsyncIterator[bytes] = request.stream()
-    async for chunk in body:
+    sink = _Parts(options.get(b"boundary"), most_files) if kind == MULTIPART else _Whole()
+    async for chunk in request.stream():
         share.take(len(chunk))
         try:
             sink.write(chunk)
         except FormParserError as error:
             raise HTTPException(400, f"The multipart body is malformed: {error}.") from error
     return sink.form()
-
-
-class _Sink(Protocol):
-    def write(self, chunk: bytes) -> object: ...
-
-    def form(self) -> Form: ...
 
 
 class _Whole:
@@ -226,7 +218,7 @@ class _Parts:
             raise HTTPException(413, f"A field has more than {MOST_FIELD_BYTES:,} bytes.")
 
     def _end(self) -> None:
-        part, self._part = self._part, _Part()
+        part = self._part
         if part.file_name is None:
             self._fields[part.name] = _text(bytes(part.data))
         else:

@@ -130,7 +130,7 @@ class EngineWorker:
             self._queue.put(job)
         return [job.row for job in jobs]
 
-    def call(self, function: Callable[..., Answer], *arguments: Any) -> Future[Answer]:
+    def call(self, function: Callable[[], Answer]) -> Future[Answer]:
         """Run what else the engine does, one after the other.
 
         Raises:
@@ -139,7 +139,7 @@ class EngineWorker:
         if self._calls >= MOST_CALLS:
             raise BusyError(f"{self._calls} verifications and enrolments wait already.")
         self._calls += 1
-        future = self._caller.submit(function, *arguments)
+        future = self._caller.submit(function)
         future.add_done_callback(self._count_call_out)
         return future
 
