@@ -10,6 +10,7 @@ import click
 from lineup.cli.options import device_option, given_options, json_option, threads_option
 from lineup.cli.tables import console_for_tables, echo_json, messages_console, say
 from lineup.text import shown
+from lineup_lab.cli.options import file_option
 
 if TYPE_CHECKING:
     from lineup_lab.bench.devices import Comparison
@@ -83,13 +84,7 @@ def bench() -> None:
     "--device auto, `lineup plan` and memory budgets find it. Takes --threads, --json and -o.",
 )
 @json_option
-@click.option(
-    "--output",
-    "-o",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Write everything as JSON to this file.",
-)
+@file_option("Write everything as JSON to this file.")
 def run_command(
     *,
     target: str,

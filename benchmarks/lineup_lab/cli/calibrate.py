@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.lineup_options import evidence_from_text
 from lineup.cli.tables import console_for_tables, messages_console, say
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
     SEED,
-    asked_evidence,
     asked_gammas,
     collected_scores,
     directory_argument,
@@ -72,7 +72,7 @@ def calibrate(directory: Path, **settings: Any) -> None:
     from lineup.calibration.calibration import CALIBRATION
     from lineup.lineups.store import calibration_path, use_calibration
 
-    gammas, names = asked_gammas(settings), asked_evidence(settings)
+    gammas, names = asked_gammas(settings), evidence_from_text(settings["evidence"])
     check_output(settings["output"], [directory])
     messages = messages_console()
     with open_for(settings, calibrated=False) as engine:

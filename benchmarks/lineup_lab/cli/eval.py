@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import all_of
+from lineup.cli.options import all_of, names_from_text
 from lineup.cli.progress import progress_of_files
 from lineup.cli.tables import messages_console
 from lineup.errors import UsageError
@@ -23,9 +23,9 @@ from lineup_lab.cli.options import (
     deliver,
     directory_argument,
     labelled_sources,
-    names_from_text,
     open_extractor,
     protocol_options,
+    real_option,
     require_eval,
     support_option,
 )
@@ -49,12 +49,7 @@ evaluate.add_command(wild)
 
 @evaluate.command(short_help="AUC of each source against every other source.")
 @directory_argument
-@click.option(
-    "--real",
-    multiple=True,
-    metavar="NAME",
-    help="A source that is only a negative, such as photographs; can be repeated.",
-)
+@real_option("A source that is only a negative, such as photographs; can be repeated.")
 @click.option(
     "--rule",
     type=click.Choice(["mean", "max", "knn", "prototype"]),
@@ -125,12 +120,7 @@ def verification(directory: Path, **settings: Any) -> None:
 
 
 class_options = all_of(
-    click.option(
-        "--real",
-        multiple=True,
-        metavar="NAME",
-        help="A source of photographs; together they are one known class, real. Repeatable.",
-    ),
+    real_option("A source of photographs; together they are one known class, real. Repeatable."),
     reject_option(NOTHING),
     click.option(
         "--classifier",
@@ -247,13 +237,7 @@ def _classify(
 
 @evaluate.command(short_help="AUC of photographs against each generator.")
 @directory_argument
-@click.option(
-    "--real",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="A source of photographs; can be repeated.",
-)
+@real_option("A source of photographs; can be repeated.", required=True)
 @attack_option("all images attacked")
 @protocol_options
 def real(directory: Path, **settings: Any) -> None:

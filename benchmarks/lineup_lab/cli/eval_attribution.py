@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lineup.cli.lineup_options import evidence_from_text
+from lineup.cli.options import names_from_text
 from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
     SEED,
-    asked_evidence,
     asked_gammas,
     bootstrap_option,
     collected_scores,
@@ -24,7 +24,6 @@ from lineup_lab.cli.options import (
     judge_of,
     labelled_options,
     limited_folders,
-    names_from_text,
     open_for,
 )
 
@@ -103,7 +102,7 @@ def attribution(directory: Path, **settings: Any) -> None:
         )
     for output in (settings["output"], settings["plot_path"]):
         check_output(output, [directory])
-    names = asked_evidence(settings)
+    names = evidence_from_text(settings["evidence"])
     messages = messages_console()
     other = settings["calibration_path"]
     stored_of = directory if settings["stored"] else None
@@ -145,7 +144,9 @@ def _evaluated(
     sources = [folder.name for folder in folders]
     roles = roles_from_sources(sources, engine.candidates, unknown, settings["real"])
     prompts = prompts_from_dir(directory) if settings["known_prompts"] else {}
-    store = ScoreFile(_scores_path(settings))
+    output: Path | None = settings["output"]
+    beside = None if output is None else output.with_suffix(".scores.jsonl")
+    store = ScoreFile(settings["scores_path"] or beside)
     most = engine.lineup.spec.resynthesis.gamma if gammas is None else max(gammas)
     modes: dict[str, dict[str, Any]] = {}
     sweep: list[dict[str, Any]] = []
@@ -203,11 +204,3 @@ def _with_resyntheses(rows: list[RawScores], engine: Engine, messages: Console) 
             console=messages,
         )
     return kept
-
-
-def _scores_path(settings: Mapping[str, Any]) -> Path | None:
-    if settings["scores_path"] is not None:
-        path: Path = settings["scores_path"]
-        return path
-    output: Path | None = settings["output"]
-    return None if output is None else output.with_suffix(".scores.jsonl")

@@ -21,6 +21,7 @@ from lineup_lab.cli.options import (
     deliver,
     directory_argument,
     figures_options,
+    real_option,
 )
 
 if TYPE_CHECKING:
@@ -35,13 +36,7 @@ if TYPE_CHECKING:
 
 @click.command("wild", short_help="Verdicts on handled images, unknown generators and photographs.")
 @directory_argument
-@click.option(
-    "--real",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="A folder of photographs, never enrolled; can be repeated.",
-)
+@real_option("A folder of photographs, never enrolled; can be repeated.", required=True)
 @click.option(
     "--enroll",
     type=click.IntRange(min=1),

@@ -27,6 +27,7 @@ from lineup_lab.cli.options import (
     labelled_sources,
     open_extractor,
     progress_and_failures,
+    real_option,
     require_eval,
 )
 
@@ -67,12 +68,7 @@ def reject_option(default: str) -> Callable[[Command], Command]:
     help="Take the sources of a gallery folder or file instead of DIR.  [default: the shipped "
     "gallery and your own enrolments]",
 )
-@click.option(
-    "--real",
-    multiple=True,
-    metavar="NAME",
-    help="A folder of DIR with photographs; together they are one class, real. Repeatable.",
-)
+@real_option("A folder of DIR with photographs; together they are one class, real. Repeatable.")
 @reject_option(SHIPPED)
 @click.option(
     "--ridge",

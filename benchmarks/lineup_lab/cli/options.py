@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.lineup_options import evidence_from_text, lineup_option, no_cache_option
+from lineup.cli.lineup_options import lineup_option, no_cache_option
 from lineup.cli.options import (
     Command,
     all_of,
@@ -19,6 +19,7 @@ from lineup.cli.options import (
     fingerprint_option,
     gallery_option,
     json_option,
+    names_from_text,
     threads_option,
 )
 from lineup.cli.progress import progress_of_files
@@ -75,6 +76,11 @@ def file_option(help_text: str, *, required: bool = False) -> Callable[[Command]
     )
 
 
+def real_option(help_text: str, *, required: bool = False) -> Callable[[Command], Command]:
+    """Return `--real`; the command receives `real: tuple[str, ...]`."""
+    return click.option("--real", multiple=True, required=required, metavar="NAME", help=help_text)
+
+
 def figures_options(note: str = "") -> Callable[[Command], Command]:
     """Return `--json` and `--output`, whose help goes on with `note`; both are received."""
     return all_of(json_option, file_option(f"Write the JSON document to this file{note}."))
@@ -112,11 +118,6 @@ protocol_options = all_of(
 )
 """What all protocols on fingerprints share; the command receives `seed`, `bootstrap`, `batch`,
 `as_json`, `output`, `fingerprint`, `device` and `threads`."""
-
-
-def names_from_text(text: str) -> tuple[str, ...]:
-    """Return what a comma-separated list names, each once."""
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def deliver(
@@ -196,12 +197,7 @@ def labelled_sources(
 
 labelled_options = all_of(
     lineup_option("pocket"),
-    click.option(
-        "--real",
-        multiple=True,
-        metavar="NAME",
-        help="A folder of photographs, besides one that is called real. Repeatable.",
-    ),
+    real_option("A folder of photographs, besides one that is called real. Repeatable."),
     click.option(
         "--evidence",
         metavar="NAME,...",
@@ -231,12 +227,6 @@ labelled_options = all_of(
 """What both commands take: the lineup, its parts, the images and where scores are kept."""
 
 
-def asked_evidence(settings: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Return what `--evidence` names; None is all of the lineup."""
-    text = settings["evidence"]
-    return None if text is None else evidence_from_text(text)
-
-
 def asked_gammas(settings: Mapping[str, Any]) -> tuple[int, ...] | None:
     """Return the rising numbers that `--gamma` lists, each once; None is the command's default.
 
@@ -246,7 +236,7 @@ def asked_gammas(settings: Mapping[str, Any]) -> tuple[int, ...] | None:
     text = settings["gamma_text"]
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = names_from_text(text)
     if not parts or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(
             f"--gamma {text!r} is no list of numbers from 1 up.", hint="Example: --gamma 1,2,4"

@@ -26,6 +26,7 @@ from lineup_lab.cli.options import (
     labelled_sources,
     open_extractor,
     progress_and_failures,
+    real_option,
     require_eval,
 )
 
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
 figure_options = all_of(
     directory_argument,
-    click.option(
-        "--real", multiple=True, metavar="NAME", help="A source of photographs. Repeatable."
-    ),
+    real_option("A source of photographs. Repeatable."),
     file_option("The figure, a PNG file.", required=True),
 )
 

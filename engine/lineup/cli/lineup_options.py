@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lineup.cli.options import ENGINE_CHOICES, Command, all_of, complete_lineups
+from lineup.cli.options import ENGINE_CHOICES, Command, all_of, complete_lineups, names_from_text
 from lineup.cli.tables import say
 from lineup.errors import UsageError
 
@@ -151,21 +151,26 @@ def attribution_options_from_choices(
         if key in changes:
             changes[key] = kind(changes[key])
     return AttributionOptions(
-        evidence=None if evidence is None else evidence_from_text(evidence, mode.value),
+        evidence=evidence_from_text(evidence, mode.value),
         resynthesis=options_from_mode(mode, lineup.spec.resynthesis, changes),
         cascade=cascade_from_choices(choices),
         origin=not choices.get("no_origin", False),
     )
 
 
-def evidence_from_text(text: str, mode: str = "default") -> tuple[str, ...]:
-    """Return the evidence that a list with commas names; the papers have features alone."""
+def evidence_from_text(text: str | None, mode: str = "default") -> tuple[str, ...] | None:
+    """Return the evidence that a list with commas names; the papers have features alone.
+
+    None is all of the lineup.
+    """
     from lineup.results import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 
-    names = [part.strip() for part in text.split(",") if part.strip()]
+    if text is None:
+        return None
+    names = names_from_text(text)
     if RESYNTHESIS in names and mode == "default":
-        names.append(RESYNTHESIS_FINGERPRINT)
-    return tuple(dict.fromkeys(names))
+        names = tuple(dict.fromkeys((*names, RESYNTHESIS_FINGERPRINT)))
+    return names
 
 
 _ABOUT_RESYNTHESIS = (*RESYNTHESIS_CHOICES, *CASCADE_CHOICES, "memory_budget", "no_cache", "order")

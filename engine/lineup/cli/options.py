@@ -37,6 +37,11 @@ def given_options(*others: str) -> list[str]:
     ]
 
 
+def names_from_text(text: str) -> tuple[str, ...]:
+    """Return what a comma-separated list names, each once."""
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
 def complete_sources(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[str]:
