@@ -115,7 +115,7 @@ cascade_options = all_of(
 )
 
 
-def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
+def _cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
     """Return when evidence is left out; None when it never is.
 
     Raises:
@@ -124,21 +124,14 @@ def cascade_from_choices(choices: Mapping[str, Any]) -> CascadeOptions | None:
     from lineup.options import CascadeOptions
 
     names = {"stop_margin": "stop_margin", "floor": "floor", "latency_budget": "latency_budget_s"}
-    given = {field: choices[name] for name, field in names.items() if choices.get(name) is not None}
-    if choices.get("cascade") or {"stop_margin", "floor"} & set(given):
+    given = {field: choices[name] for name, field in names.items() if choices[name] is not None}
+    if choices["cascade"] or {"stop_margin", "floor"} & set(given):
         return CascadeOptions(**given)
     return CascadeOptions(stop_margin=None, **given) if given else None
 
 
-def attribution_options_from_choices(
-    lineup: Lineup, evidence: str | None, choices: Mapping[str, Any]
-) -> AttributionOptions:
-    """Return the options of an attribution.
-
-    Args:
-        lineup: Has the defaults.
-        evidence: Names with commas between; "resynthesis" is both of its signals.
-        choices: Of `RESYNTHESIS_CHOICES` and, where the command has them, `CASCADE_CHOICES`.
+def _options_from_choices(lineup: Lineup, choices: Mapping[str, Any]) -> AttributionOptions:
+    """Return the options of an attribution; the lineup has the defaults.
 
     Raises:
         UsageError: A name or a combination is not possible.
@@ -151,17 +144,17 @@ def attribution_options_from_choices(
         if key in changes:
             changes[key] = kind(changes[key])
     return AttributionOptions(
-        evidence=evidence_from_text(evidence, mode.value),
+        evidence=evidence_from_text(choices["evidence"], mode.value),
         resynthesis=options_from_mode(mode, lineup.spec.resynthesis, changes),
-        cascade=cascade_from_choices(choices),
-        origin=not choices.get("no_origin", False),
+        cascade=_cascade_from_choices(choices),
+        origin=not choices["no_origin"],
     )
 
 
 def evidence_from_text(text: str | None, mode: str = "default") -> tuple[str, ...] | None:
-    """Return the evidence that a list with commas names; the papers have features alone.
+    """Return the evidence that a list with commas names; None is all of the lineup.
 
-    None is all of the lineup.
+    "resynthesis" is both of its signals, but in the papers, which have features alone.
     """
     from lineup.results import RESYNTHESIS, RESYNTHESIS_FINGERPRINT
 
@@ -258,7 +251,7 @@ def question_from_choices(
             hint="Add --lineup NAME, or --evidence fingerprint,resynthesis.",
         )
     lineup = open_lineup(DEFAULT_LINEUP if name is None and asks else name)
-    options = attribution_options_from_choices(lineup, evidence, choices)
+    options = _options_from_choices(lineup, choices)
     engine = {name: choices[name] for name in ENGINE_CHOICES}
     engine |= {"cache": not choices["no_cache"], "keep_models": True}
     question = Question(lineup, options, scan, engine)

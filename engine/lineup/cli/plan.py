@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from lineup.cli.options import complete_lineups, device_option, json_option
 from lineup.cli.tables import console_for_tables, echo_json, say
+
+if TYPE_CHECKING:
+    from lineup.planning.plan import MemoryPlan
 
 
 @click.command(short_help="Show what a scan needs in memory and time.")
@@ -49,12 +54,11 @@ def plan(
     _print_plan(made)
 
 
-def _print_plan(made: object) -> None:
+def _print_plan(made: MemoryPlan) -> None:
     from rich.table import Table
 
-    from lineup.planning.plan import MIB, MemoryPlan
+    from lineup.planning.plan import MIB
 
-    assert isinstance(made, MemoryPlan)
     table = Table("model", "stage", "loads", "runs", "private MiB", "weights MiB", "seconds")
     for column in table.columns[2:]:
         column.justify = "right"

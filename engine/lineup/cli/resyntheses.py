@@ -17,7 +17,7 @@ from lineup.text import short_digest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lineup.stored.store import StoredResyntheses, StoredSet
+    from lineup.stored.store import StoredSet
 
 CAPTIONS_NAME = "captions.jsonl"
 
@@ -182,8 +182,9 @@ def _sets_of(name: str, query: str | None) -> list[StoredSet]:
     from lineup.stored.store import open_stored
 
     store = open_stored()
-    digest = None if query is None else _digest(query)
-    found = list(store.sets(name)) if digest is None else _of_query(store, name, digest)
+    found = list(
+        store.sets(name) if query is None else store.of_query(_digest(query), [name]).get(name, ())
+    )
     if not found:
         names = sorted({one.candidate for one in store.sets()})
         of = "" if query is None or name not in names else f" of {query}"
@@ -193,10 +194,6 @@ def _sets_of(name: str, query: str | None) -> list[StoredSet]:
             hint=hint or "`lineup resyntheses list` shows whose there are.",
         )
     return found
-
-
-def _of_query(store: StoredResyntheses, name: str, sha256: str) -> list[StoredSet]:
-    return list(store.of_query(sha256, [name]).get(name, ()))
 
 
 def _digest(query: str) -> str:

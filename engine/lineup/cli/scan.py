@@ -147,20 +147,20 @@ def scan(
     row_format = row_format_from_names(output, format_name)
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other.", hint="Drop one.")
-    mode = "resume" if resume else "overwrite" if overwrite else "create"
+    mode = OutputMode("resume" if resume else "overwrite" if overwrite else "create")
     meter = ScanMeter(reading.worker_count)
-    if ray_address is not None and row_format == RowFormat.CSV:
+    if ray_address is not None and row_format is RowFormat.CSV:
         raise UsageError("A cluster's rows are no CSV.", hint="Name a .jsonl or .parquet file.")
     try:
         with open_output(
             output,
-            OutputMode(mode),
+            mode,
             sys.stdout.buffer,
-            row_format=RowFormat(row_format),
+            row_format=row_format,
             retries_failed=retry_failed,
         ) as rows:
             if ray_address is None:
-                _scan(inputs, question, meter, rows, RowFormat(row_format), output)
+                _scan(inputs, question, meter, rows, row_format, output)
             else:
                 _scan_with_ray(ray_address, inputs, question, meter, rows)
             failed_before = rows.failed_before
@@ -175,9 +175,10 @@ def scan(
         sys.exit(SOME_FAILED)
 
 
-def row_format_from_names(output: str, format_name: str | None) -> str:
+def row_format_from_names(output: str, format_name: str | None) -> RowFormat:
     """Return the format that is named, or that the file's name means."""
     from lineup.finding import IMAGE_SUFFIXES
+    from lineup.scan.encoding import RowFormat
 
     suffix = Path(output).suffix.lower()
     if format_name is None and (suffix in FOREIGN_SUFFIXES or suffix in IMAGE_SUFFIXES):
@@ -185,7 +186,7 @@ def row_format_from_names(output: str, format_name: str | None) -> str:
             f"Rows are not written as {suffix[1:]}: {output}.",
             hint="Name a file that ends in .jsonl, .csv or .parquet, or say --format.",
         )
-    return format_name or FORMAT_FROM_SUFFIX.get(suffix, "jsonl")
+    return RowFormat(format_name or FORMAT_FROM_SUFFIX.get(suffix, "jsonl"))
 
 
 def _scan(

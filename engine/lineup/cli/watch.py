@@ -18,6 +18,7 @@ from lineup.cli.scan import STDOUT, format_option, output_option, row_format_fro
 from lineup.cli.tables import say
 
 if TYPE_CHECKING:
+    from lineup.scan.encoding import RowFormat
     from lineup.scan.output import Output
 
 
@@ -53,13 +54,12 @@ def watch(
 
     Exit code: 0 stopped, whatever was wrong with single images (their rows say), 2 wrong usage.
     """
-    from lineup.scan.encoding import RowFormat
     from lineup.scan.output import OutputMode, open_output
     from lineup.stream import StreamOptions
 
     question = question_from_choices(choices, scan=StreamOptions(group_images=batch))
     mode = OutputMode.CREATE if output == STDOUT else OutputMode.RESUME
-    row_format = RowFormat(row_format_from_names(output, format_name))
+    row_format = row_format_from_names(output, format_name)
     with (
         _stopped() as stop,
         open_output(output, mode, sys.stdout.buffer, row_format=row_format) as rows,
@@ -72,7 +72,7 @@ def _watch(
     folder: Path,
     question: Question,
     output: Output,
-    row_format: Any,
+    row_format: RowFormat,
     stop: Event,
     settle_seconds: float,
 ) -> int:

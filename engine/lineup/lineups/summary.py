@@ -68,7 +68,15 @@ def check_bundles(spec: LineupSpec) -> None:
         UsageError: A bundle is of another kind.
     """
     lineup, runtime = Lineup(spec), Runtime()
-    for reference, kind in _references(spec):
+    named = [
+        (spec.captioner, BundleKind.CAPTIONER),
+        (spec.encoder, BundleKind.ENCODER),
+        (spec.fingerprint, BundleKind.FINGERPRINT),
+        *((candidate.bundle, BundleKind.GENERATOR) for candidate in spec.candidates),
+    ]
+    for reference, kind in named:
+        if reference is None:
+            continue
         manifest = runtime.unverified_bundle(lineup.bundle(reference)).manifest
         if manifest.kind is not kind:
             raise UsageError(
@@ -108,13 +116,3 @@ def _manifest(lineup: Lineup, reference: str | None) -> tuple[Manifest | None, s
         return Runtime().unverified_bundle(lineup.bundle(reference)).manifest, None
     except BundleError as error:
         return None, error.message
-
-
-def _references(spec: LineupSpec) -> list[tuple[str, BundleKind]]:
-    named = [
-        (spec.captioner, BundleKind.CAPTIONER),
-        (spec.encoder, BundleKind.ENCODER),
-        (spec.fingerprint, BundleKind.FINGERPRINT),
-        *((candidate.bundle, BundleKind.GENERATOR) for candidate in spec.candidates),
-    ]
-    return [(reference, kind) for reference, kind in named if reference is not None]

@@ -129,8 +129,8 @@ def table_from_summary(summary: ScanSummary) -> str:
     for stage in summary.stages:
         where = (
             "scanning thread"
-            if stage.threads == 1 and stage.name not in THREADED_STAGES
-            else (f"{stage.threads} reader thread{'s' if stage.threads > 1 else ''}")
+            if stage.name not in THREADED_STAGES
+            else f"{stage.threads} reader thread{'s' if stage.threads > 1 else ''}"
         )
         lines.append(f"{stage.name:<12}{stage.busy_seconds:>9.2f}{stage.share:>8.1%}  of {where}")
     lines.append(f"{'wall':<12}{summary.seconds:>9.2f}")

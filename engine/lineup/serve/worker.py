@@ -74,8 +74,8 @@ class EngineWorker:
         reading: StreamOptions,
         most_images: int,
         *,
-        on_group: Callable[[int], None] = lambda images: None,
-        on_end: Callable[[Exception | None], None] = lambda failure: None,
+        on_group: Callable[[int], None],
+        on_end: Callable[[Exception | None], None],
     ) -> None:
         self.engine: Engine | None = None
         self.failure: Exception | None = None
