@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lineup.cli.options import device_option, given_options, json_option, threads_option
-from lineup.cli.tables import console_for_tables, echo_json, messages_console, say
+from lineup.cli.tables import console_for_tables, echo_json, figures_table, messages_console, say
 from lineup.text import shown
 from lineup_lab.cli.options import file_option
 
@@ -164,12 +164,9 @@ def _compare_devices(target: str, threads: int, output: Path | None, *, as_json:
 
 
 def _print_comparisons(found: list[Comparison]) -> None:
-    from rich.table import Table
-
     console, mib = console_for_tables(), 2**20
-    table = Table("bundle", "graph", "device", "load s", "run ms", "loaded MiB", "in a run MiB")
-    for column in table.columns[3:]:
-        column.justify = "right"
+    heads = ("bundle", "graph", "device", "load s", "run ms", "loaded MiB", "in a run MiB")
+    table = figures_table(*heads, texts=3)
     for one in found:
         for device, graphs in one.graphs.items():
             for role, its in graphs.items():
@@ -201,14 +198,12 @@ def _print_comparisons(found: list[Comparison]) -> None:
 def compare(before: Path, after: Path) -> None:
     """Show two measurements side by side, and in what else they differ."""
     from rich.markup import escape
-    from rich.table import Table
 
     from lineup_lab.bench.record import changes, differences, record_from_file
 
     first, second = record_from_file(before), record_from_file(after)
-    table = Table("figure", *(escape(shown(one.name)) for one in (before, after)), "ratio")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    names = (escape(shown(one.name)) for one in (before, after))
+    table = figures_table("figure", *names, "ratio")
     for name, (one, other) in changes(first, second).items():
         ratio = other / one if one else float("nan")
         table.add_row(name, f"{one:,.2f}", f"{other:,.2f}", f"{ratio:.2f}")
@@ -219,13 +214,9 @@ def compare(before: Path, after: Path) -> None:
 
 
 def _print_record(record: dict[str, Any]) -> None:
-    from rich.table import Table
-
     console = console_for_tables()
     names = ("min", "mean", "median", "p90", "p95", "p99")
-    table = Table("ms", *names, "cv")
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = figures_table("ms", *names, "cv")
     rows = {"end to end": record["latency_ms"], **record["stages"]}
     for label, row in rows.items():
         table.add_row(label, *(f"{row[name]:.2f}" for name in names), f"{row['cv']:.2f}")

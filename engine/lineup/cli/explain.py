@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lineup.cli.tables import console_for_tables, say, say_paragraph
+from lineup.cli.tables import console_for_tables, figures_table, say, say_paragraph
 from lineup.wording import (
     caveat_from_verdict,
     is_unjudged,
@@ -93,13 +93,11 @@ def _print_sets(console: Console, verdict: Verdict) -> None:
 def _evidence_table(verdict: Verdict) -> Table:
     """Return one row per source, with score and log likelihood ratio (LLR) of each evidence."""
     from rich import box
-    from rich.table import Table
 
-    table = Table("source", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("posterior", justify="right")
+    heads = ["source", "posterior"]
     for one in verdict.evidence:
-        table.add_column(f"{one.name}\nscore", justify="right")
-        table.add_column("\nLLR", justify="right")
+        heads += [f"{one.name}\nscore", "\nLLR"]
+    table = figures_table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     ranked = sorted(verdict.posterior.items(), key=lambda item: -item[1])
     for name, share in ranked:
         cells = [f"{100 * share:.1f} %"]
@@ -124,11 +122,9 @@ def _print_costs(console: Console, row: Attribution, verdict: Verdict) -> None:
 def _cost_table(trace: Trace) -> Table:
     """Return one row per stage of resynthesis, and below it its graphs."""
     from rich import box
-    from rich.table import Table
 
-    table = Table("stage", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("calls", "results", "from the cache", "ms", "share"):
-        table.add_column(column, justify="right")
+    heads = ("stage", "calls", "results", "from the cache", "ms", "share")
+    table = figures_table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     for name, cost in trace.stages.items():
         counts = (str(cost.calls), str(cost.items), str(cost.cached))
         table.add_row(name, *counts, *_time_cells(cost.seconds, trace.seconds))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.cli.options import complete_lineups, device_option, json_option
-from lineup.cli.tables import console_for_tables, echo_json, say
+from lineup.cli.tables import console_for_tables, echo_json, figures_table, say
 
 if TYPE_CHECKING:
     from lineup.planning.plan import MemoryPlan
@@ -55,13 +55,10 @@ def plan(
 
 
 def _print_plan(made: MemoryPlan) -> None:
-    from rich.table import Table
-
     from lineup.planning.plan import MIB
 
-    table = Table("model", "stage", "loads", "runs", "private MiB", "weights MiB", "seconds")
-    for column in table.columns[2:]:
-        column.justify = "right"
+    heads = ("model", "stage", "loads", "runs", "private MiB", "weights MiB", "seconds")
+    table = figures_table(*heads, texts=2)
     for stage in made.stages:
         table.add_row(
             stage.model,

@@ -88,6 +88,22 @@ def plain_table(*columns: str, show_header: bool = True) -> Table:
     return table
 
 
+def figures_table(*columns: str, texts: int = 1, **look: Any) -> Table:
+    """Return a table of figures, which stand to the right.
+
+    Args:
+        columns: Their headings.
+        texts: How many columns are no figures, from the left.
+        look: Of rich's table.
+    """
+    from rich.table import Table
+
+    table = Table(*columns, **look)
+    for column in table.columns[texts:]:
+        column.justify = "right"
+    return table
+
+
 def add_row(table: Table, *cells: str, style: str | None = None) -> None:
     """Add a row of foreign text: neither markup nor control characters of it take effect."""
     from rich.text import Text

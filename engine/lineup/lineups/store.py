@@ -104,7 +104,11 @@ def open_lineup(name_or_path: str | Path | None = None) -> Lineup:
         return _lineup_from_path(folders[name])
     if name == GALLERY_LINEUP:
         return Lineup(LineupSpec(name=GALLERY_LINEUP))
-    raise _not_found(name, sorted({*folders, GALLERY_LINEUP}))
+    existing = sorted({*folders, GALLERY_LINEUP})
+    raise LineupNotFoundError(
+        f"There is no lineup {name!r}; there are: {', '.join(existing)}.",
+        hint=did_you_mean(name, existing) or "Make one with: lineup lineups create NAME ...",
+    )
 
 
 def list_lineups() -> tuple[StoredLineup, ...]:
@@ -225,10 +229,3 @@ def _lineup_from_path(path: Path) -> Lineup:
             hint="`lineup lineups list` shows the lineups that exist.",
         )
     return Lineup(LINEUP_TOML.read(file), file.parent.resolve())
-
-
-def _not_found(name: str, existing: list[str]) -> LineupNotFoundError:
-    return LineupNotFoundError(
-        f"There is no lineup {name!r}; there are: {', '.join(existing)}.",
-        hint=did_you_mean(name, existing) or "Make one with: lineup lineups create NAME ...",
-    )

@@ -75,9 +75,8 @@ def _text_from_comment(comment: bytes) -> str:
     """Return an EXIF UserComment: 8 bytes name its encoding."""
     kind, text = comment[:8], comment[8:]
     if kind != b"UNICODE\x00":
-        return (
-            (text if kind in _PLAIN_COMMENTS else comment).strip(b"\x00 ").decode(errors="replace")
-        )
+        plain = text if kind in _PLAIN_COMMENTS else comment
+        return plain.strip(b"\x00 ").decode(errors="replace")
     # EXIF leaves the order of bytes open, and writers ignore that of the block: text has more
     # zeros in its high bytes.
     order = "utf-16-be" if text[0::2].count(0) >= text[1::2].count(0) else "utf-16-le"

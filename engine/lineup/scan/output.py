@@ -314,24 +314,22 @@ def open_output(
     Raises:
         UsageError: See `OutputFile`; or a stream is to be resumed.
     """
-    path = Path(target)
-    is_device = target != "-" and path.exists() and not path.is_file() and not path.is_dir()
+    path, is_stdout = Path(target), target == "-"
+    if is_stdout or (path.exists() and not path.is_file() and not path.is_dir()):
+        name = "standard output" if is_stdout else target
+        if row_format is RowFormat.PARQUET:
+            raise UsageError("Parquet is written to a file.", hint="Name it with --output FILE.")
+        if mode is OutputMode.RESUME:
+            raise UsageError(
+                f"A scan to {name} cannot be resumed.", hint="Name a file with --output FILE."
+            )
+        stream = stdout if is_stdout else path.open("wb", buffering=0)
+        return OutputStream(stream, name, is_owned=not is_stdout)
     if row_format is RowFormat.PARQUET:
         from lineup.scan.parquet import ParquetFile  # noqa: PLC0415 - it builds on this module
 
-        if target == "-" or is_device:
-            raise UsageError("Parquet is written to a file.", hint="Name it with --output FILE.")
         return ParquetFile(path, mode, retries_failed=retries_failed)
-    if target != "-" and not is_device:
-        return OutputFile(path, mode, retries_failed=retries_failed)
-    if mode is OutputMode.RESUME:
-        name = "standard output" if target == "-" else target
-        raise UsageError(
-            f"A scan to {name} cannot be resumed.", hint="Name a file with --output FILE."
-        )
-    if is_device:
-        return OutputStream(path.open("wb", buffering=0), target, is_owned=True)
-    return OutputStream(stdout, "standard output")
+    return OutputFile(path, mode, retries_failed=retries_failed)
 
 
 @contextmanager

@@ -19,7 +19,6 @@ from lineup.scan.arrow import records_from_table, row_schema, table_from_records
 from lineup.scan.encoding import RowEncoder, line_from_record
 from lineup.scan.output import OutputFile, OutputMode, check_folder, exists_already, no_rows
 
-EXTRA = "parquet"
 ROWS_SUFFIX = ".jsonl"
 GROUP_ROWS = 2000
 """Rows of a row group: about 60 MB while they are Python's."""
@@ -39,7 +38,7 @@ class ParquetFile(OutputFile):
     """
 
     def __init__(self, path: Path, mode: OutputMode, *, retries_failed: bool = True) -> None:
-        require_extra(EXTRA, ["pyarrow"])
+        require_extra("parquet", ["pyarrow"])
         self._target = path
         self._is_over = False
         check_folder(path)

@@ -158,7 +158,7 @@ class CaptionFile:
 
     def _names(self, path: Path, sha256: str) -> tuple[str, ...]:
         """Return names after the query's file, or after its hash where those are taken or odd."""
-        for stem in (path.stem, f"{sha256[:KEY_DIGITS]}", sha256):
+        for stem in (path.stem, sha256[:KEY_DIGITS], sha256):
             many = len(self._seeds) > 1
             names = tuple(f"{stem}-{seed}" if many else stem for seed in self._seeds)
             if stem.isprintable() and "\\" not in stem and not self._taken & set(names):
@@ -195,7 +195,7 @@ class PictureFolder:
         if missing:
             raise ResynthesisError(
                 f"{self.folder}: there is no picture {_listed(missing)} of {row.title}.",
-                hint=f"Expected a file of that name and a suffix such as {_listed(_SOME)}.",
+                hint="Expected a file of that name and a suffix such as .png, .jpg, .webp.",
             )
         for name, paths in found.items():
             if len(paths) > 1:
@@ -210,9 +210,6 @@ class PictureFolder:
     def rest(self) -> tuple[Path, ...]:
         """The images that nobody took."""
         return tuple(path for paths in self._found.values() for path in paths)
-
-
-_SOME = (".png", ".jpg", ".webp")
 
 
 def _name_in(folder: Path, path: Path) -> str:

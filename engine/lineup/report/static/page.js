@@ -20,16 +20,16 @@ async function ask(path, body) {
   }
 }
 
-function formOf(files, part) {
+function formOf(files) {
   const form = new FormData();
-  for (const file of files) form.append(part, file, file.name);
+  for (const file of files) form.append("file", file, file.name);
   return form;
 }
 
 /** Return an entry of a picture, whatever comes of it. */
 async function entryOf(file) {
   try {
-    const answer = await ask("v1/attribute?view=entry", formOf([file], "file"));
+    const answer = await ask("v1/attribute?view=entry", formOf([file]));
     return answer.rows?.[0] ?? { path: file.name, label: "failed", error: answer.error.message };
   } catch (error) {
     return { path: file.name, label: "failed", error: `The server does not answer: ${error.message}` };
@@ -91,7 +91,7 @@ async function enrol(name, files) {
   }
   for (const part of parts(files)) {
     told.textContent = `${total.added + total.present} of ${files.length} pictures enrolled …`;
-    const answer = await ask(`v1/sources/${encodeURIComponent(name)}`, formOf(part, "file"));
+    const answer = await ask(`v1/sources/${encodeURIComponent(name)}`, formOf(part));
     if (answer.error) {
       told.textContent = answer.error.message;
       return;
