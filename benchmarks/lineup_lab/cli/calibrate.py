@@ -74,7 +74,6 @@ def calibrate(directory: Path, **settings: Any) -> None:
 
     gammas, names = asked_gammas(settings), evidence_from_text(settings["evidence"])
     check_output(settings["output"], [directory])
-    messages = messages_console()
     with open_for(settings, calibrated=False) as engine:
         lineup = engine.lineup
         output = settings["output"] or calibration_path(lineup)
@@ -83,7 +82,9 @@ def calibrate(directory: Path, **settings: Any) -> None:
     if settings["output"] is None:
         use_calibration(lineup, output)
     console_for_tables().print(_table(calibration))
-    say(f"{output}: fitted on {sum(calibration.counts.values())} images", console=messages)
+    say(
+        f"{output}: fitted on {sum(calibration.counts.values())} images", console=messages_console()
+    )
     if failed:
         sys.exit(1)
 
@@ -116,21 +117,19 @@ def _fitted(
     )
     groups = prompts_from_dir(directory)
     judge = judge_of(engine, {"gamma": max(gammas)})
-    messages = messages_console()
     rows, failed = collected_scores(
         folders,
         engine,
         AttributionOptions(evidence=names, resynthesis=judge.settings),
         ScoreFile(settings["scores_path"] or output.with_suffix(".scores.jsonl")),
         prompts=groups if settings["known_prompts"] else {},
-        messages=messages,
         label="scores",
     )
     has_resyntheses = any(one.samples for row in rows for one in row.evidence)
 
     def on_gamma(gamma: int) -> None:
         if has_resyntheses:
-            say(f"fitted for {gamma} resyntheses per candidate", console=messages)
+            say(f"fitted for {gamma} resyntheses per candidate", console=messages_console())
 
     calibration = calibration_from_rows(
         rows,

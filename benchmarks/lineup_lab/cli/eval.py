@@ -12,7 +12,6 @@ import click
 
 from lineup.cli.options import all_of, names_from_text
 from lineup.cli.progress import progress_of_files
-from lineup.cli.tables import messages_console
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.eval_attribution import attribution
@@ -86,14 +85,14 @@ def verification(directory: Path, **settings: Any) -> None:
     options, folders = _asked(directory, settings)
     targets_from_names([folder.name for folder in folders], options.real)
     rule = ScoreRule(settings["rule"])
-    messages, started = messages_console(), time.perf_counter()
+    started = time.perf_counter()
     with open_extractor(settings) as extractor:
-        sources = labelled_sources(folders, extractor, settings["batch"], messages)
+        sources = labelled_sources(folders, extractor, settings["batch"])
         splits = splits_of_sources(sources, options.support, options.seed)
         total = sum(len(split.queries) for split in splits.values())
         queries, batch = {}, settings["batch"]
         for attack in attacks:
-            with progress_of_files(messages, total, str(attack)) as on_file:
+            with progress_of_files(total, str(attack)) as on_file:
                 queries[str(attack)] = attacked_queries(
                     sources, splits, attack, extractor, batch=batch, on_file=on_file
                 )
@@ -211,11 +210,11 @@ def _classify(
         unknown = left_out_sources(names, options.real)
     else:
         unknown = checked_unknown(names, unknown, options.real)
-    messages, started = messages_console(), time.perf_counter()
+    started = time.perf_counter()
     with open_extractor(settings) as extractor:
-        sources = labelled_sources(folders, extractor, batch, messages)
+        sources = labelled_sources(folders, extractor, batch)
         digest, path = extractor.digest, settings["reject"]
-        reject = reject_fingerprints(path, digest, extractor, batch, messages, [])
+        reject = reject_fingerprints(path, digest, extractor, batch, [])
     fit = calibrated_fit if name == "calibrated" else logistic_fit(digest, reject=reject)
     if leave_one_out:
         result = leave_one_out_from_sources(sources, options, fit)
@@ -258,7 +257,7 @@ def real(directory: Path, **settings: Any) -> None:
     attacks = attacks_from_texts(settings["attack_texts"])
     options, folders = _asked(directory, settings)
     generators_from_names([folder.name for folder in folders], options.real)
-    messages, started = messages_console(), time.perf_counter()
+    started = time.perf_counter()
     total = sum(len(folder.paths) for folder in folders)
     scored = {}
     with open_extractor(settings) as extractor:
@@ -266,7 +265,7 @@ def real(directory: Path, **settings: Any) -> None:
         cutters |= {str(attack): AttackedExtractor(extractor, attack) for attack in attacks}
         score, batch = extractor.real_llrs_from_tiles, settings["batch"]
         for label, cutter in cutters.items():
-            with progress_of_files(messages, total, label) as on_file:
+            with progress_of_files(total, label) as on_file:
                 scored[label] = scored_sources(folders, cutter, score, batch=batch, on_file=on_file)
     results = {label: real_result_from_llrs(one.llrs, options) for label, one in scored.items()}
     seconds = time.perf_counter() - started

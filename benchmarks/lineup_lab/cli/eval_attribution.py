@@ -28,8 +28,6 @@ from lineup_lab.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lineup.calibration.calibration import Calibration
     from lineup.engine import Engine
     from lineup_lab.scores import RawScores
@@ -103,18 +101,17 @@ def attribution(directory: Path, **settings: Any) -> None:
     for output in (settings["output"], settings["plot_path"]):
         check_output(output, [directory])
     names = evidence_from_text(settings["evidence"])
-    messages = messages_console()
     other = settings["calibration_path"]
     stored_of = directory if settings["stored"] else None
     with open_for(settings, calibrated=other is None, stored_of=stored_of) as engine:
         calibration = engine.calibration if other is None else CALIBRATION.read(other)
         engine.calibration = None  # raw scores do not depend on it
-        document = _evaluated(directory, engine, calibration, names, gammas, settings, messages)
+        document = _evaluated(directory, engine, calibration, names, gammas, settings)
         candidates = len(engine.candidates)
     deliver(document, tables_from_document(document, {DEFAULT_MODE: "all evidence"}), settings)
     if settings["plot_path"] is not None:
         plot_sweep(settings["plot_path"], document["sweep"], candidates=candidates)
-        say(f"{settings['plot_path']}: accuracy against time", console=messages)
+        say(f"{settings['plot_path']}: accuracy against time", console=messages_console())
     if document["failed"]:
         sys.exit(1)
 
@@ -126,7 +123,6 @@ def _evaluated(
     names: tuple[str, ...] | None,
     gammas: tuple[int, ...] | None,
     settings: dict[str, Any],
-    messages: Console,
 ) -> dict[str, Any]:
     """Score every image by every procedure, and return the document."""
     from lineup.options import AttributionOptions
@@ -159,11 +155,11 @@ def _evaluated(
             evidence=names if mode == DEFAULT_MODE else (RESYNTHESIS,), resynthesis=judge.settings
         )
         rows, unreadable = collected_scores(
-            folders, engine, options, store, prompts=prompts, messages=messages, label=mode
+            folders, engine, options, store, prompts=prompts, label=mode
         )
         failed = max(failed, unreadable)
         if settings["stored"]:
-            rows = _with_resyntheses(rows, engine, messages)
+            rows = _with_resyntheses(rows, engine)
         if not any(roles[row.source] in engine.candidates for row in rows):
             raise UsageError("No image of a candidate could be used.")
         modes[mode] = document_from_rows(
@@ -186,7 +182,7 @@ def _evaluated(
     )
 
 
-def _with_resyntheses(rows: list[RawScores], engine: Engine, messages: Console) -> list[RawScores]:
+def _with_resyntheses(rows: list[RawScores], engine: Engine) -> list[RawScores]:
     """Leave out images of which nothing is stored, and say what is missing."""
     from lineup.results import RESYNTHESIS_EVIDENCE
 
@@ -201,6 +197,6 @@ def _with_resyntheses(rows: list[RawScores], engine: Engine, messages: Console) 
         say(
             f"{len(rows)} images: {len(rows) - len(kept)} without stored resyntheses are left out, "
             f"{whole} have those of every candidate",
-            console=messages,
+            console=messages_console(),
         )
     return kept

@@ -32,8 +32,6 @@ from lineup_lab.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from lineup.fingerprint import FingerprintExtractor
     from lineup.types import Float32Array
     from lineup_lab.dataset import TileFingerprinter
@@ -99,16 +97,14 @@ def fit_open_set(directory: Path | None, output: Path, **settings: Any) -> None:
     check_output(output, [] if directory is None else [directory])
     reject_path: Path | None = settings["reject"]
     rejects_images = reject_path is not None and not holds_fingerprints(reject_path)
-    messages, started = messages_console(), time.perf_counter()
+    started = time.perf_counter()
     failures: list[Path] = []
     with ExitStack() as stack:
         extractor = None
         if directory is not None or rejects_images:
             extractor = stack.enter_context(open_extractor(settings))
-        known, digest = _classes(directory, settings, extractor, messages, failures)
-        reject = reject_fingerprints(
-            reject_path, digest, extractor, settings["batch"], messages, failures
-        )
+        known, digest = _classes(directory, settings, extractor, failures)
+        reject = reject_fingerprints(reject_path, digest, extractor, settings["batch"], failures)
     classifier = classifier_from_fingerprints(
         known,
         fingerprint_digest=digest,
@@ -144,7 +140,6 @@ def _classes(
     directory: Path | None,
     settings: Mapping[str, Any],
     extractor: FingerprintExtractor | None,
-    messages: Console,
     failures: list[Path],
 ) -> tuple[dict[str, Float32Array], str]:
     """Return the fingerprints per class, photographs as one class, and their bundle's digest."""
@@ -158,7 +153,7 @@ def _classes(
         assert extractor is not None
         folders = source_folders_from_dir(directory)
         checked_unknown([folder.name for folder in folders], (), settings["real"])
-        sources = labelled_sources(folders, extractor, settings["batch"], messages)
+        sources = labelled_sources(folders, extractor, settings["batch"])
         failures.extend(failed.path for source in sources for failed in source.failures)
         known = {source.name: source.fingerprints for source in sources}
         return classes_from_sources(known, settings["real"]), extractor.digest
@@ -175,7 +170,6 @@ def reject_fingerprints(
     digest: str,
     extractor: TileFingerprinter | None,
     batch: int,
-    messages: Console,
     failures: list[Path],
 ) -> Float32Array | None:
     """Return the fingerprints of `--reject`, (R, D), and add what failed; None without it."""
@@ -194,12 +188,12 @@ def reject_fingerprints(
         if shipped is None:
             say(
                 "The shipped fingerprints to reject are of another bundle: left out.",
-                console=messages,
+                console=messages_console(),
             )
         return shipped
     if holds_fingerprints(path):
         return reject_from_gallery(path, fingerprint_digest=digest)
     assert extractor is not None
     total = sum(1 for _ in find_images([path]))
-    with progress_and_failures(messages, total, "reject", failures) as on_file:
+    with progress_and_failures(total, "reject", failures) as on_file:
         return reject_from_images(path, extractor, batch=batch, on_file=on_file)

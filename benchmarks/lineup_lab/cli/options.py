@@ -23,12 +23,11 @@ from lineup.cli.options import (
     threads_option,
 )
 from lineup.cli.progress import progress_of_files
-from lineup.cli.tables import console_for_tables, echo_json, say
+from lineup.cli.tables import console_for_tables, echo_json, messages_console, say
 from lineup.errors import UsageError, require_extra
 from lineup.files import write_atomic
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from lineup.calibration.calibration import Calibration
@@ -158,10 +157,10 @@ def open_extractor(settings: Mapping[str, Any]) -> FingerprintExtractor:
 
 @contextmanager
 def progress_and_failures(
-    messages: Console, total: int, label: str, failures: list[Path]
+    total: int, label: str, failures: list[Path]
 ) -> Iterator[Callable[[StreamedImage], None]]:
     """Yield what each image is told to; those that failed are added to `failures`."""
-    with progress_of_files(messages, total, label) as advance:
+    with progress_of_files(total, label) as advance:
 
         def on_file(image: StreamedImage) -> None:
             if image.error is not None:
@@ -172,13 +171,14 @@ def progress_and_failures(
 
 
 def labelled_sources(
-    folders: Sequence[SourceFolder], extractor: TileFingerprinter, batch: int, messages: Console
+    folders: Sequence[SourceFolder], extractor: TileFingerprinter, batch: int
 ) -> tuple[LabelledSource, ...]:
     """Fingerprint every image and say which files took no part, and why."""
     from lineup_lab.dataset import labelled_sources_from_folders
 
+    messages = messages_console()
     total = sum(len(folder.paths) for folder in folders)
-    with progress_of_files(messages, total, "fingerprints") as on_file:
+    with progress_of_files(total, "fingerprints") as on_file:
         sources = labelled_sources_from_folders(folders, extractor, batch=batch, on_file=on_file)
     for source in sources:
         if source.duplicate_count:
@@ -295,7 +295,6 @@ def collected_scores(
     store: ScoreFile,
     *,
     prompts: Mapping[str, str],
-    messages: Console,
     label: str,
 ) -> tuple[list[RawScores], int]:
     """Return the scores of every distinct image, and how many files could not be read."""
@@ -303,7 +302,7 @@ def collected_scores(
 
     from lineup_lab.scores import distinct_rows, raw_scores
 
-    rows = []
+    rows, messages = [], messages_console()
     columns = (label, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=messages, transient=True, disable=not messages.is_terminal

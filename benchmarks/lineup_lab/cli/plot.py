@@ -16,7 +16,7 @@ from lineup.cli.options import (
     fingerprint_option,
     threads_option,
 )
-from lineup.cli.tables import messages_console, say
+from lineup.cli.tables import say
 from lineup.errors import UsageError
 from lineup.finding import check_output
 from lineup_lab.cli.options import (
@@ -77,10 +77,9 @@ def spectra(
             "Every source is --real, so that no spectrum is left to draw.",
             hint="Leave --real away for at least one source.",
         )
-    messages = messages_console()
     failures: list[Path] = []
     total = sum(min(limit or len(folder.paths), len(folder.paths)) for folder in folders)
-    with progress_and_failures(messages, total, "spectra", failures) as on_file:
+    with progress_and_failures(total, "spectra", failures) as on_file:
         found = mean_spectra(folders, limit=limit, on_file=on_file)
     shown = relative_spectra(found, real) if real else found
     write_spectra(output, shown, relative=bool(real), smoothing_px=smoothing)
@@ -123,7 +122,7 @@ def map_of_fingerprints(
 
     folders = _folders(directory, real, output)
     with open_extractor(settings) as extractor:
-        sources = labelled_sources(folders, extractor, batch, messages_console())
+        sources = labelled_sources(folders, extractor, batch)
     labels = np.repeat(np.arange(len(sources)), [len(source.ids) for source in sources])
     points, axis_labels = points_from_fingerprints(
         np.concatenate([source.fingerprints for source in sources]),

@@ -70,14 +70,14 @@ def tracked(
 
 
 @contextmanager
-def progress_of_files(messages: Console, total: int, label: str) -> Iterator[OnFile]:
+def progress_of_files(total: int, label: str) -> Iterator[OnFile]:
     """Yield what to call after each file: a bar on a terminal, a line for every file that failed.
 
     Args:
-        messages: Where both go.
         total: Number of files.
         label: Shown in front of the bar.
     """
+    messages = messages_console()
     with _bar(messages) as progress:
         task = progress.add_task(label, total=total)
 
