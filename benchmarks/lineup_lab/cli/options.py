@@ -42,8 +42,6 @@ if TYPE_CHECKING:
 SEED = click.IntRange(0, 2**32 - 1)
 """What NumPy and scikit-learn both take."""
 
-OF_THE_EXTRA = ("matplotlib", "scipy", "sklearn")
-
 directory_argument = click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
 bootstrap_option = click.option(
     "--bootstrap",
@@ -60,7 +58,7 @@ def require_eval() -> None:
     Raises:
         MissingExtraError: It is not.
     """
-    require_extra("eval", OF_THE_EXTRA)
+    require_extra("eval", ("matplotlib", "scipy", "sklearn"))
 
 
 def file_option(help_text: str, *, required: bool = False) -> Callable[[Command], Command]:

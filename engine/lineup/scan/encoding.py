@@ -187,7 +187,8 @@ def cells_from_row(row: Attribution) -> Mapping[str, Any]:
     """Return the cells of a table by column; lists are joined."""
     record = row.to_dict()
     cells = {name: _safe_text(record[name]) for name in LEADING_COLUMNS}
-    cells["path"] = _safe_path(row.path or "")
+    path = row.path or ""
+    cells["path"] = f"./{path}" if path.startswith(FORMULA_STARTS) else path
     cells |= {f"posterior.{key}": value for key, value in (record["posterior"] or {}).items()}
     notes = list(row.notes)
     for name, evidence in (record["evidence"] or {}).items():
@@ -205,10 +206,6 @@ def cells_from_row(row: Attribution) -> Mapping[str, Any]:
     cells["error"] = None if row.error is None else _safe_text(row.error.message)
     cells["error_type"] = None if row.error is None else row.error.type
     return cells | {"lineup": row.lineup, "run": row.run}
-
-
-def _safe_path(path: str) -> str:
-    return f"./{path}" if path.startswith(FORMULA_STARTS) else path
 
 
 def _safe_text(value: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -103,17 +103,12 @@ def _write_parquet(target: Path, rows: Path) -> None:
             rows.open("rb") as lines,
             pq.ParquetWriter(file, row_schema(), compression="zstd") as writer,
         ):
-            for group in _groups(map(json.loads, lines)):
+            records = map(json.loads, lines)
+            while group := list(islice(records, GROUP_ROWS)):
                 writer.write_table(table_from_records(group))
         with file.open("rb") as stream:
             os.fsync(stream.fileno())
         file.replace(target)
-
-
-def _groups(records: Iterable[dict[str, object]]) -> Iterator[list[dict[str, object]]]:
-    rows = iter(records)
-    while group := list(islice(rows, GROUP_ROWS)):
-        yield group
 
 
 def _lines_from_parquet(path: Path) -> Iterator[bytes]:

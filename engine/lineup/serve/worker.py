@@ -195,7 +195,8 @@ class EngineWorker:
             rows = itertools.repeat(error)
         if wanted:
             self._on_group(len(wanted))
-            self._learn((time.perf_counter() - start) / len(wanted))
+            image_seconds = (time.perf_counter() - start) / len(wanted)
+            self._image_seconds += 0.1 * (image_seconds - self._image_seconds)
         for job, wants in zip(jobs, asked, strict=True):
             del self._jobs[job.path]
             if wants:
@@ -204,9 +205,6 @@ class EngineWorker:
                     job.row.set_exception(row)
                 else:
                     job.row.set_result(replace(row, path=job.name))
-
-    def _learn(self, image_seconds: float) -> None:
-        self._image_seconds += 0.1 * (image_seconds - self._image_seconds)
 
 
 def _cheap(engine: Engine) -> AttributionOptions:
