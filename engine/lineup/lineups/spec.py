@@ -6,7 +6,6 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from enum import Enum
 from typing import Annotated
 
 import msgspec.toml
@@ -140,12 +139,8 @@ def with_calibration(text: str, reference: str) -> str:
 
 def settings_from_spec(spec: LineupSpec) -> dict[str, str | int]:
     """Return the defaults of resynthesis as lineup.toml has them; what is not set is left out."""
-    values = {key: getattr(spec.resynthesis, key) for key in RESYNTHESIS_FIELDS}
-    return {
-        key: value.value if isinstance(value, Enum) else value
-        for key, value in values.items()
-        if value is not None
-    }
+    raw = LINEUP_TOML.to_raw(spec)["resynthesis"]
+    return {key: raw[key] for key in RESYNTHESIS_FIELDS if key in raw}
 
 
 def _contradictions(spec: LineupSpec) -> Iterator[str]:
