@@ -34,34 +34,23 @@ def list_models(only_recipes: bool, as_json: bool) -> None:
 
 
 def _list_bundles(as_json: bool) -> None:
-    stored = _store().list()
+    records = [_record_from_stored(entry) for entry in _store().list()]
     if as_json:
-        echo_json([_record_from_stored(entry) for entry in stored])
+        echo_json(records)
         return
-    if not stored:
+    if not records:
         say("No bundle is installed.", err=True)
         return
     table = plain_table("name", "kind", "precision", "licence", "source", "size", "from")
-    for entry in stored:
-        origin = "lineup" if entry.shipped else "installed"
-        if entry.manifest is None:
-            add_row(table, entry.name, "unreadable", "", "", "", "", origin)
-            continue
-        about = entry.manifest
-        add_row(
-            table,
-            entry.name,
-            about.kind.value,
-            about.precision.value,
-            about.licence,
-            f"{about.source.origin.value}: {about.source.id}",
-            size_text(about.size_bytes),
-            origin,
-        )
+    for one in records:
+        facts = [one[key] or "" for key in ("precision", "licence", "source")]
+        size = "" if one["size_bytes"] is None else size_text(one["size_bytes"])
+        origin = "lineup" if one["shipped"] else "installed"
+        add_row(table, one["name"], one["kind"] or "unreadable", *facts, size, origin)
     print_table(table)
-    for entry in stored:
-        if entry.problem is not None:
-            say(f"{entry.name}: {entry.problem}", err=True)
+    for one in records:
+        if one["problem"] is not None:
+            say(f"{one['name']}: {one['problem']}", err=True)
 
 
 def _list_recipes(as_json: bool) -> None:
