@@ -11,7 +11,7 @@ from lineup.backends.device import Device, DeviceKind, device_from_text
 from lineup.backends.measured import fastest_device
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import options_for_device
-from lineup.bundles.bundle import Bundle, content_digest, read_bundle
+from lineup.bundles.bundle import Bundle, read_bundle
 from lineup.bundles.manifest import BundleKind
 from lineup.bundles.store import BundleStore
 from lineup.errors import BundleNotFoundError
@@ -90,8 +90,7 @@ class Runtime:
         Raises:
             BundleError: It is absent, or its manifest cannot be read.
         """
-        root, manifest = read_bundle(self.store.path(reference))
-        return Bundle(root, manifest, content_digest(manifest))
+        return Bundle(*read_bundle(self.store.path(reference)))
 
     def open(
         self, kind: Callable[[Bundle, Device, RuntimeOptions], Model], reference: str | Path

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -45,20 +46,26 @@ def weight_location(sha256: str) -> str:
     return f"{WEIGHTS_FOLDER}/sha256-{sha256}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bundle:
     """An opened bundle whose files have been verified.
 
     Attributes:
         path: Absolute path of the bundle's folder.
         manifest: What the bundle says about itself.
-        digest: Hex SHA-256 of the model's content. It does not depend on name, date, source or
-            licence, so two bundles with the same digest compute the same.
     """
 
     path: Path
     manifest: Manifest
-    digest: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Hex SHA-256 of the model's content.
+
+        It does not depend on name, date, source or licence, so two bundles with the same digest
+        compute the same.
+        """
+        return content_digest(self.manifest)
 
     def require_kind(self, kind: BundleKind) -> None:
         """Refuse a model of another kind; the manifest of a kind has the kind's sections.
@@ -156,7 +163,7 @@ def open_bundle(path: Path, sha256: Hash = sha256_from_file) -> Bundle:
                 f"{root}: {check.path}: {check.problem}",
                 hint="Nothing of the bundle was used. Copy or export it again.",
             )
-    return Bundle(root, manifest, content_digest(manifest))
+    return Bundle(root, manifest)
 
 
 def read_bundle(path: Path) -> tuple[Path, Manifest]:

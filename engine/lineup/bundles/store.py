@@ -111,11 +111,11 @@ class BundleStore:
                 staged = Path(folder) / "new"
                 self._copy(given, staged, Path(folder))
                 # What was copied counts, not what was read before.
-                copied = open_bundle(staged)
+                copied = open_bundle(staged).manifest
                 # `_recover` needs the name should the process die between the two renames.
                 (Path(folder) / "name").write_text(name, encoding="ascii")
                 replace_directory(staged, target)
-        return Bundle(target.resolve(), copied.manifest, copied.digest)
+        return Bundle(target.resolve(), copied)
 
     def list(self) -> tuple[StoredBundle, ...]:
         """Return all bundles by name; an installed one hides a shipped one of its name."""

@@ -145,11 +145,11 @@ class BundleWriter:
         staging = self._require_staging()
         manifest = replace(self._about, graphs=self._graphs, files=tuple(self._files))
         write_atomic(staging / MANIFEST_NAME, MANIFEST.file_bytes(manifest))
-        checked = open_bundle(staging)
+        checked = open_bundle(staging).manifest
         self._refuse_existing()
         replace_directory(staging, self._target)
         self._staging = None
-        return Bundle(self._target.resolve(), checked.manifest, checked.digest)
+        return Bundle(self._target.resolve(), checked)
 
     def _store_weight(self, location: str, content: bytes | Path) -> FileRecord:
         for known in (record for graph in self._graphs.values() for record in graph.weights):

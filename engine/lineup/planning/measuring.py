@@ -22,7 +22,7 @@ from lineup.backends.device import Device, DeviceKind, device_from_text
 from lineup.backends.measured import Measured, release_of
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.backends.opening import runner_from_bundle, uses_arena
-from lineup.bundles.bundle import Bundle, content_digest, read_bundle
+from lineup.bundles.bundle import Bundle, read_bundle
 from lineup.bundles.manifest import (
     MANIFEST,
     MANIFEST_NAME,
@@ -100,8 +100,7 @@ def bundle_with_costs(bundle: Bundle) -> Bundle:
         UsageError: The manifest cannot be written.
     """
     measured = graphs_on_device(bundle.path, Device(DeviceKind.CPU))
-    manifest = with_costs(bundle.path, {role: one.cost for role, one in measured})
-    return Bundle(bundle.path, manifest, content_digest(manifest))
+    return Bundle(bundle.path, with_costs(bundle.path, {role: one.cost for role, one in measured}))
 
 
 def with_costs(root: Path, costs: Mapping[str, GraphCost]) -> Manifest:
@@ -226,8 +225,7 @@ def _measured_graph(bundle: Bundle, role: str, device: Device, threads: int) -> 
 
 def _main(path: str, role: str, text: str, threads: str) -> None:
     keep_freed_memory(LITTLE)  # as whoever plans memory does
-    root, manifest = read_bundle(Path(path))
-    bundle = Bundle(root, manifest, content_digest(manifest))
+    bundle = Bundle(*read_bundle(Path(path)))
     device = device_from_text(text)
     assert device is not None
     print(json.dumps(asdict(_measured_graph(bundle, role, device, int(threads)))))
