@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lineup.files import sha256_from_bytes
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -21,6 +23,7 @@ STATUS = Path("/proc/self/status")
 OWN_GROUPS = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
 SAMPLE_INTERVAL_S = 0.002
+DIGEST_DIGITS = 20
 
 
 def usable_cores() -> int:
@@ -99,6 +102,12 @@ def processor_features() -> str:
         if name.strip() in {"flags", "Features"}:
             return " ".join(sorted(value.split()))
     return platform.processor()
+
+
+def machine_digest(*more: object) -> str:
+    """Return 20 hex digits that change with what the processor can do, and with `more`."""
+    features = " ".join(map(str, (platform.machine(), processor_features(), *more)))
+    return sha256_from_bytes(features.encode())[:DIGEST_DIGITS]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ import onnxruntime as ort
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.graph_cache import (
-    KEY_DIGITS,
     CompiledGraph,
     GraphCache,
     GraphKey,
@@ -37,8 +35,7 @@ from lineup.bundles.bundle import Bundle
 from lineup.bundles.external import has_int8_weights, operator_domains, structure_digest
 from lineup.bundles.manifest import BundleKind, Graph, Manifest
 from lineup.errors import BackendError, UsageError
-from lineup.files import sha256_from_bytes
-from lineup.machine import processor_features
+from lineup.machine import machine_digest
 
 CPU_BACKEND = "onnxruntime"
 
@@ -191,12 +188,11 @@ def policy_from_graph(graph: Graph) -> WeightPolicy:
 
 def cpu_key(graph: Graph) -> GraphKey:
     """Return the key of a graph that is optimised for this machine's processor."""
-    features = f"{platform.machine()} {processor_features()}"
     return GraphKey(
         graph=graph_digest(graph),
         backend=CPU_BACKEND,
         release=ort.__version__,
-        machine=sha256_from_bytes(features.encode())[:KEY_DIGITS],
+        machine=machine_digest(),
     )
 
 

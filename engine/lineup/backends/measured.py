@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -22,8 +21,7 @@ from lineup.bundles.info import Number
 from lineup.bundles.manifest import GraphCost
 from lineup.documents import DocumentFormat
 from lineup.errors import BackendError, UsageError
-from lineup.files import sha256_from_bytes
-from lineup.machine import processor_features, usable_cores
+from lineup.machine import machine_digest, usable_cores
 from lineup.paths import home_dir
 
 logger = logging.getLogger(__name__)
@@ -127,5 +125,4 @@ def _path(bundle: Bundle) -> Path:
 @cache
 def _machine() -> str:
     """Return a digest of what speed depends on: instructions and usable cores."""
-    features = f"{platform.machine()} {processor_features()} {usable_cores()}"
-    return sha256_from_bytes(features.encode())[:_NAME_DIGITS]
+    return machine_digest(usable_cores())

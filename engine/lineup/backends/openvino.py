@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import io
 import logging
-import platform
 import sys
 import tempfile
 from collections.abc import Collection, Mapping
@@ -22,12 +21,11 @@ import numpy as np
 
 from lineup.backends.base import Runner, Value, host_array
 from lineup.backends.device import Device, DeviceKind
-from lineup.backends.graph_cache import KEY_DIGITS, GraphKey, graph_digest
+from lineup.backends.graph_cache import GraphKey, graph_digest
 from lineup.backends.onnxrt import IDENTITY_GRAPH, RuntimeOptions
 from lineup.bundles.manifest import Graph
 from lineup.errors import BackendError, DeviceUnavailableError, LineupError, MissingExtraError
-from lineup.files import sha256_from_bytes
-from lineup.machine import processor_features, return_freed_memory, threads_within_quota
+from lineup.machine import machine_digest, return_freed_memory, threads_within_quota
 from lineup.types import AnyArray
 
 OPENVINO_BACKEND = "openvino"
@@ -98,12 +96,11 @@ def openvino_key(graph: Graph, device: Device, shapes: Shapes) -> GraphKey:
     """Return the key of a graph that OpenVINO compiled for a device of this machine."""
     device = with_precision(device)
     name = _core().get_property(_UNIT_FROM_KIND[device.kind], "FULL_DEVICE_NAME")
-    features = f"{platform.machine()} {processor_features()} {name}"
     return GraphKey(
         graph=graph_digest(graph),
         backend=OPENVINO_BACKEND,
-        release=release(),
-        machine=sha256_from_bytes(features.encode())[:KEY_DIGITS],
+        release=str(_openvino().__version__),
+        machine=machine_digest(name),
         profile={name: (shape, shape, shape) for name, shape in shapes.items()},
         flags=(str(device),),
     )
@@ -211,11 +208,6 @@ class OpenVinoRunner(Runner):
         """Drop the compiled graph; its memory is released."""
         with self._lock:
             self._graph = self._blob = None
-
-
-def release() -> str:
-    """Return the version of OpenVINO, e.g. "2026.4.1-22982-e213a147257-releases/2026/4"."""
-    return str(_openvino().__version__)
 
 
 def _compiled(

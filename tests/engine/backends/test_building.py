@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 from click.testing import CliRunner
 
+from lineup import machine
 from lineup.backends import building, opening
 from lineup.backends.building import WEIGHTS_NAME, build_for_cpu, cpu_key
 from lineup.backends.device import Device, DeviceKind
@@ -94,7 +95,7 @@ def test_another_runtime_or_processor_does_not_find_it(
     if of_the_runtime:
         monkeypatch.setattr(building.ort, "__version__", "0.0")
     else:
-        monkeypatch.setattr(building, "processor_features", lambda: "another")
+        monkeypatch.setattr(machine, "processor_features", lambda: "another")
     assert cache.find(cpu_key(bundle.manifest.graphs[ROLE])) is None
 
 
