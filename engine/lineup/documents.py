@@ -167,7 +167,10 @@ class DocumentFormat(Generic[Document]):
         Raises:
             LineupError: `error`: the file cannot be written, or as `to_bytes`.
         """
-        data = self.file_bytes(document)
+        self.write_bytes(path, self.file_bytes(document))
+
+    def write_bytes(self, path: Path, data: bytes) -> None:
+        """Write the content of a file that holds a document; see `write`."""
         try:
             write_atomic(path, data)
         except OSError as error:

@@ -11,7 +11,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as bytes_from_tensors
 
 from lineup.documents import DocumentFormat
-from lineup.files import write_atomic
 from lineup.types import AnyArray
 
 TENSOR_ERRORS = (SafetensorError, OSError, ValueError, KeyError, TypeError, OverflowError)
@@ -68,10 +67,4 @@ class TensorFileFormat(Generic[Document]):
             LineupError: The header's `error`: the file cannot be written.
         """
         metadata = {self.header_key: self.header.to_bytes(header, indent=None).decode()}
-        try:
-            write_atomic(path, bytes_from_tensors(dict(tensors), metadata=metadata))
-        except OSError as error:
-            raise self.header.error(
-                f"{path}: cannot be written: {error.strerror or error}",
-                hint="Give a file in a folder that can be written to.",
-            ) from error
+        self.header.write_bytes(path, bytes_from_tensors(dict(tensors), metadata=metadata))
