@@ -7,20 +7,19 @@ folder outgrows its limit, the results that were not used for the longest time g
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
 from lineup.errors import ImageError, UsageError
-from lineup.files import write_atomic
+from lineup.files import sha256_from_bytes, write_atomic
 from lineup.imaging.decode import image_from_bytes
 from lineup.paths import home_dir
 from lineup.types import Float32Array, RgbImage
@@ -35,6 +34,8 @@ PNG_COMPRESSION = 1
 
 Parts = Mapping[str, Any]
 """What a result follows from, as JSON values."""
+
+Result = TypeVar("Result")
 
 
 class ResultCache:
@@ -56,15 +57,8 @@ class ResultCache:
 
     def image(self, parts: Parts) -> RgbImage | None:
         """Return the image that follows from `parts`, (H, W, 3) uint8 RGB; None if absent."""
-        path = self._path(parts, ".png")
-        data = self._read(path)
-        if data is None:
-            return None
-        try:
-            return image_from_bytes(data).pixels  # refuses incomplete files
-        except ImageError:
-            self._drop(path)
-            return None
+        # Of the reader, because it refuses incomplete files.
+        return self._found(self._path(parts, ".png"), lambda data: image_from_bytes(data).pixels)
 
     def write_image(self, parts: Parts, image: RgbImage) -> None:
         """Keep an image, shape (H, W, 3), uint8 RGB."""
@@ -74,16 +68,11 @@ class ResultCache:
 
     def features(self, parts: Parts) -> Float32Array | None:
         """Return the array that follows from `parts`, float32; None if absent."""
-        path = self._path(parts, ".npy")
-        data = self._read(path)
-        if data is None:
-            return None
-        try:
-            stored = np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-        except (ValueError, EOFError, OSError):
-            self._drop(path)
-            return None
-        return stored
+
+        def decode(data: bytes) -> Float32Array:
+            return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
+
+        return self._found(self._path(parts, ".npy"), decode)
 
     def write_features(self, parts: Parts, features: Float32Array) -> None:
         """Keep an array, float32: the features of an image, or latents on their way to one."""
@@ -98,17 +87,21 @@ class ResultCache:
     def _path(self, parts: Parts, suffix: str) -> Path:
         every = {**parts, **self._precision}
         canonical = json.dumps(every, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        key = hashlib.sha256(canonical.encode()).hexdigest()
+        key = sha256_from_bytes(canonical.encode())
         return self.folder / key[:2] / f"{key}{suffix}"
 
-    def _read(self, path: Path) -> bytes | None:
+    def _found(self, path: Path, decode: Callable[[bytes], Result]) -> Result | None:
         try:
             data = path.read_bytes()
         except OSError:  # absent, or another process has just evicted it
             return None
         with suppress(OSError):
             os.utime(path)  # the time of the last use decides what is evicted
-        return data
+        try:
+            return decode(data)
+        except (ImageError, ValueError, EOFError, OSError):
+            self._drop(path)
+            return None
 
     def _drop(self, path: Path) -> None:
         """Remove a file, such as one that a power cut has spoilt; it is made again if need be."""
@@ -123,11 +116,10 @@ class ResultCache:
 
     def _account(self, added_bytes: int) -> None:
         # Other processes' writes are seen at the next count, so the limit is kept approximately.
-        known = self._size_bytes
-        present = (
-            sum(size for _, size, _ in self._files()) if known is None else known + added_bytes
-        )
-        self._size_bytes = present
+        if self._size_bytes is None:
+            self._size_bytes = sum(size for _, size, _ in self._files())
+        else:
+            self._size_bytes += added_bytes
         if self._size_bytes > self._limit_bytes:
             self._evict()
 
@@ -146,8 +138,7 @@ class ResultCache:
         for _, size, path in entries:
             if total <= KEPT_SHARE * self._limit_bytes:
                 break
-            with suppress(OSError):
-                path.unlink()
+            self._drop(path)
             total -= size
         self._size_bytes = total
 
