@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -34,6 +35,8 @@ UNTOUCHED = "none"
 UNTOUCHED_SHARE = 0.2
 LEAST_SIDE_PX = 8
 SOCIAL_SIDES_PX = (1080, 2048)
+
+DrawnOperation: TypeAlias = Callable[[RgbImage, np.random.Generator], RgbImage]
 
 _INTERPOLATIONS = (cv2.INTER_CUBIC, cv2.INTER_LANCZOS4, cv2.INTER_AREA)
 
@@ -108,23 +111,21 @@ def channel_from_name(name: str, seed: int) -> DrawnChannel:
     return DrawnChannel(kind, int(draw.integers(2**32)))
 
 
-def _jpeg(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
-    return Operation(OperationKind.JPEG, int(draw.integers(50, 96)))(pixels)
+def _recoding(kind: OperationKind, lowest: int, end: int) -> DrawnOperation:
+    """Return what encodes at a drawn quality below `end`, and decodes."""
+    return lambda pixels, draw: Operation(kind, int(draw.integers(lowest, end)))(pixels)
 
 
-def _webp(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
-    return Operation(OperationKind.WEBP, int(draw.integers(60, 91)))(pixels)
-
-
-def _resize(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
-    return _scaled(pixels, float(draw.uniform(0.4, 2.0)), draw)
+def _resizing(smallest: float, largest: float) -> DrawnOperation:
+    """Return what scales by a drawn factor."""
+    return lambda pixels, draw: _scaled(pixels, float(draw.uniform(smallest, largest)), draw)
 
 
 def _social(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
     """Shrink the longest side to what a network allows, and compress."""
     factor = min(1.0, int(draw.choice(SOCIAL_SIDES_PX)) / max(pixels.shape[:2]))
     shrunk = _scaled(pixels, factor, draw) if factor < 1 else pixels
-    return Operation(OperationKind.JPEG, int(draw.integers(70, 88)))(shrunk)
+    return _recoding(OperationKind.JPEG, 70, 88)(shrunk, draw)
 
 
 def _crop(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
@@ -139,25 +140,21 @@ def _blur(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
     return Operation(OperationKind.BLUR, float(draw.uniform(0.5, 1.5)))(pixels)
 
 
-def _screenshot(pixels: RgbImage, draw: np.random.Generator) -> RgbImage:
-    """Show it at some size and keep the pixels: a screenshot is stored without loss."""
-    return _scaled(pixels, float(draw.uniform(0.4, 1.2)), draw)
-
-
 def _scaled(pixels: RgbImage, factor: float, draw: np.random.Generator) -> RgbImage:
     size = [max(LEAST_SIDE_PX, round(side * factor)) for side in pixels.shape[1::-1]]
     interpolation = int(draw.choice(_INTERPOLATIONS))
     return np.asarray(cv2.resize(pixels, size, interpolation=interpolation), np.uint8)
 
 
-_OPERATIONS: dict[str, Callable[[RgbImage, np.random.Generator], RgbImage]] = {
-    "jpeg": _jpeg,
-    "webp": _webp,
-    "resize": _resize,
+_OPERATIONS: dict[str, DrawnOperation] = {
+    "jpeg": _recoding(OperationKind.JPEG, 50, 96),
+    "webp": _recoding(OperationKind.WEBP, 60, 91),
+    "resize": _resizing(0.4, 2.0),
     "social": _social,
     "crop": _crop,
     "blur": _blur,
-    "screenshot": _screenshot,
+    # Shown at some size, and stored without loss.
+    "screenshot": _resizing(0.4, 1.2),
 }
 KINDS = tuple(_OPERATIONS)
 """What may happen to an image, besides nothing."""
