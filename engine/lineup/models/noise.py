@@ -14,15 +14,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from lineup.errors import UsageError
-from lineup.types import Float32Array
+from lineup.types import Float32Array, Float64Array
 
 SEEDS = 2**64
 """Seeds are 0 to this, exclusive."""
-
-Float64Array = npt.NDArray[np.float64]
 
 _LN_2 = 0.693147180559945309417232
 _CENTRAL = 0.425

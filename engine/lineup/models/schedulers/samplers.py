@@ -8,7 +8,6 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from lineup.errors import BundleFormatError
 from lineup.models.schedulers.base import (
@@ -27,9 +26,7 @@ from lineup.models.schedulers.constants import (
     first_step_from_strength,
     spaced_timesteps,
 )
-from lineup.types import Float32Array
-
-Float64Array = npt.NDArray[np.float64]
+from lineup.types import Float32Array, Float64Array
 
 _KARRAS_RHO = 7.0
 """2206.00364, table 1."""
