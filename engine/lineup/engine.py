@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from lineup.scan.meter import ScanMeter
     from lineup.scan.pipeline import Identities
     from lineup.stored.store import StoredResyntheses
-    from lineup.types import Float32Array, RgbImage, RgbTiles
+    from lineup.types import Float32Array, RgbTiles
 
 
 class Engine(Answering):
@@ -164,7 +164,9 @@ class Engine(Answering):
         classifier.check_fingerprint(self.extractor.digest)
         read = read_image(image)
         notes = (*read.notes, *self.extractor.notes(read.pixels))
-        return _classification(classifier, self._fingerprint(read.pixels), read.sha256, notes)
+        with self.working():
+            fingerprint = self.extractor.fingerprints([read.pixels])[0]
+        return _classification(classifier, fingerprint, read.sha256, notes)
 
     def classify_files(
         self,
@@ -262,11 +264,6 @@ class Engine(Answering):
                 hint=f"Choose one of: {', '.join(self.sources)}.",
             )
         return support
-
-    def _fingerprint(self, pixels: RgbImage) -> Float32Array:
-        with self.working():
-            fingerprint: Float32Array = self.extractor.fingerprints([pixels])[0]
-            return fingerprint
 
 
 def open_engine(

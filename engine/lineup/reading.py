@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from dataclasses import dataclass, replace
@@ -187,7 +186,7 @@ def _from_raster(raster: Raster, start: float) -> ReadImage:
     pixels, notes = rgb_from_raster(raster)
     read = time.perf_counter()
     shape = np.asarray(pixels.shape, np.int64).tobytes()
-    digest = hashlib.sha256(shape + pixels.tobytes()).hexdigest()
+    digest = sha256_from_bytes(shape + pixels.tobytes())
     return ReadImage(
         pixels=pixels,
         sha256=digest,
