@@ -259,7 +259,7 @@ def _image_major(models: Sequence[ModelCost], work: Work, base_bytes: int) -> Me
     stages = tuple(
         _stage(
             model,
-            _runs(model, models, work),
+            work.images * _looks(model, models, work),
             loads=1,
             peak_bytes=kept + model.run_bytes(_looks(model, models, work)),
             mapped_bytes=model.mapped_bytes,
@@ -283,7 +283,7 @@ def _stage_major(
     stages = tuple(
         _stage(
             model,
-            _runs(model, models, work),
+            work.images * _looks(model, models, work),
             loads=1 if model.stage is Stage.FINGERPRINT else -(-work.images // chunk),
             peak_bytes=base_bytes + chunk * per_image + working[model.name],
             mapped_bytes=model.staged_mapped_bytes,
@@ -312,9 +312,10 @@ def _plan(
 
 
 def _bytes_beside_kept(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
+    looks = _looks(model, models, work)
     if model.stage is Stage.FINGERPRINT:
-        return model.run_bytes(_looks(model, models, work))
-    return HOLES_BYTES + model.staged_bytes(_looks(model, models, work))
+        return model.run_bytes(looks)
+    return HOLES_BYTES + model.staged_bytes(looks)
 
 
 def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:
@@ -329,18 +330,6 @@ def _notes(stages: Iterable[StagePlan], budget_bytes: int) -> tuple[str, ...]:
     )
 
 
-def _runs(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
-    """Return how many items a model makes: it also looks at every resynthesis."""
-    resyntheses = work.gamma * sum(one.stage is Stage.RESYNTHESISE for one in models)
-    per_image = {
-        Stage.CAPTION: 1,
-        Stage.RESYNTHESISE: work.gamma,
-        Stage.ENCODE: 1 + resyntheses,
-        Stage.FINGERPRINT: 1 + resyntheses,
-    }
-    return work.images * per_image[model.stage]
-
-
 def _arena_bytes(models: Sequence[ModelCost], work: Work) -> int:
     """Return what stays in the arena once every model has run: what the largest needed."""
     return max(model.run_arena_bytes(_looks(model, models, work)) for model in models)
@@ -348,7 +337,14 @@ def _arena_bytes(models: Sequence[ModelCost], work: Work) -> int:
 
 def _looks(model: ModelCost, models: Sequence[ModelCost], work: Work) -> int:
     """Return how many items of one query a model is given together, its resyntheses among them."""
-    return _runs(model, models, replace(work, images=1))
+    resyntheses = work.gamma * sum(one.stage is Stage.RESYNTHESISE for one in models)
+    per_image = {
+        Stage.CAPTION: 1,
+        Stage.RESYNTHESISE: work.gamma,
+        Stage.ENCODE: 1 + resyntheses,
+        Stage.FINGERPRINT: 1 + resyntheses,
+    }
+    return per_image[model.stage]
 
 
 def _chunk(images: int, per_image_bytes: int, spare_bytes: int) -> int:
