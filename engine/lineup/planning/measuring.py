@@ -29,7 +29,6 @@ from lineup.bundles.manifest import (
     BundleKind,
     GraphCost,
     Manifest,
-    TensorSpec,
 )
 from lineup.errors import BackendError, UsageError
 from lineup.files import write_atomic
@@ -138,7 +137,10 @@ def native_feeds(manifest: Manifest, role: str, items: int) -> dict[str, AnyArra
         shape = tuple(
             sizes.get(axis, items) if isinstance(axis, str) else axis for axis in spec.shape
         )
-        feeds[spec.name] = _array(random, spec, shape)
+        # Of tokens and positions, 0 is always one.
+        is_float = np.dtype(spec.dtype).kind == "f"
+        values = random.standard_normal(shape) if is_float else np.zeros(shape)
+        feeds[spec.name] = values.astype(spec.dtype)
     return feeds
 
 
@@ -147,14 +149,6 @@ def _native_sizes(manifest: Manifest) -> dict[str, int]:
     if manifest.kind is BundleKind.FINGERPRINT:
         return {"images": 1}
     return {} if manifest.generation is None else manifest.generation.native_axes
-
-
-def _array(random: np.random.Generator, spec: TensorSpec, shape: tuple[int, ...]) -> AnyArray:
-    dtype = np.dtype(spec.dtype)
-    if dtype.kind == "f":
-        return random.standard_normal(shape).astype(dtype)
-    # Tokens and positions: 0 is always one of them.
-    return np.zeros(shape, dtype)
 
 
 def _measured(runner: Runner, feeds: Mapping[str, AnyArray]) -> tuple[int, int, float]:
