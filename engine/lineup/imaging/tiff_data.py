@@ -81,8 +81,10 @@ def _pieces(data: bytes, tags: dict[int, Tag], limits: DecodeLimits) -> list[_Pi
     """
     is_tiled = TILE_WIDTH in tags or TILES[0] in tags
     width, height = first_value(tags, WIDTH, 0), first_value(tags, HEIGHT, 0)
-    columns = first_value(tags, TILE_WIDTH, 0) if is_tiled else width
-    rows = first_value(tags, TILE_HEIGHT, 0) if is_tiled else _rows_per_strip(tags, height)
+    if is_tiled:
+        columns, rows = first_value(tags, TILE_WIDTH, 0), first_value(tags, TILE_HEIGHT, 0)
+    else:
+        columns, rows = width, min(first_value(tags, ROWS_PER_STRIP, height), height)
     limits.check_pixels(columns, rows)
     across, down = -(-width // columns), -(-height // rows)
     if is_tiled:
@@ -119,10 +121,6 @@ def _pieces(data: bytes, tags: dict[int, Tag], limits: DecodeLimits) -> list[_Pi
             f"{there} of {count} strips or tiles are there in full ({there / count:.0%})",
         )
     return pieces
-
-
-def _rows_per_strip(tags: dict[int, Tag], height: int) -> int:
-    return min(first_value(tags, ROWS_PER_STRIP, height), height)
 
 
 def _fault(data: bytes, unpacked_bytes: int, tags: dict[int, Tag]) -> str | None:
