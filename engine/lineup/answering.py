@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +90,6 @@ class Answering(GalleryEvidence):
         self.calibration = calibration
         self._stored = stored or open_stored()
         self._open_models = open_models
-        self._models: ResynthesisModels | None = None
         self._gallery_path = gallery_path
         self._gallery_state = gallery_state(gallery_path)
         self._lock = threading.RLock()
@@ -121,24 +121,19 @@ class Answering(GalleryEvidence):
         resyntheses = RESYNTHESIS_EVIDENCE if self.lineup.spec.resynthesising else ()
         return (FINGERPRINT, *reference, *resyntheses)
 
-    @property
+    @cached_property
     def models(self) -> ResynthesisModels:
         """What resynthesises queries, opened on first use.
 
         Raises:
             UsageError: Nothing does.
         """
-        if self._models is None:
-            if self._open_models is None:
-                raise UsageError(
-                    f"The lineup {self.lineup.spec.name!r} has no models that resynthesise.",
-                    hint=CHOOSE_LINEUP,
-                )
-            self._models = self._open_models()
-            self._cascade = Cascade(
-                self._models.resynthesizer.names, self._models.families, self._planned_times
+        if self._open_models is None:
+            raise UsageError(
+                f"The lineup {self.lineup.spec.name!r} has no models that resynthesise.",
+                hint=CHOOSE_LINEUP,
             )
-        return self._models
+        return self._open_models()
 
     def answer(self, queries: Sequence[Query], options: AttributionOptions) -> None:
         """Give each query its verdict, taking every model once for all of them.
@@ -221,10 +216,15 @@ class Answering(GalleryEvidence):
     def close(self) -> None:
         """Release the models."""
         try:
-            if self._models is not None:
-                self._models.close()
+            if "models" in self.__dict__:
+                self.models.close()
         finally:
             super().close()
+
+    @cached_property
+    def _cascade(self) -> Cascade:
+        models = self.models
+        return Cascade(models.resynthesizer.names, models.families, self._planned_times)
 
     def _planned_times(self) -> PlannedTimes | None:
         # Here, because it knows all kinds of models, and fingerprints alone need none.
