@@ -103,17 +103,16 @@ def runner_from_bundle(
     """
     path = bundle.graph_path(role)
     graph = bundle.manifest.graphs[role]
+    options = options or RuntimeOptions()
     asked_for, device = device, device_of_graph(bundle.manifest, role, device)
     if device.kind in OPENVINO_KINDS:
         shapes = native_shapes(bundle.manifest, role)
         compiled = graph_cache().find(openvino_key(graph, device, shapes))
-        options = options or RuntimeOptions()
         if compiled is None:
             return OpenVinoRunner(path, path, graph, device, options)
         return OpenVinoRunner(compiled.path, path, graph, device, options, shapes)
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
-        options = options or RuntimeOptions()
         if options.weights is None:
             options = replace(options, weights=policy_from_graph(graph))
         if device != asked_for:  # no other graph would compute in what it touched of the arena

@@ -94,9 +94,7 @@ def verdict_from_scores(
     group = decisive_group(posterior, names, members, least=least)
     label = none_label(posterior) if group is None else group[0]
     rule = None if group is None else rules.get(frozenset(group))
-    family: tuple[str, ...] = ()
-    if group is not None and rule is not None:
-        family = inseparable_members(posterior, group, rule.share)
+    family = inseparable_members(posterior, group, rule.share) if group and rule else ()
     return Verdict(
         label=label,
         posterior=posterior,
