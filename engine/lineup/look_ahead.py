@@ -8,11 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol, TypeVar
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
+from typing import Protocol, TypeAlias, TypeVar
 
 IDLE_SECONDS = 0.25
 """How long is waited for the next path after one did not come in time."""

@@ -160,7 +160,7 @@ class Verdict:
 
     label: str
     posterior: Mapping[str, float]
-    evidence: tuple[Evidence, ...] = field(default=())
+    evidence: tuple[Evidence, ...] = ()
     family: tuple[str, ...] = ()
     candidates_set: tuple[str, ...] = ()
     fused_llr: Mapping[str, float] = field(default_factory=dict)
@@ -396,9 +396,7 @@ class Attribution:
             "ms": {stage: _milliseconds(getattr(self.ms, stage)) for stage in STAGES},
             "resynthesis": None if self.resyntheses is None else self.resyntheses.trace.to_dict(),
             "notes": list(self.notes),
-            "error": None
-            if self.error is None
-            else {"type": self.error.type, "message": self.error.message},
+            "error": None if self.error is None else asdict(self.error),
             "lineup": self.lineup,
             "run": self.run,
         }

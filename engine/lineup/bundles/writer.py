@@ -70,11 +70,10 @@ class BundleWriter:
     def __enter__(self) -> Self:
         self._refuse_existing()
         try:
-            staging = self._cleanup.enter_context(temporary_directory_beside(self._target))
+            self._staging = self._cleanup.enter_context(temporary_directory_beside(self._target))
         except OSError as error:
             parent = self._target.parent
             raise UsageError(f"{parent} cannot be written to: {error.strerror}") from error
-        self._staging = staging
         return self
 
     def __exit__(self, *_: object) -> None:

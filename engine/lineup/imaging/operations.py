@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -156,13 +155,11 @@ class _Parameter:
 
 _JPEG = partial(_recoded, ".jpg", cv2.IMWRITE_JPEG_QUALITY)
 _WEBP = partial(_recoded, ".webp", cv2.IMWRITE_WEBP_QUALITY)
-_PARAMETERS = MappingProxyType(
-    {
-        OperationKind.JPEG: _Parameter(_JPEG, "quality", 1, 100, 90, whole=True),
-        OperationKind.WEBP: _Parameter(_WEBP, "quality", 1, 100, 80, whole=True),
-        OperationKind.RESIZE: _Parameter(_resize, "factor", 0.05, 8, 0.5),
-        OperationKind.BLUR: _Parameter(_blur, "sigma in pixels", 0.1, 50, 1),
-        OperationKind.CROP: _Parameter(_crop, "share of each side", 0.05, 1, 0.8),
-        OperationKind.NOISE: _Parameter(_noise, "sigma in grey levels", 0.1, 128, 2),
-    }
-)
+_PARAMETERS = {
+    OperationKind.JPEG: _Parameter(_JPEG, "quality", 1, 100, 90, whole=True),
+    OperationKind.WEBP: _Parameter(_WEBP, "quality", 1, 100, 80, whole=True),
+    OperationKind.RESIZE: _Parameter(_resize, "factor", 0.05, 8, 0.5),
+    OperationKind.BLUR: _Parameter(_blur, "sigma in pixels", 0.1, 50, 1),
+    OperationKind.CROP: _Parameter(_crop, "share of each side", 0.05, 1, 0.8),
+    OperationKind.NOISE: _Parameter(_noise, "sigma in grey levels", 0.1, 128, 2),
+}

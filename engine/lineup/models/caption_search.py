@@ -87,15 +87,10 @@ class CachedDecoder:
     def widen(self, count: int) -> None:
         """Make `count` sequences of each, side by side."""
         rows = np.repeat(np.arange(self._cross_keys.shape[0], dtype=np.int64), count)
-        self._past_keys, self._past_values, self._cross_keys, self._cross_values = (
-            rows_of(value, rows)
-            for value in (
-                self._past_keys,
-                self._past_values,
-                self._cross_keys,
-                self._cross_values,
-            )
-        )
+        self._past_keys = rows_of(self._past_keys, rows)
+        self._past_values = rows_of(self._past_values, rows)
+        self._cross_keys = rows_of(self._cross_keys, rows)
+        self._cross_values = rows_of(self._cross_values, rows)
 
     def reorder(self, rows: Int64Array) -> None:
         """Let sequence i go on from the past of sequence rows[i], which is of the same image.
