@@ -107,9 +107,6 @@ def _exists(name: str) -> bool:
 
 
 def _images_from_path(name: str) -> Iterator[Path]:
-    if not _is_folder(name):
-        yield Path(name)
-        return
     seen: set[tuple[int, int]] = set()
     # A stack in place of recursion: folders may be nested deeper than Python's stack.
     pending = [name]
@@ -119,11 +116,9 @@ def _images_from_path(name: str) -> Iterator[Path]:
             yield Path(current)
             continue
         try:
-            entries = _entries(current, seen)
+            pending += reversed(_entries(current, seen))
         except OSError:
             yield Path(current)
-            continue
-        pending.extend(reversed(entries))
 
 
 def _entries(folder: str, seen: set[tuple[int, int]]) -> list[str]:
