@@ -8,7 +8,8 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def environment() -> dict[str, Any]:
         "processor": _processor_name(),
         "cores": usable_cores(),
         "memory_total_mib": _memory_mib().get("MemTotal"),
-        "packages": _package_versions(_PACKAGES),
+        "packages": _package_versions(),
         "gpus": _gpus(),
     }
 
@@ -174,13 +175,11 @@ def _gallery_state() -> tuple[str, bool]:
     return f"{len(gallery.sources)} sources, {images} images", True
 
 
-def _package_versions(names: Sequence[str]) -> dict[str, str]:
+def _package_versions() -> dict[str, str]:
     versions = {}
-    for name in names:
-        try:
+    for name in _PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 

@@ -182,8 +182,7 @@ def read_bundle(path: Path) -> tuple[Path, Manifest]:
     problem = _path_problem(root, MANIFEST_NAME)
     if problem is not None:
         raise BundleIntegrityError(f"{root}: {MANIFEST_NAME}: {problem}")
-    path = root / MANIFEST_NAME
-    return root, MANIFEST.read(path)
+    return root, MANIFEST.read(root / MANIFEST_NAME)
 
 
 def file_checks(
