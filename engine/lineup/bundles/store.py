@@ -146,11 +146,7 @@ class BundleStore:
         """
         if _is_path(name_or_path):
             return Path(name_or_path)
-        name = str(name_or_path)
-        folders = self._folders()
-        if name in folders:
-            return folders[name]
-        raise _not_found(name, sorted(folders))
+        return self._folder(str(name_or_path))
 
     def verify(self, name: str) -> tuple[FileCheck, ...]:
         """Check every file of a bundle and say what is wrong with each.
@@ -180,15 +176,13 @@ class BundleStore:
             BundleNotFoundError: There is no such bundle.
             UsageError: The bundle comes with the package.
         """
-        folders = self._folders()
-        if name not in folders:
-            raise _not_found(name, sorted(folders))
-        if folders[name].parent == self._shipped:
+        folder = self._folder(name)
+        if folder.parent == self._shipped:
             raise UsageError(
                 f"The bundle {name!r} comes with lineup and cannot be removed.",
                 hint="Only installed bundles can: `lineup models list` shows which.",
             )
-        return folders[name]
+        return folder
 
     def _steady(self, name_or_path: str | Path, read: Callable[[Path], Read]) -> Read:
         """Return what is read from a bundle's folder that nobody replaced meanwhile."""
@@ -228,6 +222,18 @@ class BundleStore:
                 if NAME_PATTERN.fullmatch(path.name) and os.path.isdir(path)  # noqa: PTH112 - never fails
             }
         return found
+
+    def _folder(self, name: str) -> Path:
+        """Return the folder of a bundle; see `path`."""
+        folders = self._folders()
+        if name in folders:
+            return folders[name]
+        there_are = f"there are: {', '.join(sorted(folders))}." if folders else "none is installed."
+        raise BundleNotFoundError(
+            f"There is no bundle {name!r}; {there_are}",
+            hint=did_you_mean(name, sorted(folders))
+            or "Install a bundle from a folder: lineup models install DIR",
+        )
 
     def _refuse_taken(self, name: str, *, taken: bool) -> None:
         if (self._shipped / name).is_dir():
@@ -344,12 +350,3 @@ def _blob_names(bundle: Path) -> set[str]:
         return {path.name for path in bundle.glob(f"{WEIGHTS_FOLDER}/*")}
     weights = (record for graph in manifest.graphs.values() for record in graph.weights)
     return {PurePosixPath(record.path).name for record in weights}
-
-
-def _not_found(name: str, existing: list[str]) -> BundleNotFoundError:
-    there_are = f"there are: {', '.join(existing)}." if existing else "none is installed."
-    return BundleNotFoundError(
-        f"There is no bundle {name!r}; {there_are}",
-        hint=did_you_mean(name, existing)
-        or "Install a bundle from a folder: lineup models install DIR",
-    )
