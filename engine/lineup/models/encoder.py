@@ -21,9 +21,6 @@ from lineup.models.components import Components
 from lineup.models.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.types import Float32Array, RgbImage
 
-DEFAULT_BUNDLE = "pocket-clip"
-"""The bundle that is used when none is named."""
-
 CPU_IMAGES_PER_RUN = 8
 GPU_IMAGES_PER_RUN = 32
 
