@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,16 +109,16 @@ def enroll_images(
     """
     checked = _checked_options(name, options, extractor, base)
     store.check(name, role=checked.role, fingerprint_digest=extractor.digest)
-    enrolment = _Enrolment(store, name, extractor, encoder, checked)
-    enrolment.known.update(store.ids(name))
+    known = set(store.ids(name))
     if base is not None and name in base.sources:
-        enrolment.known.update(base.sources[name].ids)
+        known.update(base.sources[name].ids)
+    enrolment = _Enrolment(store, name, extractor, encoder, checked, known)
     notify = on_progress or (lambda report: None)
     reading = StreamOptions(group_images=checked.batch_size, limits=checked.limits)
     reader = ImageReader(
         extractor,
         reading,
-        is_known=lambda path, sha256: sha256 in enrolment.known,
+        is_known=lambda path, sha256: sha256 in known,
         keep_pixels=True,
     )
     with closing(reader.images(files)) as stream:
@@ -131,39 +131,34 @@ def enroll_images(
     return enrolment.report()
 
 
+@dataclass(slots=True, eq=False)
 class _Enrolment:
     """One run: the pending batch (name of the file and views by hash), known hashes, counts."""
 
-    def __init__(
-        self,
-        store: GalleryStore,
-        name: str,
-        extractor: FingerprintExtractor,
-        encoder: ReferenceEncoder | None,
-        options: EnrollOptions,
-    ) -> None:
-        self._store = store
-        self._name = name
-        self._extractor = extractor
-        self._encoder = encoder
-        self._options = options
-        self.known: set[str] = set()
-        self._pending: dict[str, tuple[str, ImageViews]] = {}
-        self._failed: list[FailedImage] = []
-        self._seen = self._added = self._present = 0
+    store: GalleryStore
+    name: str
+    extractor: FingerprintExtractor
+    encoder: ReferenceEncoder | None
+    options: EnrollOptions
+    known: set[str]
+    pending: dict[str, tuple[str, ImageViews]] = field(default_factory=dict)
+    failed: list[FailedImage] = field(default_factory=list)
+    seen: int = 0
+    added: int = 0
+    present: int = 0
 
     def take(self, image: StreamedImage | None) -> None:
         """Take the next image, None for one that is enrolled; commit when the batch is full."""
-        self._seen += 1
+        self.seen += 1
         # Asked again: its copy may have been enrolled since it was read.
-        if image is None or image.sha256 in self.known or image.sha256 in self._pending:
-            self._present += 1
+        if image is None or image.sha256 in self.known or image.sha256 in self.pending:
+            self.present += 1
         elif image.sha256 is None or image.error is not None:
             assert image.error is not None
-            self._failed.append(FailedImage(image.path, image.error.message))
+            self.failed.append(FailedImage(image.path, image.error.message))
         else:
             self._ask(image, image.sha256)
-            if len(self._pending) >= self._options.batch_size:
+            if len(self.pending) >= self.options.batch_size:
                 self.commit()
 
     def _ask(self, image: StreamedImage, sha256: str) -> None:
@@ -173,48 +168,48 @@ class _Enrolment:
             views = views_from_image(
                 image.pixels,
                 sha256,
-                self._extractor,
-                self._encoder,
-                channels=self._options.channels,
+                self.extractor,
+                self.encoder,
+                channels=self.options.channels,
             )
         except ImageError as error:
-            self._failed.append(FailedImage(image.path, error.one_line))
+            self.failed.append(FailedImage(image.path, error.one_line))
             return
         if is_usable(views):
-            self._pending[sha256] = shown(image.path.name), views
+            self.pending[sha256] = shown(image.path.name), views
         else:
-            self._failed.append(FailedImage(image.path, UNUSABLE))
+            self.failed.append(FailedImage(image.path, UNUSABLE))
 
     def commit(self) -> None:
         """Store what is known of the pending images."""
-        if not self._pending:
+        if not self.pending:
             return
-        ids = list(self._pending)
-        names, seen = zip(*self._pending.values(), strict=True)
+        ids = list(self.pending)
+        names, seen = zip(*self.pending.values(), strict=True)
         fingerprints, views = stacked(seen)
-        added = self._store.add(
-            self._name,
+        added = self.store.add(
+            self.name,
             fingerprints,
             ids,
             views=views,
-            fingerprint_digest=self._extractor.digest,
-            fingerprint_name=self._extractor.name,
-            role=self._options.role,
-            provenance=self._options.provenance,
+            fingerprint_digest=self.extractor.digest,
+            fingerprint_name=self.extractor.name,
+            role=self.options.role,
+            provenance=self.options.provenance,
             names=names,
         )
         self.known.update(ids)
-        self._added += added
-        self._present += len(ids) - added  # another process was faster
-        self._pending.clear()
+        self.added += added
+        self.present += len(ids) - added  # another process was faster
+        self.pending.clear()
 
     def report(self) -> EnrollReport:
         """Return the counts so far."""
         return EnrollReport(
-            seen=self._seen,
-            added=self._added,
-            present=self._present,
-            failed=tuple(self._failed),
+            seen=self.seen,
+            added=self.added,
+            present=self.present,
+            failed=tuple(self.failed),
             total=len(self.known),
         )
 
