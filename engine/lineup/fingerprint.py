@@ -126,12 +126,11 @@ class FingerprintExtractor(ClosesOnExit):
             return Signals(rows, none, none if self.tells_real else None)
         groups = _groups_of_images(tiles, self._tiles_per_run)
         outputs = list(self._pool.map(self._run_group, groups))
-        real_llrs = [one[REAL_OUTPUT] for one in outputs] if self.tells_real else None
         strengths = [one[STRENGTH_OUTPUT] for one in outputs if STRENGTH_OUTPUT in one]
         return Signals(
             np.concatenate([one[GRAPH] for one in outputs]),
             np.concatenate(strengths) if strengths else np.ones(len(tiles), np.float32),
-            None if real_llrs is None else np.concatenate(real_llrs),
+            np.concatenate([one[REAL_OUTPUT] for one in outputs]) if self.tells_real else None,
         )
 
     def real_llrs_from_tiles(self, tiles: Sequence[RgbTiles]) -> Float32Array:
@@ -162,13 +161,11 @@ class FingerprintExtractor(ClosesOnExit):
         height, width = pixels.shape[:2]
         size = self.tile_spec.size_px
         reason = unjudged_reason(pixels)
-        notes = () if reason is None else (reason,)
-        if min(height, width) >= size:
-            return notes
-        return (
-            *notes,
-            f"{width}x{height} is smaller than the {size} px tile; mirrored to fill it",
-        )
+        notes = [] if reason is None else [reason]
+        if min(height, width) < size:
+            sides = f"{width}x{height}"
+            notes.append(f"{sides} is smaller than the {size} px tile; mirrored to fill it")
+        return tuple(notes)
 
     def close(self) -> None:
         """Release the session."""
