@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -60,14 +59,6 @@ def split_photographs(folders: Sequence[Path], hold_out: int) -> PhotographSplit
 def ranked(paths: Iterable[Path]) -> list[Path]:
     """Return files by the SHA-256 of their names."""
     return sorted(paths, key=lambda path: (hashlib.sha256(path.name.encode()).digest(), path))
-
-
-def recoded(pixels: RgbImage, suffix: str, parameters: Sequence[int]) -> RgbImage:
-    """Return uint8 (H, W, 3) as a codec of OpenCV, ".jpg" or ".webp", leaves it."""
-    _, encoded = cv2.imencode(suffix, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), parameters)
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    assert decoded is not None
-    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
 SIDE_MULTIPLE_PX = 8

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
 from lineup.files import write_atomic
+from lineup.imaging.operations import Operation, OperationKind
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import AnyArray, Float32Array, RgbImage
 from lineup_models.fingerprint.spectrum import PooledSpectrum
-from lineup_models.photographs import recoded
 
 KINDS = ("jpeg", "webp", "resize", "blur", "crop")
 KIND_WEIGHTS = (0.45, 0.12, 0.18, 0.10, 0.15)
@@ -44,6 +43,16 @@ class Degradation:
     jpeg_quality: int = 0
 
 
+OPERATIONS = (
+    OperationKind.CROP,
+    OperationKind.RESIZE,
+    OperationKind.BLUR,
+    OperationKind.WEBP,
+    OperationKind.JPEG,
+)
+"""What the attributes of a degradation are the values of."""
+
+
 def degradation_from_seed(seed: int | Sequence[int]) -> Degradation:
     """Draw a degradation of everyday strength."""
     random = np.random.default_rng(seed)
@@ -63,30 +72,11 @@ def degradation_from_seed(seed: int | Sequence[int]) -> Degradation:
 
 def degraded_image(pixels: RgbImage, degradation: Degradation) -> RgbImage:
     """Return `pixels` (H, W, 3) after the degradation, uint8; the size may change."""
-    if degradation.crop < 1.0:
-        pixels = _cropped(pixels, degradation.crop)
-    if degradation.resize != 1.0:
-        pixels = _resized(pixels, degradation.resize)
-    if degradation.blur_px > 0.0:
-        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), degradation.blur_px), np.uint8)
-    if degradation.webp_quality:
-        pixels = recoded(pixels, ".webp", [cv2.IMWRITE_WEBP_QUALITY, degradation.webp_quality])
-    if degradation.jpeg_quality:
-        pixels = recoded(pixels, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, degradation.jpeg_quality])
+    changes = zip(OPERATIONS, astuple(degradation), astuple(Degradation()), strict=True)
+    for kind, value, unchanged in changes:
+        if value != unchanged:
+            pixels = Operation(kind, value)(pixels)
     return pixels
-
-
-def _cropped(pixels: RgbImage, part: float) -> RgbImage:
-    height, width = (max(1, round(side * part)) for side in pixels.shape[:2])
-    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
-    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
-
-
-def _resized(pixels: RgbImage, factor: float) -> RgbImage:
-    size = tuple(max(1, round(side * factor)) for side in pixels.shape[1::-1])
-    # Area averaging when shrinking, as most software does; cubic when enlarging.
-    method = cv2.INTER_AREA if factor < 1.0 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(pixels, size, interpolation=method), np.uint8)
 
 
 FeatureFunction = Callable[[Sequence[RgbImage]], Float32Array]
