@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, cast
 
-import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
-from lineup_models.pocket.blocks import joined_heads, split_heads
+from lineup_models.pocket.blocks import Cache, joined_heads, split_heads, stacked
 
 
 def attended(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -18,39 +17,6 @@ def attended(queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None 
     `seen`, bool, broadcast to (N, heads, length, entries), is what a query may look at.
     """
     return joined_heads(F.scaled_dot_product_attention(queries, keys, values, attn_mask=seen))
-
-
-class Cache:
-    """Keys and values of one step: what was there, and the new entry at its position.
-
-    Args:
-        past_keys: Shape (sequences, layers, heads, max_tokens, D / heads).
-        past_values: The same shape.
-        position: int64 (1,), where the new entry goes.
-    """
-
-    def __init__(self, past_keys: Tensor, past_values: Tensor, position: Tensor) -> None:
-        places = torch.arange(past_keys.shape[3])
-        self._past = past_keys, past_values
-        self._here = (places == position)[:, None]
-        self.seen = (places <= position)[None, None, None, :]
-        self.written: list[tuple[Tensor, Tensor]] = []
-
-    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Write the entry (N, heads, 1, D / heads) of the next layer; return all of the layer's."""
-        layer = len(self.written)
-        keys, values = (
-            torch.where(self._here, new.to(past.dtype), past[:, layer])
-            for new, past in zip((key, value), self._past, strict=True)
-        )
-        self.written.append((keys, values))
-        return keys, values
-
-
-def stacked(pairs: Iterable[Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
-    """Return keys and values of all layers from those of each."""
-    keys, values = zip(*pairs, strict=True)
-    return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
 
 class BlipVisionEncoder(nn.Module):

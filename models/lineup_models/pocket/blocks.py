@@ -1,8 +1,9 @@
-"""Blocks that the networks are made of: attention and convolution."""
+"""Blocks that the networks are made of: attention, the cache of a decoder, convolution."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from enum import Enum
 
 import torch
@@ -62,6 +63,39 @@ class Attention(nn.Module):
         """Return (N, length, D)."""
         keys, values = self.keys_values(features if context is None else context)
         return self.attended(features, keys, values, mask)
+
+
+class Cache:
+    """Keys and values of one step: what was there, and the new entry at its position.
+
+    Args:
+        past_keys: Shape (sequences, layers, heads, max_tokens, D / heads).
+        past_values: The same shape.
+        position: int64 (1,), where the new entry goes.
+    """
+
+    def __init__(self, past_keys: Tensor, past_values: Tensor, position: Tensor) -> None:
+        places = torch.arange(past_keys.shape[3], device=position.device)
+        self._past = past_keys, past_values
+        self._here = (places == position)[:, None]
+        self.seen = (places <= position)[None, None, None, :]
+        self.written: list[tuple[Tensor, Tensor]] = []
+
+    def update(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Write the entry (N, heads, 1, D / heads) of the next layer; return all of the layer's."""
+        layer = len(self.written)
+        keys, values = (
+            torch.where(self._here, new.to(past.dtype), past[:, layer])
+            for new, past in zip((key, value), self._past, strict=True)
+        )
+        self.written.append((keys, values))
+        return keys, values
+
+
+def stacked(pairs: Iterable[Iterable[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return keys and values of all layers from those of each."""
+    keys, values = zip(*pairs, strict=True)
+    return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
 
 def mlp(dimension: int, ratio: int) -> nn.Sequential:

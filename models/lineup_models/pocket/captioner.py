@@ -12,10 +12,12 @@ from lineup_models.pocket.blocks import (
     Activation,
     Attention,
     BlockKind,
+    Cache,
     NormKind,
     ResidualBlock,
     TransformerBlock,
     mlp,
+    stacked,
 )
 from lineup_models.pocket.text import LENGTH
 
@@ -134,9 +136,7 @@ class Captioner(nn.Module):
     def cross_keys_values(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values of the pictures, (N, layers, heads, image_tokens, D / heads)."""
         tokens = self.image_tokens(pixel_values)
-        pairs = [block.picture.keys_values(tokens) for block in self.blocks]
-        keys, values = zip(*pairs, strict=True)
-        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+        return stacked(block.picture.keys_values(tokens) for block in self.blocks)
 
     def forward(self, pixel_values: Tensor, tokens: Tensor) -> Tensor:
         """Return logits (N, length, words) for the word after each of `tokens` (N, length)."""
@@ -188,19 +188,11 @@ class TextDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logits of the next token and the cache."""
         model = self.captioner
-        places = torch.arange(model.spec.max_tokens, device=tokens.device)
-        here = (places == position)[:, None]
-        seen = (places <= position)[None, None, None, :]
+        cache = Cache(past_keys, past_values, position)
         features = (model.embedding(tokens) + model.position[position])[:, None]
-        all_keys, all_values = [], []
         for number, block in enumerate(model.blocks):
-            attention = block.itself
-            key, value = attention.keys_values(block.norm1(features))
-            keys = torch.where(here, key, past_keys[:, number])
-            values = torch.where(here, value, past_values[:, number])
+            past = cache.update(*block.itself.keys_values(block.norm1(features)))
             cross = cross_keys[:, number], cross_values[:, number]
-            features = block(features, (keys, values), cross, seen)
-            all_keys.append(keys)
-            all_values.append(values)
+            features = block(features, past, cross, cache.seen)
         logits = model.output(model.norm(features[:, 0]))
-        return logits, torch.stack(all_keys, dim=1), torch.stack(all_values, dim=1)
+        return logits, *stacked(cache.written)
