@@ -91,11 +91,14 @@ def anonymous_mib(peak: PeakMemory | None) -> float | None:
     return None if peak is None else peak.anonymous_mib
 
 
+def without_times(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of a scan without what differs between two runs."""
+    for evidence in (row.get("evidence") or {}).values():
+        evidence["cost_ms"] = None
+    return {**row, "ms": None, "resynthesis": None}
+
+
 def rows_without_times(path: Path) -> list[str]:
-    """Return every row of a scan as canonical JSON, in order; times differ between runs."""
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    for row in rows:
-        row["ms"] = row["resynthesis"] = None
-        for evidence in (row.get("evidence") or {}).values():
-            evidence["cost_ms"] = None
-    return [json.dumps(row, sort_keys=True) for row in rows]
+    """Return every row of a scan as canonical JSON, in order."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.dumps(without_times(json.loads(line)), sort_keys=True) for line in lines]

@@ -9,15 +9,19 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from _record import without_times
+
 BOUNDARY = "frontier"
 ANSWER_S = 90.0
 SLOW_S = 4.0
+CHANGED_S = 0.3
 STOPPED_S = 12.0
 """A client that stops in its headers is let go after ten seconds: a shorter load has none."""
 
@@ -56,9 +60,7 @@ class Outcome:
 
 def timeless(row: dict[str, Any]) -> dict[str, Any]:
     """Return a row without its name and what differs between two runs."""
-    for evidence in (row["evidence"] or {}).values():
-        evidence["cost_ms"] = None
-    return {**row, "path": None, "ms": None}
+    return {**without_times(row), "path": None}
 
 
 def form_of(files: Sequence[tuple[str, bytes]], fields: Mapping[str, str] | None = None) -> bytes:
@@ -240,24 +242,19 @@ def _ms_since(start: float) -> float:
     return (time.monotonic() - start) * 1e3
 
 
-_made: dict[str, bytes] = {}
-
-
+@cache
 def _large_picture() -> bytes:
-    if "large" not in _made:
-        rng = np.random.default_rng(0)
-        small = rng.integers(0, 255, (300, 400, 3), np.uint8)
-        image = cv2.resize(small, (4000, 3000), interpolation=cv2.INTER_CUBIC)
-        _made["large"] = cv2.imencode(".jpg", image)[1].tobytes()
-    return _made["large"]
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (300, 400, 3), np.uint8)
+    image = cv2.resize(small, (4000, 3000), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", image)[1].tobytes()
 
 
+@cache
 def _bomb() -> bytes:
-    if "bomb" not in _made:
-        data = cv2.imencode(".bmp", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
-        side = (60_000).to_bytes(4, "little")
-        _made["bomb"] = data[:18] + side + side + data[26:]
-    return _made["bomb"]
+    data = cv2.imencode(".bmp", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    side = (60_000).to_bytes(4, "little")
+    return data[:18] + side + side + data[26:]
 
 
 _TOKENS = (
@@ -306,12 +303,12 @@ def _changed(data: bytes, draw: random.Random) -> bytes:
     return data if draw.random() < 0.8 else data[: draw.randrange(len(data) + 1)]
 
 
-def fault_of_request(port: int, request: bytes, wait_s: float = 0.3) -> tuple[int, str]:
+def fault_of_request(port: int, request: bytes) -> tuple[int, str]:
     """Send a request; return the status of the first answer (0 for none), and what is wrong."""
     parts = []
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as own:
-            own.settimeout(wait_s)
+            own.settimeout(CHANGED_S)
             own.sendall(request)
             while part := own.recv(65536):
                 parts.append(part)

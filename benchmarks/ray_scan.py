@@ -25,7 +25,7 @@ from typing import Any
 
 import cv2
 
-from _record import finish, parser_of, settings_of
+from _record import finish, parser_of, settings_of, without_times
 from scan_profile import draw_images
 
 SIZE_PX = 256
@@ -79,10 +79,7 @@ def rows_from_file(path: Path) -> dict[str, dict[str, Any]]:
     """
     rows: dict[str, dict[str, Any]] = {}
     for line in path.read_text().splitlines():
-        row = json.loads(line)
-        del row["ms"]
-        for evidence in (row["evidence"] or {}).values():
-            del evidence["cost_ms"]
+        row = without_times(json.loads(line))
         if row["path"] in rows:
             raise RuntimeError(f"two rows of {row['path']}")
         rows[row["path"]] = row
