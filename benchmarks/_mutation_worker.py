@@ -115,10 +115,11 @@ def _many_chunks(png: bytes) -> bytes:
     start = png.index(b"IDAT") + 4
     end = start + int.from_bytes(png[start - 8 : start - 4], "big")
     pieces = [png[at : min(at + 2048, end)] for at in range(start, end, 2048)]
-    return png[: start - 8] + b"".join(_chunk(b"IDAT", one) for one in pieces) + png[end + 4 :]
+    return png[: start - 8] + b"".join(png_chunk(b"IDAT", one) for one in pieces) + png[end + 4 :]
 
 
-def _chunk(name: bytes, payload: bytes) -> bytes:
+def png_chunk(name: bytes, payload: bytes) -> bytes:
+    """Return a chunk of a PNG, with its length and checksum."""
     checksum = zlib.crc32(name + payload)
     return struct.pack(">I", len(payload)) + name + payload + struct.pack(">I", checksum)
 
@@ -219,7 +220,7 @@ def _repaired(data: bytes) -> bytes:
         size = int.from_bytes(data[at : at + 4], "big")
         if at + 12 + size > len(data):
             break
-        out += _chunk(data[at + 4 : at + 8], data[at + 8 : at + 8 + size])
+        out += png_chunk(data[at + 4 : at + 8], data[at + 8 : at + 8 + size])
         at += 12 + size
     return out + data[at:]
 

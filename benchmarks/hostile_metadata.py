@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 import PIL.Image
 from PIL.PngImagePlugin import PngInfo
 
+from _mutation_worker import png_chunk
 from lineup.origin import origin_from_file
 
 LIMIT_S = 1.0
@@ -105,8 +106,8 @@ def _png_bomb(draw: random.Random, picture: PIL.Image.Image) -> bytes:
     bomb = zlib.compress(draw.choice(b"A[{ ").to_bytes(1, "big") * 20_000_000)
     chunks = b""
     for number in range(draw.randrange(1, 60)):
-        body = b"zTXt%s%d\x00\x00%s" % (draw.choice(KEYWORDS).encode(), number, bomb)
-        chunks += struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        body = b"%s%d\x00\x00%s" % (draw.choice(KEYWORDS).encode(), number, bomb)
+        chunks += png_chunk(b"zTXt", body)
     return data[:33] + chunks + data[33:]
 
 
@@ -152,9 +153,7 @@ def _c2pa(draw: random.Random, picture: PIL.Image.Image) -> bytes:
     out = io.BytesIO()
     picture.save(out, "PNG")
     data = out.getvalue()
-    chunk = b"caBX" + body
-    whole = struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk))
-    return data[:33] + whole + data[33:]
+    return data[:33] + png_chunk(b"caBX", body) + data[33:]
 
 
 def problems_of(data: bytes) -> tuple[list[str], float]:

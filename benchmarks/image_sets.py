@@ -49,6 +49,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from _mutation_worker import png_chunk
 from lineup.errors import LineupError, UsageError
 from lineup.files import link_or_copy, sha256_from_bytes, staged_directory, write_atomic
 from lineup.finding import find_images
@@ -269,10 +270,7 @@ def png_header(width_px: int, height_px: int) -> bytes:
         b"IDAT": zlib.compress(b"\0" * 1000),
         b"IEND": b"",
     }
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks.items()
-    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*one) for one in chunks.items())
 
 
 def damaged(data: bytes, start: float, length: int) -> bytes:
