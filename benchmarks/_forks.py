@@ -97,13 +97,13 @@ class Fork:
         return self.said.read_text(encoding="utf-8", errors="replace")
 
 
-def write_images(folder: Path, count: int, seed: int, size_px: int = 256) -> list[str]:
+def write_images(folder: Path, count: int, seed: int) -> list[str]:
     """Write PNG files of coloured noise; return their paths."""
     draw = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for index in range(count):
-        smooth = cv2.resize(draw.integers(0, 256, (16, 16, 3), np.uint8), (size_px, size_px))
+        smooth = cv2.resize(draw.integers(0, 256, (16, 16, 3), np.uint8), (256, 256))
         pixels = smooth // 2 + draw.integers(0, 128, smooth.shape, np.uint8)
         paths.append(str(folder / f"{seed}-{index:03}.png"))
         cv2.imwrite(paths[-1], pixels)

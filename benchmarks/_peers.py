@@ -80,7 +80,7 @@ class ProcessWatch(Watch):
 
 
 def run_peer(
-    peer: Peer, request: Mapping[str, Any], *, limit: Callable[[], None] | None = None
+    peer: Peer, request: Mapping[str, Any], *, limit: Callable[[], object] | None = None
 ) -> dict[str, Any]:
     """Run a peer once.
 

@@ -186,9 +186,10 @@ def jobs_in(folder: Path) -> dict[str, Job]:
     }
 
 
-def toy_tower(folder: Path, seed: int, width: int = 256) -> Path:
+def toy_tower(folder: Path, seed: int) -> Path:
     """Write an ONNX image tower of three blocks and its description; return the ONNX file."""
     draw = np.random.default_rng(seed)
+    width = 256
     shapes = {"w0": (100, width), "w1": (width, width), "w2": (width, width)}
     constants = [
         numpy_helper.from_array(draw.normal(0, 0.1, shape).astype(np.float32), name)

@@ -43,7 +43,7 @@ class Limiter:
     parent: Path
 
     @contextmanager
-    def limited(self, limit_bytes: int) -> Iterator[Callable[[], None]]:
+    def limited(self, limit_bytes: int) -> Iterator[Callable[[], object]]:
         """Yield what a child calls before it starts its program."""
         group = self.parent / f"lineup-benchmark-{os.getpid()}"
         group.mkdir()
@@ -51,13 +51,9 @@ class Limiter:
             name = "memory.max" if self.kind == "cgroup-v2" else "memory.limit_in_bytes"
             (group / name).write_text(str(limit_bytes))
             members = group / "cgroup.procs"
-            yield lambda: _write_pid(members)
+            yield lambda: members.write_text(str(os.getpid()))
         finally:
             group.rmdir()
-
-
-def _write_pid(members: Path) -> None:
-    members.write_text(str(os.getpid()))
 
 
 def drop_cached_files(folder: Path) -> None:

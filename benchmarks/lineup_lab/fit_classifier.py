@@ -106,14 +106,12 @@ def classifier_from_fingerprints(
     )
 
 
-def logistic_fit(
-    fingerprint_digest: str, *, reject: Float32Array | None = None, ridge: float = RIDGE
-) -> Fit:
+def logistic_fit(fingerprint_digest: str, *, reject: Float32Array | None = None) -> Fit:
     """Return what fits the classifier of `lineup fit-open-set`."""
 
     def fit(supports: Mapping[str, Float32Array]) -> KnownProbabilities:
         classifier = classifier_from_fingerprints(
-            supports, fingerprint_digest=fingerprint_digest, reject=reject, ridge=ridge
+            supports, fingerprint_digest=fingerprint_digest, reject=reject
         )
         return lambda rows: classifier.probabilities(rows)[:, : len(classifier.classes)]
 

@@ -25,13 +25,13 @@ def recipe_names(folder: Path = FOLDER) -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in folder.glob("*.toml")))
 
 
-def all_recipes(folder: Path = FOLDER) -> tuple[Recipe, ...]:
+def all_recipes() -> tuple[Recipe, ...]:
     """Return all recipes by name.
 
     Raises:
         BundleFormatError: A file breaks the rules; names file and field.
     """
-    return tuple(open_recipe(name, folder=folder) for name in recipe_names(folder))
+    return tuple(map(open_recipe, recipe_names()))
 
 
 @cache
