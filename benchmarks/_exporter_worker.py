@@ -56,8 +56,7 @@ from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec, OnnxGraph
 from lineup_export.parity import worst_error
 from lineup_export.precision import HalfPrecision
-from lineup_export.public.exporter import described
-from lineup_export.public.request import ExportRequest, model_from_request
+from lineup_export.public.request import ExportRequest, described, model_from_request
 from lineup_export.versions import TOOLS, tool_versions
 from lineup_models.recipes.read import open_recipe
 

@@ -29,8 +29,7 @@ from lineup.bundles.manifest import Precision
 from lineup.machine import MemoryWatch
 from lineup_export.component import ExportOptions
 from lineup_export.fingerprint import bundle_from_checkpoint
-from lineup_export.public.exporter import bundle_from_model
-from lineup_export.public.request import ExportRequest, model_from_request
+from lineup_export.public.request import ExportRequest, bundle_from_model, model_from_request
 from lineup_models.fingerprint.checkpoint import Checkpoint, write_checkpoint
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.spec import SpectrumSpec

@@ -88,8 +88,7 @@ def _export(
 ) -> None:
     require_extra("export", ("diffusers", "huggingface_hub", "transformers"))
     from lineup_export.component import Exporter, ExportOptions
-    from lineup_export.public.exporter import bundle_from_model
-    from lineup_export.public.request import ExportRequest, model_from_request
+    from lineup_export.public.request import ExportRequest, bundle_from_model, model_from_request
     from lineup_models.recipes.recipe import RecipeKind
 
     request = ExportRequest(kind=RecipeKind(kind), **asked)

@@ -15,8 +15,7 @@ from lineup_export.component import FAMILIES, Exporter, ExportOptions, exporter_
 from lineup_export.external import WeightFiles
 from lineup_export.graph import InputSpec
 from lineup_export.optimum_route import config_from_registry
-from lineup_export.public.exporter import bundle_from_model
-from lineup_export.public.request import ExportRequest, model_from_request
+from lineup_export.public.request import ExportRequest, bundle_from_model, model_from_request
 from lineup_models.recipes.recipe import RecipeKind
 
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -1,4 +1,4 @@
-"""What the user asked to export, made into a model."""
+"""What the user asked to export, made into a model, and the model into a bundle."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lineup.bundles.manifest import NAME_PATTERN, Precision
+from lineup.bundles.manifest import NAME_PATTERN, BundleKind, Precision
 from lineup.errors import UsageError
+from lineup_export.assembly import ExportedBundle, Watch, write_bundle
+from lineup_export.component import ExportOptions
 from lineup_export.public.defaults import recipe_from_folder
 from lineup_export.public.folder import (
     INDEX_NAME,
@@ -18,8 +20,15 @@ from lineup_export.public.folder import (
     snapshot,
     source_from_hub,
 )
-from lineup_export.public.parts import PublicModel
+from lineup_export.public.parts import (
+    Described,
+    PublicModel,
+    captioner,
+    encoder,
+    generator,
+)
 from lineup_export.public.source import RandomSource
+from lineup_export.versions import tool_versions
 from lineup_models.recipes.read import open_recipe, recipe_names
 from lineup_models.recipes.recipe import Recipe, RecipeKind
 
@@ -30,6 +39,12 @@ _NEEDED = {
     RecipeKind.CAPTIONER: (WHOLE,),
     RecipeKind.ENCODER: (WHOLE,),
     RecipeKind.GENERATOR: ("text_encoder", "unet", "vae"),
+}
+
+_DESCRIBE = {
+    RecipeKind.ENCODER: encoder,
+    RecipeKind.CAPTIONER: captioner,
+    RecipeKind.GENERATOR: generator,
 }
 
 
@@ -152,3 +167,27 @@ def _model(
             f"{name!r} cannot be the name of a bundle.", hint="Choose one with --name."
         )
     return PublicModel(replace(recipe, name=name), source, lora, request.layer)
+
+
+def bundle_from_model(
+    model: PublicModel, target: Path, options: ExportOptions, watch: Watch = lambda *_: None
+) -> ExportedBundle:
+    """Export a model; see `write_bundle`.
+
+    Raises:
+        UsageError: The tower has no such layer, or weights cannot be read.
+    """
+    fields, components, files = described(model)
+    fields |= {
+        "kind": BundleKind(model.recipe.kind.value),
+        "name": model.recipe.name,
+        "licence": model.recipe.licence,
+        "source": model.source.origin,
+        "tools": tool_versions(),
+    }
+    return write_bundle(target, fields, components, files, options, watch)
+
+
+def described(model: PublicModel) -> Described:
+    """Return what a model's bundle is made of; no component is built yet."""
+    return _DESCRIBE[model.recipe.kind](model)

@@ -15,8 +15,7 @@ from lineup_export.assembly import ExportedBundle
 from lineup_export.component import Component, ExportOptions
 from lineup_export.external import WeightFiles
 from lineup_export.graph import OnnxGraph
-from lineup_export.public.exporter import bundle_from_model
-from lineup_export.public.request import ExportRequest, model_from_request
+from lineup_export.public.request import ExportRequest, bundle_from_model, model_from_request
 from lineup_models.recipes.read import open_recipe
 
 ExportTiny = Callable[..., ExportedBundle]

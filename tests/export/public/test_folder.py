@@ -16,9 +16,8 @@ from lineup.models.noise import noise_from_seed
 from lineup.runtime import Runtime
 from lineup_export.component import ExportOptions
 from lineup_export.public.defaults import recipe_from_folder
-from lineup_export.public.exporter import bundle_from_model
 from lineup_export.public.folder import FolderSource, local_origin
-from lineup_export.public.request import ExportRequest, model_from_request
+from lineup_export.public.request import ExportRequest, bundle_from_model, model_from_request
 from lineup_export.public.source import RandomSource
 from lineup_export.public.tokenizer_files import spelling_tokenizer
 from lineup_models.recipes.read import open_recipe
