@@ -32,7 +32,7 @@ import onnxruntime
 import torch
 from torch import nn
 
-from _record import anonymous_mib
+from _record import anonymous_mib, times_ms
 from exporters import FUSED, OPTIMIZER_TYPES, WAYS, Task, Way, fused_counts
 from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
@@ -162,14 +162,9 @@ def engine_ms(path: Path, feeds: Mapping[str, AnyArray], threads: int) -> dict[s
 
 def median_ms(runner: Runner, feeds: Mapping[str, AnyArray]) -> float:
     """Return the median of warm runs, and close the runner."""
-    times = []
     with runner:
         runner.run(feeds)
-        for _ in range(RUNS):
-            start = time.perf_counter()
-            runner.run(feeds)
-            times.append(time.perf_counter() - start)
-    return statistics.median(times) * 1e3
+        return statistics.median(times_ms(lambda: runner.run(feeds), RUNS))
 
 
 class Constant(np.ndarray):

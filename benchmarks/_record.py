@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,16 @@ def keep_result(benchmark: str, result: dict[str, Any], names: Sequence[str]) ->
 def _write(document: dict[str, Any]) -> None:
     path = RESULTS_DIR / f"{document['benchmark']}.json"
     write_atomic(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def times_ms(work: Callable[[], object], repeat: int) -> list[float]:
+    """Do some work so many times; return the milliseconds that each time took."""
+    times = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - started) * 1e3)
+    return times
 
 
 def quantiles_ms(times_ms: Sequence[float]) -> dict[str, float]:

@@ -14,12 +14,11 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from _record import finish, parser_of, quantiles_ms
+from _record import finish, parser_of, quantiles_ms, times_ms
 from lineup.paths import shipped_dir
 
 IMAGE = "IMAGE"
@@ -41,11 +40,7 @@ IMPORT_LINE = re.compile(r"^import time:\s*\d+ \|\s*(\d+) \|\s*(\S+)\s*$", re.MU
 
 def milliseconds(command: Sequence[str], runs: int) -> list[float]:
     """Return the wall time of each run of a process, sorted; the first run is not counted."""
-    times = []
-    for _ in range(runs + 1):
-        started = time.perf_counter()
-        subprocess.run(command, check=False, capture_output=True)
-        times.append((time.perf_counter() - started) * 1e3)
+    times = times_ms(lambda: subprocess.run(command, check=False, capture_output=True), runs + 1)
     return sorted(times[1:])
 
 

@@ -11,9 +11,9 @@ handled, and read again; to mark, the package needs torch.
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from _record import finish, parser_of, quantiles_ms, settings_of
+from _record import finish, parser_of, quantiles_ms, settings_of, times_ms
 from lineup.finding import find_images
 from lineup.imaging.operations import operation_from_text
 from lineup.origin.watermarks import (
@@ -104,12 +104,9 @@ def times(pixels: RgbImage, repeat: int) -> dict[str, Any]:
     """Time an image without a mark, at several sizes."""
     found = {}
     for side in TIMED_SIDES_PX:
-        image, taken_ms = np.asarray(cv2.resize(pixels, (side, side)), np.uint8), []
-        for _ in range(repeat):
-            start = time.perf_counter()
-            watermark_from_pixels(image)
-            taken_ms.append((time.perf_counter() - start) * 1e3)
-        found[f"{side}px"] = quantiles_ms(taken_ms)
+        image = np.asarray(cv2.resize(pixels, (side, side)), np.uint8)
+        read = partial(watermark_from_pixels, image)
+        found[f"{side}px"] = quantiles_ms(times_ms(read, repeat))
     return found
 
 

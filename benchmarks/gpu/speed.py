@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing_extensions import Self
 
 from _models import GENERATORS
 from _peers import Peer, run_peer
-from _record import quantiles_ms
+from _record import quantiles_ms, times_ms
 from attribution import agreement, generators_of, peers_of_point, rows_from_file
 from gpu.steps import Place, Step
 from lineup.backends.device import Device, DeviceKind
@@ -174,12 +173,7 @@ def median_ms(work: Callable[[], object], repeat: int) -> float:
     """Return the median of warm runs."""
     for _ in range(3):  # seen, recorded, replayed
         work()
-    times = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        work()
-        times.append((time.perf_counter() - start) * 1e3)
-    return quantiles_ms(times)["median_ms"]
+    return quantiles_ms(times_ms(work, repeat))["median_ms"]
 
 
 def copy_ms(array: AnyArray, repeat: int, *, pinned: bool) -> float:
