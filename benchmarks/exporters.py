@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from _record import environment, keep_result, kept_results, parser_of
+from _sections import table
 from lineup.bundles.manifest import Precision
 from lineup_export.component import Exporter, ExportOptions
 
@@ -108,6 +109,12 @@ BENCHMARK = "exporters"
 KEY = Task._fields
 WORKER = Path(__file__).with_name("_exporter_worker.py")
 
+COLUMNS = (
+    "recipe", "component", "exporter", "export s", "peak MiB", "nodes", "ms, engine",
+    "ms, ONNX Runtime's defaults", "max relative error", "nodes after the optimizer",
+    *FUSED,
+)  # fmt: skip
+
 COMPONENTS = {
     "sd-turbo": ("text_encoder", "unet", "vae_decoder", "vae_encoder"),
     "blip-base": ("vision_encoder", "text_decoder"),
@@ -160,17 +167,12 @@ def run_child(task: Task, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def table_lines(results: Iterable[dict[str, Any]]) -> list[str]:
     """Return a Markdown table, one line per component and way."""
-    lines = [
-        "| recipe | component | exporter | export s | peak MiB | nodes | ms, engine "
-        "| ms, ONNX Runtime's defaults | max relative error | nodes after the optimizer "
-        "| attention | normalisation | activation |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
     order = {task: place for place, task in enumerate(tasks_from((), ()))}
-    for one in sorted(results, key=lambda one: order[Task(*(one[name] for name in KEY))]):
-        named = f"| {one['recipe']} | {one['component']} | {WAYS[one['way']].label} "
-        lines.append(f"{named}| {' | '.join(_cells(one))} |")
-    return lines
+    ranked = sorted(results, key=lambda one: order[Task(*(one[name] for name in KEY))])
+    return table(
+        COLUMNS,
+        [(one["recipe"], one["component"], WAYS[one["way"]].label, *_cells(one)) for one in ranked],
+    )
 
 
 def _cells(one: Mapping[str, Any]) -> list[str]:
