@@ -15,6 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from lineup.backends import building
+from lineup.backends.onnxrt import WeightPolicy
 from lineup.cli.main import main
 
 MODULES = (
@@ -25,8 +27,12 @@ MODULES = (
 
 
 def load(*modules: str) -> None:
-    """Load what commands need; nothing here may start a thread, which a fork would lack."""
+    """Load what commands need; nothing here may start a thread, which a fork would lack.
+
+    Graphs are built as if they were large: their weights stay in the file.
+    """
     cv2.setNumThreads(1)
+    building.policy_from_size = lambda _: WeightPolicy.MAPPED
     for name in (*MODULES, *modules):
         importlib.import_module(name)
 

@@ -25,9 +25,7 @@ from pathlib import Path
 
 from _forks import Fork, load, write_images
 from _record import finish, keep_result, parser_of, rows_without_times, settings_of
-from lineup.backends import building
 from lineup.backends.graph_cache import GraphCache
-from lineup.backends.onnxrt import WeightPolicy
 from lineup.bundles.bundle import open_bundle
 from lineup.bundles.manifest import MANIFEST, MANIFEST_NAME
 from lineup.bundles.store import BundleStore
@@ -201,7 +199,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=MEETINGS, action="append", help="can be repeated")
     arguments = parser.parse_args()
-    building.policy_from_size = lambda _: WeightPolicy.MAPPED  # as if its graphs were large
     load()
     results = []
     with tempfile.TemporaryDirectory(prefix="lineup-concurrency-") as name:

@@ -33,9 +33,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from _forks import Fork, load, write_images
 from _record import finish, keep_result, parser_of, rows_without_times, settings_of
-from lineup.backends import building
 from lineup.backends.graph_cache import GraphCache
-from lineup.backends.onnxrt import WeightPolicy
 from lineup.bundles.store import BundleStore
 from lineup.calibration.calibration import CALIBRATION
 from lineup.files import sha256_from_file
@@ -298,7 +296,6 @@ class Campaign:
 def campaign(kills: int, seed: int, names: list[str]) -> Iterator[dict[str, Any]]:
     """Kill every job its share of times; yield the figures of each."""
     tower.bundle_with_costs = lambda bundle: bundle
-    building.policy_from_size = lambda _: WeightPolicy.MAPPED  # as if its graphs were large
     load("lineup_export.ready.install", "lineup_lab.cli.calibrate", "lineup_lab.fit_calibration")
     with tempfile.TemporaryDirectory(prefix="lineup-kills-") as name:
         jobs = {job: one for job, one in jobs_in(Path(name)).items() if job in names}
