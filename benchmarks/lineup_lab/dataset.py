@@ -233,6 +233,11 @@ def checked_support_count(name: str, images: int, support: Support) -> int:
     return count
 
 
+def drawn_place(seed: int, name: str) -> bytes:
+    """Return what to order names by so that the draw depends on the seed and each name alone."""
+    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+
+
 def split_of_source(source: LabelledSource, support: Support, seed: int) -> Split:
     """Draw support and queries of one source.
 
@@ -244,7 +249,7 @@ def split_of_source(source: LabelledSource, support: Support, seed: int) -> Spli
     """
     images = len(source.ids)
     support_count = checked_support_count(source.name, images, support)
-    keys = [hashlib.sha256(f"{seed}:{image_id}".encode()).digest() for image_id in source.ids]
+    keys = [drawn_place(seed, image_id) for image_id in source.ids]
     order = np.array(sorted(range(images), key=keys.__getitem__), dtype=np.intp)
     return Split(support=order[:support_count], queries=order[support_count:])
 

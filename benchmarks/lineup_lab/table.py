@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from lineup.errors import CalibrationError
 from lineup.fusion import prior_from_candidates
 from lineup.results import GENERATED, PHOTOGRAPH
 from lineup.types import Float64Array
+from lineup_lab.dataset import drawn_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def folds_from_groups(table: ScoreTable, folds: int, seed: int) -> npt.NDArray[n
     members: dict[str, list[int]] = {}
     for row, group in enumerate(table.groups):
         members.setdefault(group, []).append(row)
-    order = sorted(members, key=lambda group: _draw(group, seed))
+    order = sorted(members, key=lambda group: drawn_place(seed, group))
     sizes = np.zeros((folds, len(table.labels)))
     assigned = np.empty(len(table), np.intp)
     for group in order:
@@ -170,10 +170,6 @@ def _scores(
     array = np.array(values, np.float64).reshape(len(queries), len(keys))
     array[~np.isfinite(array)] = np.nan
     return array
-
-
-def _draw(group: str, seed: int) -> bytes:
-    return hashlib.sha256(f"{seed}:{group}".encode()).digest()
 
 
 def with_strangers(table: ScoreTable, family_of: Mapping[str, str]) -> ScoreTable:

@@ -8,7 +8,6 @@ gallery without it, and by as many galleries with it as there are other sources.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from lineup.query import Query
 from lineup.reading import read_image
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Verdict
 from lineup.types import Float64Array, RgbImage
-from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names
+from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names, drawn_place
 from lineup_lab.metrics import auc, expected_calibration_error, resampled_oscrs
 
 OUTCOMES = ("right", "family", "wrong", GENERATED, UNDETERMINED)
@@ -126,15 +125,11 @@ def split_from_folders(
         if folder.name in options.real:
             queries[folder.name] = tuple(paths)
             continue
-        paths.sort(key=lambda path: _draw(f"{options.seed}:{path.parent.name}/{path.name}"))
+        paths.sort(key=lambda path: drawn_place(options.seed, f"{path.parent.name}/{path.name}"))
         count = min(options.enroll, len(paths) // 2)
         support[folder.name], queries[folder.name] = tuple(paths[:count]), tuple(paths[count:])
     camera = (*options.real, *(f"{name} (further)" for name in options.real))
     return WildSplit(support, queries, frozenset(camera) & frozenset(queries))
-
-
-def _draw(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
 
 
 def answers_about_image(
