@@ -12,12 +12,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from lineup.types import RgbTiles
+from lineup.types import Float64Array, RgbTiles
 from lineup_models.fingerprint.covariance import FoundAxes
 from lineup_models.fingerprint.real_head import RealWeights
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
-
-Float64Array = npt.NDArray[np.float64]
 
 
 def fingerprints_reference(
