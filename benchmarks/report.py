@@ -82,6 +82,7 @@ def draw_plots(records: Mapping[str, Document], folder: Path) -> list[Path]:
         if name not in records:
             continue
         figure = draw(records[name])
+        figure.tight_layout()
         path = folder / f"{name}.png"
         # Without the version of matplotlib in it, the same figures give the same file.
         figure.savefig(path, dpi=DPI, metadata={"Software": None})
@@ -105,7 +106,6 @@ def synthesis(document: Document) -> Any:
         left = [a + b for a, b in zip(left, mib, strict=True)]
     axes[1].set_xlabel("peak MiB (each part its own peak)")
     axes[1].legend()
-    figure.tight_layout()
     return figure
 
 
@@ -126,7 +126,6 @@ def attribution(document: Document) -> Any:
         panel.set_xlabel("images x candidates")
         panel.set_ylabel(label)
         panel.legend()
-    figure.tight_layout()
     return figure
 
 
@@ -148,7 +147,6 @@ def growth(document: Document) -> Any:
         panel.set_xlabel(name)
         panel.set_ylabel("seconds, whole process")
         panel.legend()
-    figure.tight_layout()
     return figure
 
 
@@ -160,7 +158,6 @@ def memory_flat(document: Document) -> Any:
     panel.set_ylim(bottom=0)
     panel.set_xlabel("images")
     panel.set_ylabel("anonymous MiB")
-    figure.tight_layout()
     return figure
 
 
