@@ -168,6 +168,13 @@ class Task(ABC):
         Everything random must come from the seed and the step's number.
         """
 
+    def last_losses(self) -> dict[str, float]:
+        """Return the means of the losses over the last 50 steps."""
+        last = self.losses[-50:]
+        return {
+            name: round(float(np.mean([losses[name] for losses in last])), 5) for name in last[0]
+        }
+
     def after_step(self, step: int) -> None:
         """Do what follows the update of `step`; nothing by default."""
         del step

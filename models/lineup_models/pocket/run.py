@@ -101,12 +101,7 @@ class Run:
     def trained(self, task: StageTask[Any], loop: LoopOptions) -> dict[str, Any]:
         """Go through all steps of a task, write its model; return the means of its last losses."""
         run_task(task, loop, self.output, watch=self.watch)
-        last = task.losses[-50:]
-        means = {name: float(np.mean([losses[name] for losses in last])) for name in last[0]}
-        figures = {
-            "steps": len(task.losses),
-            "losses_last_50_steps": {name: round(mean, 5) for name, mean in means.items()},
-        }
+        figures = {"steps": len(task.losses), "losses_last_50_steps": task.last_losses()}
         write_model(weights_path(self.output, task.name), task.finished(), figures)
         return figures
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from lineup.errors import UsageError
@@ -211,10 +210,7 @@ class FingerprintRun:
 
     def _run(self, task: Task, loop: LoopOptions) -> None:
         run_task(task, loop, self.output, watch=self.watch)
-        last = task.losses[-50:]
-        self.record["losses_last_50_steps"][task.name] = {
-            name: round(float(np.mean([losses[name] for losses in last])), 5) for name in last[0]
-        }
+        self.record["losses_last_50_steps"][task.name] = task.last_losses()
 
     def _write(self, model: Fingerprinter) -> None:
         trained = TrainedFingerprint(model, self._denoiser(), self.record)
