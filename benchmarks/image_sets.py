@@ -56,7 +56,7 @@ from lineup.finding import find_images
 from lineup.models.generator import ImageGenerator
 from lineup.runtime import Runtime
 from lineup.types import RgbImage
-from lineup_models.photograph_head import HeadOptions, held_out_paths
+from lineup_models.photograph_head import held_out_paths
 from lineup_models.photographs import HOLD_OUT, split_photographs
 from lineup_models.pocket.world.scene import scene_from_seed
 from lineup_models.pocket.world.splits import Split, example_from_index, seed_from_index
@@ -100,7 +100,7 @@ def lay_out_wild(shared: Path, output: Path) -> dict[str, int]:
     native = shared / "photos_native"
     _require(shared / "generated", native)
     folders = sorted(one for one in native.iterdir() if one.is_dir())
-    chosen = [path for folder in folders for path in held_out_paths(folder, HeadOptions())]
+    chosen = [path for folder in folders for path in held_out_paths(folder)]
     return _lay_out_beside(shared, output, "photos", native, chosen)
 
 

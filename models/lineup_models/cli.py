@@ -189,7 +189,6 @@ def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> No
     from lineup.models.encoder import ImageEncoder
     from lineup.runtime import REFERENCE_BUNDLE, Runtime
     from lineup_models.photograph_head import (
-        HeadOptions,
         head_from_samples,
         samples_from_folders,
         summary,
@@ -197,11 +196,10 @@ def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> No
     )
 
     check_output(output, [*photos, generated])
-    options = HeadOptions()
     sources = sorted(path for path in generated.iterdir() if path.is_dir())
     watch = Progress(Console(stderr=True))
     with Runtime("cpu").open(ImageEncoder, REFERENCE_BUNDLE) as encoder:
-        samples = samples_from_folders(photos, sources, encoder, options, watch)
-        head, worth = head_from_samples(samples, encoder.source, options)
+        samples = samples_from_folders(photos, sources, encoder, watch)
+        head, worth = head_from_samples(samples, encoder.source)
     write_head(output, head)
     say(f"{output}: {len(samples.rows)} looks; left out: {summary(worth)}")

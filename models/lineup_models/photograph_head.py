@@ -35,20 +35,15 @@ BLOCKS = (7, 9, 11)
 VIEWS = (CLEAN, "jpeg:70", "resize:0.5", DRAWN)
 
 
-@dataclass(frozen=True, slots=True)
-class HeadOptions:
-    """How the head is fitted.
+PER_FOLDER = 200
+"""Most images of a folder, drawn by the hash of their names."""
 
-    Attributes:
-        per_folder: Most images of a folder, drawn by the hash of their names.
-        hold_out: Share of the photographs of each folder that no fit sees: those whose names have
-            the highest SHA-256.
-        regularisation: Inverse strength of the ridge on standardised features.
-    """
+HELD_OUT = 1 / 3
+"""Share of the photographs of each folder that no fit sees: those whose names have the highest
+SHA-256."""
 
-    per_folder: int = 200
-    hold_out: float = 1 / 3
-    regularisation: float = 0.01
+REGULARISATION = 0.01
+"""Inverse strength of the ridge on standardised features."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,29 +67,29 @@ class Samples:
     names: tuple[str, ...]
 
 
-def fitted_paths(folder: Path, options: HeadOptions, *, hold_out: bool) -> list[Path]:
-    """Return the images of a folder that are fitted on."""
+def fitted_paths(folder: Path, held_out: float) -> list[Path]:
+    """Return the images of a folder that are fitted on, a share of them held out."""
     paths = ranked(find_images([folder]))
-    kept = _kept(paths, options) if hold_out else len(paths)
-    return paths[:kept][: options.per_folder]
+    return paths[: _kept(paths, held_out)][:PER_FOLDER]
 
 
-def held_out_paths(folder: Path, options: HeadOptions) -> list[Path]:
-    """Return the images of a folder that stay apart for evaluation."""
+def held_out_paths(folder: Path) -> list[Path]:
+    """Return the photographs of a folder that stay apart for evaluation."""
     paths = ranked(find_images([folder]))
-    return paths[_kept(paths, options) :]
+    return paths[_kept(paths, HELD_OUT) :]
 
 
-def _kept(paths: Sequence[Path], options: HeadOptions) -> int:
-    return len(paths) - round(options.hold_out * len(paths))
+def _kept(paths: Sequence[Path], held_out: float) -> int:
+    return len(paths) - round(held_out * len(paths))
 
 
 def samples_from_folders(
     photographs: Sequence[Path],
     generated: Sequence[Path],
     encoder: ImageEncoder,
-    options: HeadOptions,
     watch: Watch = plainly,
+    *,
+    held_out: float = HELD_OUT,
 ) -> Samples:
     """Look at every image of some folders, in every view.
 
@@ -102,15 +97,15 @@ def samples_from_folders(
         photographs: One folder per collection.
         generated: One folder per generator.
         encoder: The tower.
-        options: Which images.
         watch: Wraps the images.
+        held_out: Share of the photographs of each folder that is not looked at.
     """
     jobs = [
         (number, path, is_photograph)
         for number, (folder, is_photograph) in enumerate(
             [*((one, True) for one in photographs), *((one, False) for one in generated)]
         )
-        for path in fitted_paths(folder, options, hold_out=is_photograph)
+        for path in fitted_paths(folder, held_out if is_photograph else 0.0)
     ]
     rows, marks = [], []
     for image, (number, path, is_photograph) in enumerate(watch("images", jobs)):
@@ -127,15 +122,12 @@ def samples_from_folders(
     return Samples(np.concatenate(rows), image_of, group, view_of, camera, names)
 
 
-def head_from_samples(
-    samples: Samples, source: str, options: HeadOptions
-) -> tuple[PhotographHead, dict[str, float]]:
+def head_from_samples(samples: Samples, source: str) -> tuple[PhotographHead, dict[str, float]]:
     """Fit the head; return it and what it is worth on what was left out.
 
     Args:
         samples: At least two folders of each class.
         source: `ImageEncoder.source`.
-        options: Ridge.
 
     Returns:
         The head; and, measured on left-out generators against left-out collections, AUC per view
@@ -152,9 +144,9 @@ def head_from_samples(
                 f"There are fewer than two folders of {name}.",
                 hint="Each is left out in turn, to measure what was not trained on.",
             )
-    left_out = _left_out_logits(samples, options)
+    left_out = _left_out_logits(samples)
     slope, intercept = _line(left_out, truth, _weights(samples, np.ones(len(truth), bool)))
-    weights, bias = _fit(samples, np.ones(len(truth), bool), options)
+    weights, bias = _fit(samples, np.ones(len(truth), bool))
     ratios, images = (
         slope * left_out + intercept,
         [len(np.unique(samples.image[kind])) for kind in (truth, ~truth)],
@@ -188,7 +180,7 @@ def write_head(path: Path, head: PhotographHead) -> None:
     )
 
 
-def _left_out_logits(samples: Samples, options: HeadOptions) -> Float64Array:
+def _left_out_logits(samples: Samples) -> Float64Array:
     """Return each row's log odds by fits that saw neither its folder nor one of the other class."""
     truth = samples.is_photograph > 0
     collections = np.unique(samples.group[truth])
@@ -197,7 +189,7 @@ def _left_out_logits(samples: Samples, options: HeadOptions) -> Float64Array:
     for number, generator in enumerate(generators):
         collection = collections[number % len(collections)]
         out = np.isin(samples.group, [generator, collection])
-        weights, bias = _fit(samples, ~out, options)
+        weights, bias = _fit(samples, ~out)
         total[out] += samples.rows[out] @ weights + bias
         count[out] += 1
     found: Float64Array = total / np.maximum(count, 1)
@@ -215,13 +207,11 @@ def _weights(samples: Samples, chosen: np.typing.NDArray[np.bool_]) -> Float64Ar
     return weights
 
 
-def _fit(
-    samples: Samples, chosen: np.typing.NDArray[np.bool_], options: HeadOptions
-) -> tuple[Float64Array, float]:
+def _fit(samples: Samples, chosen: np.typing.NDArray[np.bool_]) -> tuple[Float64Array, float]:
     """Return weights and bias of the log odds of a photograph over raw features."""
     rows = samples.rows[chosen].astype(np.float64)
     mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-9)
-    fit = LogisticRegression(C=options.regularisation, max_iter=2000)
+    fit = LogisticRegression(C=REGULARISATION, max_iter=2000)
     fit.fit(
         (rows - mean) / deviation,
         samples.is_photograph[chosen] > 0,

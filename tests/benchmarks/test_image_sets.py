@@ -46,11 +46,11 @@ def test_photographs_are_those_with_the_lowest_hash_of_their_name(shared, tmp_pa
 
 def test_photographs_of_the_wild_are_those_that_the_head_was_not_fitted_on(shared, tmp_path):
     from image_sets import lay_out_wild
-    from lineup_models.photograph_head import HeadOptions, fitted_paths
+    from lineup_models.photograph_head import HELD_OUT, fitted_paths
 
     counts = lay_out_wild(shared, tmp_path / "set")
 
-    fitted = fitted_paths(shared / "photos_native" / "web", HeadOptions(), hold_out=True)
+    fitted = fitted_paths(shared / "photos_native" / "web", HELD_OUT)
     apart = {path.name for path in (tmp_path / "set" / "photos" / "web").iterdir()}
     assert counts == {"one": 3, "two": 2, "photos": 1}
     assert len(fitted) == 2

@@ -9,7 +9,6 @@ import pytest
 from lineup.errors import UsageError
 from lineup_models.photograph_head import (
     VIEWS,
-    HeadOptions,
     Samples,
     head_from_samples,
     samples_from_folders,
@@ -38,7 +37,7 @@ def drawn_samples(*, collections=COLLECTIONS, generators=GENERATORS, apart=3.0, 
 def test_a_head_tells_what_no_fit_has_seen():
     samples = drawn_samples()
 
-    head, worth = head_from_samples(samples, "tower", HeadOptions())
+    head, worth = head_from_samples(samples, "tower")
 
     assert worth["auc clean"] > 95
     assert worth["caught drawn"] > 50
@@ -69,14 +68,14 @@ def test_what_the_runtime_does_not_judge_is_not_looked_at(tmp_path):
             cv2.imwrite(str(tmp_path / folder / f"{name}.png"), pixels)
 
     folders = [tmp_path / "camera"], [tmp_path / "maker"]
-    samples = samples_from_folders(*folders, Encoder(), HeadOptions(hold_out=0))
+    samples = samples_from_folders(*folders, Encoder(), held_out=0)
 
     assert len(np.unique(samples.image)) == 2
     assert sorted(np.unique(samples.group)) == [0, 1]
 
 
 def test_where_nothing_tells_nothing_is_claimed_of_other_folders():
-    head, worth = head_from_samples(drawn_samples(apart=0.0), "tower", HeadOptions())
+    head, worth = head_from_samples(drawn_samples(apart=0.0), "tower")
 
     assert abs(worth["auc clean"] - 50) < 25
     assert np.abs(head.llrs([drawn_samples(apart=0.0, seed=1).rows])).mean() < 0.7
@@ -84,4 +83,4 @@ def test_where_nothing_tells_nothing_is_claimed_of_other_folders():
 
 def test_one_folder_cannot_be_left_out():
     with pytest.raises(UsageError, match="fewer than two folders of photographs"):
-        head_from_samples(drawn_samples(collections=1), "tower", HeadOptions())
+        head_from_samples(drawn_samples(collections=1), "tower")
