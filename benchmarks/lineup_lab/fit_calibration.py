@@ -54,6 +54,9 @@ from lineup_lab.table import (
 MIN_QUERIES = 5
 """Of every candidate that is calibrated, and of what no candidate made."""
 
+CONFORMAL_SHARE = 0.3
+"""Of the queries, kept for the conformal thresholds."""
+
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
@@ -63,14 +66,12 @@ class FitOptions:
         level: Coverage of the conformal set, 0..1 exclusive.
         family_level: Accuracy within a family below which siblings are reported together.
         folds: Parts of the cross-validation, at least 2.
-        conformal_share: Share of the queries kept for the conformal thresholds.
         seed: Seed of the splits.
     """
 
     level: float = 0.9
     family_level: float = 0.9
     folds: int = 5
-    conformal_share: float = 0.3
     seed: int = 0
 
 
@@ -151,7 +152,7 @@ def fit_variant(
     """
     check_counts(table)
     parts = folds_from_groups(table, 20, fit_options.seed)
-    is_conformal = parts < round(20 * fit_options.conformal_share)
+    is_conformal = parts < round(20 * CONFORMAL_SHARE)
     fit_part, conformal_part = (
         table.rows(np.flatnonzero(chosen)) for chosen in (~is_conformal, is_conformal)
     )

@@ -19,6 +19,9 @@ from lineup.files import write_atomic
 
 Spec = TypeVar("Spec")
 
+VERSION = 1
+"""Of the files; grows when their header changes."""
+
 
 @dataclass(frozen=True, slots=True)
 class WeightsFormat:
@@ -33,11 +36,10 @@ class WeightsFormat:
     key: str
     content: str
     making: str
-    version: int = 1
 
     def write(self, path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write contiguous tensors of the CPU and a JSON header, whole or not at all."""
-        text = json.dumps({"format": self.version, **header})
+        text = json.dumps({"format": VERSION, **header})
         write_atomic(path, save(dict(tensors), metadata={self.key: text}))
 
     @contextmanager
@@ -57,8 +59,8 @@ class WeightsFormat:
             with safe_open(path, framework="pt") as stream:
                 header = json.loads((stream.metadata() or {})[self.key])
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            if header["format"] != self.version:
-                raise ValueError(f"format {header['format']}, expected {self.version}")
+            if header["format"] != VERSION:
+                raise ValueError(f"format {header['format']}, expected {VERSION}")
             yield header, tensors
         except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise BundleFormatError(
