@@ -75,14 +75,12 @@ class Lora:
         hub_id: Repository.
         revision: Commit, or "main".
         file: Path in the repository.
-        rank: Of the weights; for random ones.
     """
 
     part: str
     hub_id: str
     revision: str
     file: str
-    rank: int
 
 
 @dataclass(frozen=True, slots=True)
