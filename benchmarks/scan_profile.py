@@ -33,7 +33,7 @@ from lineup.scan.meter import MainStage, ScanMeter, ScanSummary, table_from_summ
 from lineup.scan.output import OutputFile, OutputMode
 from lineup.scan.pipeline import scan_rows
 from lineup.stream import StreamOptions
-from lineup.types import RgbImage, RgbTiles
+from lineup.types import RgbImage
 
 SIZES_PX = (256, 512, 1024, 2048)
 DRAWN_PER_SIZE = 16
@@ -80,16 +80,12 @@ def profile_scan(
 def model_alone(paths: Sequence[Path], engine: Engine, batch: int) -> float:
     """Return the images per second of the model on tiles in memory; warms the model up too."""
     chosen = [paths[i] for i in np.unique(np.linspace(0, len(paths) - 1, MODEL_SAMPLE).astype(int))]
-    tiles = [_tiles_from_path(path, engine) for path in chosen]
+    tiles = [engine.extractor.tiles(read_image(path).pixels) for path in chosen]
     engine.extractor.fingerprints_from_tiles(tiles[:batch])
     started = time.perf_counter()
     for start in range(0, len(tiles), batch):
         engine.extractor.fingerprints_from_tiles(tiles[start : start + batch])
     return len(tiles) / (time.perf_counter() - started)
-
-
-def _tiles_from_path(path: Path, engine: Engine) -> RgbTiles:
-    return engine.extractor.tiles(read_image(path).pixels)
 
 
 def measure(paths: Sequence[Path], arguments: argparse.Namespace) -> dict[str, Any]:

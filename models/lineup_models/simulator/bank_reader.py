@@ -133,7 +133,9 @@ def one_image_per_generator(folder: Path, count: int) -> Iterator[tuple[int, Rgb
     Raises:
         UsageError: There is no bank, or it has fewer generators.
     """
-    tables = [(shard, read_arrays(shard / "samples.npz")) for shard in _shards_of_models(folder)]
+    _header(folder)
+    shards = [shard for shard in _shards(folder) if shard.name.startswith("models-")]
+    tables = [(shard, read_arrays(shard / "samples.npz")) for shard in shards]
     numbers = np.unique(np.concatenate([np.zeros(0, int), *(one["model"] for _, one in tables)]))
     if len(numbers) < count:
         raise UsageError(
@@ -146,11 +148,6 @@ def one_image_per_generator(folder: Path, count: int) -> Iterator[tuple[int, Rgb
         for number in sorted(wanted & set(table["model"].tolist())):
             own = np.flatnonzero((table["model"] == number) & ~table["shared"])
             yield number, images[own[0]]
-
-
-def _shards_of_models(folder: Path) -> list[Path]:
-    _header(folder)
-    return [shard for shard in _shards(folder) if shard.name.startswith("models-")]
 
 
 def _images(shard: Path) -> RgbTiles:
