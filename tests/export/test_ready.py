@@ -13,6 +13,7 @@ import onnx
 import pytest
 from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import quantize_dynamic
 
 from lineup.bundles.store import BundleStore
 from lineup.cli.main import cli
@@ -20,7 +21,6 @@ from lineup.errors import BundleError, BundleFormatError, UsageError
 from lineup.files import sha256_from_file
 from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER, ImageEncoder
 from lineup.runtime import Runtime
-from lineup_export.parity import outputs_from_file
 from lineup_export.ready import install, tower
 from lineup_export.ready.description import (
     DESCRIPTION,
@@ -30,7 +30,6 @@ from lineup_export.ready.description import (
     ready_names,
 )
 from lineup_export.ready.install import fetched_file, installed_by_description
-from lineup_export.ready.tower import with_unsigned_weights
 
 SIZE, TOKENS, DIMENSION = 10, 3, 6
 """3 * 10 * 10 numbers are 3 tokens of 100."""
@@ -179,7 +178,7 @@ def test_the_second_graph_ends_at_the_default_block_and_shares_no_later_weights(
         assert graph.parity.value <= 1e-6
 
 
-def test_a_tower_that_quantises_per_run_gets_one_image_at_a_time(onnx_file, tmp_path, lineup_home):
+def test_a_tower_that_takes_one_image_gets_one_at_a_time(onnx_file, tmp_path, lineup_home):
     installed_by_description(BundleStore(lineup_home), described(onnx_file, tmp_path), onnx_file)
     images = [np.full((SIZE, SIZE, 3), level, np.uint8) for level in (10, 120, 230)]
     with Runtime().open(ImageEncoder, "toy-tower") as encoder:
@@ -305,45 +304,19 @@ def test_a_file_that_is_no_graph_is_an_error_of_ours(
         installed_by_description(BundleStore(lineup_home), described(file, tmp_path), file)
 
 
-def test_weights_in_int8_are_the_same_integers_on_every_processor(tmp_path):
-    """With VNNI the published graph is right as well; without, its sums saturate in 16 bits."""
-    pixels = np.full((1, 4, 64), 255, np.uint8)
-    weights = np.full((64, 8), 127, np.int8)
-    zero = np.arange(-4, 4, dtype=np.int8)
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["x", "w", "xz", "wz"], ["y"])],
-        "product",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 4, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 4, 8])],
-        [
-            numpy_helper.from_array(weights, "w"),
-            numpy_helper.from_array(np.uint8(3), "xz"),
-            numpy_helper.from_array(zero, "wz"),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-    model.ir_version = 8
-    with_unsigned_weights(model)
-    path = tmp_path / "product.onnx"
-    onnx.save(model, path)
+def test_a_tower_in_int8_is_another_than_its_file_says(onnx_file, tmp_path, lineup_home):
+    """Features follow from how weights are multiplied: they are not compared with others."""
+    published = tmp_path / "int8.onnx"
+    quantize_dynamic(onnx_file, published)
+    description = described(published, tmp_path)
 
-    (found,) = outputs_from_file(path, [{"x": pixels}])
+    bundle = installed_by_description(BundleStore(lineup_home), description, published)
 
-    right = (pixels.astype(np.int32) - 3) @ (weights.astype(np.int32) - zero)
-    np.testing.assert_array_equal(found["y"], right)
-    assert {one.data_type for one in model.graph.initializer} == {TensorProto.UINT8}
-
-
-def test_integer_products_without_a_zero_point_are_refused():
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["x", "w"], ["y"], name="first")],
-        "product",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, 8])],
-        [numpy_helper.from_array(np.ones((8, 8), np.int8), "w")],
-    )
-    with pytest.raises(BundleFormatError, match="'first' has no constant zero point"):
-        with_unsigned_weights(helper.make_model(graph))
+    sha256 = sha256_from_file(published)
+    assert bundle.manifest.source.revision == f"sha256:{sha256}/blockwise"
+    parity = bundle.manifest.graphs["image_tower"].parity
+    assert parity.reference == "the published weights, in single precision"
+    assert 0 < parity.value <= parity.tolerance
 
 
 def _with_sources(model: ReadyModel, *sources: FileSource) -> ReadyModel:

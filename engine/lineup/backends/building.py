@@ -32,12 +32,20 @@ from lineup.backends.tensorrt.builder import (
 )
 from lineup.backends.tensorrt.cuda import CudaRuntime
 from lineup.bundles.bundle import Bundle
-from lineup.bundles.external import has_int8_weights, operator_domains, structure_digest
+from lineup.bundles.external import (
+    has_int8_weights,
+    has_operator,
+    operator_domains,
+    structure_digest,
+)
 from lineup.bundles.manifest import BundleKind, Graph, Manifest
 from lineup.errors import BackendError, UsageError
 from lineup.machine import machine_digest
 
 CPU_BACKEND = "onnxruntime"
+
+BLOCKWISE_PRODUCT = "MatMulNBits"
+"""ONNX Runtime's product of weights in few bits, a scale for each block of a row."""
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """Names of ONNX's own operator set."""
@@ -181,9 +189,11 @@ def native_shapes(manifest: Manifest, role: str) -> Shapes:
     }
 
 
-def policy_from_graph(graph: Graph) -> WeightPolicy:
-    """Return what becomes of a graph's weights on the CPU, by their size."""
-    return policy_from_size(sum(one.size_bytes for one in graph.weights))
+def policy_from_graph(bundle: Bundle, role: str) -> WeightPolicy:
+    """Return what becomes of a graph's weights on the CPU, by their size and their products."""
+    if has_operator(bundle.graph_path(role), BLOCKWISE_PRODUCT):
+        return WeightPolicy.PACKED
+    return policy_from_size(sum(one.size_bytes for one in bundle.manifest.graphs[role].weights))
 
 
 def cpu_key(graph: Graph) -> GraphKey:
@@ -301,7 +311,7 @@ def _found_or_added(
 
 def _built_for_cpu(bundle: Bundle, role: str, cache: GraphCache, rebuild: bool) -> BuiltGraph:
     graph = bundle.manifest.graphs[role]
-    is_mapped = policy_from_graph(graph) is WeightPolicy.MAPPED
+    is_mapped = policy_from_graph(bundle, role) is WeightPolicy.MAPPED
     # Of widened weights the optimiser makes products of eight bits, in an order of its own.
     if not is_mapped or has_int8_weights(bundle.graph_path(role)):
         return BuiltGraph(role, None)

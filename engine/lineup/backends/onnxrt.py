@@ -64,11 +64,14 @@ class WeightPolicy(str, Enum):
     `MAPPED` runs the graph as it was exported and leaves the weights in their file: loading takes
     a fraction of a second, the pages are shared between processes, and the system may drop them.
     `OPTIMISED` lets ONNX Runtime fuse operators and choose layouts when it loads; changed weights
-    are copied into private memory, which a small model can afford.
+    are copied into private memory, which a small model can afford. `PACKED` copies all of them
+    beside, in the order that products read them: without, a product in eight bits widens its
+    weights in every run and takes three times as long.
     """
 
     MAPPED = "mapped"
     OPTIMISED = "optimised"
+    PACKED = "packed"
 
 
 MOST_THREADS = 1024
@@ -176,7 +179,8 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
         settings.enable_mem_pattern = True
         # Prepacking copies every weight into private memory; unpacked, external data stays
         # mapped from its file: shared between processes, and evictable.
-        settings.add_session_config_entry("session.disable_prepacking", "1")
+        is_packed = options.weights is WeightPolicy.PACKED
+        settings.add_session_config_entry("session.disable_prepacking", "0" if is_packed else "1")
         if options.weights is WeightPolicy.MAPPED:
             settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         if options.weights is WeightPolicy.MAPPED and options.uses_arena:

@@ -114,7 +114,7 @@ def runner_from_bundle(
     flavour = FLAVOUR_FROM_KIND.get(device.kind)
     if flavour is None:
         if options.weights is None:
-            options = replace(options, weights=policy_from_graph(graph))
+            options = replace(options, weights=policy_from_graph(bundle, role))
         if device != asked_for:  # no other graph would compute in what it touched of the arena
             options = replace(options, uses_arena=False)
         if device.kind is DeviceKind.CPU and options.weights is WeightPolicy.MAPPED:
@@ -144,7 +144,7 @@ def runner_from_bundle(
 
 def uses_arena(bundle: Bundle, role: str, device: Device) -> bool:
     """Tell whether a graph's runs take their memory from the arena of the process."""
-    is_mapped = policy_from_graph(bundle.manifest.graphs[role]) is WeightPolicy.MAPPED
+    is_mapped = policy_from_graph(bundle, role) is WeightPolicy.MAPPED
     return is_mapped and device.kind not in OPENVINO_KINDS
 
 

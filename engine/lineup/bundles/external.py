@@ -2,8 +2,8 @@
 
 A graph names the files that hold its weights, and the runtime opens what it names. Measured with
 onnxruntime on CPU: 1.20.1 loads "../x", "/x" and links that leave the model's folder; 1.31.1
-refuses all three. Both are supported, and neither knows which files were verified. So the bundle
-reads the names itself and accepts only weights of its manifest.
+refuses all three. No release knows which files were verified. So the bundle reads the names itself
+and accepts only weights of its manifest.
 
 The ONNX library is not a dependency of the runtime; the few fields needed are walked in the
 protocol buffer's wire format (https://protobuf.dev/programming-guides/encoding/), numbers of
@@ -41,6 +41,9 @@ _CHILDREN: dict[str, dict[int, str]] = {
 _OPERATOR_SET = 8
 """Field of ModelProto: domain and version of the operators it uses."""
 
+_OP_TYPE = 4
+"""Field of NodeProto."""
+
 _DATA_TYPE, _EXTERNAL_DATA = 2, 13
 """Fields of TensorProto."""
 
@@ -65,7 +68,7 @@ def external_locations(path: Path) -> frozenset[str]:
     with _mapped(path) as data:
         return frozenset(
             data[start:end].decode("utf-8")
-            for tensor in _tensors(data)
+            for tensor in _messages(data, "TensorProto")
             for start, end in _locations(data, *tensor)
         )
 
@@ -92,7 +95,23 @@ def has_int8_weights(path: Path) -> bool:
         BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
     """
     with _mapped(path) as data:
-        return any(_int_field(data, *one, _DATA_TYPE) == _INT8 for one in _tensors(data))
+        tensors = _messages(data, "TensorProto")
+        return any(_int_field(data, *one, _DATA_TYPE) == _INT8 for one in tensors)
+
+
+def has_operator(path: Path, op_type: str) -> bool:
+    """Tell whether a graph has a node of a type, of whatever domain.
+
+    Raises:
+        BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
+    """
+    wanted = op_type.encode()
+    with _mapped(path) as data:
+        return any(
+            number == _OP_TYPE and data[a:b] == wanted
+            for node in _messages(data, "NodeProto")
+            for number, a, b in _byte_fields(data, *node)
+        )
 
 
 def structure_digest(path: Path) -> str:
@@ -128,22 +147,21 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 
 def _weight_ranges(data: mmap.mmap) -> Iterator[tuple[int, int]]:
     """Yield where the values of floating-point constants, or the names of their files, lie."""
-    for start, end in _tensors(data):
+    for start, end in _messages(data, "TensorProto"):
         if _int_field(data, start, end, _DATA_TYPE) in _FLOATING:
             fields = _byte_fields(data, start, end)
             yield from ((a, b) for number, a, b in fields if number in _VALUE_FIELDS)
             yield from _locations(data, start, end)
 
 
-def _tensors(data: mmap.mmap) -> Iterator[tuple[int, int]]:
-    """Yield start and end of every tensor of a model."""
+def _messages(data: mmap.mmap, wanted: str) -> Iterator[tuple[int, int]]:
+    """Yield start and end of every message of a type in a model."""
     pending = [("ModelProto", 0, len(data))]
     while pending:
         message, start, end = pending.pop()
-        if message == "TensorProto":
+        if message == wanted:
             yield start, end
-            continue
-        children = _CHILDREN[message]
+        children = _CHILDREN.get(message, {})
         pending += [
             (children[number], a, b)
             for number, a, b in _byte_fields(data, start, end)

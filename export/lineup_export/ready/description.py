@@ -69,8 +69,7 @@ class Tower:
         layers: Blocks that can be asked for, rising.
         default_layer: The block that is taken when none is named; a second graph ends there.
         embedding: Name of the output with the projected embedding; None where there is none.
-        batch: Most images a run. 1 where activations are quantised per run: what an image gives
-            would depend on its neighbours.
+        batch: Most images a run. 1 where what an image gives would depend on its neighbours.
     """
 
     input: Text

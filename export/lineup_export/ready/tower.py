@@ -34,6 +34,7 @@ from lineup.types import AnyArray, Float32Array
 from lineup_export.external import WeightFiles
 from lineup_export.parity import checked_parity, outputs_from_file
 from lineup_export.ready.description import ReadyModel, TowerLayer
+from lineup_export.ready.integer_products import in_single_precision, with_precise_products
 from lineup_export.versions import tool_versions
 
 CLS, EMBEDDING, INPUT = "cls", "embedding", "pixel_values"
@@ -43,6 +44,12 @@ OURS = "lineup_"
 SAMPLES = 4
 TOLERANCE = 1e-4
 """Of the cut graph against the whole one: the same operations, perhaps fused otherwise."""
+
+INT8_TOLERANCE = 0.05
+"""The same where activations are rounded, against the same weights in single precision."""
+
+BLOCKWISE = "/blockwise"
+"""Ends the revision of weights that are multiplied so (`integer_products`)."""
 
 
 def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
@@ -61,10 +68,12 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
     """
     feeds = _samples(model)
     try:
-        whole = onnx.load(path)
-        with_unsigned_weights(whole)
-        whole, model = _out_of_the_way(whole, model)
-        references = _references(whole, model, feeds)
+        graph = onnx_ir.from_proto(onnx.load(path))
+        in_int8 = with_precise_products(graph) > 0
+        model = _out_of_the_way(graph, model)
+        whole = onnx_ir.to_proto(graph)
+        exact = onnx_ir.to_proto(in_single_precision(graph)) if in_int8 else whole
+        references = _references(exact, model, feeds)
     except LineupError:
         raise
     except Exception as error:  # protobuf's, onnx_ir's, ONNX Runtime's: they have no common base
@@ -79,7 +88,7 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
         kind=BundleKind.ENCODER,
         name=model.name,
         licence=model.licence,
-        source=Source(Origin.HUB, model.upstream, f"sha256:{model.sha256}"),
+        source=Source(Origin.HUB, model.upstream, _revision(model, in_int8=in_int8)),
         tools=tool_versions(("numpy", "onnx", "onnxruntime")),
         precision=Precision.FP32,
         graphs={},
@@ -98,44 +107,21 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
     with TemporaryDirectory(prefix="lineup-tower-") as scratch, BundleWriter(target, about) as out:
         files = WeightFiles(Path(scratch))
         for role, (layers, named) in graphs.items():
-            graph = _tower(whole, model, layers, named, dimension, embedding)
-            _add_graph(out, role, graph, files, feeds, _expected(references, layers, named))
+            ranks = {layer.tensor: references[0][layer.tensor].ndim for layer in layers}
+            part = _tower(whole, model, layers, named, ranks, (dimension, embedding))
+            expected = _expected(references, layers, named)
+            _add_graph(out, role, part, files, feeds, expected, in_int8=in_int8)
         bundle = out.finish()
     return bundle_with_costs(bundle) if MemoryWatch.available() else bundle
 
 
-def with_unsigned_weights(model: onnx.ModelProto) -> None:
-    """Store the int8 weights of integer products as uint8, zero points moved with them.
-
-    The product is the same, integer by integer: (w + 128) - (z + 128) = w - z. But not on every
-    processor: uint8 times int8 is summed in 16 bits on those without VNNI, where pairs of products
-    saturate, and ONNX Runtime does so without a word. A CLIP in int8 then has features whose cosine
-    with the right ones is 0.7. uint8 times uint8 is widened first, everywhere.
-    """
-    constants = {one.name: one for one in model.graph.initializer}
-    for node in model.graph.node:
-        if node.op_type != "MatMulInteger" or node.input[1] not in constants:
-            continue
-        weights = constants[node.input[1]]
-        if weights.data_type != TensorProto.INT8:
-            continue
-        if len(node.input) < 4 or node.input[3] not in constants:
-            raise BundleFormatError(
-                f"The integer product {node.name!r} has no constant zero point for its weights.",
-                hint="Quantise the tower again with zero points, or in fp32.",
-            )
-        for one in (weights, constants[node.input[3]]):
-            # Shared between products, it is moved once.
-            if one.data_type == TensorProto.INT8:
-                moved = (numpy_helper.to_array(one).astype(np.int16) + 128).astype(np.uint8)
-                one.CopyFrom(numpy_helper.from_array(moved, one.name))
+def _revision(model: ReadyModel, *, in_int8: bool) -> str:
+    """Return what the weights are, and how they are multiplied: features follow from both."""
+    return f"sha256:{model.sha256}{BLOCKWISE if in_int8 else ''}"
 
 
-def _out_of_the_way(
-    whole: onnx.ModelProto, model: ReadyModel
-) -> tuple[onnx.ModelProto, ReadyModel]:
+def _out_of_the_way(graph: onnx_ir.Model, model: ReadyModel) -> ReadyModel:
     """Give tensors of the tower that have a name of ours another, in the description as well."""
-    graph = onnx_ir.from_proto(whole)
     values = [*graph.graph.inputs, *graph.graph.initializers.values()]
     for node in graph.graph.all_nodes():
         values += node.outputs
@@ -156,7 +142,7 @@ def _out_of_the_way(
         taken.add(own)
         renamed[name] = value.name = own
     if not renamed:
-        return whole, model
+        return model
     changed = replace(
         tower,
         input=renamed.get(tower.input, tower.input),
@@ -165,7 +151,7 @@ def _out_of_the_way(
         ),
         embedding=tower.embedding and renamed.get(tower.embedding, tower.embedding),
     )
-    return onnx_ir.to_proto(graph), replace(model, tower=changed)
+    return replace(model, tower=changed)
 
 
 def _samples(model: ReadyModel) -> list[dict[str, AnyArray]]:
@@ -225,12 +211,12 @@ def _tower(
     model: ReadyModel,
     layers: Sequence[TowerLayer],
     embedding: str | None,
-    dimension: int,
-    embedding_dimension: int | None,
+    ranks: Mapping[str, int],
+    dimensions: tuple[int, int | None],
 ) -> onnx.ModelProto:
     """Return the graph with the CLS tokens of some blocks put out; the rest is still in it."""
     tower = model.tower
-    ranks = _ranks(whole, [layer.tensor for layer in layers])
+    dimension, embedding_dimension = dimensions
     graph = onnx.ModelProto()
     graph.CopyFrom(whole)
     nodes = [helper.make_node("Identity", [INPUT], [tower.input])] if tower.input != INPUT else []
@@ -266,13 +252,6 @@ def _tower(
     return graph
 
 
-def _ranks(whole: onnx.ModelProto, names: Sequence[str]) -> dict[str, int]:
-    inferred = onnx.shape_inference.infer_shapes(whole)
-    values = [*inferred.graph.value_info, *inferred.graph.output]
-    found = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
-    return {name: found.get(name, 3) for name in names}
-
-
 def _add_graph(
     out: BundleWriter,
     role: str,
@@ -280,6 +259,8 @@ def _add_graph(
     files: WeightFiles,
     feeds: Sequence[Mapping[str, AnyArray]],
     expected: Sequence[Mapping[str, AnyArray]],
+    *,
+    in_int8: bool,
 ) -> None:
     intermediate = onnx_ir.from_proto(graph)
     intermediate.graph.sort()
@@ -295,8 +276,8 @@ def _add_graph(
         role,
         [outputs[name] for outputs in found for name in names],
         [outputs[name] for outputs in expected for name in names],
-        reference="the file as it was published, weights unsigned",
-        tolerance=TOLERANCE,
+        reference="the published weights" + (", in single precision" if in_int8 else ""),
+        tolerance=INT8_TOLERANCE if in_int8 else TOLERANCE,
         samples=len(feeds),
     )
     out.add_graph(

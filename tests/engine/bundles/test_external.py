@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from lineup.bundles.external import external_locations, operator_domains, structure_digest
+from lineup.bundles.external import (
+    external_locations,
+    has_operator,
+    operator_domains,
+    structure_digest,
+)
 from lineup.errors import BundleFormatError
 
 
@@ -110,6 +115,16 @@ def test_operator_domains_are_found(tmp_path: Path) -> None:
     sets = [onnx.helper.make_opsetid("", 18), onnx.helper.make_opsetid("com.microsoft", 1)]
     path.write_bytes(onnx.ModelProto(ir_version=9, opset_import=sets).SerializeToString())
     assert operator_domains(path) == {"", "com.microsoft"}
+
+
+def test_operators_are_found_in_inner_graphs_too(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, path = onnx.helper, tmp_path / "g.onnx"
+    inner = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "inner", [], [])
+    nodes = [helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner)]
+    path.write_bytes(helper.make_model(helper.make_graph(nodes, "g", [], [])).SerializeToString())
+    found = [has_operator(path, one) for one in ("If", "Relu", "Rel", "then_branch")]
+    assert found == [True, True, False, False]
 
 
 def test_operator_domains_of_what_is_no_graph_are_refused(tmp_path: Path) -> None:
