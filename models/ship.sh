@@ -69,10 +69,10 @@ python "$(dirname "$0")/../benchmarks/image_sets.py" verification --shared "$sha
 find "$work/set/photographs" -type f | sort | spread 50 "$work/real/held-out"
 python - "$shared/photos_native" <<'PYTHON' | spread 50 "$work/real/native"
 import pathlib, sys
-from lineup_models.photograph_head import HeadOptions, fitted_paths
+from lineup_models.photograph_head import HELD_OUT, fitted_paths
 
 for folder in sorted(path for path in pathlib.Path(sys.argv[1]).iterdir() if path.is_dir()):
-    print(*fitted_paths(folder, HeadOptions(), hold_out=True), sep="\n")
+    print(*fitted_paths(folder, HELD_OUT), sep="\n")
 PYTHON
 enroll real "$work/real" \
     "Photographs, from ImageNet samples, pets, BSDS500, Urban100, cameras and the web" \

@@ -34,7 +34,6 @@ BLOCKS = (7, 9, 11)
 
 VIEWS = (CLEAN, "jpeg:70", "resize:0.5", DRAWN)
 
-
 PER_FOLDER = 200
 """Most images of a folder, drawn by the hash of their names."""
 
