@@ -85,8 +85,8 @@ enroll simulated "$checkpoint/reject" \
 lineup gallery export "$data/reject.safetensors" --gallery "$work/reject"
 
 python -m lineup_models.samples --output "$data/samples"
-for source in nearest shuffle; do
-    enroll "sketch-$source" "$data/samples/support/$source" \
+for source in nearest shuffle; do # in a home without CLIP: the demo is of fingerprints
+    LINEUP_HOME="$work/home" enroll "sketch-$source" "$data/samples/support/$source" \
         "Drawn by lineup_models.samples" --gallery "$work/sketches"
 done
 lineup gallery export "$data/samples/gallery.safetensors" --gallery "$work/sketches"

@@ -23,9 +23,9 @@ NAMING_PROBABILITY = 0.62
 """A source or family is named where it is this probable at least: a wrong name does more harm than
 none. Chosen on generators that were left out, in handled images (docs/evidence.md)."""
 
-NAMING_PROBABILITY_BY_REFERENCE = 0.85
+NAMING_PROBABILITY_BY_REFERENCE = 0.88
 """The same where the evidence `reference` speaks: it lifts the enrolled sources' own images far
-above this, and unknown generators' images above the other."""
+above this, and other images above the other: one photograph in 200 at this one."""
 
 MOST_PHOTOGRAPH = 0.07
 """Highest posterior of a photograph that is called generated: chosen so that few of them are."""

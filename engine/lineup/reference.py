@@ -1,6 +1,6 @@
 """What a real CLIP says of an image: the reference evidence's embedding, and photograph or not.
 
-The token of a block in the middle of the tower tells generators apart far better than the last one,
+The tokens of blocks in the middle of the tower tell generators apart far better than the last one,
 which is mostly about what is in the picture (RefPrint, arXiv 2607.12052); a query is compared with
 the nearest of a source's images after the same channel. A logistic regression over the
 tokens of several blocks and the final embedding tells photographs from generated images, of
@@ -10,6 +10,7 @@ generators that nobody trained on too.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ import numpy as np
 
 from lineup.closing import ClosesOnExit
 from lineup.documents import DocumentFormat
-from lineup.errors import BundleFormatError
+from lineup.errors import BundleError, BundleFormatError
 from lineup.files import sha256_from_file
 from lineup.gallery.gallery import EMBEDDINGS
 from lineup.gallery.scoring import highest_rate
@@ -28,6 +29,9 @@ from lineup.paths import shipped_dir
 from lineup.runtime import REFERENCE_BUNDLE, Runtime
 from lineup.tensor_files import TensorFileFormat
 from lineup.types import Float32Array, RgbImage
+
+BESIDE_DEFAULT = (-2, 0, 2)
+"""Which blocks an embedding joins, from the encoder's default one: one by itself says less."""
 
 IDENTITY_DIGITS = 12
 
@@ -131,7 +135,7 @@ class Look:
     """What the tower says of images.
 
     Attributes:
-        embeddings: Token of the default block, (images, dimension), rows of length 1.
+        embeddings: Joined tokens, (images, dimension), rows of length 1.
         photograph_llrs: Natural-log likelihood ratio, photograph against generated, (images,);
             None where no head was fitted to this tower.
     """
@@ -144,12 +148,22 @@ def open_reference_encoder(runtime: Runtime) -> ReferenceEncoder | None:
     """Open the encoder of the reference evidence, where its bundle is.
 
     Raises:
-        BundleError: It is altered.
+        BundleError: It is altered, or an earlier version made it: what it says of an image cannot
+            be compared with what the shipped gallery keeps.
     """
     if not runtime.has_bundle(REFERENCE_BUNDLE):
         return None
     device, options = runtime.place
-    return ReferenceEncoder(ImageEncoder(runtime.bundle(REFERENCE_BUNDLE), device.in_f32, options))
+    encoder = ImageEncoder(runtime.bundle(REFERENCE_BUNDLE), device.in_f32, options)
+    reference = ReferenceEncoder(encoder)
+    if reference.is_outdated:
+        raise BundleError(
+            f"{REFERENCE_BUNDLE} was pulled by an earlier version, which computed it less "
+            "precisely: its embeddings cannot be compared with those of the shipped gallery.",
+            hint=f"lineup models pull {REFERENCE_BUNDLE} --overwrite; without a network, "
+            f"lineup models remove {REFERENCE_BUNDLE} leaves fingerprints alone.",
+        )
+    return reference
 
 
 class ReferenceEncoder(ClosesOnExit):
@@ -157,15 +171,18 @@ class ReferenceEncoder(ClosesOnExit):
 
     Attributes:
         digest: Identity of the encoder.
-        key: What embeddings are filed under in a gallery: those of other weights or of another
-            block cannot be compared.
+        blocks: Whose tokens an embedding joins: of `BESIDE_DEFAULT` those that the encoder has.
+        key: What embeddings are filed under in a gallery: those of other weights or of other
+            blocks cannot be compared.
     """
 
     def __init__(self, encoder: ImageEncoder, *, head_path: Path | None = None) -> None:
         self._encoder = encoder
         self._head_path = head_path or photograph_path()
         self.digest = encoder.digest
-        identity = hashlib.sha256(f"{encoder.source}/{encoder.default_layer}".encode()).hexdigest()
+        around = (encoder.default_layer + step for step in BESIDE_DEFAULT)
+        self.blocks = tuple(block for block in around if block in encoder.layers)
+        identity = hashlib.sha256(f"{encoder.source}/{self.blocks}".encode()).hexdigest()
         self.key = f"{EMBEDDINGS}-{identity[:IDENTITY_DIGITS]}"
 
     @cached_property
@@ -174,21 +191,34 @@ class ReferenceEncoder(ClosesOnExit):
         return sha256_from_file(self._head_path) if self._head_path.exists() else ""
 
     @cached_property
+    def _shipped(self) -> PhotographHead | None:
+        if not self._head_path.exists():
+            return None
+        record, tensors = PHOTOGRAPH_FILE.read(self._head_path)
+        return PhotographHead(record, **{k: v.astype(np.float32) for k, v in tensors.items()})
+
+    @property
     def head(self) -> PhotographHead | None:
         """The head that ships for this tower, if any.
 
         Raises:
             BundleFormatError: Its file is damaged.
         """
-        if not self._head_path.exists():
-            return None
-        record, tensors = PHOTOGRAPH_FILE.read(self._head_path)
-        if record.source != self._encoder.source:
-            return None
-        return PhotographHead(record, **{k: v.astype(np.float32) for k, v in tensors.items()})
+        head = self._shipped
+        return head if head is not None and head.record.source == self._encoder.source else None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the tower has the weights that the shipped head reads, multiplied otherwise.
+
+        Raises:
+            BundleFormatError: The head's file is damaged.
+        """
+        head = self._shipped
+        return head is not None and head.record.source.startswith(f"{self._encoder.source}/")
 
     def embeddings(self, images: Sequence[RgbImage]) -> Float32Array:
-        """Return the default block's token of each image, (images, dimension), rows of length 1.
+        """Return the tokens of `blocks`, joined, of each image: (images, dimension), of length 1.
 
         Args:
             images: Shape (height, width, 3), uint8 RGB; sizes may differ.
@@ -196,15 +226,22 @@ class ReferenceEncoder(ClosesOnExit):
         Raises:
             BackendError: The model failed.
         """
-        return self._encoder.features(images)
+        return _joined(self._encoder.features_of_layers(images, self.blocks))
 
     def look(self, images: Sequence[RgbImage]) -> Look:
         """Return all that is known of images, by one run of the tower each; see `embeddings`."""
         if self.head is None:
             return Look(self.embeddings(images), None)
-        found = self._encoder.features_of_layers(images, [None, *self.head.layers])
-        return Look(found[0], self.head.llrs(found[1:]))
+        count = len(self.blocks)
+        found = self._encoder.features_of_layers(images, [*self.blocks, *self.head.layers])
+        return Look(_joined(found[:count]), self.head.llrs(found[count:]))
 
     def close(self) -> None:
         """Release the encoder."""
         self._encoder.close()
+
+
+def _joined(tokens: Sequence[Float32Array]) -> Float32Array:
+    """Return tokens of length 1 side by side, with length 1: cosines are means of theirs."""
+    joined: Float32Array = np.concatenate(tokens, axis=1) / np.float32(math.sqrt(len(tokens)))
+    return joined

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lineup
-from lineup.errors import BundleFormatError
+from lineup.errors import BundleError, BundleFormatError
 from lineup.models.encoder import ImageEncoder
 from lineup.reference import (
     PHOTOGRAPH_FILE,
@@ -42,14 +42,29 @@ def head_for(encoder, path, **changes):
     return weights
 
 
-def test_embeddings_are_the_default_block(encoder, image, tmp_path):
+def test_embeddings_join_the_default_block_and_those_around_it(encoder, image, tmp_path):
     reference = ReferenceEncoder(encoder, head_path=tmp_path / "none")
+    middle = encoder.default_layer
+    assert reference.blocks == (middle - 2, middle, middle + 2)
 
     look = reference.look([image])
 
-    np.testing.assert_array_equal(look.embeddings, encoder.features([image]))
+    tokens = np.concatenate([encoder.features([image], one)[0] for one in reference.blocks])
+    np.testing.assert_allclose(look.embeddings, [tokens / np.sqrt(3)], atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(look.embeddings), 1, atol=1e-6)
+    np.testing.assert_array_equal(look.embeddings, reference.embeddings([image]))
     assert look.photograph_llrs is None
     assert reference.key.startswith("embeddings-")
+
+
+def test_blocks_that_the_tower_lacks_are_left_out(encoder, tmp_path, monkeypatch):
+    reference = ReferenceEncoder(encoder, head_path=tmp_path / "none")
+    monkeypatch.setattr(encoder, "layers", (encoder.default_layer, encoder.default_layer + 2))
+
+    fewer = ReferenceEncoder(encoder, head_path=tmp_path / "none")
+
+    assert fewer.blocks == encoder.layers
+    assert fewer.key != reference.key
 
 
 def test_another_head_is_another_identity(encoder, tmp_path):
@@ -71,7 +86,18 @@ def test_the_head_reads_blocks_and_the_final_embedding(encoder, image, tmp_path)
     tokens = np.concatenate([encoder.features([image], layer)[0] for layer in (1, "final")])
     expected = np.clip(tokens @ weights + 0.5, -2, 2)
     np.testing.assert_allclose(look.photograph_llrs, [expected], atol=1e-5)
-    np.testing.assert_allclose(look.embeddings, encoder.features([image]), atol=1e-5)
+    np.testing.assert_allclose(look.embeddings, reference.embeddings([image]), atol=1e-5)
+
+
+def test_an_encoder_that_an_earlier_version_pulled_is_refused(encoder, tmp_path, monkeypatch):
+    monkeypatch.setattr("lineup.reference.REFERENCE_BUNDLE", "pocket-clip")
+    monkeypatch.setattr("lineup.reference.photograph_path", lambda: tmp_path / "head")
+    head_for(encoder, tmp_path / "head", source=f"{encoder.source}/blockwise")
+
+    with pytest.raises(BundleError, match="earlier version") as caught:
+        open_reference_encoder(Runtime("cpu"))
+
+    assert "lineup models pull pocket-clip --overwrite" in caught.value.hint
 
 
 def test_a_head_of_another_tower_is_left_alone(encoder, image, tmp_path):

@@ -76,11 +76,24 @@ def whitening_from_photographs(embeddings: Float32Array) -> Whitening:
         nothing = np.zeros((0, dimension), np.float32)
         return Whitening(np.zeros(dimension, np.float32), nothing, np.zeros(0, np.float32))
     mean = embeddings.mean(axis=0)
-    _, lengths, axes = np.linalg.svd(embeddings - mean, full_matrices=False)
-    variances = np.square(lengths) / count
+    variances, axes = _principal_axes((embeddings - mean).astype(np.float64))
     floor = FLOOR * np.median(variances)
-    gains = 1 - np.sqrt(floor / (variances + floor))
-    return Whitening(mean, axes[:WHITENED_AXES], gains[:WHITENED_AXES].astype(np.float32))
+    gains = 1 - np.sqrt(floor / (variances[:WHITENED_AXES] + floor))
+    return Whitening(mean, axes[:WHITENED_AXES].astype(np.float32), gains.astype(np.float32))
+
+
+def _principal_axes(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return variances, falling, and orthonormal axes of centred rows (n, E): (r,), (r, E).
+
+    By the smaller of the two products, which takes a quarter of the time of all singular vectors.
+    """
+    count, dimension = rows.shape
+    is_wide = count < dimension
+    products = rows @ rows.T if is_wide else rows.T @ rows
+    variances, vectors = np.linalg.eigh(products / count)
+    axes = vectors.T @ rows if is_wide else vectors.T
+    lengths = np.linalg.norm(axes, axis=1, keepdims=True)
+    return variances[::-1], (axes / np.maximum(lengths, np.finfo(np.float64).tiny))[::-1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -109,7 +109,8 @@ def test_auto_takes_it_bundle_by_bundle_and_never_for_what_is_compared_with_stor
     opened = {}
 
     class Opened:
-        digest = layers = default_layer = source = name = ""
+        digest = source = name = ""
+        layers, default_layer = (1,), 1
 
         def __init__(self, bundle, device, options, **_):
             opened[bundle.manifest.name] = str(device)

@@ -45,6 +45,19 @@ def test_the_widest_axes_shrink_most_and_none_is_turned_round(photographs):
     assert (np.diff(gains) <= 0).all()
 
 
+@pytest.mark.parametrize("count", [40, 300])  # fewer than numbers, and more
+def test_the_axes_are_the_principal_ones(photographs, count):
+    rows = photographs[:count]
+    whiten = whitening_from_photographs(rows)
+    _, lengths, axes = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    variances = lengths**2 / count
+    floor = 3 * np.median(variances)
+    gains = 1 - np.sqrt(floor / (variances + floor))
+    np.testing.assert_allclose(whiten.gains, gains[:WHITENED_AXES], atol=1e-5)
+    agreement = np.abs((whiten.axes * axes[:WHITENED_AXES]).sum(axis=1))
+    np.testing.assert_allclose(agreement, 1, atol=1e-3)
+
+
 def test_one_row_is_whitened_as_many_are(photographs):
     whiten = whitening_from_photographs(photographs)
     together = whiten(photographs)
