@@ -37,6 +37,11 @@ def schema_from_format(document: DocumentFormat[Any]) -> dict[str, Any]:
     (reference,), definitions = msgspec.json.schema_components([document.kind])
     kinds = {kind.__name__: kind for kind in dataclasses_in(inspect.type_info(document.kind))}
     for name, definition in definitions.items():
+        # msgspec 0.23 takes the indentation off docstrings and tells of empty mappings.
+        definition["description"] = cleandoc(definition.get("description", ""))
+        for field in definition.get("properties", {}).values():
+            if field.get("default") == {}:
+                del field["default"]
         if name in kinds:
             definition["additionalProperties"] = False
             lineage = [base for base in kinds[name].__mro__ if is_dataclass(base)]

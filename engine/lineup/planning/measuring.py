@@ -30,7 +30,7 @@ from lineup.bundles.manifest import (
     GraphCost,
     Manifest,
 )
-from lineup.errors import BackendError, UsageError
+from lineup.errors import BackendError, LineupError, UsageError
 from lineup.files import write_atomic
 from lineup.machine import (
     LITTLE,
@@ -219,10 +219,13 @@ def _measured_graph(bundle: Bundle, role: str, device: Device, threads: int) -> 
 
 def _main(path: str, role: str, text: str, threads: str) -> None:
     keep_freed_memory(LITTLE)  # as whoever plans memory does
-    bundle = Bundle(*read_bundle(Path(path)))
     device = device_from_text(text)
     assert device is not None
-    print(json.dumps(asdict(_measured_graph(bundle, role, device, int(threads)))))
+    try:
+        bundle = Bundle(*read_bundle(Path(path)))
+        print(json.dumps(asdict(_measured_graph(bundle, role, device, int(threads)))))
+    except LineupError as error:
+        sys.exit(error.message)
 
 
 if __name__ == "__main__":
