@@ -22,7 +22,8 @@ from lineup.errors import LineupError
 from lineup.gallery.opening import open_gallery
 from lineup.machine import usable_cores
 from lineup.paths import home_dir
-from lineup.runtime import Runtime
+from lineup.reference import open_reference_encoder
+from lineup.runtime import REFERENCE_BUNDLE, Runtime
 
 _PACKAGES = (
     "onnxruntime-gpu",
@@ -154,11 +155,13 @@ def _compiled() -> Iterator[str]:
 
 
 def _bundle_states() -> dict[str, str]:
-    store = Runtime().store
+    runtime = Runtime()
     states = {}
-    for listed in store.list():
+    for listed in runtime.store.list():
         try:
-            store.open(listed.name)
+            runtime.store.open(listed.name)
+            if listed.name == REFERENCE_BUNDLE and (encoder := open_reference_encoder(runtime)):
+                encoder.close()
         except LineupError as error:
             states[listed.name] = error.message
         else:

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 from lineup import doctor as examination
 from lineup.backends.graph_cache import GraphKey, graph_cache
 from lineup.cli.doctor import doctor
-from lineup.errors import GalleryError
+from lineup.errors import BundleError, GalleryError
 
 
 def test_the_report_covers_every_device():
@@ -58,6 +58,20 @@ def test_a_broken_gallery_is_told_by_the_exit_code(monkeypatch):
 
     assert result.exit_code == 1
     assert "the gallery is damaged" in result.stdout
+
+
+def test_an_encoder_of_an_earlier_version_is_not_ok(monkeypatch):
+    def outdated(runtime):
+        raise BundleError("pulled by an earlier version")
+
+    monkeypatch.setattr(examination, "REFERENCE_BUNDLE", "pocket-clip")
+    monkeypatch.setattr(examination, "open_reference_encoder", outdated)
+
+    result = CliRunner().invoke(doctor, [])
+
+    assert result.exit_code == 1
+    assert "pocket-clip: pulled by an earlier version" in result.stdout
+    assert "pocket-ash: ok" in result.stdout
 
 
 def test_gpus_are_what_the_driver_lists(monkeypatch):
