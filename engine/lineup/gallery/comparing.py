@@ -259,8 +259,10 @@ class Comparison:
     def _null(self, row: int, column: int, channel: str) -> list[tuple[float, float]]:
         """Return mean and deviation, per evidence, of images that a place's source did not make."""
         others = [one for at, one in enumerate(self.candidates) if at != column]
-        judges = [one for one in self.strangers or others if channel in one.channels]
-        images = [self.seen(one, channel) for one in judges]
+        judges = self.strangers or others
+        images = [self.seen(one, channel) for one in judges if channel in one.channels]
+        # Who went through no such channel judges as it is: far better than nobody.
+        images = images or [self.seen(one, CLEAN) for one in judges]
         mean = self._means[row : row + 1]
         nulls = [_spread([self._fingerprint_scores(one, mean)[:, 0] for one in images])]
         if self._embeddings is not None:

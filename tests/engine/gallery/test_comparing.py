@@ -108,3 +108,27 @@ def test_an_image_of_the_support_is_not_among_its_own_nearest():
     step = (1 + 0.6 + 0.2) / 3 - (0.6 + 0.2) / 2
     deviation = 0.03  # where the gallery has no others to tell
     assert with_itself - alone == pytest.approx(2 * step / deviation, rel=0.01)
+
+
+def test_photographs_that_went_through_no_channel_judge_as_they_are():
+    """With nobody to judge by, what is like a photograph would be like the source, by far."""
+    draw = np.random.default_rng(0)
+
+    def support(name, role, *channels):
+        rows = unit(1 + draw.normal(size=(30, DIMENSION)))
+        ids = tuple(f"{number:064x}" for number in range(len(rows)))
+        views = {
+            f"{channel}/{what}": rows.astype(np.float16)
+            for channel in channels
+            for what in ("fingerprints", "embeddings-x")
+            if (channel, what) != ("clean", "fingerprints")
+        }
+        return SupportSet(name, role, rows, ids, "", views)
+
+    photographs = support("real", SourceRole.REAL, "clean")
+    source = support("a", SourceRole.CANDIDATE, "clean", "jpeg:70")
+    comparison = Comparison(Gallery("digest", {"a": source, "real": photographs}), "embeddings-x")
+
+    together = comparison.fits(comparison.seen(photographs, "clean")).together
+
+    assert np.median(together) < 3
