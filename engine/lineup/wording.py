@@ -8,6 +8,7 @@ from lineup.channels import CLEAN, text_from_channel
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Verdict
 
 LIKELIEST = 3
+LIKELIER_THAN_NOT = 0.5
 NO_PROOF = "Nothing found is no proof of a photograph."
 NO_NAME = "A generator that is not in the gallery may be given a name that is."
 NO_CERTAINTY = "A photograph may be called generated."
@@ -16,15 +17,25 @@ NO_CERTAINTY = "A photograph may be called generated."
 def sentence_from_verdict(verdict: Verdict) -> str:
     """Return the verdict as people say it."""
     share = verdict.title_probability
+    perhaps = _almost_named(verdict)
     if share is None:
         if is_unjudged(verdict):
             return "Undetermined: nothing in this image speaks for or against any source."
-        return "Undetermined: no source stands out."
+        return f"Undetermined: {f'perhaps {perhaps}' if perhaps else 'no source stands out'}."
     if verdict.label == GENERATED:
-        return f"Most likely generated, by none of the sources known ({percent(share)})."
+        by = f"perhaps by {perhaps}" if perhaps else "by none of the sources known"
+        return f"Most likely generated ({percent(share)}), {by}."
     channel = verdict.channel
     seen = "" if channel in (None, CLEAN) else f"; seen through {text_from_channel(channel)}"
     return f"Most likely made by {verdict.title} ({percent(share)}){seen}."
+
+
+def _almost_named(verdict: Verdict) -> str:
+    """Return the source that is likelier than all else, and not named; "" where there is none."""
+    for name, share in likeliest_sources(verdict).items():
+        if share > LIKELIER_THAN_NOT:
+            return f"{name}, at {percent(share)} too little for a name"
+    return ""
 
 
 def is_unjudged(verdict: Verdict) -> bool:

@@ -17,7 +17,7 @@ def evidence(ratio):
     [
         ("a", (), 1.0, "Most likely made by a (20 %)."),
         ("a", ("a", "b"), 1.0, "Most likely made by a or b (40 %)."),
-        (GENERATED, (), 1.0, "Most likely generated, by none of the sources known (95 %)."),
+        (GENERATED, (), 1.0, "Most likely generated (95 %), by none of the sources known."),
         (UNDETERMINED, (), 1.0, "Undetermined: no source stands out."),
         (
             UNDETERMINED,
@@ -31,6 +31,19 @@ def test_every_label_has_its_sentence(label, family, ratio, sentence):
     verdict = Verdict(label, POSTERIOR, (evidence(ratio),), family=family)
 
     assert sentence_from_verdict(verdict) == sentence
+
+
+@pytest.mark.parametrize(
+    ("label", "sentence"),
+    [
+        (GENERATED, "Most likely generated (90 %), perhaps by a, at 80 % too little for a name."),
+        (UNDETERMINED, "Undetermined: perhaps a, at 80 % too little for a name."),
+    ],
+)
+def test_a_source_that_is_almost_named_is_told(label, sentence):
+    posterior = {"a": 0.8, "b": 0.05, "generated": 0.05, "photograph": 0.1}
+
+    assert sentence_from_verdict(Verdict(label, posterior, (evidence(1.0),))) == sentence
 
 
 @pytest.mark.parametrize(

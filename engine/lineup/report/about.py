@@ -21,7 +21,7 @@ Count = Annotated[int, Meta(ge=1)]
 METHODS = {
     FINGERPRINT: "fingerprint: what a generator's decoder leaves in the spectrum of the residual "
     "noise, compared with images of every source in the gallery, and with photographs.",
-    REFERENCE: "reference: embeddings of a middle layer of CLIP, compared with the same images.",
+    REFERENCE: "reference: what middle layers of CLIP say of it, compared with the same images.",
     RESYNTHESIS: "resynthesis: candidates made images of the query's caption, whose embeddings "
     "were compared with the query's.",
     RESYNTHESIS_FINGERPRINT: "resynthesis-fingerprint: the fingerprints of those images, compared "
