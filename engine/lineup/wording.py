@@ -8,7 +8,6 @@ from lineup.channels import CLEAN, text_from_channel
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Verdict
 
 LIKELIEST = 3
-LIKELIER_THAN_NOT = 0.5
 NO_PROOF = "Nothing found is no proof of a photograph."
 NO_NAME = "A generator that is not in the gallery may be given a name that is."
 NO_CERTAINTY = "A photograph may be called generated."
@@ -32,10 +31,10 @@ def sentence_from_verdict(verdict: Verdict) -> str:
 
 def _almost_named(verdict: Verdict) -> str:
     """Return the source that is likelier than all else, and not named; "" where there is none."""
-    for name, share in likeliest_sources(verdict).items():
-        if share > LIKELIER_THAN_NOT:
-            return f"{name}, at {percent(share)} too little for a name"
-    return ""
+    name = max(verdict.posterior, key=verdict.posterior.__getitem__)
+    if name in {GENERATED, PHOTOGRAPH}:
+        return ""
+    return f"{name}, at {percent(verdict.posterior[name])} too little for a name"
 
 
 def is_unjudged(verdict: Verdict) -> bool:
