@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
 
 from lineup.bundles.info import GenerationInfo
 from lineup.models.components import Components
@@ -161,5 +160,7 @@ def resized(image: RgbImage, width_px: int, height_px: int) -> RgbImage:
     """
     if image.shape[:2] == (height_px, width_px):
         return image
+    from PIL import Image  # noqa: PLC0415 - 6 MiB that pictures of the native size do without
+
     scaled = Image.fromarray(image).resize((width_px, height_px), Image.Resampling.LANCZOS)
     return np.asarray(scaled)
