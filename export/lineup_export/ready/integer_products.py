@@ -4,8 +4,8 @@
 differ a hundredfold in size, so the small ones, its CLS token among them, keep few levels: the
 token of block 8 has a correlation of 0.83 with what the same weights give in single precision, once
 the mean is taken off. `MatMulNBits` takes the same weights and quantises every 64 elements of a row
-by themselves: 0.998, as fast. It also sums alike on every processor, where the integer product
-saturates without a word on those without VNNI (uint8 times int8 in pairs of 16 bits).
+by themselves: 0.998, at a tenth more time. It also sums alike on every processor, where the integer
+product saturates without a word on those without VNNI (uint8 times int8 in pairs of 16 bits).
 """
 
 from __future__ import annotations
