@@ -32,8 +32,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from lineup.backends.building import RUNTIME_DOMAIN
 from lineup.types import AnyArray
-from lineup_export.rules import RUNTIME_DOMAIN
 
 ATTENTION, SILU = "MultiHeadAttention", "QuickGelu"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from lineup.backends.building import BLOCKWISE_PRODUCT
+from lineup.backends.building import wants_packed_weights
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import (
     RuntimeOptions,
@@ -17,7 +17,7 @@ from lineup.backends.onnxrt import (
     session_options_from,
 )
 from lineup.backends.onnxrt_runners import OnnxRuntimeRunner
-from lineup.bundles.external import external_locations, has_operator
+from lineup.bundles.external import external_locations
 from lineup.bundles.manifest import Parity
 from lineup.errors import ParityError
 from lineup.machine import SOME, keep_freed_memory
@@ -65,8 +65,8 @@ def outputs_from_file(
 ) -> list[dict[str, AnyArray]]:
     """Run a graph file in ONNX Runtime on the CPU, large ones in little memory."""
     device = Device(DeviceKind.CPU)
-    is_packed = has_operator(path, BLOCKWISE_PRODUCT)  # as it will be run
-    options = RuntimeOptions(weights=WeightPolicy.PACKED if is_packed else None)
+    # As it will be run.
+    options = RuntimeOptions(weights=WeightPolicy.PACKED if wants_packed_weights(path) else None)
     settings = session_options_from(options, device)
     files = [path, *(path.parent / name for name in external_locations(path))]
     size_bytes = sum(file.stat().st_size for file in files)

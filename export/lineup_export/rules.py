@@ -7,8 +7,7 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto, TensorProto
 
-RUNTIME_DOMAIN = "com.microsoft"
-"""ONNX Runtime's own operators, which no other backend knows."""
+from lineup.backends.building import RUNTIME_DOMAIN
 
 _ACCIDENTS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
 """No single-precision module means to compute in these."""

@@ -44,8 +44,11 @@ from lineup.machine import machine_digest
 
 CPU_BACKEND = "onnxruntime"
 
+RUNTIME_DOMAIN = "com.microsoft"
+"""ONNX Runtime's own operators, which no other backend knows."""
+
 BLOCKWISE_PRODUCT = "MatMulNBits"
-"""ONNX Runtime's product of weights in few bits, a scale for each block of a row."""
+"""Its product of weights in few bits, a scale for each block of a row."""
 
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """Names of ONNX's own operator set."""
@@ -189,9 +192,15 @@ def native_shapes(manifest: Manifest, role: str) -> Shapes:
     }
 
 
+def wants_packed_weights(path: Path) -> bool:
+    """Tell whether a graph has products that compute in eight bits from packed weights alone."""
+    # Few graphs have operators of the domain, and which ones takes fifty times as long to find.
+    return RUNTIME_DOMAIN in operator_domains(path) and has_operator(path, BLOCKWISE_PRODUCT)
+
+
 def policy_from_graph(bundle: Bundle, role: str) -> WeightPolicy:
     """Return what becomes of a graph's weights on the CPU, by their size and their products."""
-    if has_operator(bundle.graph_path(role), BLOCKWISE_PRODUCT):
+    if wants_packed_weights(bundle.graph_path(role)):
         return WeightPolicy.PACKED
     return policy_from_size(sum(one.size_bytes for one in bundle.manifest.graphs[role].weights))
 

@@ -17,10 +17,9 @@ import numpy as np
 import onnx_ir
 from onnx_ir.convenience import get_const_tensor, replace_all_uses_with
 
-from lineup.backends.building import BLOCKWISE_PRODUCT
+from lineup.backends.building import BLOCKWISE_PRODUCT, RUNTIME_DOMAIN
 from lineup.errors import BundleFormatError
 from lineup.types import AnyArray
-from lineup_export.rules import RUNTIME_DOMAIN
 
 BLOCK = 64
 """Elements of a row that share a scale."""
