@@ -79,21 +79,24 @@ def whitening_from_photographs(embeddings: Float32Array) -> Whitening:
     variances, axes = _principal_axes((embeddings - mean).astype(np.float64))
     floor = FLOOR * np.median(variances)
     gains = 1 - np.sqrt(floor / (variances[:WHITENED_AXES] + floor))
-    return Whitening(mean, axes[:WHITENED_AXES].astype(np.float32), gains.astype(np.float32))
+    return Whitening(mean, axes.astype(np.float32), gains.astype(np.float32))
 
 
 def _principal_axes(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return variances, falling, and orthonormal axes of centred rows (n, E): (r,), (r, E).
+    """Return all variances of centred rows (n, E), falling, and the first axes: (r,), (K, E).
 
-    By the smaller of the two products, which takes a quarter of the time of all singular vectors.
+    The axes are orthonormal, K is `WHITENED_AXES`. By the smaller of the two products, which takes
+    a quarter of the time of all singular vectors.
     """
     count, dimension = rows.shape
     is_wide = count < dimension
     products = rows @ rows.T if is_wide else rows.T @ rows
     variances, vectors = np.linalg.eigh(products / count)
-    axes = vectors.T @ rows if is_wide else vectors.T
-    lengths = np.linalg.norm(axes, axis=1, keepdims=True)
-    return variances[::-1], (axes / np.maximum(lengths, np.finfo(np.float64).tiny))[::-1]
+    axes = vectors[:, : -WHITENED_AXES - 1 : -1].T
+    if is_wide:
+        axes = axes @ rows
+        axes /= np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return variances[::-1], axes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
