@@ -16,12 +16,13 @@ NO_CERTAINTY = "A photograph may be called generated."
 def sentence_from_verdict(verdict: Verdict) -> str:
     """Return the verdict as people say it."""
     share = verdict.title_probability
-    perhaps = _almost_named(verdict)
     if share is None:
         if is_unjudged(verdict):
             return "Undetermined: nothing in this image speaks for or against any source."
+        perhaps = _almost_named(verdict)
         return f"Undetermined: {f'perhaps {perhaps}' if perhaps else 'no source stands out'}."
     if verdict.label == GENERATED:
+        perhaps = _almost_named(verdict)
         by = f"perhaps by {perhaps}" if perhaps else "by none of the sources known"
         return f"Most likely generated ({percent(share)}), {by}."
     channel = verdict.channel
@@ -30,7 +31,7 @@ def sentence_from_verdict(verdict: Verdict) -> str:
 
 
 def _almost_named(verdict: Verdict) -> str:
-    """Return the source that is likelier than all else, and not named; "" where there is none."""
+    """Return the source that is likelier than all else where none is named; "" if none is."""
     name = max(verdict.posterior, key=verdict.posterior.__getitem__)
     if name in {GENERATED, PHOTOGRAPH}:
         return ""
