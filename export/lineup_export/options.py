@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lineup.bundles.manifest import BatchRange, Precision
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 
 if TYPE_CHECKING:
     from lineup_export.assembly import ExportedBundle, Watch
@@ -76,10 +76,9 @@ def export_and_report(title: str, made: Callable[[Watch], ExportedBundle]) -> No
 @contextlib.contextmanager
 def _component_progress(title: str) -> Iterator[Watch]:
     """Show which component is exported: a bar on a terminal, nothing in a pipe."""
-    from rich.console import Console  # noqa: PLC0415 - slow, and not for --help
     from rich.progress import Progress  # noqa: PLC0415
 
-    messages = Console(stderr=True)
+    messages = messages_console()
     with Progress(console=messages, transient=True, disable=not messages.is_terminal) as progress:
         task = progress.add_task(title, total=None)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.errors import require_extra
 from lineup.finding import check_output
 from lineup_models.fingerprint.spec import ChannelMean, ResidualFilter, SpectrumSpec
@@ -89,8 +89,6 @@ def whitening(
     Learns what the spectra of photographs have in common, as they are, compressed and resized, so
     that it can be taken away. Of a large photograph the middle is used, up to 768 px a side.
     """
-    from rich.console import Console
-
     from lineup_models.fingerprint.checkpoint import refuse_existing, write_checkpoint
     from lineup_models.fingerprint.whitening import FitOptions, fit_whitening
 
@@ -103,7 +101,7 @@ def whitening(
     )
     options = FitOptions(hold_out=hold_out, tiles_per_photo=tiles_per_photo)
     refuse_existing(output)
-    console = Console(stderr=True)
+    console = messages_console()
     fit = fit_whitening(photos, spec, options, watch=Progress(console))
     write_checkpoint(fit.checkpoint, output)
     for path, reason in fit.skipped.items():
@@ -136,8 +134,6 @@ def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_ou
     CHECKPOINT is what `lineup train whitening` wrote; the fingerprint stays as it is. Give
     photographs of several origins: of one collection, resized alike, it would learn the resize.
     """
-    from rich.console import Console
-
     from lineup_models.fingerprint.checkpoint import add_real_head, read_checkpoint
     from lineup_models.fingerprint.real_training import RealOptions, fit_real_head
 
@@ -146,7 +142,7 @@ def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_ou
         generated,
         read_checkpoint(checkpoint).spec,
         RealOptions(hold_out=hold_out),
-        watch=Progress(Console(stderr=True)),
+        watch=Progress(messages_console()),
     )
     add_real_head(checkpoint, head, record)
     say(
@@ -184,8 +180,6 @@ def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> No
 
     The encoder of the reference evidence has to be there: `lineup models pull clip-vit-b-16`.
     """
-    from rich.console import Console
-
     from lineup.models.encoder import ImageEncoder
     from lineup.runtime import REFERENCE_BUNDLE, Runtime
     from lineup_models.photograph_head import (
@@ -197,7 +191,7 @@ def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> No
 
     check_output(output, [*photos, generated])
     sources = sorted(path for path in generated.iterdir() if path.is_dir())
-    watch = Progress(Console(stderr=True))
+    watch = Progress(messages_console())
     with Runtime("cpu").open(ImageEncoder, REFERENCE_BUNDLE) as encoder:
         samples = samples_from_folders(photos, sources, encoder, watch)
         head, worth = head_from_samples(samples, encoder.source)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup_models.options import Progress, run_folder_option, seed_option
 
 PRESETS = ("cpu", "gpu")
@@ -47,8 +47,6 @@ def pocket(
     """
     import os
 
-    from rich.console import Console
-
     from lineup_models.pictures import write_loss_plot
     from lineup_models.pocket.presets import PRESETS as KNOWN
     from lineup_models.pocket.run import Run
@@ -62,7 +60,7 @@ def pocket(
             seed=seed,
             device=device_named(device or ("cuda" if preset == "gpu" else "cpu")),
             workers=threads or os.cpu_count() or 1,
-            watch=Progress(Console(stderr=True)),
+            watch=Progress(messages_console()),
         )
         records = train_pocket(run, only=only)
     plot = write_loss_plot(output)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 from lineup_models.options import (
     Progress,
@@ -77,12 +77,10 @@ def simulator() -> None:
 @threads_option
 def train(photos: Path, output: Path, threads: int | None, **options: Any) -> None:
     """Train on photographs; the same command goes on with an interrupted run."""
-    from rich.console import Console
-
     from lineup_models.simulator.training import TrainingOptions, train_simulator
     from lineup_models.training import computing
 
-    watch = Progress(Console(stderr=True))
+    watch = Progress(messages_console())
     with computing(threads=threads):
         trained = train_simulator(photos, TrainingOptions(**options), output, watch=watch)
     psnr_db = trained.record["psnr_db_last_200_steps"]
@@ -142,8 +140,6 @@ def bank(
     photos: Path, weights: tuple[str, ...], output: Path, threads: int | None, **options: Any
 ) -> None:
     """Run photographs through many generators and keep images and spectra."""
-    from rich.console import Console
-
     from lineup_models.fingerprint.spec import SpectrumSpec
     from lineup_models.fingerprint.spectrum import PooledSpectrum
     from lineup_models.simulator.bank import BankOptions, fill_bank
@@ -151,7 +147,7 @@ def bank(
     from lineup_models.simulator.features import features_from_spectrum
     from lineup_models.training import computing
 
-    watch = Progress(Console(stderr=True))
+    watch = Progress(messages_console())
     with computing(threads=threads):
         fill_bank(photos, _named(weights), output, BankOptions(**options), watch=watch)
         features = features_from_spectrum(PooledSpectrum(SpectrumSpec()).eval())

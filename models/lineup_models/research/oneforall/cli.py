@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lineup.cli.tables import say
+from lineup.cli.tables import messages_console, say
 from lineup.errors import UsageError
 from lineup_models.options import (
     Progress,
@@ -61,8 +61,6 @@ def fingerprint(
 
     Nothing but photographs is needed: a simulator of generators makes the rest.
     """
-    from rich.console import Console
-
     chosen = None if stages is None else _stages_from_text(stages)
 
     from lineup_models.pictures import write_loss_plot
@@ -79,7 +77,7 @@ def fingerprint(
     )
     with deterministic(threads=threads):
         record = train_fingerprint(
-            photos, options, output, stages=chosen, watch=Progress(Console(stderr=True))
+            photos, options, output, stages=chosen, watch=Progress(messages_console())
         )
     plot = write_loss_plot(output)
     took = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in record["seconds"].items())
