@@ -156,6 +156,7 @@ class ImageGenerator(ClosesOnExit):
             BundleError: A tokenizer or graph is not what the manifest says.
             BackendError: A graph failed to run.
         """
+        self._load_ahead(UNET)
         return text_states(self.components, self.info.text_encoders, prompts)
 
     def images(
@@ -165,6 +166,8 @@ class ImageGenerator(ClosesOnExit):
         options: SynthesisOptions = DEFAULT_OPTIONS,
     ) -> list[RgbImage]:
         """Make one image per seed: `latents`, then `images_from_latents`; see there."""
+        for role in (UNET, VAE_DECODER):
+            self._load_ahead(role)
         return self.images_from_latents(self.latents(prompt, seeds, options))
 
     def latents(
@@ -231,6 +234,11 @@ class ImageGenerator(ClosesOnExit):
     def close(self) -> None:
         """Release the graphs."""
         self.components.close()
+
+    def _load_ahead(self, role: str) -> None:
+        """Load the graph of the phase that follows, where one need not make room for another."""
+        if self._keeps_graphs:
+            self.components.load_ahead(role)
 
     def _make_room(self, role: str) -> None:
         """Release the graphs that another phase needed, unless they are kept."""

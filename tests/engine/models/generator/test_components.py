@@ -1,9 +1,12 @@
+import threading
+
 import numpy as np
 import pytest
 
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import RuntimeOptions
 from lineup.errors import BackendError, BundleFormatError
+from lineup.models import components as components_module
 from lineup.models.components import Components
 
 
@@ -33,6 +36,41 @@ def test_a_released_graph_is_loaded_again(components):
 
     assert (decode(components)["image"] == before).all()
     assert components.trace.calls["load"] == 2
+
+
+def test_a_graph_that_is_needed_next_is_loaded_meanwhile(components, monkeypatch):
+    expected, loads = decode(components)["image"], []
+    components.release()
+    plain = components_module.runner_from_bundle
+    monkeypatch.setattr(
+        components_module,
+        "runner_from_bundle",
+        lambda bundle, role, *place: (
+            loads.append(threading.current_thread().name) or plain(bundle, role, *place)
+        ),
+    )
+    components.load_ahead("vae_decoder")
+    components.load_ahead("vae_decoder")
+    assert (decode(components)["image"] == expected).all()
+    components.load_ahead("vae_decoder")
+    decode(components)
+    assert len(loads) == 1
+    assert loads[0].startswith("lineup-load")
+
+
+def test_what_cannot_be_loaded_fails_when_it_is_run(components):
+    components.load_ahead("vae_other")
+    with pytest.raises(BundleFormatError, match=r"graphs\.vae_other"):
+        components.run("vae_other", {})
+
+
+@pytest.mark.parametrize("role", ["vae_decoder", "vae_other"])
+def test_a_graph_that_nobody_ran_is_released_too(components, role):
+    components.load_ahead(role)
+    components.close()
+    components.load_ahead(role)
+    assert not components._ahead
+    assert components.resident == ()
 
 
 def test_all_are_released_at_once(components):
