@@ -19,6 +19,7 @@ from lineup.channels import channel_from_name, through_channel
 from lineup.engine import Engine
 from lineup.errors import UsageError
 from lineup.gallery.gallery import Gallery
+from lineup.gallery.scoring import highest_rate
 from lineup.options import DEFAULT_OPTIONS
 from lineup.query import Query
 from lineup.reading import read_image
@@ -233,7 +234,8 @@ class Rates:
     Attributes:
         n: Number of different images.
         percent: Share per outcome.
-        interval: 95 % bootstrap interval over images, per outcome.
+        interval: 95 % bootstrap interval over images, per outcome; no narrower than that of what
+            none of so many images showed.
     """
 
     n: int
@@ -263,6 +265,9 @@ def rates_from_answers(
     draws = np.random.default_rng(seed).integers(0, count, (resamples, count))
     means = 100 * table[draws].mean(1)
     low, high = np.quantile(means, [0.025, 0.975], axis=0)
+    # Resampling what never happened shows nothing: so many images cannot rule out more than this.
+    unseen = 100 * highest_rate(0, count)
+    low, high = np.minimum(low, 100 - unseen), np.maximum(high, unseen)
     return Rates(
         n=count,
         percent=dict(zip(OUTCOMES, (100 * table.mean(0)).tolist(), strict=True)),

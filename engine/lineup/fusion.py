@@ -23,7 +23,7 @@ NAMING_PROBABILITY = 0.62
 """A source or family is named where it is this probable at least: a wrong name does more harm than
 none. Chosen on generators that were left out, in handled images (docs/evidence.md)."""
 
-NAMING_PROBABILITY_BY_REFERENCE = 0.88
+NAMING_PROBABILITY_BY_REFERENCE = 0.89
 """The same where the evidence `reference` speaks: it lifts the enrolled sources' own images far
 above this, and other images above the other: one photograph in 200 at this one."""
 

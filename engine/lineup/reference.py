@@ -2,8 +2,8 @@
 
 The tokens of blocks in the middle of the tower tell generators apart far better than the last one,
 which is mostly about what is in the picture (RefPrint, arXiv 2607.12052); a query is compared with
-the nearest of a source's images after the same channel. A logistic regression over the
-tokens of several blocks and the final embedding tells photographs from generated images, of
+a source's images after the same channel (`lineup.gallery.comparing`). A logistic regression over
+the tokens of several blocks and the final embedding tells photographs from generated images, of
 generators that nobody trained on too.
 """
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -63,13 +64,21 @@ def test_scores_add_up_and_the_claim_is_that_of_the_likeliest_source():
 
 
 def test_an_image_that_several_galleries_answered_counts_once():
-    answers = [answer("a"), answer("b"), answer("a"), answer("a")]
-    rates = rates_from_answers(answers, [0, 0, 1, 1], resamples=200, seed=0)
-    assert rates.n == 2
+    answers = [answer("a"), answer("b"), answer("a"), answer("a")] * 20
+    images = np.repeat(np.arange(40), 2).tolist()
+    rates = rates_from_answers(answers, images, resamples=2000, seed=0)
+    assert rates.n == 40
     assert rates.percent["right"] == 75
     assert rates.percent["wrong"] == 25
-    low, high = rates.interval["right"]
-    assert (low, high) == (50, 100)
+    # The mean of 40 numbers, a half or one each: 75 with a standard error of 4.
+    np.testing.assert_allclose(rates.interval["right"], (67, 83), atol=1)
+
+
+def test_what_never_happened_is_not_ruled_out():
+    """Of 88 trials without a hit, the 95 % interval of Clopper and Pearson ends at 4.1 %."""
+    rates = rates_from_answers([answer("a")] * 88, range(88), resamples=50, seed=0)
+    np.testing.assert_allclose(rates.interval["wrong"], (0, 4.1), atol=0.02)
+    np.testing.assert_allclose(rates.interval["right"], (95.9, 100), atol=0.02)
 
 
 def test_figures_of_answers_that_are_known():

@@ -2,101 +2,39 @@
 
     fingerprint   mean cosine with the support's fingerprints, times the square root of the query's
                   strength: a cosine alone is worth more of an image that deviates more
-    reference     mean cosine with the three nearest of the support's embeddings, all whitened by
+    nearest       mean cosine with the three nearest of the support's embeddings, all whitened by
                   photographs: the few directions in which these differ most are what is pictured
+    discriminant  how far its embedding lies on the source's side (`lineup.gallery.discriminant`)
 
-Both are compared with images of the same channel that the source did not make: photographs where
+All are compared with images of the same channel that the source did not make: photographs where
 the gallery has some, else the other candidates' images. What is left is the number of standard
 deviations by which a query fits better than those (score normalisation of speaker verification).
-Where both are there, one channel has to serve both: that of the largest z_f + 2 z_r.
+One channel has to serve all: that of the largest sum.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lineup.channels import CLEAN, DRAWN
 from lineup.errors import GalleryError
+from lineup.gallery.discriminant import Discriminant
 from lineup.gallery.gallery import STRENGTHS, Gallery, SupportSet, view_key
-from lineup.types import AnyArray, Float32Array, Float64Array
-
-REFERENCE_WEIGHT = 2.0
-"""Of the reference's z-score beside the fingerprint's."""
-
-WHITENED_AXES = 16
-"""Principal axes of photographs' embeddings that are whitened."""
-
-FLOOR = 3.0
-"""Variance that is left alone, in medians of the variances of all axes."""
+from lineup.gallery.whitening import products, whitening_from_photographs
+from lineup.types import Float32Array, Float64Array
 
 NEIGHBOURS = 3
 """Embeddings of a support that an embedding is compared with: those nearest to it."""
 
 PRIOR_DEVIATION = 0.03
-"""Standard deviation of an unrelated image's cosine where the gallery has no others to tell."""
+"""Standard deviation of an unrelated image's score where the gallery has no others to tell."""
 
 PRIOR_IMAGES = 5.0
 """How many images the prior deviation counts for."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Whitening:
-    """Takes from embeddings what photographs differ in.
-
-    Attributes:
-        mean: Shape (E,).
-        axes: Orthonormal, (K, E).
-        gains: What is taken of each axis, (K,), 0..1.
-    """
-
-    mean: Float32Array
-    axes: Float32Array
-    gains: Float32Array
-
-    def __call__(self, embeddings: Float32Array) -> Float32Array:
-        """Return whitened embeddings, (n, E), rows of length 1."""
-        rows = embeddings - self.mean
-        rows -= _products(_products(rows, self.axes) * self.gains, self.axes.T)
-        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-
-
-def whitening_from_photographs(embeddings: Float32Array) -> Whitening:
-    """Fit a whitening.
-
-    Args:
-        embeddings: Shape (n, E); with so few that they do not show axes, all stays as it is.
-    """
-    count, dimension = embeddings.shape
-    if count < 2 * WHITENED_AXES:
-        nothing = np.zeros((0, dimension), np.float32)
-        return Whitening(np.zeros(dimension, np.float32), nothing, np.zeros(0, np.float32))
-    mean = embeddings.mean(axis=0)
-    variances, axes = _principal_axes((embeddings - mean).astype(np.float64))
-    floor = FLOOR * np.median(variances)
-    gains = 1 - np.sqrt(floor / (variances[:WHITENED_AXES] + floor))
-    return Whitening(mean, axes.astype(np.float32), gains.astype(np.float32))
-
-
-def _principal_axes(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Return all variances of centred rows (n, E), falling, and the first axes: (r,), (K, E).
-
-    The axes are orthonormal, K is `WHITENED_AXES`. By the smaller of the two products, which takes
-    a quarter of the time of all singular vectors.
-    """
-    count, dimension = rows.shape
-    is_wide = count < dimension
-    products = rows @ rows.T if is_wide else rows.T @ rows
-    variances, vectors = np.linalg.eigh(products / count)
-    axes = vectors[:, : -WHITENED_AXES - 1 : -1].T
-    if is_wide:
-        axes = axes @ rows
-        axes /= np.maximum(np.linalg.norm(axes, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-    return variances[::-1], axes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,8 +57,8 @@ class Fits:
     """How well images fit each candidate, in the channel in which they fit it best.
 
     Attributes:
-        z: Z-score per evidence, (n, candidates, evidences).
-        together: Their weighed sum, (n, candidates).
+        z: Z-score per kind of score (see the module), (n, candidates, kinds).
+        together: Their sum, (n, candidates).
         channels: Index of the channel in `Comparison.channels`, (n, candidates).
     """
 
@@ -141,7 +79,11 @@ class Comparison:
         candidates: In the column order of every array returned here: all of the gallery's, or
             those with embeddings.
         strangers: Photographs.
+        kinds: How many kinds of score there are (see the module).
         channels: All that any of the candidates is known in.
+        own_fits: How well the images of the candidates, then of the strangers, fit each candidate
+            as queries come: through the drawn channel where they were enrolled so, and what is
+            compared with them knows nothing of the image (`ChannelComparison.scores`).
 
     Raises:
         GalleryError: The gallery holds numbers that are not finite.
@@ -149,142 +91,184 @@ class Comparison:
 
     def __init__(self, gallery: Gallery, embeddings: str | None = None) -> None:
         self._embeddings = embeddings
+        self.kinds = 1 if embeddings is None else 3
         self.candidates, self.strangers = (
             tuple(one for one in supports if embeddings is None or one.has_embeddings(embeddings))
             for supports in (gallery.candidates, gallery.reals)
         )
         everybody = (*self.candidates, *self.strangers)
-        places = [
-            (column, channel)
-            for column, support in enumerate(self.candidates)
-            for channel in support.channels
-            if channel != DRAWN
-        ]
-        self.channels = tuple(dict.fromkeys(channel for _, channel in places))
-        self._seen: dict[tuple[str, str], Images] = {}
-        strengths = [self.seen(one, CLEAN).strengths for one in everybody]
-        self._typical = float(np.median(np.concatenate(strengths))) if strengths else 1.0
-        # One row of each array below per place: a source in a channel.
-        self._sources = [column for column, _ in places]
-        self._columns = [self.channels.index(channel) for _, channel in places]
-        self._supports = [self.seen(self.candidates[at], channel) for at, channel in places]
-        self._means = np.array([one.fingerprints.mean(axis=0) for one in self._supports])
-        self._starts = np.cumsum([0, *(len(one.strengths) for one in self._supports[:-1])])
-        if embeddings is not None and places:
+        self.channels = _bank_channels(self.candidates)
+        if embeddings is not None and everybody:
+            dimension = everybody[0].views[view_key(CLEAN, embeddings)].shape[1]
             camera = [
-                self.seen(one, channel)
+                one.views[view_key(channel, embeddings)].astype(np.float32)
                 for one in self.strangers
                 for channel in one.channels
                 if channel != DRAWN
             ]
-            supports = _embedded(self._supports)
-            self._whiten = whitening_from_photographs(_embedded(camera, supports.shape[1]))
-            self._supports_embedded = self._whiten(supports)
-        # (places, evidences, mean and deviation)
-        self._nulls = np.array([self._null(row, *place) for row, place in enumerate(places)])
-        if not np.isfinite(self._nulls).all():
-            raise GalleryError(
-                "the gallery holds numbers that are not finite",
-                hint="Enrol its images again, or leave it out.",
-            )
+            nothing = np.empty((0, dimension), np.float32)
+            self._whiten = whitening_from_photographs(np.concatenate([*camera, nothing]))
+        clean = [self._seen(one, CLEAN) for one in everybody]
+        strengths = [one.strengths for one in clean]
+        typical = float(np.median(np.concatenate(strengths))) if strengths else 1.0
+        asking = [self._seen(one, DRAWN) if DRAWN in one.channels else None for one in everybody]
+        self._compared: list[ChannelComparison] = []
+        z: list[list[Float64Array]] = [[] for _ in everybody]
+        for channel in self.channels:
+            known = {
+                number: clean[number] if channel == CLEAN else self._seen(one, channel)
+                for number, one in enumerate(everybody)
+                if channel in one.channels
+            }
+            compared = ChannelComparison(known, clean, len(self.candidates), typical)
+            for number, images in enumerate(asking):
+                z[number].append(compared.z(images or clean[number], own=number))
+            compared.release()
+            self._compared.append(compared)
+        self.own_fits = [_best(one) for one in z if one]
 
-    def release(self) -> None:
-        """Drop the supports: what is left compares queries, but no longer the gallery's images."""
-        self._seen.clear()
-        self._supports.clear()
-
-    def seen(self, support: SupportSet, channel: str) -> Images:
-        """Return a support as it is after a channel."""
-        place = support.name, channel
-        if place not in self._seen:
-            self._seen[place] = _images_from_support(support, channel, self._embeddings)
-        return self._seen[place]
+    def fits(self, images: Images) -> Fits:
+        """Return how well images, with embeddings if this compares them, fit each candidate."""
+        seen = self._whitened(images)
+        return _best([one.z(seen) for one in self._compared])
 
     def nearness(self, image: Images, support: SupportSet, channel: str) -> Float32Array:
         """Return the cosine of one image with each of a support's images after a channel, (N,).
 
         Of embeddings, where this compares them.
         """
-        seen = _images_from_support(support, channel, self._embeddings)
-        if image.embeddings is None or seen.embeddings is None:
-            cosines = _products(image.fingerprints, seen.fingerprints)
-        else:
-            cosines = _products(self._whiten(image.embeddings), self._whiten(seen.embeddings))
-        return np.asarray(cosines[0])
+        own, seen = self._whitened(image), self._seen(support, channel)
+        if own.embeddings is None or seen.embeddings is None:
+            return np.asarray(products(own.fingerprints, seen.fingerprints)[0])
+        return np.asarray(products(own.embeddings, seen.embeddings)[0])
 
-    def asking(self, support: SupportSet) -> Images:
-        """Return a support's images as queries come: drawn, where it was enrolled so."""
-        return self.seen(support, DRAWN if DRAWN in support.channels else CLEAN)
+    def _seen(self, support: SupportSet, channel: str) -> Images:
+        """Return a support as it is after a channel, its embeddings whitened."""
+        key, strengths = self._embeddings, support.views.get(view_key(channel, STRENGTHS))
+        images = Images(
+            support.seen_through(channel),
+            np.ones(len(support), np.float32)
+            if strengths is None
+            else strengths.astype(np.float32),
+            None if key is None else support.views[view_key(channel, key)].astype(np.float32),
+        )
+        return self._whitened(images)
 
-    def fits(self, images: Images, own: int | None = None) -> Fits:
-        """Return how well images fit each candidate.
+    def _whitened(self, images: Images) -> Images:
+        if self._embeddings is None or images.embeddings is None:
+            return images
+        return replace(images, embeddings=self._whiten(images.embeddings))
+
+
+class ChannelComparison:
+    """Compares images with the candidates that are known in one channel.
+
+    Args:
+        known: Images after this channel, whitened, by the number of their source.
+        clean: The same as they are, of every source.
+        candidates: How many sources are no photographs: the first ones.
+        typical: Strength of a typical image.
+
+    Raises:
+        GalleryError: The gallery holds numbers that are not finite.
+    """
+
+    def __init__(
+        self,
+        known: Mapping[int, Images],
+        clean: Sequence[Images],
+        candidates: int,
+        typical: float,
+    ) -> None:
+        self._candidates, self._typical = candidates, typical
+        self._columns = [number for number in known if number < candidates]
+        self._supports = {number: known[number].fingerprints for number in self._columns}
+        self._means = np.array([rows.mean(axis=0) for rows in self._supports.values()])
+        members = {at: one.embeddings for at, one in known.items() if one.embeddings is not None}
+        self._discriminant = Discriminant(members, self._columns) if members else None
+        if members:
+            embedded = [members[number] for number in self._columns]
+            self._starts = np.cumsum([len(one) for one in embedded])[:-1]
+            self._embedded = np.concatenate(embedded)
+        everybody = range(len(clean))
+        judges = [at for at in everybody if at >= candidates] or list(everybody)
+        # Who went through no such channel judges as it is: far better than nobody.
+        judges = [at for at in judges if at in known] or judges
+        judged = {at: self.scores(known.get(at, clean[at]), own=at) for at in judges}
+        nulls = [
+            _spread([scores[:, column] for at, scores in judged.items() if at != number])
+            for column, number in enumerate(self._columns)
+        ]
+        self._means_of_others, self._deviations = np.array(nulls).swapaxes(0, 1)
+        if not np.isfinite(nulls).all():
+            raise GalleryError(
+                "the gallery holds numbers that are not finite",
+                hint="Enrol its images again, or leave it out.",
+            )
+
+    def release(self) -> None:
+        """Drop what leaving images out takes: what is left compares queries."""
+        self._supports.clear()
+        if self._discriminant is not None:
+            self._discriminant.release()
+
+    def z(self, images: Images, own: int | None = None) -> Float64Array:
+        """Return z-scores, (n, candidates, kinds); minus infinity where a candidate is not known.
+
+        See `scores` for the arguments.
+        """
+        raw = self.scores(images, own)
+        z = np.full((len(raw), self._candidates, raw.shape[2]), -np.inf)
+        z[:, self._columns] = (raw - self._means_of_others) / self._deviations
+        return z
+
+    def scores(self, images: Images, own: int | None = None) -> Float64Array:
+        """Return scores of every kind with each candidate that is known, (n, known, kinds).
 
         Args:
-            images: With embeddings, if this compares them.
-            own: The candidate whose support the images are, in its order: an image is not compared
-                with itself.
+            images: Some, whitened.
+            own: The source whose images these are, in its order: none is compared with itself.
         """
-        mine = [row for row, source in enumerate(self._sources) if source == own]
-        scores = [self._fingerprint_scores(images, self._means, mine)]
-        if self._embeddings is not None:
-            scores.append(self._reference_scores(images, mine))
-        shape = (len(images.strengths), len(self.candidates), len(self.channels), len(scores))
-        z = np.full(shape, -np.inf)  # where a channel is not known
-        raw = np.stack(scores, axis=2)
-        z[:, self._sources, self._columns] = (raw - self._nulls[..., 0]) / self._nulls[..., 1]
-        together = z @ np.array([1.0, REFERENCE_WEIGHT][: len(scores)])
-        best = together.argmax(axis=2)
-        return Fits(
-            np.take_along_axis(z, best[:, :, None, None], axis=2)[:, :, 0], together.max(2), best
-        )
+        column = self._columns.index(own) if own in self._supports else None
+        scores = [self._fingerprint_scores(images, own, column)]
+        if self._discriminant is not None:
+            assert images.embeddings is not None
+            scores.append(self._nearest_scores(images.embeddings, column))
+            scores.append(self._discriminant.scores(images.embeddings, own).astype(np.float64))
+        return np.stack(scores, axis=2)
 
     def _fingerprint_scores(
-        self, images: Images, means: Float32Array, own: Sequence[int] = ()
+        self, images: Images, own: int | None, column: int | None
     ) -> Float64Array:
-        """Return weighted mean cosines with supports, by their means (places, D): (n, places)."""
-        values = _products(images.fingerprints, means).astype(np.float64)
-        count = len(images.strengths)
-        for row in own:
-            support = self._supports[row].fingerprints
-            itself = np.einsum("nd,nd->n", images.fingerprints, support)
-            values[:, row] = (count * values[:, row] - itself) / max(1, count - 1)
+        """Return weighted mean cosines with supports, (n, known)."""
+        values = products(images.fingerprints, self._means).astype(np.float64)
+        if own is not None and column is not None:
+            count = len(images.strengths)
+            itself = np.einsum("nd,nd->n", images.fingerprints, self._supports[own])
+            values[:, column] = (count * values[:, column] - itself) / max(1, count - 1)
         weights: Float64Array = np.sqrt(images.strengths.astype(np.float64) / self._typical)
         return values * weights[:, None]
 
-    def _reference_scores(self, images: Images, own: Sequence[int] = ()) -> Float64Array:
-        """Return each image's mean cosine with the nearest of every place, (n, places)."""
-        assert images.embeddings is not None
-        cosines = _products(self._whiten(images.embeddings), self._supports_embedded)
-        places = np.split(cosines, self._starts[1:], axis=1)
-        scores = [_mean_of_nearest(one, is_own=row in own) for row, one in enumerate(places)]
+    def _nearest_scores(self, embeddings: Float32Array, column: int | None) -> Float64Array:
+        """Return each image's mean cosine with the nearest of every support, (n, known)."""
+        cosines = np.split(products(embeddings, self._embedded), self._starts, axis=1)
+        scores = [_mean_of_nearest(one, is_own=at == column) for at, one in enumerate(cosines)]
         return np.stack(scores, axis=1)
 
-    def _null(self, row: int, column: int, channel: str) -> list[tuple[float, float]]:
-        """Return mean and deviation, per evidence, of images that a place's source did not make."""
-        others = [one for at, one in enumerate(self.candidates) if at != column]
-        judges = self.strangers or others
-        images = [self.seen(one, channel) for one in judges if channel in one.channels]
-        # Who went through no such channel judges as it is: far better than nobody.
-        images = images or [self.seen(one, CLEAN) for one in judges]
-        mean = self._means[row : row + 1]
-        nulls = [_spread([self._fingerprint_scores(one, mean)[:, 0] for one in images])]
-        if self._embeddings is not None:
-            end = int(self._starts[row]) + len(self._supports[row].strengths)
-            own = self._supports_embedded[self._starts[row] : end]
-            seen = self._whiten(_embedded(images, own.shape[1]))
-            nulls.append(_spread([_mean_of_nearest(seen @ own.T)]))
-        return nulls
+
+def _bank_channels(supports: Sequence[SupportSet]) -> tuple[str, ...]:
+    """Return all channels that any support is known in, but for the drawn one."""
+    found = dict.fromkeys(channel for support in supports for channel in support.channels)
+    return tuple(channel for channel in found if channel != DRAWN)
 
 
-def _images_from_support(support: SupportSet, channel: str, embeddings: str | None) -> Images:
-    strengths = support.views.get(view_key(channel, STRENGTHS))
-    return Images(
-        support.seen_through(channel),
-        np.ones(len(support), np.float32) if strengths is None else strengths.astype(np.float32),
-        None
-        if embeddings is None
-        else support.views[view_key(channel, embeddings)].astype(np.float32),
-    )
+def _best(z: Sequence[Float64Array]) -> Fits:
+    """Return, per candidate, the channel of the largest sum; z per channel, (n, S, kinds)."""
+    every = np.stack(z, axis=2)
+    together = every.sum(axis=3)
+    best = together.argmax(axis=2)
+    chosen = np.take_along_axis(every, best[:, :, None, None], axis=2)[:, :, 0]
+    return Fits(chosen, together.max(axis=2), best)
 
 
 def _mean_of_nearest(cosines: Float32Array, *, is_own: bool = False) -> Float64Array:
@@ -303,27 +287,13 @@ def _mean_of_nearest(cosines: Float32Array, *, is_own: bool = False) -> Float64A
     return np.asarray(largest.mean(axis=1, dtype=np.float64))
 
 
-def _embedded(images: Sequence[Images], dimension: int = 0) -> Float32Array:
-    """Return all embeddings there are, (n, E); E is the dimension where there are none."""
-    found = [one.embeddings for one in images if one.embeddings is not None]
-    return np.concatenate(found) if found else np.empty((0, dimension), np.float32)
+def _spread(scores: Sequence[Float64Array]) -> tuple[Float64Array, Float64Array]:
+    """Return mean and deviation of each kind of score, (n, kinds) each.
 
-
-def _products(rows: Float32Array, columns: Float32Array) -> Float32Array:
-    """Return the products of all pairs of rows, (n, m).
-
-    Of a single row without BLAS: its threads would wait for each other on cores that decode the
-    next images.
+    Shrunk so that a few values do not pass for a distribution; no scores at all have the mean 0.
     """
-    if len(rows) == 1:
-        return np.asarray(np.einsum("nd,md->nm", rows, columns))
-    return np.asarray(rows @ columns.T)
-
-
-def _spread(scores: Sequence[AnyArray]) -> tuple[float, float]:
-    """Return mean and deviation, shrunk so that a few values do not pass for a distribution."""
-    values = np.concatenate([*scores, np.empty(0)]).astype(np.float64)
+    values = np.concatenate(scores) if scores else np.zeros((0, 1))
     count = len(values) + PRIOR_IMAGES
-    mean = float(values.mean()) if len(values) else 0.0
-    squares = float(np.square(values - mean).sum()) + PRIOR_IMAGES * PRIOR_DEVIATION**2
-    return mean, math.sqrt(squares / count)
+    mean = values.sum(axis=0) / max(1, len(values))
+    squares = np.square(values - mean).sum(axis=0) + PRIOR_IMAGES * PRIOR_DEVIATION**2
+    return mean, np.sqrt(squares / count)

@@ -3,7 +3,7 @@
 A query's z-scores (`lineup.gallery.comparing`) become log likelihood ratios, "made by this source"
 against "made by anything else", by one logistic regression for all sources over
 
-    fit       the z-score of each evidence, in the channel in which all together are largest
+    fit       the z-score of each kind, in the channel in which their sum is largest
     margin    their sum there, minus that of the best source outside of the own family
     support   the logarithm of the number of images that the source was enrolled with
 
@@ -83,14 +83,6 @@ class SourceScorer:
         everybody = (*supports, *self._comparison.strangers)
         self._counts = [len(one) for one in everybody]
         self.llr_limit = math.log(2 + sum(self._counts))
-        self._fits = [
-            self._comparison.fits(
-                self._comparison.asking(one), own=at if at < len(supports) else None
-            )
-            for at, one in enumerate(everybody if supports else ())
-        ]
-        self._comparison.release()
-        self._evidences = 1 if embeddings is None else 2
         heads = {name: members[0] for members in self.families for name in members}
         self._families = np.array([self.names.index(heads.get(one, one)) for one in self.names])
         self.line = self._fitted_line()
@@ -102,7 +94,7 @@ class SourceScorer:
         Two belong together where the difference of the two fits tells an image of one from an
         image of the other with an AUC below `FAMILY_AUC`, and so do those that belong to one.
         """
-        together = [one.together for one in self._fits]
+        together = [one.together for one in self._comparison.own_fits]
         groups: list[set[int]] = []
         for one, other in combinations(range(len(self.names)), 2):
             own, others = (
@@ -158,7 +150,7 @@ class SourceScorer:
     @cached_property
     def _own_ratios(self) -> list[Float64Array]:
         """Ratios of the gallery's own images, one array (n, S) per source, photographs last."""
-        return [self._llrs(one) for one in self._fits]
+        return [self._llrs(one) for one in self._comparison.own_fits]
 
     def _llrs(self, fits: Fits) -> Float64Array:
         line = np.asarray(self.line)
@@ -167,10 +159,11 @@ class SourceScorer:
 
     def _fitted_line(self) -> tuple[float, ...]:
         everyone = np.arange(len(self.names))
-        features = self._evidences + 2
+        kinds = self._comparison.kinds
+        features = kinds + 2
         nothing = np.empty((0, features))
         positives, negatives = [nothing], [nothing]
-        for own, fits in enumerate(self._fits):
+        for own, fits in enumerate(self._comparison.own_fits):
             strangers = everyone
             if own < len(self.names):
                 strangers = everyone[self._families != self._families[own]]
@@ -179,7 +172,7 @@ class SourceScorer:
             negatives.append(design[:, strangers].reshape(-1, features))
             if own < len(self.names) and len(design) > 1:
                 positives.append(design[:, own])
-        prior = (*[PRIOR_FIT] * self._evidences, *PRIOR_REST)
+        prior = (*[PRIOR_FIT] * kinds, *PRIOR_REST)
         return _logistic_line(np.concatenate(positives), np.concatenate(negatives), prior)
 
     def _design(self, fits: Fits, known: npt.NDArray[np.intp]) -> Float64Array:

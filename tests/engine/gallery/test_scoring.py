@@ -77,7 +77,7 @@ def test_an_image_is_not_compared_with_itself(count):
     rng = np.random.default_rng(7)
     rows, photographs = unit_rows(rng, count), support("p", unit_rows(rng, 9), SourceRole.REAL)
     whole = Comparison(gallery_from(support("a", rows), photographs))
-    found = whole.fits(images(rows), own=0).together[:, 0]
+    found = whole.own_fits[0].together[:, 0]
 
     # The null is that of the whole support: the numerator alone leaves the image out.
     mean = rows.mean(axis=0)

@@ -279,8 +279,7 @@ def test_error_rates_are_those_of_the_documentation(evidence):
     cells = [[cell.strip() for cell in line.split("|")[2:]] for line in table]
 
     def cell(rate):
-        interval = f" ({rate.low:g} to {rate.high:g})" if rate.percent else ""
-        return f"{rate.percent:.1f}{interval}"
+        return f"{rate.percent:.1f} ({rate.low:g} to {rate.high:g})"
 
     assert cells[0][:2] == [cell(rates.enrolled_right), cell(rates.enrolled_wrong)]
     assert cells[1][1] == cell(rates.unknown_named)
