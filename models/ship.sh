@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes everything that the package ships as data, from photographs and generated images:
 #   bash models/ship.sh SHARED [CHECKPOINT]
-# SHARED holds photos/, photos_native/<folder>/ and generated/<source>/; CHECKPOINT, a fit made before,
+# SHARED holds photos/, photos_native/<folder>/, generated/<source>/ and recompressed/<source>/, photographs among
+# them; CHECKPOINT, a fit made before,
 # saves the fit. The encoder of the reference evidence has to be there: lineup models pull clip-vit-b-16.
 set -euo pipefail
 
@@ -25,7 +26,8 @@ fi
 if [ ! -f "$data/photograph.safetensors" ]; then # 20 minutes on one core; needs clip-vit-b-16
     native=("$shared"/photos_native/{camera,web,bsds})
     lineup train photograph "${native[@]/#/--photos=}" --photos "$shared/photos" \
-        --generated "$shared/generated" --output "$data/photograph.safetensors"
+        --photos "$shared/recompressed/photographs" --generated "$shared/generated" \
+        --generated "$shared/recompressed" --output "$data/photograph.safetensors"
 fi
 mkdir -p "$data/bundles"
 lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite

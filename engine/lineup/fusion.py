@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from lineup.results import GENERATED, PHOTOGRAPH, REFERENCE, UNDETERMINED, Evidence, Verdict
 
@@ -19,16 +20,31 @@ KNOWN_PRIOR = 1 / 2
 """Prior of the candidates, shared evenly; a generator that is none of them, and a photograph, share
 the rest."""
 
-NAMING_PROBABILITY = 0.62
-"""A source or family is named where it is this probable at least: a wrong name does more harm than
-none. Chosen on generators that were left out, in handled images (docs/evidence.md)."""
+MOST_FOR_PHOTOGRAPH = 2.0
+"""Largest log likelihood ratio of a photograph that counts: images of a generator that none of the
+heads was fitted on may look much like photographs, and must not lose the name of a source that they
+fit. In a posterior this is 88 % beside "generated"."""
 
-NAMING_PROBABILITY_BY_REFERENCE = 0.89
-"""The same where the evidence `reference` speaks: it lifts the enrolled sources' own images far
-above this, and other images above the other: one photograph in 200 at this one."""
 
-MOST_PHOTOGRAPH = 0.07
-"""Highest posterior of a photograph that is called generated: chosen so that few of them are."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From which probabilities a verdict says something; chosen on generators that were left out.
+
+    Attributes:
+        naming: Lowest of a source or family that is named: a wrong name does more harm than none.
+        photograph: Highest of a photograph in an image that is called generated.
+    """
+
+    naming: float
+    photograph: float
+
+
+BY_FINGERPRINT = Limits(naming=0.62, photograph=0.07)
+"""Where the evidence `reference` is silent (docs/evidence.md)."""
+
+BY_REFERENCE = Limits(naming=0.89, photograph=0.13)
+"""Where it speaks: it lifts the enrolled sources' own images far above the other limit, and other
+images above it too, and knows photographs better."""
 
 
 def prior_from_candidates(candidates: Sequence[str]) -> dict[str, float]:
@@ -56,7 +72,7 @@ def verdict_from_evidence(
 
     Returns:
         The posterior, summing to 1, and a label: the most probable candidate or family that has
-        `least_from_evidence`, else see `none_label`.
+        `Limits.naming`, else see `none_label`.
     """
     fused = {
         name: sum(one.llr.get(name, 0.0) for one in evidence)
@@ -67,9 +83,10 @@ def verdict_from_evidence(
     fused[GENERATED] += math.log(2 - math.exp(min(0.0, fused[PHOTOGRAPH])))
     logs = log_posterior_from_ratios(candidates, fused)
     posterior = {name: math.exp(value) for name, value in logs.items()}
-    group = decisive_group(posterior, candidates, families, least=least_from_evidence(evidence))
+    limits = limits_from_evidence(evidence)
+    group = decisive_group(posterior, candidates, families, least=limits.naming)
     return Verdict(
-        label=none_label(posterior) if group is None else group[0],
+        label=none_label(posterior, limits) if group is None else group[0],
         posterior=posterior,
         evidence=tuple(evidence),
         family=() if group is None else inseparable_members(posterior, group, SINGLED_OUT),
@@ -85,8 +102,9 @@ def log_posterior_from_ratios(
         candidates: Every source that may be named.
         ratios: Natural-log likelihood ratio per label; an absent one is 0.
     """
+    counted = {**ratios, PHOTOGRAPH: min(ratios.get(PHOTOGRAPH, 0.0), MOST_FOR_PHOTOGRAPH)}
     logs = {
-        name: math.log(weight) + ratios.get(name, 0.0)
+        name: math.log(weight) + counted.get(name, 0.0)
         for name, weight in prior_from_candidates(candidates).items()
     }
     peak = max(logs.values())  # subtracted so that exp cannot overflow
@@ -94,10 +112,10 @@ def log_posterior_from_ratios(
     return {name: value - total for name, value in logs.items()}
 
 
-def least_from_evidence(evidence: Iterable[Evidence]) -> float:
-    """Return how probable a source has to be that such evidence may name it."""
+def limits_from_evidence(evidence: Iterable[Evidence]) -> Limits:
+    """Return the limits that hold for such evidence."""
     has_reference = any(one.name == REFERENCE and one.llr for one in evidence)
-    return NAMING_PROBABILITY_BY_REFERENCE if has_reference else NAMING_PROBABILITY
+    return BY_REFERENCE if has_reference else BY_FINGERPRINT
 
 
 def decisive_group(
@@ -105,7 +123,7 @@ def decisive_group(
     candidates: Sequence[str],
     families: Sequence[tuple[str, ...]] = (),
     *,
-    least: float = NAMING_PROBABILITY,
+    least: float = BY_FINGERPRINT.naming,
 ) -> tuple[str, ...] | None:
     """Return the most probable candidate or family, if it may be named.
 
@@ -140,9 +158,9 @@ def inseparable_members(
     return tuple(group) if len(group) > 1 and best < share else ()
 
 
-def none_label(posterior: Mapping[str, float]) -> str:
+def none_label(posterior: Mapping[str, float], limits: Limits) -> str:
     """Return the label where no candidate is named; nothing speaks well enough for a photograph."""
-    return GENERATED if posterior[PHOTOGRAPH] <= MOST_PHOTOGRAPH else UNDETERMINED
+    return GENERATED if posterior[PHOTOGRAPH] <= limits.photograph else UNDETERMINED
 
 
 def _mass(posterior: Mapping[str, float], group: Sequence[str]) -> float:

@@ -170,15 +170,18 @@ def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_ou
 )
 @click.option(
     "--generated",
+    multiple=True,
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with one folder of images per generator.",
+    help="Folder with one folder of images per generator; can be repeated. Those that are given as "
+    "photographs are none.",
 )
 @click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
-def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> None:
+def photograph(*, photos: tuple[Path, ...], generated: tuple[Path, ...], output: Path) -> None:
     """Fit what tells photographs from generated images by CLIP's tokens.
 
     The encoder of the reference evidence has to be there: `lineup models pull clip-vit-b-16`.
+    Generators whose names begin with the same letters are left out together, as versions of one.
     """
     from lineup.models.encoder import ImageEncoder
     from lineup.runtime import REFERENCE_BUNDLE, Runtime
@@ -189,8 +192,14 @@ def photograph(*, photos: tuple[Path, ...], generated: Path, output: Path) -> No
         write_head,
     )
 
-    check_output(output, [*photos, generated])
-    sources = sorted(path for path in generated.iterdir() if path.is_dir())
+    check_output(output, [*photos, *generated])
+    cameras = {path.resolve() for path in photos}
+    sources = [
+        path
+        for folder in generated
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and path.resolve() not in cameras
+    ]
     watch = Progress(messages_console())
     with Runtime("cpu").open(ImageEncoder, REFERENCE_BUNDLE) as encoder:
         samples = samples_from_folders(photos, sources, encoder, watch)

@@ -4,12 +4,14 @@ A logistic regression over the tokens of three blocks and the final embedding. E
 in several views; a view in which the runtime finds nothing to judge (a black frame, a plain sky) is
 neither fitted nor measured. Sources weigh the same among generated images, collections among
 photographs: the trap is to learn a collection. What the log odds are worth is fitted on generators
-and collections that a fit has not seen: each is left out in turn, and a line through what is said
-of them makes log likelihood ratios.
+and collections that a fit has not seen: each is left out in turn, generators with all others whose
+names begin with the same letters, and a line through what is said of them makes log likelihood
+ratios.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -130,7 +132,8 @@ def head_from_samples(samples: Samples, source: str) -> tuple[PhotographHead, di
 
     Returns:
         The head; and, measured on left-out generators against left-out collections, AUC per view
-        and the share of generated images that look less like photographs than 98 % of these.
+        and the share of generated images that look less like photographs than 98 % of these, each
+        the mean over generators.
 
     Raises:
         UsageError: A class has fewer than two folders.
@@ -180,19 +183,28 @@ def write_head(path: Path, head: PhotographHead) -> None:
 
 
 def _left_out_logits(samples: Samples) -> Float64Array:
-    """Return each row's log odds by fits that saw neither its folder nor one of the other class."""
+    """Return each row's log odds by fits that saw neither its generator nor one collection."""
     truth = samples.is_photograph > 0
     collections = np.unique(samples.group[truth])
-    generators = np.unique(samples.group[~truth])
+    versions: dict[str, list[int]] = {}
+    for generator in np.unique(samples.group[~truth]).astype(int).tolist():
+        versions.setdefault(_first_letters(samples.names[generator]), []).append(generator)
+    if len(versions) == 1:  # names that tell nothing
+        versions = {str(one): [one] for one in next(iter(versions.values()))}
     total, count = np.zeros(len(truth)), np.zeros(len(truth))
-    for number, generator in enumerate(generators):
+    for number, generators in enumerate(versions.values()):
         collection = collections[number % len(collections)]
-        out = np.isin(samples.group, [generator, collection])
+        out = np.isin(samples.group, [*generators, collection])
         weights, bias = _fit(samples, ~out)
         total[out] += samples.rows[out] @ weights + bias
         count[out] += 1
     found: Float64Array = total / np.maximum(count, 1)
     return found
+
+
+def _first_letters(name: str) -> str:
+    """Return what the versions of one generator have in common: "sdxl" of "sdxl_turbo"."""
+    return "".join(itertools.takewhile(str.isalpha, name)) or name
 
 
 def _weights(samples: Samples, chosen: np.typing.NDArray[np.bool_]) -> Float64Array:
@@ -230,15 +242,21 @@ def _line(
 
 
 def _worth(samples: Samples, logits: Float64Array) -> dict[str, float]:
+    """Return means over generators, so that each counts the same."""
     truth = samples.is_photograph > 0
+    generators = np.unique(samples.group[~truth])
     worth = {}
     for number, view in enumerate(VIEWS):
         own = samples.view == number
-        photographs, generated = logits[own & truth], np.sort(logits[own & ~truth])
-        ranks = np.searchsorted(generated, photographs) / len(generated)
-        worth[f"auc {view}"] = 100 * float(ranks.mean())
+        photographs = np.sort(logits[own & truth])
         limit = np.quantile(photographs, 0.02)
-        worth[f"caught {view}"] = 100 * float((generated < limit).mean())
+        seen = [logits[own & (samples.group == one)] for one in generators]
+        ranks = [
+            1 - np.searchsorted(photographs, one) / len(photographs) for one in seen if one.size
+        ]
+        worth[f"auc {view}"] = 100 * float(np.mean([one.mean() for one in ranks]))
+        caught = [(one < limit).mean() for one in seen if one.size]
+        worth[f"caught {view}"] = 100 * float(np.mean(caught))
     return worth
 
 

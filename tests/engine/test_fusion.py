@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lineup.fusion import (
-    MOST_PHOTOGRAPH,
-    NAMING_PROBABILITY,
-    NAMING_PROBABILITY_BY_REFERENCE,
+    BY_FINGERPRINT,
+    BY_REFERENCE,
+    MOST_FOR_PHOTOGRAPH,
     SINGLED_OUT,
     decisive_group,
     inseparable_members,
@@ -70,7 +70,7 @@ def test_nothing_known_is_undetermined():
 
 
 def test_a_candidate_is_named_where_it_is_probable_enough():
-    odds = NAMING_PROBABILITY / (1 - NAMING_PROBABILITY)
+    odds = BY_FINGERPRINT.naming / (1 - BY_FINGERPRINT.naming)
     leaning = verdict_from_evidence(("a",), [evidence(a=math.log(0.98 * odds))])
     convincing = verdict_from_evidence(("a",), [evidence(a=math.log(1.02 * odds))])
 
@@ -80,7 +80,7 @@ def test_a_candidate_is_named_where_it_is_probable_enough():
 
 
 def test_with_the_reference_a_name_takes_more():
-    odds = NAMING_PROBABILITY_BY_REFERENCE / (1 - NAMING_PROBABILITY_BY_REFERENCE)
+    odds = BY_REFERENCE.naming / (1 - BY_REFERENCE.naming)
 
     def label(name, share, *others):
         ratio = {"a": math.log(share * odds)}
@@ -94,10 +94,10 @@ def test_with_the_reference_a_name_takes_more():
 
 
 def test_a_probability_at_a_limit_is_on_its_side():
-    rest = {GENERATED: 1 - NAMING_PROBABILITY, PHOTOGRAPH: 0.0}
-    below = math.nextafter(NAMING_PROBABILITY, 0)
+    rest = {GENERATED: 1 - BY_FINGERPRINT.naming, PHOTOGRAPH: 0.0}
+    below = math.nextafter(BY_FINGERPRINT.naming, 0)
 
-    assert decisive_group({"a": NAMING_PROBABILITY, **rest}, ("a",)) == ("a",)
+    assert decisive_group({"a": BY_FINGERPRINT.naming, **rest}, ("a",)) == ("a",)
     assert decisive_group({"a": below, **rest}, ("a",)) is None
     members = {"a": SINGLED_OUT, "b": 1 - SINGLED_OUT}
     assert inseparable_members(members, ("a", "b"), SINGLED_OUT) == ()
@@ -119,20 +119,34 @@ def test_evidence_against_a_photograph_makes_it_generated_by_nobody_known():
 
     assert verdict.label == GENERATED
     assert verdict.title == "generated, source unknown"
-    assert verdict.posterior[PHOTOGRAPH] < MOST_PHOTOGRAPH
+    assert verdict.posterior[PHOTOGRAPH] < BY_FINGERPRINT.photograph
     assert verdict.confidence == verdict.title_probability == 1 - verdict.posterior[PHOTOGRAPH]
 
 
 def test_the_share_of_a_photograph_decides_where_no_candidate_is_named():
-    assert none_label({GENERATED: 0.9, PHOTOGRAPH: MOST_PHOTOGRAPH}) == GENERATED
-    assert none_label({GENERATED: 0.89, PHOTOGRAPH: 0.11}) == UNDETERMINED
+    for limits in (BY_FINGERPRINT, BY_REFERENCE):
+        at_most, more = limits.photograph, limits.photograph + 0.01
+        assert none_label({GENERATED: 0.5, PHOTOGRAPH: at_most}, limits) == GENERATED
+        assert none_label({GENERATED: 0.5, PHOTOGRAPH: more}, limits) == UNDETERMINED
 
 
 def test_evidence_for_a_photograph_is_in_the_posterior_alone():
     verdict = verdict_from_evidence(NAMES, [evidence(a=-5.0, b=-5.0, photograph=9.0)])
 
-    assert verdict.posterior[PHOTOGRAPH] > 0.99
+    assert verdict.posterior[PHOTOGRAPH] == pytest.approx(0.88, abs=0.01)
     assert verdict.label == UNDETERMINED
+
+
+def test_looking_like_a_photograph_takes_no_name_from_a_source_that_fits_well():
+    """Nobody fitted the heads on a generator that a user enrols."""
+    found = [evidence(REFERENCE, a=5.0, b=-5.0), evidence(a=0.0, photograph=9.0)]
+    at_most = [evidence(REFERENCE, a=5.0, b=-5.0), evidence(a=0.0, photograph=MOST_FOR_PHOTOGRAPH)]
+
+    verdict = verdict_from_evidence(NAMES, found)
+
+    assert verdict.label == "a"
+    assert verdict.posterior == verdict_from_evidence(NAMES, at_most).posterior
+    assert verdict.evidence[1].llr[PHOTOGRAPH] == 9.0  # it is told as it is
 
 
 @given(*[st.floats(-50, 50)] * 4)

@@ -6,7 +6,7 @@ import pytest
 
 from lineup.calibration.calibration import Calibration
 from lineup.calibration.verdict import default_ratios, verdict_from_scores
-from lineup.fusion import NAMING_PROBABILITY, verdict_from_evidence
+from lineup.fusion import BY_FINGERPRINT, verdict_from_evidence
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence
 from lineup_lab.fit_calibration import FitOptions, fit_variant
 from lineup_lab.table import table_from_queries
@@ -90,7 +90,7 @@ def test_a_family_may_outweigh_none_of_them_where_no_member_does(calibration):
     for height in np.linspace(0, 4, 81):
         scores = {"fingerprint": {"ash": height, "birch": height, "cedar": 0.0, "dogwood": 0.0}}
         answer = verdict(scores, calibration)
-        if answer.label == "ash" and answer.posterior["ash"] < NAMING_PROBABILITY:
+        if answer.label == "ash" and answer.posterior["ash"] < BY_FINGERPRINT.naming:
             found.append(answer)
     assert found
     assert all(set(one.family) == {"ash", "birch"} for one in found)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup_models import photograph_head
 from lineup_models.photograph_head import (
     VIEWS,
     Samples,
@@ -79,6 +82,25 @@ def test_where_nothing_tells_nothing_is_claimed_of_other_folders():
 
     assert abs(worth["auc clean"] - 50) < 25
     assert np.abs(head.llrs([drawn_samples(apart=0.0, seed=1).rows])).mean() < 0.7
+
+
+def test_versions_of_a_generator_are_left_out_together(monkeypatch):
+    names = ("camera", "web", "scans", "sdxl", "sdxl_turbo", "mj52", "sd15")
+    samples = dataclasses.replace(drawn_samples(), names=names)
+    fit, fitted = photograph_head._fit, []
+
+    def seen(samples, chosen):
+        fitted.append({names[int(group)] for group in samples.group[chosen]})
+        return fit(samples, chosen)
+
+    monkeypatch.setattr(photograph_head, "_fit", seen)
+    head_from_samples(samples, "tower")
+
+    *left_out, whole = fitted
+    assert whole == set(names)
+    assert len(left_out) == 3
+    assert all(len(names) - len(one) == 2 + ("sdxl" not in one) for one in left_out)
+    assert all(("sdxl" in one) == ("sdxl_turbo" in one) for one in left_out)
 
 
 def test_one_folder_cannot_be_left_out():

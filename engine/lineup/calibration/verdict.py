@@ -23,7 +23,7 @@ from lineup.calibration.calibration import (
 from lineup.fusion import (
     decisive_group,
     inseparable_members,
-    least_from_evidence,
+    limits_from_evidence,
     log_posterior_from_ratios,
     none_label,
 )
@@ -90,9 +90,9 @@ def verdict_from_scores(
     posterior = {label: math.exp(value) for label, value in logs.items()}
     rules = _rules(names, reading, families)
     members = [rule.members for rule in rules.values()]
-    least = least_from_evidence(reading.evidence)
-    group = decisive_group(posterior, names, members, least=least)
-    label = none_label(posterior) if group is None else group[0]
+    limits = limits_from_evidence(reading.evidence)
+    group = decisive_group(posterior, names, members, least=limits.naming)
+    label = none_label(posterior, limits) if group is None else group[0]
     rule = None if group is None else rules.get(frozenset(group))
     family = inseparable_members(posterior, group, rule.share) if group and rule else ()
     return Verdict(
