@@ -20,6 +20,9 @@ KNOWN_PRIOR = 1 / 2
 """Prior of the candidates, shared evenly; a generator that is none of them, and a photograph, share
 the rest."""
 
+FEWEST_SHARERS = 3
+"""Among so many candidates at least: one alone is not as likely as all others together."""
+
 MOST_FOR_PHOTOGRAPH = 2.0
 """Largest log likelihood ratio of a photograph that counts: images of a generator that none of the
 heads was fitted on may look much like photographs, and must not lose the name of a source that they
@@ -49,11 +52,9 @@ images above it too, and knows photographs better."""
 
 def prior_from_candidates(candidates: Sequence[str]) -> dict[str, float]:
     """Return the prior over candidates (there may be none), `GENERATED` and `PHOTOGRAPH`."""
-    if not candidates:
-        return {GENERATED: 0.5, PHOTOGRAPH: 0.5}
-    other = (1 - KNOWN_PRIOR) / 2
-    prior = dict.fromkeys(candidates, KNOWN_PRIOR / len(candidates))
-    return prior | {GENERATED: other, PHOTOGRAPH: other}
+    share = KNOWN_PRIOR / max(len(candidates), FEWEST_SHARERS)
+    other = (1 - share * len(candidates)) / 2
+    return dict.fromkeys(candidates, share) | {GENERATED: other, PHOTOGRAPH: other}
 
 
 def verdict_from_evidence(

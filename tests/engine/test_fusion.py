@@ -26,22 +26,35 @@ def evidence(name="fingerprint", **llr):
 
 
 def test_prior_gives_known_sources_a_half_and_the_others_a_quarter_each():
-    prior = prior_from_candidates(NAMES)
+    names = ("a", "b", "c", "d")
 
-    assert prior == {"a": 1 / 4, "b": 1 / 4, GENERATED: 1 / 4, PHOTOGRAPH: 1 / 4}
+    assert prior_from_candidates(names) == {
+        **dict.fromkeys(names, 1 / 8),
+        GENERATED: 1 / 4,
+        PHOTOGRAPH: 1 / 4,
+    }
     assert prior_from_candidates(()) == {GENERATED: 0.5, PHOTOGRAPH: 0.5}
+
+
+def test_a_source_alone_is_no_likelier_than_one_of_three():
+    three = prior_from_candidates(("a", "b", "c"))
+    for names in (("a",), NAMES):
+        prior = prior_from_candidates(names)
+        assert prior["a"] == three["a"] == 1 / 6
+        assert prior[GENERATED] == prior[PHOTOGRAPH]
+        assert sum(prior.values()) == pytest.approx(1)
 
 
 def test_what_no_ratio_speaks_of_is_as_likely_as_what_a_ratio_of_0_speaks_of():
     logs = log_posterior_from_ratios(NAMES, {"a": 0.0, GENERATED: 0.0, PHOTOGRAPH: 0.0})
 
-    assert logs["b"] == logs["a"] == pytest.approx(math.log(1 / 4))
+    assert logs["b"] == logs["a"] == pytest.approx(math.log(1 / 6))
 
 
 def test_posterior_is_bayes_rule():
     verdict = verdict_from_evidence(NAMES, [evidence(a=math.log(10), b=math.log(0.5))])
 
-    total = 10 + 0.5 + 1 + 1
+    total = 10 + 0.5 + 2 + 2
     assert verdict.posterior["a"] == pytest.approx(10 / total)
     assert verdict.posterior["b"] == pytest.approx(0.5 / total)
     assert verdict.label == "a"
@@ -70,7 +83,7 @@ def test_nothing_known_is_undetermined():
 
 
 def test_a_candidate_is_named_where_it_is_probable_enough():
-    odds = BY_FINGERPRINT.naming / (1 - BY_FINGERPRINT.naming)
+    odds = 5 * BY_FINGERPRINT.naming / (1 - BY_FINGERPRINT.naming)  # the prior is 1 to 5
     leaning = verdict_from_evidence(("a",), [evidence(a=math.log(0.98 * odds))])
     convincing = verdict_from_evidence(("a",), [evidence(a=math.log(1.02 * odds))])
 
@@ -80,7 +93,7 @@ def test_a_candidate_is_named_where_it_is_probable_enough():
 
 
 def test_with_the_reference_a_name_takes_more():
-    odds = BY_REFERENCE.naming / (1 - BY_REFERENCE.naming)
+    odds = 5 * BY_REFERENCE.naming / (1 - BY_REFERENCE.naming)  # the prior is 1 to 5
 
     def label(name, share, *others):
         ratio = {"a": math.log(share * odds)}

@@ -64,19 +64,19 @@ def test_figures_are_those_counted_by_hand():
     assert figures.auroc_unknown == pytest.approx(100 * 6 / 8)
     assert figures.oscr == pytest.approx(100 * (2 + 0 + 2 + 1) / 8)
     # Answers: a 0.8 right, b 0.5 wrong; b 0.6 right, none 0.6 wrong; a 0.55 wrong; none 0.8 right.
-    # Weights: a and b a quarter each (two queries), elm and real as well. Of the bins, 0.8
+    # Weights: a and b a sixth each (two queries), elm and real a third. Of the bins, 0.8
     # and 0.6 and 0.55 hold: 0.8 (a), 0.8 (real); 0.6 (b, b), 0.55 (elm) in (8/15, 9/15]; 0.5 (a).
-    gap_high = (0.2 / 8) + 0.2 / 4
-    gap_mid = abs(0.4 / 8 - 0.6 / 8 - 0.55 / 4)
-    gap_low = 0.5 / 8
+    gap_high = 0.2 / 12 + 0.2 / 3
+    gap_mid = abs(0.4 / 12 - 0.6 / 12 - 0.55 / 3)
+    gap_low = 0.5 / 12
     assert figures.ece == pytest.approx(gap_high + gap_mid + gap_low)
     losses = [
-        (0.8, 1 / 8),
-        (0.2, 1 / 8),
-        (0.6, 1 / 8),
-        (0.3, 1 / 8),
-        (0.4, 1 / 4),
-        (0.8, 1 / 4),
+        (0.8, 1 / 12),
+        (0.2, 1 / 12),
+        (0.6, 1 / 12),
+        (0.3, 1 / 12),
+        (0.4, 1 / 3),
+        (0.8, 1 / 3),
     ]
     assert figures.nll == pytest.approx(-sum(weight * math.log(p) for p, weight in losses))
 

@@ -54,8 +54,8 @@ def test_held_out_figures_take_unknown_and_real_for_one_answer():
 
     figures = held_out_figures(table, HeldOut(np.arange(4), np.log(posterior)))
 
-    # In the prior a, b, unknown and real weigh a quarter each.
+    # In the prior a and b weigh a sixth each, unknown and real a third.
     assert figures["accuracy"] == 50.0
-    assert figures["ece"] == pytest.approx(0.2 * 3 / 4 + 0.6 / 4)
-    assert figures["nll"] == pytest.approx(-(3 * np.log(0.8) + np.log(0.2)) / 4)
+    assert figures["ece"] == pytest.approx(0.2 * 5 / 6 + 0.6 / 6)
+    assert figures["nll"] == pytest.approx(-(5 * np.log(0.8) + np.log(0.2)) / 6)
     assert figures["queries"] == 4

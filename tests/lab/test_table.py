@@ -51,7 +51,7 @@ def test_labels_weigh_as_their_prior_however_many_queries_they_have():
 
     sums = np.bincount(table.truth, weights)
     assert weights.sum() == pytest.approx(len(truths))
-    np.testing.assert_allclose(sums / sums.sum(), [1 / 4, 1 / 4, 1 / 4, 1 / 4])
+    np.testing.assert_allclose(sums / sums.sum(), [1 / 6, 1 / 6, 1 / 3, 1 / 3])
 
 
 def test_folds_are_even_per_label_and_keep_groups_together():

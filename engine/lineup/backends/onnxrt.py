@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import re
+import threading
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cache, partial
@@ -20,6 +21,8 @@ from lineup.errors import BackendError, DeviceUnavailableError, UsageError
 from lineup.machine import SOME, keep_freed_memory, threads_within_quota
 
 logger = logging.getLogger(__name__)
+
+_redirecting = threading.Lock()
 
 _PROVIDER_FROM_KIND = {
     DeviceKind.CPU: "CPUExecutionProvider",
@@ -285,18 +288,23 @@ def _create_session(
 ) -> ort.InferenceSession:
     """Create a session; what onnxruntime prints from Python goes to the log, not to stdout."""
     ort.set_default_logger_severity(FATAL_ONLY)
+    create = partial(
+        ort.InferenceSession,
+        model,
+        session_options_from(options, device),
+        providers=providers_from_device(device, options),
+        # Retrying on other providers in silence is what the device policy forbids.
+        enable_fallback=0,
+    )
+    if device.kind is DeviceKind.CPU:  # prints nothing
+        return create()
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        if device.kind is not DeviceKind.CPU and hasattr(ort, "preload_dlls"):
+    # Of two threads that redirect at once, one would leave the other's target behind.
+    with _redirecting, contextlib.redirect_stdout(printed):
+        if hasattr(ort, "preload_dlls"):
             # Finds CUDA and cuDNN in NVIDIA's Python packages, where no loader path leads.
             ort.preload_dlls()
-        session = ort.InferenceSession(
-            model,
-            session_options_from(options, device),
-            providers=providers_from_device(device, options),
-            # Retrying on other providers in silence is what the device policy forbids.
-            enable_fallback=0,
-        )
+        session = create()
     if printed.getvalue():
         logger.debug("onnxruntime: %s", printed.getvalue().strip())
     return session

@@ -1,4 +1,4 @@
-"""How well images fit each candidate's support, channel by channel, as z-scores.
+"""How well images fit each generator's support, channel by channel, as z-scores.
 
     fingerprint   mean cosine with the support's fingerprints, times the square root of the query's
                   strength: a cosine alone is worth more of an image that deviates more
@@ -7,7 +7,7 @@
     discriminant  how far its embedding lies on the source's side (`lineup.gallery.discriminant`)
 
 All are compared with images of the same channel that the source did not make: photographs where
-the gallery has some, else the other candidates' images. What is left is the number of standard
+the gallery has some, else the other generators' images. What is left is the number of standard
 deviations by which a query fits better than those (score normalisation of speaker verification).
 One channel has to serve all: that of the largest sum.
 """
@@ -54,12 +54,12 @@ class Images:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fits:
-    """How well images fit each candidate, in the channel in which they fit it best.
+    """How well images fit each generator, in the channel in which they fit it best.
 
     Attributes:
-        z: Z-score per kind of score (see the module), (n, candidates, kinds).
-        together: Their sum, (n, candidates).
-        channels: Index of the channel in `Comparison.channels`, (n, candidates).
+        z: Z-score per kind of score (see the module), (n, known, kinds).
+        together: Their sum, (n, known).
+        channels: Index of the channel in `Comparison.channels`, (n, known).
     """
 
     z: Float64Array
@@ -76,13 +76,14 @@ class Comparison:
             fingerprints alone.
 
     Attributes:
-        candidates: In the column order of every array returned here: all of the gallery's, or
-            those with embeddings.
+        candidates: All of the gallery's, or those with embeddings.
+        known: These, then the gallery's further generators: the columns of every array returned
+            here. None where there is no candidate.
         strangers: Photographs.
         kinds: How many kinds of score there are (see the module).
-        channels: All that any of the candidates is known in.
-        own_fits: How well the images of the candidates, then of the strangers, fit each candidate
-            as queries come: through the drawn channel where they were enrolled so, and what is
+        channels: All that any of the known is known in.
+        own_fits: How well the images of all that are known, then of the strangers, fit each of the
+            known as queries come: through the drawn channel where they were enrolled so. What is
             compared with them knows nothing of the image (`ChannelComparison.scores`).
 
     Raises:
@@ -92,12 +93,13 @@ class Comparison:
     def __init__(self, gallery: Gallery, embeddings: str | None = None) -> None:
         self._embeddings = embeddings
         self.kinds = 1 if embeddings is None else 3
-        self.candidates, self.strangers = (
+        self.candidates, others, self.strangers = (
             tuple(one for one in supports if embeddings is None or one.has_embeddings(embeddings))
-            for supports in (gallery.candidates, gallery.reals)
+            for supports in (gallery.candidates, gallery.others, gallery.reals)
         )
-        everybody = (*self.candidates, *self.strangers)
-        self.channels = _bank_channels(self.candidates)
+        self.known = (*self.candidates, *others) if self.candidates else ()
+        everybody = (*self.known, *self.strangers)
+        self.channels = _bank_channels(self.known)
         if embeddings is not None and everybody:
             dimension = everybody[0].views[view_key(CLEAN, embeddings)].shape[1]
             camera = [
@@ -120,7 +122,7 @@ class Comparison:
                 for number, one in enumerate(everybody)
                 if channel in one.channels
             }
-            compared = ChannelComparison(known, clean, len(self.candidates), typical)
+            compared = ChannelComparison(known, clean, len(self.known), typical)
             for number, images in enumerate(asking):
                 z[number].append(compared.z(images or clean[number], own=number))
             compared.release()
@@ -128,7 +130,7 @@ class Comparison:
         self.own_fits = [_best(one) for one in z if one]
 
     def fits(self, images: Images) -> Fits:
-        """Return how well images, with embeddings if this compares them, fit each candidate."""
+        """Return how well images, with embeddings if this compares them, fit each of the known."""
         seen = self._whitened(images)
         return _best([one.z(seen) for one in self._compared])
 
@@ -161,12 +163,12 @@ class Comparison:
 
 
 class ChannelComparison:
-    """Compares images with the candidates that are known in one channel.
+    """Compares images with the generators that are known in one channel.
 
     Args:
         known: Images after this channel, whitened, by the number of their source.
         clean: The same as they are, of every source.
-        candidates: How many sources are no photographs: the first ones.
+        generators: How many sources are no photographs: the first ones.
         typical: Strength of a typical image.
 
     Raises:
@@ -177,11 +179,11 @@ class ChannelComparison:
         self,
         known: Mapping[int, Images],
         clean: Sequence[Images],
-        candidates: int,
+        generators: int,
         typical: float,
     ) -> None:
-        self._candidates, self._typical = candidates, typical
-        self._columns = [number for number in known if number < candidates]
+        self._generators, self._typical = generators, typical
+        self._columns = [number for number in known if number < generators]
         self._supports = {number: known[number].fingerprints for number in self._columns}
         self._means = np.array([rows.mean(axis=0) for rows in self._supports.values()])
         members = {at: one.embeddings for at, one in known.items() if one.embeddings is not None}
@@ -191,7 +193,7 @@ class ChannelComparison:
             self._starts = np.cumsum([len(one) for one in embedded])[:-1]
             self._embedded = np.concatenate(embedded)
         everybody = range(len(clean))
-        judges = [at for at in everybody if at >= candidates] or list(everybody)
+        judges = [at for at in everybody if at >= generators] or list(everybody)
         # Who went through no such channel judges as it is: far better than nobody.
         judges = [at for at in judges if at in known] or judges
         judged = {at: self.scores(known.get(at, clean[at]), own=at) for at in judges}
@@ -213,17 +215,17 @@ class ChannelComparison:
             self._discriminant.release()
 
     def z(self, images: Images, own: int | None = None) -> Float64Array:
-        """Return z-scores, (n, candidates, kinds); minus infinity where a candidate is not known.
+        """Return z-scores, (n, generators, kinds); minus infinity where one is not known.
 
         See `scores` for the arguments.
         """
         raw = self.scores(images, own)
-        z = np.full((len(raw), self._candidates, raw.shape[2]), -np.inf)
+        z = np.full((len(raw), self._generators, raw.shape[2]), -np.inf)
         z[:, self._columns] = (raw - self._means_of_others) / self._deviations
         return z
 
     def scores(self, images: Images, own: int | None = None) -> Float64Array:
-        """Return scores of every kind with each candidate that is known, (n, known, kinds).
+        """Return scores of every kind with each generator that is known, (n, known, kinds).
 
         Args:
             images: Some, whitened.

@@ -234,6 +234,7 @@ class Gallery:
         fingerprint_digest: Identity of the fingerprint bundle that made every row.
         sources: Support set per name, sorted by name; may be empty.
         fingerprint_name: Name of that bundle, for people; not part of the identity.
+        others: Further generators, which no answer names: they show what others' images are like.
 
     Raises:
         GalleryError: The digest is malformed, a key is not its set's name, or dimensions differ.
@@ -242,13 +243,14 @@ class Gallery:
     fingerprint_digest: str
     sources: Mapping[str, SupportSet]
     fingerprint_name: str = ""
+    others: tuple[SupportSet, ...] = ()
 
     def __post_init__(self) -> None:
         check_fingerprint_digest(self.fingerprint_digest)
         for name, support in self.sources.items():
             if name != support.name:
                 raise GalleryError(f"source {support.name!r} is filed under the name {name!r}")
-        dimensions = {support.dimension for support in self.sources.values()}
+        dimensions = {support.dimension for support in (*self.sources.values(), *self.others)}
         if len(dimensions) > 1:
             raise GalleryError(
                 f"fingerprints of one gallery need one dimension, these have {sorted(dimensions)}"
@@ -279,7 +281,8 @@ class Gallery:
         or reading it on another processor does not change its identity. Provenance is left out.
         """
         digest = hashlib.sha256(f"{self.fingerprint_digest}\n".encode())
-        for name, support in self.sources.items():
+        others = ((f"other {one.name}", one) for one in self.others)
+        for name, support in (*self.sources.items(), *others):
             digest.update(f"{name}\n{support.role.value}\n{len(support)}\n".encode())
             order = sorted(range(len(support)), key=support.ids.__getitem__)
             for row in order:

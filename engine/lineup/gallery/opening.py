@@ -6,13 +6,13 @@ There is the shipped one, the user's own, and those that are named: a folder, or
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
 from lineup.errors import GalleryError
 from lineup.files import state_from_file
-from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, fingerprint_mismatch
 from lineup.gallery.store import MANIFEST, GalleryStore
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, home_entries, shipped_dir
@@ -121,9 +121,11 @@ def known_gallery(
     """Load the sources that an engine knows.
 
     Args:
-        path: A gallery folder, whose sources then are all; None merges the shipped gallery, the
-            user's own and the one that joins. The shipped photographs join whatever was made with
-            the same fingerprint: they are the measure that queries are compared by.
+        path: A gallery folder, whose sources then are all that is named; None merges the shipped
+            gallery, the user's own and the one that joins. What the shipped one has besides joins
+            whatever was made with the same fingerprint: its photographs are the measure that
+            queries are compared by, its generators are what other generators are like. Without
+            these every generated image is most like the only source there is.
         joining: A lineup's gallery. Where shipped and own galleries were made with another
             fingerprint they cannot be compared with it, and stay out.
         fingerprint_digest: Identity of the bundle in use.
@@ -132,7 +134,8 @@ def known_gallery(
         GalleryError: A gallery is missing, altered, or not made with this fingerprint.
     """
     if path is not None:
-        return with_photographs(open_gallery(path, fingerprint_digest=fingerprint_digest))
+        gallery = with_photographs(open_gallery(path, fingerprint_digest=fingerprint_digest))
+        return replace(gallery, others=_others(gallery))
     if joining is None:
         return open_gallery(fingerprint_digest=fingerprint_digest)
     gallery = open_gallery(joining, fingerprint_digest=fingerprint_digest)
@@ -153,6 +156,14 @@ def with_photographs(gallery: Gallery) -> Gallery:
     known = {one.name for one in gallery.candidates}
     photographs = {one.name: one for one in shipped.reals if one.name not in known}
     return gallery.merged_with(Gallery(shipped.fingerprint_digest, photographs))
+
+
+def _others(gallery: Gallery) -> tuple[SupportSet, ...]:
+    """Return the shipped generators that a gallery of the same fingerprint does not have."""
+    shipped = shipped_gallery()
+    if shipped is None or shipped.fingerprint_digest != gallery.fingerprint_digest:
+        return ()
+    return tuple(one for one in shipped.candidates if one.name not in gallery.sources)
 
 
 def gallery_state(path: Path | None = None) -> tuple[int, int, int] | None:

@@ -70,6 +70,7 @@ class SourceScorer:
 
     Attributes:
         names: The candidates, in the order of every array returned here.
+        families: Candidates that the evidence cannot tell apart.
         line: Weights of fits, margin and support, and intercept of the ratio.
         llr_limit: Largest claim in either direction: a gallery of n images cannot show odds
             beyond about n to 1.
@@ -77,26 +78,28 @@ class SourceScorer:
 
     def __init__(self, gallery: Gallery, embeddings: str | None = None) -> None:
         self._comparison = Comparison(gallery, embeddings)
-        supports = self._comparison.candidates
-        self.names = tuple(one.name for one in supports)
-        self._supports = np.log([float(len(one)) for one in supports])
-        everybody = (*supports, *self._comparison.strangers)
+        known = self._comparison.known
+        self.names = tuple(one.name for one in self._comparison.candidates)
+        self._supports = np.log([float(len(one)) for one in known])
+        everybody = (*known, *self._comparison.strangers)
         self._counts = [len(one) for one in everybody]
         self.llr_limit = math.log(2 + sum(self._counts))
-        heads = {name: members[0] for members in self.families for name in members}
-        self._families = np.array([self.names.index(heads.get(one, one)) for one in self.names])
+        groups = self._alike()
+        named = [[self.names[at] for at in one if at < len(self.names)] for one in groups]
+        self.families = tuple(tuple(one) for one in named if len(one) > 1)
+        heads = {at: members[0] for members in groups for at in members}
+        self._families = np.array([heads.get(at, at) for at in range(len(known))])
         self.line = self._fitted_line()
 
-    @cached_property
-    def families(self) -> tuple[tuple[str, ...], ...]:
-        """Sources that the evidence cannot tell apart, by what their own images show.
+    def _alike(self) -> list[list[int]]:
+        """Return which of the known the evidence cannot tell apart, by what their images show.
 
         Two belong together where the difference of the two fits tells an image of one from an
         image of the other with an AUC below `FAMILY_AUC`, and so do those that belong to one.
         """
         together = [one.together for one in self._comparison.own_fits]
         groups: list[set[int]] = []
-        for one, other in combinations(range(len(self.names)), 2):
+        for one, other in combinations(range(len(self._supports)), 2):
             own, others = (
                 fits[:, one] - fits[:, other] for fits in (together[one], together[other])
             )
@@ -105,15 +108,15 @@ class SourceScorer:
             joined = [group for group in groups if group & {one, other}]
             groups = [group for group in groups if group not in joined]
             groups.append({one, other}.union(*joined))
-        return tuple(tuple(self.names[at] for at in sorted(group)) for group in groups)
+        return [sorted(group) for group in groups]
 
     def judgement(self, images: Images) -> Judgement:
         """Judge one image: arrays with a single row."""
         if not self.names:
             return Judgement(np.empty(0), np.empty(0), ())
-        fits = self._comparison.fits(images)
-        channels = tuple(self._comparison.channels[at] for at in fits.channels[0])
-        return Judgement(fits.together[0], self._llrs(fits)[0], channels)
+        fits, own = self._comparison.fits(images), slice(len(self.names))
+        channels = tuple(self._comparison.channels[at] for at in fits.channels[0, own])
+        return Judgement(fits.together[0, own], self._llrs(fits)[0, own], channels)
 
     def nearest(self, image: Images, support: SupportSet, channel: str) -> tuple[str, ...]:
         """Return the names of the files of a support that one image is nearest to, nearest first.
@@ -149,28 +152,28 @@ class SourceScorer:
 
     @cached_property
     def _own_ratios(self) -> list[Float64Array]:
-        """Ratios of the gallery's own images, one array (n, S) per source, photographs last."""
+        """Ratios of the gallery's own images, one array (n, known) per source, photographs last."""
         return [self._llrs(one) for one in self._comparison.own_fits]
 
     def _llrs(self, fits: Fits) -> Float64Array:
         line = np.asarray(self.line)
-        values = self._design(fits, np.arange(len(self.names))) @ line[:-1] + line[-1]
+        values = self._design(fits, np.arange(len(self._supports))) @ line[:-1] + line[-1]
         return np.asarray(np.clip(values, -self.llr_limit, self.llr_limit))
 
     def _fitted_line(self) -> tuple[float, ...]:
-        everyone = np.arange(len(self.names))
+        everyone = np.arange(len(self._supports))
         kinds = self._comparison.kinds
         features = kinds + 2
         nothing = np.empty((0, features))
         positives, negatives = [nothing], [nothing]
         for own, fits in enumerate(self._comparison.own_fits):
             strangers = everyone
-            if own < len(self.names):
+            if own < len(everyone):
                 strangers = everyone[self._families != self._families[own]]
                 negatives.append(self._design(fits, strangers).reshape(-1, features))
             design = self._design(fits, everyone)
             negatives.append(design[:, strangers].reshape(-1, features))
-            if own < len(self.names) and len(design) > 1:
+            if own < len(everyone) and len(design) > 1:
                 positives.append(design[:, own])
         prior = (*[PRIOR_FIT] * kinds, *PRIOR_REST)
         return _logistic_line(np.concatenate(positives), np.concatenate(negatives), prior)

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import onnxruntime as ort
 import pytest
@@ -42,6 +44,17 @@ def gpu_build_without_gpu(monkeypatch):
     monkeypatch.setattr(ort, "get_available_providers", lambda: names)
     monkeypatch.setattr(ort, "InferenceSession", CpuOnlySession)
     monkeypatch.setattr(ort, "preload_dlls", lambda: None, raising=False)
+
+
+def test_on_the_cpu_nothing_takes_stdout_away(identity, monkeypatch):
+    """Graphs are loaded in other threads, while this one writes results."""
+    seen = []
+    create = ort.InferenceSession
+    monkeypatch.setattr(
+        ort, "InferenceSession", lambda *args, **kw: seen.append(sys.stdout) or create(*args, **kw)
+    )
+    runner_from_onnx(identity, CPU).close()
+    assert seen == [sys.stdout]
 
 
 def test_runs_a_graph(identity):

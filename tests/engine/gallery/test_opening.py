@@ -220,3 +220,20 @@ def test_galleries_and_classifiers_made_with_version_0_2_stay_comparable():
     digest = "91aed23e2d8a9c13332b6bb3c7bab4c7bcadf105c27873f8fd06a9b4784c2799"
     assert BundleStore(home_dir()).open("whitened-spectrum").digest == digest
     assert open_gallery().fingerprint_digest == digest
+
+
+def test_shipped_generators_are_what_others_are_like_in_a_named_gallery(
+    ship, own, tmp_path, add, make_support, digest
+):
+    other = GalleryStore(tmp_path / "other")
+    add(other, make_support("sd"))
+
+    def others(*place):
+        return [one.name for one in known_gallery(*place, fingerprint_digest=digest).others]
+
+    assert others(other.path) == []
+    ship(make_support("dalle3"), make_support("sd"), make_support("photos", role=SourceRole.REAL))
+    assert others(other.path) == ["dalle3"]  # its own is the one it knows
+    assert others() == []
+    ship(make_support("dalle3"), digest="b" * 64)
+    assert others(other.path) == []

@@ -140,6 +140,47 @@ def test_embeddings_join_where_a_source_has_them(gallery, centres):
     assert SourceScorer(Gallery("digest", embedded), "e").names == ("a",)
 
 
+def test_what_is_like_another_generator_is_less_like_the_only_source(centres):
+    """In a gallery of one source, whatever is no photograph is most like that one."""
+    rng = np.random.default_rng(10)
+    like_it = centres[0] + 2 * rng.normal(0, 1, DIMENSION)
+
+    def drawn(count, centre):
+        return unit_rows(rng, count, centre, spread=2.0)
+
+    alone = gallery_from(
+        support("a", drawn(30, centres[0])),
+        support("photos", unit_rows(rng, 40), SourceRole.REAL),
+    )
+    others = (support("b", drawn(30, centres[1])), support("c", drawn(30, like_it)))
+    beside = dataclasses.replace(alone, others=others)
+    foreign, own = drawn(50, like_it), drawn(50, centres[0])
+
+    lone, scorer = SourceScorer(alone), SourceScorer(beside)
+
+    assert scorer.names == lone.names == ("a",)
+    assert llrs(scorer, foreign).shape == (50, 1)
+    assert np.median(llrs(lone, foreign)) > 2
+    assert np.median(llrs(scorer, foreign)) < 0.5
+    assert np.median(llrs(scorer, own)) > 1
+    assert scorer.others("a") == (30 + 30 + 40, 3)
+    assert beside.digest != alone.digest
+
+
+def test_a_family_names_candidates_alone(centres):
+    rng = np.random.default_rng(11)
+    a, twin = (support(name, unit_rows(rng, 60, centres[0])) for name in ("a", "twin"))
+    b = support("b", unit_rows(rng, 30, centres[1]))
+    photographs = support("photos", unit_rows(rng, 40), SourceRole.REAL)
+    query = unit_rows(rng, 20, centres[0])
+    assert SourceScorer(gallery_from(a, twin, b, photographs)).families == (("a", "twin"),)
+
+    hidden = SourceScorer(dataclasses.replace(gallery_from(a, b, photographs), others=(twin,)))
+
+    assert hidden.families == ()
+    assert llrs(hidden, query)[:, 0].min() > 1  # which is no rival of its own family
+
+
 def test_photographs_are_no_candidate(gallery):
     assert SourceScorer(gallery).names == ("a", "b")
 
