@@ -95,6 +95,9 @@ class GalleryEvidence(ClosesOnExit):
             query for query in queries if {FINGERPRINT, RESYNTHESIS_FINGERPRINT} & set(query.wanted)
         ]
         self._compute_fingerprints([query for query in wanting if query.fingerprint is None])
+        embedding_ms = self._compute_embeddings(
+            [query for query in wanting if {FINGERPRINT, REFERENCE} <= set(query.wanted)]
+        )
         for query in wanting:
             if FINGERPRINT not in query.wanted:
                 continue
@@ -103,7 +106,7 @@ class GalleryEvidence(ClosesOnExit):
                 self._evidence(FINGERPRINT, query, self.scorer, found, found.llrs, query.work_ms)
             )
             if REFERENCE in query.wanted:
-                query.evidence.append(self._reference_evidence(query, found))
+                query.evidence.append(self._reference_evidence(query, found, embedding_ms))
             if query.real_llr is not None and not is_unjudged(query.tile_notes):
                 # From the same runs of the models as the others, whose costs include it.
                 llr = {PHOTOGRAPH: query.real_llr}
@@ -137,22 +140,31 @@ class GalleryEvidence(ClosesOnExit):
                 query.real_llr = float(signals.real_llrs[row])
             query.ms = query.ms.plus(inference=tile_ms * len(tiles[row]))
 
-    def _reference_evidence(self, query: Query, alone: Judgement) -> Evidence:
+    def _compute_embeddings(self, queries: Sequence[Query]) -> float:
+        """Embed those that are not; return the time that this took an image, in ms."""
+        wanting = [query for query in queries if query.embedding is None]
+        if not wanting:
+            return 0.0
+        start = time.perf_counter()
+        looked = self.encoder.look([query.pixels for query in wanting if query.pixels is not None])
+        image_ms = (time.perf_counter() - start) * 1e3 / len(wanting)
+        for row, query in enumerate(wanting):
+            query.embedding = looked.embeddings[row]
+            if looked.photograph_llrs is not None:
+                query.real_llr = float(looked.photograph_llrs[row])
+            query.ms = query.ms.plus(inference=image_ms)
+        return image_ms
+
+    def _reference_evidence(self, query: Query, alone: Judgement, embedding_ms: float) -> Evidence:
         """Compare fingerprint and embedding at once; the evidence is what the embedding adds."""
         start = time.perf_counter()
-        assert query.pixels is not None
-        if query.embedding is None:
-            looked = self.encoder.look([query.pixels])
-            query.embedding = looked.embeddings[0]
-            if looked.photograph_llrs is not None:
-                query.real_llr = float(looked.photograph_llrs[0])
         scorer = self.reference_scorer
         found = scorer.judgement(self._images(query, query.embedding))
         without = dict(zip(self.scorer.names, alone.llrs.tolist(), strict=True))
         added = found.llrs - np.array([without[name] for name in scorer.names])
         spent_ms = (time.perf_counter() - start) * 1e3
         query.ms = query.ms.plus(inference=spent_ms)
-        return self._evidence(REFERENCE, query, scorer, found, added, spent_ms)
+        return self._evidence(REFERENCE, query, scorer, found, added, embedding_ms + spent_ms)
 
     def _images(self, query: Query, embedding: Float32Array | None = None) -> Images:
         assert query.fingerprint is not None

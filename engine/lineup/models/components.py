@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 
 from tokenizers import Tokenizer
 
@@ -35,6 +36,7 @@ class Components(ClosesOnExit):
         self._runners: dict[str, Runner] = {}
         self._loader = ThreadPoolExecutor(1, "lineup-load")
         self._ahead: dict[str, Future[Runner]] = {}
+        self._loading = Lock()
         self._tokenizers: dict[str, Tokenizer] = {}
         self._is_closed = False
 
@@ -107,11 +109,12 @@ class Components(ClosesOnExit):
         if self._is_closed:
             name = self.bundle.manifest.name
             raise BackendError(f"{name} was closed; open it again before using it.")
-        if role not in self._runners:
-            with self.trace.call("load"):
-                ahead = self._ahead.pop(role, None)
-                self._runners[role] = self._loaded(role) if ahead is None else ahead.result()
-        return self._runners[role]
+        with self._loading:
+            if role not in self._runners:
+                with self.trace.call("load"):
+                    ahead = self._ahead.pop(role, None)
+                    self._runners[role] = self._loaded(role) if ahead is None else ahead.result()
+            return self._runners[role]
 
     def _loaded(self, role: str) -> Runner:
         return runner_from_bundle(self.bundle, role, self._device, self._options)

@@ -16,7 +16,12 @@ from lineup.errors import BundleFormatError
 from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
-from lineup.models.encoder import CPU_IMAGES_PER_RUN, CUT_TOWER, WHOLE_TOWER
+from lineup.models.encoder import (
+    CPU_IMAGES_PER_RUN,
+    CPU_RUNS_AT_ONCE,
+    CUT_TOWER,
+    WHOLE_TOWER,
+)
 from lineup.resynthesis.cascade import PlannedTimes
 from lineup.runtime import Runtime
 
@@ -119,6 +124,11 @@ _STAGE_FROM_KIND = {
     BundleKind.ENCODER: Stage.ENCODE,
 }
 
+_RUNS_AT_ONCE = {
+    BundleKind.FINGERPRINT: usable_cores(),
+    BundleKind.ENCODER: CPU_RUNS_AT_ONCE,
+}
+
 
 def cost_from_bundle(bundle: Bundle, device: Device = CPU) -> ModelCost:
     """Return what a model costs in the way a verdict uses it.
@@ -155,7 +165,7 @@ def cost_from_bundle(bundle: Bundle, device: Device = CPU) -> ModelCost:
         blobs=blobs,
         # Captions and resyntheses are made one by one; fingerprints one by one on every core.
         most_images=CPU_IMAGES_PER_RUN if manifest.kind is BundleKind.ENCODER else 1,
-        runs_at_once=usable_cores() if manifest.kind is BundleKind.FINGERPRINT else 1,
+        runs_at_once=_RUNS_AT_ONCE.get(manifest.kind, 1),
         phases=phases if manifest.kind is BundleKind.GENERATOR else (),
     )
 

@@ -1,11 +1,14 @@
 """The encoder on towers of three operators, so that every feature is known."""
 
+import threading
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lineup.backends import opening
+from lineup.backends.device import Device, DeviceKind
 from lineup.bundles.info import EncoderInfo, Preprocess
 from lineup.bundles.manifest import (
     BundleKind,
@@ -19,6 +22,7 @@ from lineup.bundles.manifest import (
 from lineup.bundles.writer import BundleWriter, today
 from lineup.errors import BackendError, BundleFormatError, BundleNotFoundError, UsageError
 from lineup.models import components as module
+from lineup.models import encoder as encoder_module
 from lineup.models.encoder import ImageEncoder
 from lineup.paths import shipped_dir
 from lineup.runtime import Runtime
@@ -173,21 +177,31 @@ def test_a_bundle_without_a_cut_tower(tmp_path, loaded, images):
     np.testing.assert_allclose(features, expected_features(images, 3), atol=1e-5)
 
 
-def test_images_run_in_batches_of_limited_size(encoder, images, monkeypatch):
-    together = encoder.features(images)
-    sizes = []
+@pytest.mark.parametrize(("on_cpu", "sizes"), [(True, [1] * 19), (False, [8, 8, 3])])
+def test_images_run_in_batches_of_limited_size(encoder, images, monkeypatch, on_cpu, sizes):
+    """On the CPU one by one, two runs at once."""
+    seen, threads = [], set()
     run = encoder._components._runner("image_tower_cut").run
-    monkeypatch.setattr(
-        encoder._components._runner("image_tower_cut"),
-        "run",
-        lambda feeds: (sizes.append(len(feeds["pixel_values"])), run(feeds))[1],
-    )
 
+    def watched(feeds):
+        seen.append(len(feeds["pixel_values"]))
+        threads.add(threading.current_thread().name)
+        return run(feeds)
+
+    runner = encoder._components._runner("image_tower_cut")
+    monkeypatch.setattr(runner, "run", watched)
     alone = np.concatenate([encoder.features([image]) for image in images])
-    assert sizes == [1] * 19
-    encoder.features(images)
+    assert seen == [1] * 19
+    assert threads == {threading.current_thread().name}
+    seen.clear()
+    if not on_cpu:
+        encoder.device = Device(DeviceKind.CUDA)
+        monkeypatch.setattr(encoder_module, "GPU_IMAGES_PER_RUN", 8)
 
-    assert sizes[19:] == [8, 8, 3]
+    together = encoder.features(images)
+
+    assert seen == sizes
+    assert any(name.startswith("lineup-encode") for name in threads) == on_cpu
     np.testing.assert_allclose(alone, together, atol=1e-6)
 
 
@@ -226,7 +240,7 @@ def test_a_tower_of_other_layers_than_the_manifest_says(tmp_path, images):
 
     with (
         Runtime("cpu").open(ImageEncoder, path) as encoder,
-        pytest.raises(BackendError, match=r"expected \[8, 3, 4\]"),
+        pytest.raises(BackendError, match=r"expected \[1, 3, 4\]"),
     ):
         encoder.features(images, 5)
 
