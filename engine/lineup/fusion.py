@@ -84,10 +84,9 @@ def verdict_from_evidence(
     fused[GENERATED] += math.log(2 - math.exp(min(0.0, fused[PHOTOGRAPH])))
     logs = log_posterior_from_ratios(candidates, fused)
     posterior = {name: math.exp(value) for name, value in logs.items()}
-    limits = limits_from_evidence(evidence)
-    group = decisive_group(posterior, candidates, families, least=limits.naming)
+    group = decisive_group(posterior, candidates, families, evidence=evidence)
     return Verdict(
-        label=none_label(posterior, limits) if group is None else group[0],
+        label=none_label(posterior, limits_from_evidence(evidence)) if group is None else group[0],
         posterior=posterior,
         evidence=tuple(evidence),
         family=() if group is None else inseparable_members(posterior, group, SINGLED_OUT),
@@ -113,10 +112,21 @@ def log_posterior_from_ratios(
     return {name: value - total for name, value in logs.items()}
 
 
-def limits_from_evidence(evidence: Iterable[Evidence]) -> Limits:
-    """Return the limits that hold for such evidence."""
-    has_reference = any(one.name == REFERENCE and one.llr for one in evidence)
-    return BY_REFERENCE if has_reference else BY_FINGERPRINT
+def limits_from_evidence(
+    evidence: Iterable[Evidence], about: Sequence[str] | None = None
+) -> Limits:
+    """Return the limits that hold for such evidence.
+
+    Args:
+        evidence: Any number of signals.
+        about: The candidates in question: what the reference says of others moves no limit of
+            theirs. None asks about the image.
+    """
+    speaks = any(
+        one.name == REFERENCE and (one.llr if about is None else one.llr.keys() & set(about))
+        for one in evidence
+    )
+    return BY_REFERENCE if speaks else BY_FINGERPRINT
 
 
 def decisive_group(
@@ -124,7 +134,7 @@ def decisive_group(
     candidates: Sequence[str],
     families: Sequence[tuple[str, ...]] = (),
     *,
-    least: float = BY_FINGERPRINT.naming,
+    evidence: Sequence[Evidence] = (),
 ) -> tuple[str, ...] | None:
     """Return the most probable candidate or family, if it may be named.
 
@@ -132,15 +142,15 @@ def decisive_group(
         posterior: Probability per label.
         candidates: Every source that may be named.
         families: Candidates that are weighed together; no candidate is in two of them.
-        least: How probable it has to be.
+        evidence: What the posterior comes from, and with it how probable the group has to be.
 
     Returns:
         Its members, most probable first; None where they are less probable.
     """
     in_family = {name for members in families for name in members}
     groups = [*families, *((name,) for name in candidates if name not in in_family)]
-    best = max(groups, key=lambda group: _mass(posterior, group), default=None)
-    if best is None or _mass(posterior, best) < least:
+    best = max(groups, key=lambda group: _mass(posterior, group), default=())
+    if not best or _mass(posterior, best) < limits_from_evidence(evidence, best).naming:
         return None
     return tuple(sorted(best, key=lambda name: -posterior[name]))
 

@@ -15,6 +15,7 @@ from lineup.errors import UsageError
 from lineup.files import write_atomic
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Attribution, Resyntheses, Verdict
 from lineup.types import RgbImage
+from lineup.wording import sentence_from_verdict
 
 TILE_PX = 300
 TEXT_PX = 17
@@ -96,7 +97,7 @@ def picture_from_attribution(query: RgbImage, answer: Attribution, *, title: str
         _query_tile(query, verdict, made, title),
         *(_candidate_tile(name, verdict, made) for name in ranked),
     ]
-    return _Sheet(tiles, _headline(verdict), _paragraphs(verdict)).drawn()
+    return _Sheet(tiles, sentence_from_verdict(verdict), _paragraphs(verdict)).drawn()
 
 
 def _query_tile(query: RgbImage, verdict: Verdict, made: Resyntheses, title: str) -> Tile:
@@ -123,13 +124,6 @@ def _candidate_tile(name: str, verdict: Verdict, made: Resyntheses) -> Tile:
         lines=(("", "score", "LLR"), *lines),
         badge=("family" if verdict.family else "verdict") if name in verdict.named else "",
     )
-
-
-def _headline(verdict: Verdict) -> str:
-    if verdict.title_probability is None:
-        return "undetermined: no source stands out"
-    made = "" if verdict.label == GENERATED else "made by "
-    return f"{made}{verdict.title}, {100 * verdict.title_probability:.1f} %"
 
 
 def _paragraphs(verdict: Verdict) -> list[str]:

@@ -106,6 +106,16 @@ def test_with_the_reference_a_name_takes_more():
     assert label(FINGERPRINT, 0.98, evidence(REFERENCE)) == "a"  # it says nothing
 
 
+def test_what_the_reference_says_of_others_makes_no_name_harder():
+    """A candidate that was enrolled without embeddings, or has none, is named by the rest."""
+    ratio = math.log(1.02 * 5 * BY_FINGERPRINT.naming / (1 - BY_FINGERPRINT.naming))
+    others = Evidence(REFERENCE, {}, {"b": -3.0}, 0.0)
+    verdict = verdict_from_evidence(("a", "b"), [evidence(a=ratio, b=-9.0), others])
+    assert verdict.label == "a"
+    family = verdict_from_evidence(("a", "b"), [evidence(a=ratio, b=-9.0), others], [("a", "b")])
+    assert family.label != "a"
+
+
 def test_a_probability_at_a_limit_is_on_its_side():
     rest = {GENERATED: 1 - BY_FINGERPRINT.naming, PHOTOGRAPH: 0.0}
     below = math.nextafter(BY_FINGERPRINT.naming, 0)

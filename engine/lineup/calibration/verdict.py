@@ -90,9 +90,8 @@ def verdict_from_scores(
     posterior = {label: math.exp(value) for label, value in logs.items()}
     rules = _rules(names, reading, families)
     members = [rule.members for rule in rules.values()]
-    limits = limits_from_evidence(reading.evidence)
-    group = decisive_group(posterior, names, members, least=limits.naming)
-    label = none_label(posterior, limits) if group is None else group[0]
+    group = decisive_group(posterior, names, members, evidence=reading.evidence)
+    label = group[0] if group else none_label(posterior, limits_from_evidence(reading.evidence))
     rule = None if group is None else rules.get(frozenset(group))
     family = inseparable_members(posterior, group, rule.share) if group and rule else ()
     return Verdict(
