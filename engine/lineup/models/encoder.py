@@ -23,7 +23,6 @@ from lineup.models.components import Components
 from lineup.models.preprocess import pixel_values_from_images, preprocess_from_bundle
 from lineup.types import Float32Array, RgbImage
 
-CPU_IMAGES_PER_RUN = 1
 GPU_IMAGES_PER_RUN = 32
 
 CPU_RUNS_AT_ONCE = 2
@@ -126,7 +125,7 @@ class ImageEncoder(ClosesOnExit):
             One array per layer, shape (images, dimension), float32; every row has length 1.
         """
         rows = [np.empty((len(images), self.dimension(layer)), np.float32) for layer in layers]
-        per_run = CPU_IMAGES_PER_RUN if self.device.on_cpu else GPU_IMAGES_PER_RUN
+        per_run = 1 if self.device.on_cpu else GPU_IMAGES_PER_RUN
         if self._most_images is not None:
             per_run = min(per_run, self._most_images)
 

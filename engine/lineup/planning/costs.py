@@ -17,7 +17,6 @@ from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
 from lineup.models.encoder import (
-    CPU_IMAGES_PER_RUN,
     CPU_RUNS_AT_ONCE,
     CUT_TOWER,
     WHOLE_TOWER,
@@ -70,11 +69,8 @@ class ModelCost:
         activation_bytes: Largest private memory, beside the arena, of a run on one image.
         run_ms: Time for one item: a caption, a resynthesis, a feature.
         blobs: Names of its weight files; models that share one share its pages.
-        per_image_bytes: What each further image of a run adds to `activation_bytes`.
         arena_bytes: What a run on one image needs of the arena.
-        arena_per_image_bytes: What each further image of a run adds to `arena_bytes`.
-        most_images: Images that a run takes at most.
-        runs_at_once: Runs that work side by side.
+        runs_at_once: Runs that work side by side, on one image each.
         phases: Its graphs, where they can take turns over a chunk of items; empty where an item
             needs all of them.
     """
@@ -86,10 +82,7 @@ class ModelCost:
     activation_bytes: int
     run_ms: float
     blobs: frozenset[tuple[str, int]]
-    per_image_bytes: int = 0
     arena_bytes: int = 0
-    arena_per_image_bytes: int = 0
-    most_images: int = 1
     runs_at_once: int = 1
     phases: tuple[Phase, ...] = ()
 
@@ -106,15 +99,11 @@ class ModelCost:
 
     def run_bytes(self, images: int) -> int:
         """Return the memory, beside the arena, of its runs when so many images wait for it."""
-        one_run = self.activation_bytes + self._further(images) * self.per_image_bytes
-        return min(images, self.runs_at_once) * one_run
+        return min(images, self.runs_at_once) * self.activation_bytes
 
     def run_arena_bytes(self, images: int) -> int:
         """Return what its runs need of the arena when so many images wait for it."""
-        return self.arena_bytes + self._further(images) * self.arena_per_image_bytes
-
-    def _further(self, images: int) -> int:
-        return min(images, self.most_images) - 1
+        return min(images, self.runs_at_once) * self.arena_bytes
 
 
 _STAGE_FROM_KIND = {
@@ -158,13 +147,10 @@ def cost_from_bundle(bundle: Bundle, device: Device = CPU) -> ModelCost:
         mapped_bytes=_mapped_bytes(blobs),
         loaded_bytes=sum(one.loaded_bytes for one in phases),
         activation_bytes=max(one.activation_bytes for one in phases),
-        per_image_bytes=max((one.activation_bytes_per_item for one in beside.values()), default=0),
         arena_bytes=max((one.activation_bytes for one in in_arena), default=0),
-        arena_per_image_bytes=max((one.activation_bytes_per_item for one in in_arena), default=0),
         run_ms=sum(count * costs[role].run_ms for role, count in runs.items()),
         blobs=blobs,
         # Captions and resyntheses are made one by one; fingerprints one by one on every core.
-        most_images=CPU_IMAGES_PER_RUN if manifest.kind is BundleKind.ENCODER else 1,
         runs_at_once=_RUNS_AT_ONCE.get(manifest.kind, 1),
         phases=phases if manifest.kind is BundleKind.GENERATOR else (),
     )

@@ -81,7 +81,6 @@ def test_the_arena_holds_the_largest_of_the_runs_that_share_it(monkeypatch):
     cost = cost_from_bundle(generator)
 
     assert cost.arena_bytes == max(needs[role].activation_bytes for role in shared)
-    assert cost.arena_per_image_bytes == max(needs[one].activation_bytes_per_item for one in shared)
     assert cost.activation_bytes == needs["text_encoder"].activation_bytes
 
 
