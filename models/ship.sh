@@ -2,8 +2,8 @@
 # Makes everything that the package ships as data, from photographs and generated images:
 #   bash models/ship.sh SHARED [CHECKPOINT]
 # SHARED holds photos/, photos_native/<folder>/, generated/<source>/ and recompressed/<source>/, photographs among
-# them; CHECKPOINT, a fit made before,
-# saves the fit. The encoder of the reference evidence has to be there: lineup models pull clip-vit-b-16.
+# them; CHECKPOINT, a fit made before, saves the fit. The encoder of the reference evidence has to be there:
+# lineup models pull clip-vit-b-16.
 set -euo pipefail
 
 shared=${1:?usage: models/ship.sh SHARED [CHECKPOINT]}

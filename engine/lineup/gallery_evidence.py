@@ -146,7 +146,9 @@ class GalleryEvidence(ClosesOnExit):
         if not wanting:
             return 0.0
         start = time.perf_counter()
-        looked = self.encoder.look([query.pixels for query in wanting if query.pixels is not None])
+        pixels = [query.pixels for query in wanting if query.pixels is not None]
+        assert len(pixels) == len(wanting)
+        looked = self.encoder.look(pixels)
         image_ms = (time.perf_counter() - start) * 1e3 / len(wanting)
         for row, query in enumerate(wanting):
             query.embedding = looked.embeddings[row]

@@ -250,13 +250,10 @@ def _worth(samples: Samples, logits: Float64Array) -> dict[str, float]:
         own = samples.view == number
         photographs = np.sort(logits[own & truth])
         limit = np.quantile(photographs, 0.02)
-        seen = [logits[own & (samples.group == one)] for one in generators]
-        ranks = [
-            1 - np.searchsorted(photographs, one) / len(photographs) for one in seen if one.size
-        ]
-        worth[f"auc {view}"] = 100 * float(np.mean([one.mean() for one in ranks]))
-        caught = [(one < limit).mean() for one in seen if one.size]
-        worth[f"caught {view}"] = 100 * float(np.mean(caught))
+        seen = [rows for one in generators if (rows := logits[own & (samples.group == one)]).size]
+        ranks = [np.searchsorted(photographs, rows).mean() / len(photographs) for rows in seen]
+        worth[f"auc {view}"] = 100 - 100 * float(np.mean(ranks))
+        worth[f"caught {view}"] = 100 * float(np.mean([(rows < limit).mean() for rows in seen]))
     return worth
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,14 +160,15 @@ def _enrolled(
     from tempfile import TemporaryDirectory
 
     from lineup.gallery.enroll import enroll_images
-    from lineup.gallery.opening import user_store, with_photographs
+    from lineup.gallery.opening import user_store, with_shipped
 
     with TemporaryDirectory(prefix="lineup-wild-") as folder:
         store = user_store(Path(folder))
         for name, paths in tracked(split.support.items(), "enrolling", messages):
             for failure in enroll_images(store, name, paths, extractor, encoder).failed:
                 say(failure_line(failure.path, failure.message), console=messages)
-        return with_photographs(store.read())
+        # Of the others it would know who is left out.
+        return replace(with_shipped(store.read()), others=())
 
 
 def _engine(

@@ -184,8 +184,8 @@ class ChannelComparison:
     ) -> None:
         self._generators, self._typical = generators, typical
         self._columns = [number for number in known if number < generators]
-        self._supports = {number: known[number].fingerprints for number in self._columns}
-        self._means = np.array([rows.mean(axis=0) for rows in self._supports.values()])
+        self._supports = [known[number].fingerprints for number in self._columns]
+        self._means = np.array([rows.mean(axis=0) for rows in self._supports])
         members = {at: one.embeddings for at, one in known.items() if one.embeddings is not None}
         self._discriminant = Discriminant(members, self._columns) if members else None
         if members:
@@ -231,22 +231,20 @@ class ChannelComparison:
             images: Some, whitened.
             own: The source whose images these are, in its order: none is compared with itself.
         """
-        column = self._columns.index(own) if own in self._supports else None
-        scores = [self._fingerprint_scores(images, own, column)]
+        column = self._columns.index(own) if own in self._columns else None
+        scores = [self._fingerprint_scores(images, column)]
         if self._discriminant is not None:
             assert images.embeddings is not None
             scores.append(self._nearest_scores(images.embeddings, column))
             scores.append(self._discriminant.scores(images.embeddings, own).astype(np.float64))
         return np.stack(scores, axis=2)
 
-    def _fingerprint_scores(
-        self, images: Images, own: int | None, column: int | None
-    ) -> Float64Array:
+    def _fingerprint_scores(self, images: Images, column: int | None) -> Float64Array:
         """Return weighted mean cosines with supports, (n, known)."""
         values = products(images.fingerprints, self._means).astype(np.float64)
-        if own is not None and column is not None:
+        if column is not None:
             count = len(images.strengths)
-            itself = np.einsum("nd,nd->n", images.fingerprints, self._supports[own])
+            itself = np.einsum("nd,nd->n", images.fingerprints, self._supports[column])
             values[:, column] = (count * values[:, column] - itself) / max(1, count - 1)
         weights: Float64Array = np.sqrt(images.strengths.astype(np.float64) / self._typical)
         return values * weights[:, None]

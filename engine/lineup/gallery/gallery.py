@@ -318,7 +318,7 @@ class Gallery:
         merged = dict(self.sources)
         for name, support in other.sources.items():
             merged[name] = merged[name].merged_with(support) if name in merged else support
-        return Gallery(self.fingerprint_digest, merged, self.fingerprint_name)
+        return replace(self, sources=merged)
 
 
 def view_key(channel: str, what: str = FINGERPRINTS) -> str:

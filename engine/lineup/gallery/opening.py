@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lineup.errors import GalleryError
 from lineup.files import state_from_file
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, fingerprint_mismatch
+from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
 from lineup.gallery.store import MANIFEST, GalleryStore
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, home_entries, shipped_dir
@@ -134,8 +134,7 @@ def known_gallery(
         GalleryError: A gallery is missing, altered, or not made with this fingerprint.
     """
     if path is not None:
-        gallery = with_photographs(open_gallery(path, fingerprint_digest=fingerprint_digest))
-        return replace(gallery, others=_others(gallery))
+        return with_shipped(open_gallery(path, fingerprint_digest=fingerprint_digest))
     if joining is None:
         return open_gallery(fingerprint_digest=fingerprint_digest)
     gallery = open_gallery(joining, fingerprint_digest=fingerprint_digest)
@@ -145,25 +144,19 @@ def known_gallery(
     return default.merged_with(gallery)
 
 
-def with_photographs(gallery: Gallery) -> Gallery:
-    """Return a gallery with the shipped photographs, if they have the same fingerprint.
+def with_shipped(gallery: Gallery) -> Gallery:
+    """Return a gallery with the shipped photographs and, as others, the generators that it lacks.
 
-    A source of that name that is no photographs stays as it is.
+    If they have the same fingerprint. A source of their name that is no photographs stays as it is.
     """
     shipped = shipped_gallery()
     if shipped is None or shipped.fingerprint_digest != gallery.fingerprint_digest:
         return gallery
     known = {one.name for one in gallery.candidates}
     photographs = {one.name: one for one in shipped.reals if one.name not in known}
-    return gallery.merged_with(Gallery(shipped.fingerprint_digest, photographs))
-
-
-def _others(gallery: Gallery) -> tuple[SupportSet, ...]:
-    """Return the shipped generators that a gallery of the same fingerprint does not have."""
-    shipped = shipped_gallery()
-    if shipped is None or shipped.fingerprint_digest != gallery.fingerprint_digest:
-        return ()
-    return tuple(one for one in shipped.candidates if one.name not in gallery.sources)
+    joined = gallery.merged_with(Gallery(shipped.fingerprint_digest, photographs))
+    others = tuple(one for one in shipped.candidates if one.name not in gallery.sources)
+    return replace(joined, others=others)
 
 
 def gallery_state(path: Path | None = None) -> tuple[int, int, int] | None:

@@ -61,8 +61,8 @@ def _principal_axes(rows: Float64Array) -> tuple[Float64Array, Float64Array]:
     """
     count, dimension = rows.shape
     is_wide = count < dimension
-    products = rows @ rows.T if is_wide else rows.T @ rows
-    variances, vectors = np.linalg.eigh(products / count)
+    moments = rows @ rows.T if is_wide else rows.T @ rows
+    variances, vectors = np.linalg.eigh(moments / count)
     axes = vectors[:, : -WHITENED_AXES - 1 : -1].T
     if is_wide:
         axes = axes @ rows

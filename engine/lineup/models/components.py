@@ -65,15 +65,17 @@ class Components(ClosesOnExit):
         with self.trace.call(role):
             return runner.run(feeds)
 
-    def load_ahead(self, role: str) -> None:
-        """Begin to load a graph that is needed next, one after the other, while others run.
+    def load_ahead(self, *roles: str) -> None:
+        """Begin to load graphs that are needed next, one after the other, while others run.
 
         Loading keeps one core busy, and the first picture waits for nothing else. Only on a
         processor: a GPU's contexts belong to threads.
         """
-        is_known = role in self._runners or role in self._ahead
-        if not is_known and self._device.on_cpu and not self._is_closed:
-            self._ahead[role] = self._loader.submit(self._loaded, role)
+        if self._is_closed or not self._device.on_cpu:
+            return
+        for role in roles:
+            if role not in self._runners and role not in self._ahead:
+                self._ahead[role] = self._loader.submit(self._loaded, role)
 
     def release(self, *roles: str) -> None:
         """Release graphs; those that are needed again are loaded again.

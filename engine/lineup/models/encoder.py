@@ -6,7 +6,6 @@ what is in the picture (RefPrint, arXiv 2607.12052).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
@@ -136,7 +135,7 @@ class ImageEncoder(ClosesOnExit):
 
         starts = range(0, len(images), per_run)
         if self.device.on_cpu and len(starts) > 1:
-            deque(self._pool.map(fill, starts), maxlen=0)
+            list(self._pool.map(fill, starts))  # which raises what a run raised
         else:
             for start in starts:
                 fill(start)

@@ -166,8 +166,7 @@ class ImageGenerator(ClosesOnExit):
         options: SynthesisOptions = DEFAULT_OPTIONS,
     ) -> list[RgbImage]:
         """Make one image per seed: `latents`, then `images_from_latents`; see there."""
-        for role in (UNET, VAE_DECODER):
-            self._load_ahead(role)
+        self._load_ahead(UNET, VAE_DECODER)
         return self.images_from_latents(self.latents(prompt, seeds, options))
 
     def latents(
@@ -235,10 +234,10 @@ class ImageGenerator(ClosesOnExit):
         """Release the graphs."""
         self.components.close()
 
-    def _load_ahead(self, role: str) -> None:
-        """Load the graph of the phase that follows, where one need not make room for another."""
+    def _load_ahead(self, *roles: str) -> None:
+        """Load the graphs of the phases that follow, where none need make room for another."""
         if self._keeps_graphs:
-            self.components.load_ahead(role)
+            self.components.load_ahead(*roles)
 
     def _make_room(self, role: str) -> None:
         """Release the graphs that another phase needed, unless they are kept."""

@@ -16,11 +16,7 @@ from lineup.errors import BundleFormatError
 from lineup.fingerprint import DEFAULT_BUNDLE as DEFAULT_FINGERPRINT
 from lineup.lineups.store import Lineup
 from lineup.machine import usable_cores
-from lineup.models.encoder import (
-    CPU_RUNS_AT_ONCE,
-    CUT_TOWER,
-    WHOLE_TOWER,
-)
+from lineup.models.encoder import CPU_RUNS_AT_ONCE, CUT_TOWER, WHOLE_TOWER
 from lineup.resynthesis.cascade import PlannedTimes
 from lineup.runtime import Runtime
 
@@ -117,6 +113,7 @@ _RUNS_AT_ONCE = {
     BundleKind.FINGERPRINT: usable_cores(),
     BundleKind.ENCODER: CPU_RUNS_AT_ONCE,
 }
+"""Captions and resyntheses are made one by one."""
 
 
 def cost_from_bundle(bundle: Bundle, device: Device = CPU) -> ModelCost:
@@ -131,12 +128,11 @@ def cost_from_bundle(bundle: Bundle, device: Device = CPU) -> ModelCost:
     costs = {role: known[role] for role in runs}
     arena = {role for role in runs if uses_arena(bundle, role, device)}
     in_arena = [costs[role] for role in arena]
-    beside = {role: costs[role] for role in runs if role not in arena}
     phases = tuple(
         Phase(
             mapped_bytes=_mapped_bytes(_blobs(bundle, role, device)),
             loaded_bytes=cost.loaded_bytes,
-            activation_bytes=cost.activation_bytes if role in beside else 0,
+            activation_bytes=0 if role in arena else cost.activation_bytes,
         )
         for role, cost in costs.items()
     )
@@ -150,7 +146,6 @@ def cost_from_bundle(bundle: Bundle, device: Device = CPU) -> ModelCost:
         arena_bytes=max((one.activation_bytes for one in in_arena), default=0),
         run_ms=sum(count * costs[role].run_ms for role, count in runs.items()),
         blobs=blobs,
-        # Captions and resyntheses are made one by one; fingerprints one by one on every core.
         runs_at_once=_RUNS_AT_ONCE.get(manifest.kind, 1),
         phases=phases if manifest.kind is BundleKind.GENERATOR else (),
     )
