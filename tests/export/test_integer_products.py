@@ -13,7 +13,11 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from lineup.errors import BundleFormatError
 from lineup_export.parity import max_relative_error, outputs_from_file
-from lineup_export.ready.integer_products import in_single_precision, with_precise_products
+from lineup_export.ready.integer_products import (
+    in_single_precision,
+    with_precise_products,
+    with_products_of_digits,
+)
 
 DEPTH, COUNT, TOKENS = 100, 24, 6  # blocks of 64 do not divide the depth
 
@@ -70,6 +74,45 @@ def test_small_tokens_keep_their_levels_beside_large_ones(
     assert max_relative_error(as_published["y"][small], exact[small]) > 0.1
 
 
+@pytest.mark.parametrize("version", [17, 18])
+@pytest.mark.parametrize("weight_type", [QuantType.QInt8, QuantType.QUInt8])
+def test_two_digits_are_as_good_as_single_precision(
+    product, tokens, tmp_path, weight_type, version
+):
+    published = tmp_path / "published.onnx"
+    quantize_dynamic(product, published, per_channel=True, weight_type=weight_type)
+    model = onnx_ir.from_proto(onnx.load(published))
+    model.opset_imports[""] = version
+    with_precise_products(model)
+    tokens = tokens.copy()
+    tokens[1, 2] = 0  # a row without a largest value
+
+    digits = with_products_of_digits(model)
+
+    kinds = [{node.op_type for node in one.graph} for one in (model, digits)]
+    assert ["MatMulNBits" in one for one in kinds] == [True, False]
+    found, exact = (run(one, tmp_path, tokens) for one in (digits, in_single_precision(model)))
+    for row in range(TOKENS):
+        assert max_relative_error(found[:, row], exact[:, row]) < 5e-4
+    np.testing.assert_array_equal(found[:1], run(digits, tmp_path, tokens[:1]))
+
+
+def test_products_of_the_same_activations_share_their_digits(product, tmp_path):
+    published = tmp_path / "published.onnx"
+    quantize_dynamic(product, published)
+    model = onnx_ir.from_proto(onnx.load(published))
+    with_precise_products(model)
+    first = next(node for node in model.graph if node.op_type == "MatMulNBits")
+    again = onnx_ir.node("MatMulNBits", first.inputs, first.attributes, domain=first.domain)
+    again.outputs[0].name = "z"
+    model.graph.append(again)
+    model.graph.outputs.append(again.outputs[0])
+
+    types = [node.op_type for node in with_products_of_digits(model).graph]
+
+    assert (types.count("MatMulIntegerToFloat"), types.count("ReduceMax")) == (4, 1)
+
+
 def test_an_image_does_not_depend_on_its_neighbours(product, tokens, tmp_path):
     published = tmp_path / "published.onnx"
     quantize_dynamic(product, published)
@@ -103,7 +146,8 @@ def test_sums_do_not_saturate(tmp_path):
     with_precise_products(model)
     values = np.ones((1, TOKENS, DEPTH), np.float32)
 
-    np.testing.assert_allclose(run(model, tmp_path, values), 127.0 * DEPTH, rtol=1e-3)
+    for one in (model, with_products_of_digits(model)):
+        np.testing.assert_allclose(run(one, tmp_path, values), 127.0 * DEPTH, rtol=1e-3)
 
 
 def test_a_graph_without_integer_products_stays_as_it_is(product):

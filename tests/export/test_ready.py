@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import quantize_dynamic
 
+from lineup.bundles.external import has_operator
 from lineup.bundles.store import BundleStore
 from lineup.cli.main import cli
 from lineup.errors import BundleError, BundleFormatError, UsageError
@@ -317,6 +318,23 @@ def test_a_tower_in_int8_is_another_than_its_file_says(onnx_file, tmp_path, line
     parity = bundle.manifest.graphs["image_tower"].parity
     assert parity.reference == "the published weights, in single precision"
     assert 0 < parity.value <= parity.tolerance
+
+
+@pytest.mark.parametrize("fastest", [0, 1])
+def test_a_tower_in_int8_is_multiplied_as_its_processor_likes_best(
+    onnx_file, tmp_path, lineup_home, monkeypatch, fastest
+):
+    published = tmp_path / "int8.onnx"
+    quantize_dynamic(onnx_file, published)
+    latencies_ms = iter([1.0, 2.0] if fastest == 0 else [2.0, 1.0])
+    monkeypatch.setattr(tower, "latency_ms_of_file", lambda *_: next(latencies_ms))
+
+    description = described(published, tmp_path)
+    bundle = installed_by_description(BundleStore(lineup_home), description, published)
+
+    forms = ("MatMulNBits", "MatMulIntegerToFloat")
+    path = bundle.graph_path("image_tower")
+    assert [has_operator(path, one) for one in forms] == [fastest == 0, fastest == 1]
 
 
 def _with_sources(model: ReadyModel, *sources: FileSource) -> ReadyModel:

@@ -50,6 +50,9 @@ RUNTIME_DOMAIN = "com.microsoft"
 BLOCKWISE_PRODUCT = "MatMulNBits"
 """Its product of weights in few bits, a scale for each block of a row."""
 
+INTEGER_PRODUCT = "MatMulIntegerToFloat"
+"""Its product of bytes."""
+
 STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
 """Names of ONNX's own operator set."""
 
@@ -195,7 +198,9 @@ def native_shapes(manifest: Manifest, role: str) -> Shapes:
 def wants_packed_weights(path: Path) -> bool:
     """Tell whether a graph has products that compute in eight bits from packed weights alone."""
     # Few graphs have operators of the domain, and which ones takes fifty times as long to find.
-    return RUNTIME_DOMAIN in operator_domains(path) and has_operator(path, BLOCKWISE_PRODUCT)
+    if RUNTIME_DOMAIN not in operator_domains(path):
+        return False
+    return has_operator(path, BLOCKWISE_PRODUCT, INTEGER_PRODUCT)
 
 
 def policy_from_graph(bundle: Bundle, role: str) -> WeightPolicy:

@@ -99,16 +99,16 @@ def has_int8_weights(path: Path) -> bool:
         return any(_int_field(data, *one, _DATA_TYPE) == _INT8 for one in tensors)
 
 
-def has_operator(path: Path, op_type: str) -> bool:
-    """Tell whether a graph has a node of a type, of whatever domain.
+def has_operator(path: Path, *op_types: str) -> bool:
+    """Tell whether a graph has a node of one of some types, of whatever domain.
 
     Raises:
         BundleFormatError: The file is not a protocol buffer, so not an ONNX graph.
     """
-    wanted = op_type.encode()
+    wanted = {one.encode() for one in op_types}
     with _mapped(path) as data:
         return any(
-            number == _OP_TYPE and data[a:b] == wanted
+            number == _OP_TYPE and data[a:b] in wanted
             for node in _messages(data, "NodeProto")
             for number, a, b in _byte_fields(data, *node)
         )

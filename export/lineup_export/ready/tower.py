@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import onnx_ir
 from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from lineup.backends.opening import options_for_device
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.info import EncoderInfo
 from lineup.bundles.manifest import (
@@ -32,10 +34,16 @@ from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER
 from lineup.planning.measuring import bundle_with_costs
 from lineup.types import AnyArray, Float32Array
 from lineup_export.external import WeightFiles
-from lineup_export.parity import checked_parity, outputs_from_file
+from lineup_export.parity import checked_parity, latency_ms_of_file, outputs_from_file
 from lineup_export.ready.description import ReadyModel, TowerLayer
-from lineup_export.ready.integer_products import in_single_precision, with_precise_products
+from lineup_export.ready.integer_products import (
+    in_single_precision,
+    with_precise_products,
+    with_products_of_digits,
+)
 from lineup_export.versions import tool_versions
+
+logger = logging.getLogger(__name__)
 
 CLS, EMBEDDING, INPUT = "cls", "embedding", "pixel_values"
 OURS = "lineup_"
@@ -71,8 +79,10 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
         graph = onnx_ir.from_proto(onnx.load(path))
         in_int8 = with_precise_products(graph) > 0
         model = _out_of_the_way(graph, model)
-        whole = onnx_ir.to_proto(graph)
-        exact = onnx_ir.to_proto(in_single_precision(graph)) if in_int8 else whole
+        whole = exact = onnx_ir.to_proto(graph)
+        if in_int8:
+            exact = onnx_ir.to_proto(in_single_precision(graph))
+            whole = _faster([whole, onnx_ir.to_proto(with_products_of_digits(graph))], model, feeds)
         references = _references(exact, model, feeds)
     except LineupError:
         raise
@@ -113,6 +123,23 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
             _add_graph(out, role, part, files, feeds, expected, in_int8=in_int8)
         bundle = out.finish()
     return bundle_with_costs(bundle) if MemoryWatch.available() else bundle
+
+
+def _faster(
+    forms: Sequence[onnx.ModelProto], model: ReadyModel, feeds: Sequence[Mapping[str, AnyArray]]
+) -> onnx.ModelProto:
+    """Return the form that this processor is fastest by; the first one where a GPU will run it."""
+    device, _ = options_for_device("auto", 0)
+    if not device.on_cpu:
+        return forms[0]
+    named = [{model.tower.input: feed[INPUT]} for feed in feeds]
+    with TemporaryDirectory(prefix="lineup-tower-") as folder:
+        path, latencies_ms = Path(folder) / "form.onnx", []
+        for form in forms:
+            path.write_bytes(form.SerializeToString())
+            latencies_ms.append(latency_ms_of_file(path, named))
+    logger.info("%s: %s ms an image by forms of its products", model.name, latencies_ms)
+    return forms[latencies_ms.index(min(latencies_ms))]
 
 
 def _revision(model: ReadyModel, *, in_int8: bool) -> str:
