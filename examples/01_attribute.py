@@ -8,7 +8,7 @@ from PIL import Image
 import lineup
 from lineup.paths import shipped_dir
 
-# Drawn by a decoder that nobody enrolled: "generated", by none of the known; 02 enrols it.
+# Drawn by a decoder that nobody enrolled, so no source is named; 02 enrols it.
 SAMPLE = shipped_dir() / "samples" / "nearest-0.png"
 
 with lineup.open() as engine:

@@ -81,6 +81,14 @@ enroll real "$work/real" \
     --role real "${shipped[@]}"
 lineup gallery export "$data/gallery.safetensors" "${shipped[@]}"
 
+# Further generators, which no answer names: what others' images are like.
+for folder in "$shared"/recompressed/*/; do
+    name=$(basename "$folder")
+    [ "$name" = photographs ] || enroll "$name" "$folder" \
+        "$name, re-encoded as JPEG, from the public repository k8xu/ImageAttribution" --gallery "$work/others"
+done
+lineup gallery export "$data/others.safetensors" --gallery "$work/others"
+
 enroll simulated "$checkpoint/reject" \
     "Photographs through simulated generators, one of each of 100: none of anybody's sources" \
     --channels clean --gallery "$work/reject"

@@ -23,7 +23,7 @@ COMMAND = re.compile(r"(?:^ *|`)lineup ([a-z][\w-]*)", re.MULTILINE)
 NAMED = re.compile(r"`([\w/]+/[\w.]+\.(?:py|md|json|toml))`")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 SAID = {
-    "01_attribute": "5 forms, one answer: {'generated'}",
+    "01_attribute": "5 forms, one answer: {'undetermined'}",
     "02_enroll_and_scan": "toy-nearest -> toy-nearest",
     "03_lineup": "cedar.png: pocket-cedar",
     "04_rows_to_csv": "path,sha256,verdict,confidence,error",

@@ -3,13 +3,14 @@
 Half of each source's images is enrolled; the others, and photographs, go through a channel each
 (`lineup.channels`) and are attributed. Each source in turn is left out of the gallery, and
 its images are then those of an unknown generator. So each query of a source is answered once by a
-gallery without it, and by as many galleries with it as there are other sources.
+gallery without it, and by as many galleries with it as there are other sources. Of the others that
+a gallery knows unnamed, versions of the query's source never take part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ import numpy.typing as npt
 from lineup.channels import channel_from_name, through_channel
 from lineup.engine import Engine
 from lineup.errors import UsageError
-from lineup.gallery.gallery import Gallery
+from lineup.gallery.gallery import Gallery, SupportSet
 from lineup.gallery.scoring import highest_rate
 from lineup.options import DEFAULT_OPTIONS
 from lineup.query import Query
 from lineup.reading import read_image
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Verdict
+from lineup.text import first_letters
 from lineup.types import Float64Array, RgbImage
 from lineup_lab.dataset import MIN_SOURCES, SourceFolder, check_names, drawn_place
 from lineup_lab.metrics import auc, expected_calibration_error, resampled_oscrs
@@ -224,7 +226,13 @@ def answer_from_verdict(
 def without_source(gallery: Gallery, name: str) -> Gallery:
     """Return a gallery that does not know a source."""
     rest = {key: support for key, support in gallery.sources.items() if key != name}
-    return Gallery(gallery.fingerprint_digest, rest, gallery.fingerprint_name)
+    return replace(gallery, sources=rest)
+
+
+def others_than(source: str, others: Sequence[SupportSet]) -> tuple[SupportSet, ...]:
+    """Return those that are no version of a source, by how their names begin."""
+    own = first_letters(source)
+    return tuple(one for one in others if first_letters(one.name) != own)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
 """A stranger's text as it is shown: file names, what a file says of itself, messages with either.
 
 For people. What machines read (rows, JSON) has its own exact escapes.
+Also what the names of a generator's versions have in common.
 """
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 
 MOST_CHARACTERS = 4096
@@ -33,6 +35,11 @@ def shown(text: str, most_characters: int = MOST_CHARACTERS) -> str:
 def short_digest(digest: str) -> str:
     """Return as much of a digest as tells people one from another."""
     return digest[:SHOWN_DIGITS]
+
+
+def first_letters(name: str) -> str:
+    """Return what the versions of one generator have in common: "sdxl" of "sdxl_turbo"."""
+    return "".join(itertools.takewhile(str.isalpha, name)) or name
 
 
 def _shown_character(character: str) -> str:

@@ -11,7 +11,6 @@ ratios.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from lineup.finding import find_images
 from lineup.fingerprint import unjudged_reason
 from lineup.models.encoder import ImageEncoder
 from lineup.reference import PHOTOGRAPH_FILE, PhotographHead, PhotographRecord
+from lineup.text import first_letters
 from lineup.types import Float32Array, Float64Array
 from lineup_models.photographs import pixels_from_path, ranked
 from lineup_models.training import Watch, plainly
@@ -188,7 +188,7 @@ def _left_out_logits(samples: Samples) -> Float64Array:
     collections = np.unique(samples.group[truth])
     versions: dict[str, list[int]] = {}
     for generator in np.unique(samples.group[~truth]).astype(int).tolist():
-        versions.setdefault(_first_letters(samples.names[generator]), []).append(generator)
+        versions.setdefault(first_letters(samples.names[generator]), []).append(generator)
     if len(versions) == 1:  # names that tell nothing
         versions = {str(one): [one] for one in next(iter(versions.values()))}
     total, count = np.zeros(len(truth)), np.zeros(len(truth))
@@ -200,11 +200,6 @@ def _left_out_logits(samples: Samples) -> Float64Array:
         count[out] += 1
     found: Float64Array = total / np.maximum(count, 1)
     return found
-
-
-def _first_letters(name: str) -> str:
-    """Return what the versions of one generator have in common: "sdxl" of "sdxl_turbo"."""
-    return "".join(itertools.takewhile(str.isalpha, name)) or name
 
 
 def _weights(samples: Samples, chosen: np.typing.NDArray[np.bool_]) -> Float64Array:

@@ -52,10 +52,10 @@ def test_what_no_ratio_speaks_of_is_as_likely_as_what_a_ratio_of_0_speaks_of():
 
 
 def test_posterior_is_bayes_rule():
-    verdict = verdict_from_evidence(NAMES, [evidence(a=math.log(10), b=math.log(0.5))])
+    verdict = verdict_from_evidence(NAMES, [evidence(a=math.log(20), b=math.log(0.5))])
 
-    total = 10 + 0.5 + 2 + 2
-    assert verdict.posterior["a"] == pytest.approx(10 / total)
+    total = 20 + 0.5 + 2 + 2
+    assert verdict.posterior["a"] == pytest.approx(20 / total)
     assert verdict.posterior["b"] == pytest.approx(0.5 / total)
     assert verdict.label == "a"
     assert verdict.confidence == verdict.posterior["a"]
@@ -162,8 +162,8 @@ def test_evidence_for_a_photograph_is_in_the_posterior_alone():
 
 def test_looking_like_a_photograph_takes_no_name_from_a_source_that_fits_well():
     """Nobody fitted the heads on a generator that a user enrols."""
-    found = [evidence(REFERENCE, a=5.0, b=-5.0), evidence(a=0.0, photograph=9.0)]
-    at_most = [evidence(REFERENCE, a=5.0, b=-5.0), evidence(a=0.0, photograph=MOST_FOR_PHOTOGRAPH)]
+    found = [evidence(REFERENCE, a=6.0, b=-5.0), evidence(a=0.0, photograph=9.0)]
+    at_most = [evidence(REFERENCE, a=6.0, b=-5.0), evidence(a=0.0, photograph=MOST_FOR_PHOTOGRAPH)]
 
     verdict = verdict_from_evidence(NAMES, found)
 

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 import lineup
 from lineup.errors import UsageError
+from lineup.gallery.opening import shipped_others
 from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Evidence, Verdict
 from lineup_lab.cli.eval import evaluate
 from lineup_lab.dataset import SourceFolder
@@ -19,6 +20,7 @@ from lineup_lab.wild import (
     WildSplit,
     answer_from_verdict,
     answers_about_image,
+    others_than,
     rates_from_answers,
     result_from_answers,
     split_from_folders,
@@ -131,6 +133,17 @@ def test_what_cannot_be_run_is_refused_before_any_work(real, message):
     folders = [SourceFolder(name, (Path("1"), Path("2"))) for name in ("a", "b", "photos")]
     with pytest.raises(UsageError, match=message):
         split_from_folders(folders, WildOptions(real=real))
+
+
+def test_no_version_of_the_asked_generator_is_among_the_others():
+    others = shipped_others().candidates
+
+    def kept(source):
+        return {one.name for one in others} - {one.name for one in others_than(source, others)}
+
+    assert kept("sdxl (further)") == {"sdxl", "sdxl_turbo"}
+    assert kept("sd-beta") == {"sd15", "sd20"}
+    assert kept("dalle3") == set()
 
 
 @pytest.fixture(scope="module")

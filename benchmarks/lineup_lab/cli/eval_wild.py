@@ -95,6 +95,7 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     from lineup_lab.wild import (
         WildOptions,
         answers_about_image,
+        others_than,
         result_from_answers,
         split_from_folders,
         without_source,
@@ -125,11 +126,14 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
         if encoder is not None:
             stack.enter_context(encoder)
         gallery = _enrolled(split, extractor, encoder, messages)
-        engines = {
-            name: _engine(extractor, encoder, without_source(gallery, name))
-            for name in split.support
-        }
+        others, engines = None, {}
         for source, path in tracked(split.asked, "queries", messages):
+            if others != (others := others_than(source, gallery.others)):
+                known = replace(gallery, others=others)
+                engines = {
+                    name: _engine(extractor, encoder, without_source(known, name))
+                    for name in split.support
+                }
             try:
                 answers += answers_about_image(source, path, split, engines, options)
             except ImageError as error:
@@ -167,8 +171,7 @@ def _enrolled(
         for name, paths in tracked(split.support.items(), "enrolling", messages):
             for failure in enroll_images(store, name, paths, extractor, encoder).failed:
                 say(failure_line(failure.path, failure.message), console=messages)
-        # Of the others it would know who is left out.
-        return replace(with_shipped(store.read()), others=())
+        return with_shipped(store.read())
 
 
 def _engine(

@@ -39,7 +39,7 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
     Families are sources whose fingerprints do not tell them apart. The years are those that a
     source's provenance names; `lineup gallery show NAME` has all of it.
     """
-    from lineup.gallery.opening import open_gallery, source_entries
+    from lineup.gallery.opening import known_gallery, source_entries
     from lineup.gallery.scoring import SourceScorer
 
     entries = source_entries(gallery)
@@ -47,13 +47,17 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
         echo_json([{**asdict(entry), "years": entry.years} for entry in entries])
     elif entries:
         try:
-            opened: Gallery | None = open_gallery(gallery)
+            digest = entries[0].fingerprint
+            opened: Gallery | None = known_gallery(gallery, fingerprint_digest=digest)
         except GalleryError as problem:  # as two fingerprints: each of the lists can be read
             opened = None
             say(problem.message, err=True)
         _print_table(entries, {} if opened is None else opened.sources)
         for family in () if opened is None else SourceScorer(opened).families:
             say_paragraph(f"One family by fingerprint: {', '.join(family)}.")
+        if opened is not None and opened.others:
+            others = ", ".join(sorted({one.name for one in opened.others}))
+            say_paragraph(f"What other generators are like, never named: {others}.")
         say_paragraph(AGEING)
     else:
         say("no sources yet; add one with lineup enroll NAME PATHS...", err=True)

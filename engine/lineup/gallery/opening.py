@@ -1,6 +1,7 @@
 """The galleries of this machine, opened, merged and listed.
 
-There is the shipped one, the user's own, and those that are named: a folder, or one file.
+There is the shipped one, the user's own, and those that are named: a folder, or one file. A shipped
+file of further generators, a few images each, joins them all unnamed, as what others are like.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from lineup.errors import GalleryError
 from lineup.files import state_from_file
-from lineup.gallery.gallery import Gallery, SourceRole, fingerprint_mismatch
+from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, fingerprint_mismatch
 from lineup.gallery.store import MANIFEST, GalleryStore
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, home_entries, shipped_dir
@@ -74,6 +75,16 @@ def shipped_gallery() -> Gallery | None:
     return gallery_from_file(path) if path.exists() else None
 
 
+def shipped_others() -> Gallery | None:
+    """Return the generators inside the package that no answer names; None in a build without them.
+
+    Raises:
+        GalleryError: They are altered or malformed.
+    """
+    path = shipped_dir() / "others.safetensors"
+    return gallery_from_file(path) if path.exists() else None
+
+
 def user_store(path: Path | None = None) -> GalleryStore:
     """Return the store that enrolments go to: the folder `path`, or the user's own gallery.
 
@@ -120,12 +131,14 @@ def known_gallery(
 ) -> Gallery:
     """Load the sources that an engine knows.
 
+    Beside them are others, which no answer names: they show what other generators' images are like.
+    Without any, every generated image is most like the only source there is.
+
     Args:
         path: A gallery folder, whose sources then are all that is named; None merges the shipped
-            gallery, the user's own and the one that joins. What the shipped one has besides joins
-            whatever was made with the same fingerprint: its photographs are the measure that
-            queries are compared by, its generators are what other generators are like. Without
-            these every generated image is most like the only source there is.
+            gallery, the user's own and the one that joins. The shipped photographs, which queries
+            are measured by, join whatever was made with the same fingerprint, and the shipped
+            generators are among its others.
         joining: A lineup's gallery. Where shipped and own galleries were made with another
             fingerprint they cannot be compared with it, and stay out.
         fingerprint_digest: Identity of the bundle in use.
@@ -136,12 +149,12 @@ def known_gallery(
     if path is not None:
         return with_shipped(open_gallery(path, fingerprint_digest=fingerprint_digest))
     if joining is None:
-        return open_gallery(fingerprint_digest=fingerprint_digest)
+        return _with_others(open_gallery(fingerprint_digest=fingerprint_digest))
     gallery = open_gallery(joining, fingerprint_digest=fingerprint_digest)
     default = _default_gallery()
-    if default.fingerprint_digest != fingerprint_digest:
-        return gallery
-    return default.merged_with(gallery)
+    if default.fingerprint_digest == fingerprint_digest:
+        gallery = default.merged_with(gallery)
+    return _with_others(gallery)
 
 
 def with_shipped(gallery: Gallery) -> Gallery:
@@ -151,12 +164,24 @@ def with_shipped(gallery: Gallery) -> Gallery:
     """
     shipped = shipped_gallery()
     if shipped is None or shipped.fingerprint_digest != gallery.fingerprint_digest:
-        return gallery
+        return _with_others(gallery)
     known = {one.name for one in gallery.candidates}
     photographs = {one.name: one for one in shipped.reals if one.name not in known}
     joined = gallery.merged_with(Gallery(shipped.fingerprint_digest, photographs))
-    others = tuple(one for one in shipped.candidates if one.name not in gallery.sources)
-    return replace(joined, others=others)
+    return _with_others(joined, shipped.candidates)
+
+
+def _with_others(gallery: Gallery, generators: tuple[SupportSet, ...] = ()) -> Gallery:
+    """Let generators, and those shipped for that, show what others are like.
+
+    A source that the gallery has under the same name stays out, and so does an image that it has.
+    """
+    shipped = shipped_others()
+    if shipped is not None and shipped.fingerprint_digest == gallery.fingerprint_digest:
+        generators = (*generators, *shipped.candidates)
+    known = [image for one in gallery.candidates for image in one.ids]
+    rests = (one.without_images(known) for one in generators if one.name not in gallery.sources)
+    return replace(gallery, others=tuple(filter(None, rests)))
 
 
 def gallery_state(path: Path | None = None) -> tuple[int, int, int] | None:

@@ -175,6 +175,14 @@ class TestList:
             run(enroll, name, tmp_path / name)
         assert "One family by fingerprint: one, two." in run(gallery, "list").stdout.splitlines()
 
+    def test_generators_that_take_part_unnamed_are_told(self, folder, shipped, tmp_path):
+        shipped("dalle3", folder)
+        write_images(tmp_path / "more", 2, 7)
+        run(enroll, "sd", tmp_path / "more", "--gallery", tmp_path / "other")
+        others = "What other generators are like, never named: dalle3."
+        assert others in run(gallery, "list", "--gallery", tmp_path / "other").stdout.splitlines()
+        assert "never named" not in run(gallery, "list").stdout
+
     def test_galleries_of_two_fingerprints_are_listed_and_told(self, folder, shipped, extractor):
         shipped("sd", folder)
         store = user_store()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,9 @@ def ship(tmp_path, monkeypatch, make_gallery):
     monkeypatch.setattr(opening_module, "shipped_dir", lambda: folder)
     monkeypatch.setenv("LINEUP_HOME", str(tmp_path / "home"))
 
-    def write(*supports, digest="a" * 64):
+    def write(*supports, digest="a" * 64, file="gallery"):
         gallery = make_gallery(*supports, digest=digest)
-        write_gallery(folder / "gallery.safetensors", gallery)
+        write_gallery(folder / f"{file}.safetensors", gallery)
         return gallery
 
     return write
@@ -237,3 +238,25 @@ def test_shipped_generators_are_what_others_are_like_in_a_named_gallery(
     assert others() == []
     ship(make_support("dalle3"), digest="b" * 64)
     assert others(other.path) == []
+
+
+def test_shipped_others_take_part_unnamed_in_every_gallery(
+    ship, own, tmp_path, add, make_support, digest
+):
+    other = GalleryStore(tmp_path / "other")
+    add(other, make_support("sd"))
+    ship(make_support("dalle3"))
+
+    def others(**place):
+        found = known_gallery(**{"path": None, **place}, fingerprint_digest=digest).others
+        return {one.name: len(one) for one in found}
+
+    ship(make_support("flux", count=4), make_support("sd", count=4), file="others")
+    assert others() == {"flux": 4, "sd": 4}
+    assert others(path=other.path) == {"dalle3": 5, "flux": 4}  # its own sd is the one it knows
+    assert others(joining=other.path) == {"flux": 4}
+    add(own, replace(make_support("flux", count=3), name="mine"))
+    assert others() == {"flux": 1, "sd": 4}  # what is enrolled under any name is no other's
+    ship(make_support("flux"), digest="b" * 64, file="others")
+    assert others() == {}
+    assert list(open_gallery().sources) == ["dalle3", "mine"]
