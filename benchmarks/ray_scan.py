@@ -143,8 +143,9 @@ def disturbed(cluster: TwoNodes, child: subprocess.Popen[bytes], output: Path) -
     """Kill an actor of the head and then the other node, when rows come; tell when."""
     killed = {}
     wait_for_rows(output, row_count(output) + 1, child)
-    pid = cluster.actors(of_head=True)[0]
-    os.kill(pid, 9)
+    while not (pids := cluster.actors(of_head=True)) and child.poll() is None:
+        time.sleep(0.02)  # the first rows may be the other node's
+    os.kill(pids[0], 9)
     killed["actor_killed_at_rows"] = count = row_count(output)
     wait_for_rows(output, count + 1, child)
     cluster.remove_second()

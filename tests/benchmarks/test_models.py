@@ -121,8 +121,8 @@ def test_every_session_of_the_denoiser_computes_the_same(tmp_path):
     # are bf16 where the processor has it.
     for runtime, one in found.items():
         in_bf16 = runtime == "openvino" and precisions_of(Device(DeviceKind.OPENVINO))[0] == "bf16"
-        atol = 5e-2 if in_bf16 else 5e-3
-        np.testing.assert_allclose(found["lineup"], one, atol=atol, err_msg=runtime)
+        within = {"atol": 5e-2, "rtol": 2**-6} if in_bf16 else {"atol": 5e-3}
+        np.testing.assert_allclose(found["lineup"], one, **within, err_msg=runtime)
 
 
 def test_peers_are_asked_for_by_name(tmp_path):

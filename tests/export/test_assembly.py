@@ -73,7 +73,7 @@ def test_a_component_becomes_a_graph_with_its_parity_on_record(tmp_path: Path) -
     graph = manifest.graphs["image_tower_cut"]
     assert graph.inputs[0].shape == ("images", 3, 2, 2)
     assert graph.parity == exported.reports[0].parity
-    assert 0 < graph.parity.value <= 1e-5
+    assert 0 <= graph.parity.value <= 1e-5  # on some processors nothing is rounded otherwise
     recorded = manifest.source.details["components"]["image_tower_cut"]
     assert recorded["parameters"] == 12 * 300 + 300
     assert recorded["cosine"] == pytest.approx(1)

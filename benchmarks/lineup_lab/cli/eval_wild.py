@@ -84,7 +84,8 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
     DIR holds one folder of images per source. Half of each is enrolled, the rest are queries, each
     through one channel: none, JPEG, WebP, resize, social network, crop, blur or screenshot. Each
     source in turn is left out of the gallery: its images are then those of an unknown generator.
-    Exit code 1 when an image could not be read.
+    Generators that galleries know unnamed take part, but for those whose names begin with the
+    letters of the query's source. Exit code 1 when an image could not be read.
     """
     from lineup.channels import CLEAN
     from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
