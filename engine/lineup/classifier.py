@@ -107,8 +107,10 @@ class OpenSetClassifier:
                 f"got {fingerprints.shape}",
                 hint="Use it with the fingerprint bundle that it was fitted with.",
             )
-        # Double precision: where single precision rounds to 1, images would tie.
-        logits = fingerprints.astype(np.float64) @ self.weights.T.astype(np.float64) + self.bias
+        # Double precision: where single precision rounds to 1, images would tie. In one layout,
+        # on which the rounding of products depends.
+        weights = self.weights.astype(np.float64, order="C")
+        logits = fingerprints.astype(np.float64) @ weights.T + self.bias
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
