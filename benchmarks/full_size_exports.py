@@ -82,9 +82,9 @@ def exported_fingerprint(precision: Precision, target: Path) -> list[dict[str, A
 def random_checkpoint() -> Checkpoint:
     """Return a fit of the default settings that no photograph was needed for."""
     spec, random = SpectrumSpec(), np.random.default_rng(0)
-    orthonormal, _ = np.linalg.qr(random.normal(size=(spec.dimension, spec.axes)))
+    orthonormal, _ = np.linalg.qr(random.normal(size=(spec.fingerprint_dimension, spec.axes)))
     fit = FoundAxes(
-        mean=random.uniform(0.5, 1.5, spec.dimension),
+        mean=random.uniform(0.5, 1.5, spec.fingerprint_dimension),
         axes=np.ascontiguousarray(orthonormal.T, dtype=np.float32),
         variances=np.geomspace(5, 0.05, spec.axes),
         floor=0.03,

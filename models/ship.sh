@@ -13,9 +13,10 @@ trap 'rm -rf "$work"' EXIT
 
 checkpoint=${2:-$work/checkpoint}
 photos=(--photos "$shared/photos" --photos "$shared/photos_native")
-if [ ! -d "$checkpoint" ]; then # six minutes on one core
+if [ ! -d "$checkpoint" ]; then # ten minutes on one core
     lineup train whitening "${photos[@]}" --output "$checkpoint"
-    lineup train real "$checkpoint" "${photos[@]}" --generated "$shared/generated"
+    lineup train real "$checkpoint" "${photos[@]}" --photos "$shared/recompressed/photographs" \
+        --generated "$shared/generated" --generated "$shared/recompressed"
 fi
 if [ ! -d "$checkpoint/reject" ]; then # half an hour on one core
     simulator() { python -m lineup_models.simulator "$@" --photos "$shared/photos" --threads 1 --seed 0; }

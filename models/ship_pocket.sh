@@ -37,7 +37,7 @@ if [ ! -d "$work/calibration" ]; then
     find "$shared/photos" -type f \( -name '*.jpg' -o -name '*.png' \) | sort | awk 'NR % 30 == 1' |
         while read -r photo; do cp "$photo" "$work/calibration/real/"; done
 fi
-lineup calibrate "$work/calibration" --lineup pocket --seed 0 --gamma 1,2,4,8 \
+LINEUP_HOME="$work/home" lineup calibrate "$work/calibration" --lineup pocket --seed 0 --gamma 1,2,4,8 \
     --scores "$work/calibration.scores.jsonl" --output "$data/lineups/pocket/calibration.json"
 
 # Samples of the demo: one query of each candidate, one of the held-out generator, one scene.

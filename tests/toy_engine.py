@@ -23,6 +23,7 @@ SIZE_PX = 32
 class ColourExtractor(ClosesOnExit):
     """The mean colour, normalised, stands for a fingerprint."""
 
+    parts = ()
     name = "colour"
     digest = "colour"
     dimension = 3

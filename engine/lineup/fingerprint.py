@@ -1,8 +1,8 @@
 """The fingerprint of an image: tiles in, one L2-normalised vector out.
 
-The whole computation (residual, spectrum, whitening) lies inside the bundle's graph; here images
-are cut into tiles and tiles are grouped into images. The tiles of an image contribute the mean of
-their log-spectra, which the graph forms as a matrix product with `tile_weights`.
+The whole computation (residual, spectrum, texture, whitening) lies inside the bundle's graph; here
+images are cut into tiles and tiles are grouped into images. The tiles of an image contribute the
+mean of their features, which the graph forms as a matrix product with `tile_weights`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Signals:
 
     Attributes:
         fingerprints: Shape (images, dimension), float32; every row has length 1.
-        strengths: Length of the whitened spectrum of each image, in deviations, shape (images,),
+        strengths: Length of the whitened features of each image, in deviations, shape (images,),
             float32; ones where the bundle does not tell.
         real_llrs: Natural-log likelihood ratio of each image being a photograph against being
             generated, shape (images,), float32; None where the bundle does not tell.
@@ -77,6 +77,7 @@ class FingerprintExtractor(ClosesOnExit):
         digest: Identity of the bundle's content; fingerprints of different digests
             cannot be compared.
         dimension: Length of a fingerprint.
+        parts: Lengths of what it is made of; one where it is one.
         tells_real: Whether the bundle also tells photographs from generated images.
         tile_spec: How an image is cut into tiles.
         device: Where the graph runs.
@@ -89,6 +90,7 @@ class FingerprintExtractor(ClosesOnExit):
         self.name = manifest.name
         self.digest = bundle.digest
         self.dimension = manifest.fingerprint.dimension
+        self.parts = manifest.fingerprint.parts or (self.dimension,)
         self.tells_real = any(one.name == REAL_OUTPUT for one in manifest.graphs[GRAPH].outputs)
         self.device = device = device_of_bundle(manifest, device)
         self.tile_spec = TileSpec(

@@ -64,7 +64,7 @@ class GalleryEvidence(ClosesOnExit):
     @cached_property
     def scorer(self) -> SourceScorer:
         """Compares fingerprints with the candidates of the gallery."""
-        return SourceScorer(self.gallery)
+        return SourceScorer(self.gallery, parts=self.extractor.parts)
 
     @cached_property
     def encoder(self) -> ReferenceEncoder:
@@ -75,7 +75,7 @@ class GalleryEvidence(ClosesOnExit):
     @cached_property
     def reference_scorer(self) -> SourceScorer:
         """Compares fingerprints and embeddings with the candidates that have both."""
-        return SourceScorer(self.gallery, self.encoder.key)
+        return SourceScorer(self.gallery, self.encoder.key, parts=self.extractor.parts)
 
     @property
     def has_reference(self) -> bool:

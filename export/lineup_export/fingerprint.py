@@ -1,4 +1,4 @@
-"""Checkpoint of a whitened spectrum to bundle."""
+"""Checkpoint of a fingerprint to bundle."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from lineup_export.graph import InputSpec, OnnxGraph, graph_from_module
 from lineup_export.parity import checked_parity, outputs_from_file
 from lineup_export.versions import OWN_TOOLS, tool_versions
 from lineup_models.fingerprint.checkpoint import WEIGHTS_NAME, Checkpoint, read_checkpoint
-from lineup_models.fingerprint.spec import spectrum_to_dict
-from lineup_models.fingerprint.spectrum import WhitenedSpectrum
+from lineup_models.fingerprint.graph import Fingerprint
+from lineup_models.fingerprint.spec import TEXTURE_DIMENSION, spectrum_to_dict
 
-METHOD = "whitened-residual-spectrum"
+METHOD = "whitened-spectrum-and-texture"
 GRAPH, STRENGTH, REAL = "fingerprint", "strength", "real"
 TOLERANCES: Mapping[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 1e-2}
-"""Largest error per precision; the graph keeps the spectrum in fp32 whatever else is narrowed."""
+"""Largest error per precision; the graph keeps the features in fp32 whatever else is narrowed."""
 STRENGTH_TOLERANCE = 1e-3
 """Largest error of an image's strength, relative to it, whatever the precision."""
 
@@ -83,7 +83,7 @@ def graph_from_checkpoint(
     """
     size = checkpoint.spec.tile_size_px
     axes_dtype = torch.float16 if precision is Precision.FP16 else torch.float32
-    module = WhitenedSpectrum(
+    module = Fingerprint(
         checkpoint.spec, checkpoint.whitening, real=checkpoint.real, axes_dtype=axes_dtype
     )
     inputs = (
@@ -162,6 +162,9 @@ def _fields(checkpoint: Checkpoint, sha256: str, max_tiles: int) -> dict[str, An
             value_range=(0, 255),
         ),
         "fingerprint": FingerprintInfo(
-            dimension=spec.dimension, method=METHOD, details=spectrum_to_dict(spec)
+            dimension=spec.fingerprint_dimension,
+            method=METHOD,
+            parts=(spec.dimension, TEXTURE_DIMENSION),
+            details=spectrum_to_dict(spec),
         ),
     }

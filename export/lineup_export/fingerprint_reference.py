@@ -1,12 +1,13 @@
 """The fingerprint and the photograph head in NumPy float64, written from their definitions.
 
 Shares nothing with the torch modules but the settings: the transform is NumPy's FFT, the residual
-filters go through the neighbours one by one, and area pooling integrates. See `TileStatistics` and
-`RealHead` of `lineup_models.fingerprint` for the formulas of the head.
+filters go through the neighbours one by one, area pooling integrates, and patterns are counted one
+by one. See `Texture` and `RealHead` of `lineup_models.fingerprint` for their definitions.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -32,8 +33,11 @@ def fingerprints_reference(
         fit: Mean and axes.
     """
     weights = tile_weights.astype(np.float64)
-    spectra = np.stack([_pooled(log_spectrum(tile, spec), spec) for tile in tiles])
-    deviation = weights @ spectra - fit.mean
+    features = [
+        np.concatenate([_pooled(log_spectrum(tile, spec), spec), 16.0 * texture(tile)])
+        for tile in tiles
+    ]
+    deviation = weights @ np.stack(features) - fit.mean
     axes = fit.axes.astype(np.float64)
     along = deviation @ axes.T
     rest = deviation - along @ axes
@@ -157,23 +161,53 @@ def real_llrs_reference(
 
 
 def _statistics(tile: npt.NDArray[np.uint8], spec: SpectrumSpec) -> Float64Array:
-    """Return lattice contrasts, log energies, log variances and correlations of one tile."""
-    red, green, blue = np.moveaxis(tile.astype(np.float64), 2, 0)
-    energies = [
-        np.log(np.minimum(np.diff(plane, n=order, axis=axis) ** 2, 900).mean() + 0.05)
-        for plane in ((red + green + blue) / 3, red - green, blue - green)
-        for order in (1, 2)
-        for axis in (0, 1)
-    ]
-    r, g, b = np.moveaxis(residuals(tile, spec), 2, 0)
-    noises = (r, g, b, (r + g + b) / 3, r - g, b - g)
-    variances = [np.log((noise**2).mean() + 0.01) for noise in noises]
-    correlations = [
-        (one * other).mean() / np.sqrt((one**2).mean() * (other**2).mean() + 1e-3)
-        for one, other in ((r, g), (g, b), (r, b))
-    ]
-    contrasts = lattice_contrasts(log_spectrum(tile, spec))
-    return np.concatenate([contrasts, energies, variances, correlations])
+    """Return lattice contrasts and texture of one tile."""
+    return np.concatenate([lattice_contrasts(log_spectrum(tile, spec)), texture(tile)])
+
+
+def texture(tile: npt.NDArray[np.uint8]) -> Float64Array:
+    """Return the roots of the shares of patterns in one tile, (408,)."""
+    pixels = tile.astype(np.int64)
+    ways = [(distance, axis) for distance in (1, 2) for axis in (1, 0)]
+    colours, runs = [], []
+    for distance, axis in ways:
+        # Every fifth row; of a row it starts at `distance`, as what lies around it does down.
+        here = np.moveaxis(pixels if axis == 0 else pixels[distance::5], axis, 0)
+        taken = slice(None, None, 5 if axis == 0 else 1)
+        one, other = here[:-distance], here[distance:]
+        first = other - one
+        second = (first[distance:] - first[:-distance])[taken] / (1.0, 2.5)[distance - 1]
+        colours.append(_counted(second.reshape(-1, 3)))
+        steps = first.sum(axis=2)
+        row = np.stack([steps[at * distance : len(steps) - (2 - at) * distance] for at in range(3)])
+        runs.append(_counted(row[:, taken].reshape(3, -1).T / (7.0, 13.0)[distance - 1]))
+    shares = [_shares(values, both_ways=False) for values in colours]
+    shares += [_shares(values, both_ways=True) for values in runs]
+    return np.sqrt(np.concatenate(shares))
+
+
+def _counted(values: Float64Array) -> npt.NDArray[np.int64]:
+    """Return whole numbers -2..2: patterns, (count, 3)."""
+    return np.clip(np.floor(values + 0.5), -2, 2).astype(np.int64)
+
+
+def _shares(values: npt.NDArray[np.int64], *, both_ways: bool) -> Float64Array:
+    """Return the share of each kind of pattern, kinds in the order of their smallest number."""
+    kinds: Counter[int] = Counter()
+    every = [(a, b, c) for a in range(-2, 3) for b in range(-2, 3) for c in range(-2, 3)]
+    patterns, counts = np.unique(values, axis=0, return_counts=True)
+    for pattern in every:
+        kinds[_kind(pattern, both_ways=both_ways)] = 0
+    for (a, b, c), count in zip(patterns.tolist(), counts.tolist(), strict=True):
+        kinds[_kind((a, b, c), both_ways=both_ways)] += count
+    return np.array([kinds[kind] for kind in sorted(kinds)]) / len(values)
+
+
+def _kind(pattern: tuple[int, int, int], *, both_ways: bool) -> int:
+    """Return the smallest number of what a pattern is counted with."""
+    number = abs(25 * pattern[0] + 5 * pattern[1] + pattern[2])
+    backwards = abs(25 * pattern[2] + 5 * pattern[1] + pattern[0])
+    return min(number, backwards) if both_ways else number
 
 
 def probe_tiles(size_px: int) -> RgbTiles:

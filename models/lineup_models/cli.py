@@ -84,10 +84,11 @@ def whitening(
     channel_mean: str,
     tiles_per_photo: int,
 ) -> None:
-    """Fit the whitening of the spectral fingerprint.
+    """Fit the whitening of the fingerprint.
 
-    Learns what the spectra of photographs have in common, as they are, compressed and resized, so
-    that it can be taken away. Of a large photograph the middle is used, up to 768 px a side.
+    Learns what the spectra and textures of photographs have in common, as they are, compressed and
+    resized, so that it can be taken away. Of a large photograph the middle is used, up to 768 px a
+    side.
     """
     from lineup_models.fingerprint.checkpoint import refuse_existing, write_checkpoint
     from lineup_models.fingerprint.whitening import FitOptions, fit_whitening
@@ -114,6 +115,16 @@ def whitening(
     )
 
 
+generated_option = click.option(
+    "--generated",
+    multiple=True,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with one folder of images per generator; can be repeated. Those that are given as "
+    "photographs are none.",
+)
+
+
 @train.command()
 @click.argument(
     "checkpoint",
@@ -121,14 +132,11 @@ def whitening(
     metavar="CHECKPOINT",
 )
 @folders_option
-@click.option(
-    "--generated",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with a folder of images per generator.",
-)
+@generated_option
 @hold_out_option
-def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_out: int) -> None:
+def real(
+    *, checkpoint: Path, photos: tuple[Path, ...], generated: tuple[Path, ...], hold_out: int
+) -> None:
     """Fit what tells photographs from generated images, into CHECKPOINT.
 
     CHECKPOINT is what `lineup train whitening` wrote; the fingerprint stays as it is. Give
@@ -168,14 +176,7 @@ def real(*, checkpoint: Path, photos: tuple[Path, ...], generated: Path, hold_ou
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A folder of photographs of one collection; can be repeated.",
 )
-@click.option(
-    "--generated",
-    multiple=True,
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder with one folder of images per generator; can be repeated. Those that are given as "
-    "photographs are none.",
-)
+@generated_option
 @click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 def photograph(*, photos: tuple[Path, ...], generated: tuple[Path, ...], output: Path) -> None:
     """Fit what tells photographs from generated images by CLIP's tokens.
@@ -191,15 +192,10 @@ def photograph(*, photos: tuple[Path, ...], generated: tuple[Path, ...], output:
         summary,
         write_head,
     )
+    from lineup_models.photographs import generator_folders
 
     check_output(output, [*photos, *generated])
-    cameras = {path.resolve() for path in photos}
-    sources = [
-        path
-        for folder in generated
-        for path in sorted(folder.iterdir())
-        if path.is_dir() and path.resolve() not in cameras
-    ]
+    sources = generator_folders(generated, photos)
     watch = Progress(messages_console())
     with Runtime("cpu").open(ImageEncoder, REFERENCE_BUNDLE) as encoder:
         samples = samples_from_folders(photos, sources, encoder, watch)

@@ -56,6 +56,27 @@ def split_photographs(folders: Sequence[Path], hold_out: int) -> PhotographSplit
     return PhotographSplit(fit=tuple(sorted(fit)), held_out=tuple(sorted(held_out)))
 
 
+def generator_folders(folders: Sequence[Path], photographs: Sequence[Path]) -> list[Path]:
+    """Return the folders within some, a generator each; those given as photographs are none.
+
+    Raises:
+        UsageError: There are fewer than two generators: none could be left out.
+    """
+    cameras = {path.resolve() for path in photographs}
+    found = [
+        path
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and path.resolve() not in cameras
+    ]
+    if len(found) < 2:
+        raise UsageError(
+            f"{', '.join(map(str, folders))} holds no images of two generators.",
+            hint="Give each generator a folder of its own: DIR/<generator>/*.png",
+        )
+    return found
+
+
 def ranked(paths: Iterable[Path]) -> list[Path]:
     """Return files by the SHA-256 of their names."""
     return sorted(paths, key=lambda path: (hashlib.sha256(path.name.encode()).digest(), path))

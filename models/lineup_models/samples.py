@@ -41,14 +41,20 @@ class SketchSource:
     decode: Callable[[Float32Array], Float32Array] | None
 
 
+GRAIN, PAPER_GRAIN = 1.0, 6.0
+"""Deviation of what is added to a sketch and to a drawing, in grey levels."""
+
+SOFTNESS_PX = 0.7
+
+
 def draw_image(source: SketchSource, seed: int) -> RgbImage:
     """Draw one image, shape (320, 320, 3), uint8 RGB; the same seed draws the same image."""
     rng = np.random.default_rng(seed)
-    if source.decode is None:
-        scene = _scene(rng, SIZE_PX)
+    if source.decode is None:  # soft and grainy, as off paper: plain, it is a sketch at half size
+        scene, grain = cv2.GaussianBlur(_scene(rng, SIZE_PX), (0, 0), SOFTNESS_PX), PAPER_GRAIN
     else:
-        scene = source.decode(_scene(rng, SIZE_PX // 2))
-    pixels = scene + rng.normal(0, 1 / 255, (SIZE_PX, SIZE_PX, 3))
+        scene, grain = source.decode(_scene(rng, SIZE_PX // 2)), GRAIN
+    pixels = scene + rng.normal(0, grain / 255, (SIZE_PX, SIZE_PX, 3))
     return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
 
 

@@ -132,7 +132,7 @@ def test_the_demo_scans_the_samples_and_writes_a_report(tmp_path):
     rows = [json.loads(line) for line in lines]
     assert {Path(row["path"]).name: row["verdict"] for row in rows} == {
         "drawing-0.png": "undetermined",
-        "drawing-1.png": "undetermined",
+        "drawing-1.png": "generated",
         "nearest-0.png": "sketch-nearest",
         "nearest-0-jpeg-70.png": "sketch-nearest",
         "nearest-1.png": "sketch-nearest",

@@ -25,6 +25,7 @@ EVERYTHING = ["fingerprint", "resynthesis", "resynthesis-fingerprint"]
 class ColourExtractor:
     """The mean colour, normalised, stands for a fingerprint."""
 
+    parts = ()
     name = digest = "colour"
     dimension = 3
     tells_real = False

@@ -38,6 +38,7 @@ SAMPLE = shipped_dir() / "samples" / "nearest-0.png"
 class ColourExtractor:
     """The mean colour, normalised, stands for a fingerprint."""
 
+    parts = ()
     name = digest = "colour"
     dimension = 3
     tells_real = False

@@ -52,10 +52,10 @@ def test_what_no_ratio_speaks_of_is_as_likely_as_what_a_ratio_of_0_speaks_of():
 
 
 def test_posterior_is_bayes_rule():
-    verdict = verdict_from_evidence(NAMES, [evidence(a=math.log(20), b=math.log(0.5))])
+    verdict = verdict_from_evidence(NAMES, [evidence(a=math.log(40), b=math.log(0.5))])
 
-    total = 20 + 0.5 + 2 + 2
-    assert verdict.posterior["a"] == pytest.approx(20 / total)
+    total = 40 + 0.5 + 2 + 2
+    assert verdict.posterior["a"] == pytest.approx(40 / total)
     assert verdict.posterior["b"] == pytest.approx(0.5 / total)
     assert verdict.label == "a"
     assert verdict.confidence == verdict.posterior["a"]
@@ -130,11 +130,11 @@ def test_a_probability_at_a_limit_is_on_its_side():
 
 
 def test_of_equal_candidates_the_first_is_named():
-    posterior = {"a": 0.4, "b": 0.4, GENERATED: 0.2, PHOTOGRAPH: 0.0}
+    posterior = {"a": 0.45, "b": 0.45, GENERATED: 0.1, PHOTOGRAPH: 0.0}
 
     assert decisive_group(posterior, ("a", "b")) is None
     assert decisive_group(posterior, ("a", "b"), [("b", "a")]) == ("b", "a")
-    assert decisive_group({"a": 0.7, "b": 0.7}, ("a", "b")) == ("a",)
+    assert decisive_group({"a": 0.9, "b": 0.9}, ("a", "b")) == ("a",)
 
 
 def test_evidence_against_a_photograph_makes_it_generated_by_nobody_known():

@@ -16,9 +16,9 @@ from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
 
 def checkpoint_from_spec(spec: SpectrumSpec) -> Checkpoint:
     random = np.random.default_rng(11)
-    orthonormal, _ = np.linalg.qr(random.normal(size=(spec.dimension, spec.axes)))
+    orthonormal, _ = np.linalg.qr(random.normal(size=(spec.fingerprint_dimension, spec.axes)))
     fit = FoundAxes(
-        mean=random.uniform(0.5, 1.5, spec.dimension),
+        mean=random.uniform(0.5, 1.5, spec.fingerprint_dimension),
         axes=np.ascontiguousarray(orthonormal.T, dtype=np.float32),
         variances=np.geomspace(5, 0.05, spec.axes),
         floor=0.03,

@@ -21,8 +21,8 @@ from lineup_export.fingerprint import (
 )
 from lineup_export.graph import OnnxGraph
 from lineup_models.fingerprint.checkpoint import Checkpoint, write_checkpoint
+from lineup_models.fingerprint.graph import Fingerprint
 from lineup_models.fingerprint.spec import SpectrumSpec, spectrum_to_dict
-from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 
 
 @pytest.mark.usefixtures("exports_small_graph")
@@ -36,7 +36,7 @@ def test_the_bundle_computes_what_torch_computes(
     with runner_from_onnx(bundle.graph_path("fingerprint"), Device(DeviceKind.CPU)) as runner:
         found = runner.run({"tiles": tiles, "tile_weights": weights})
 
-    module = WhitenedSpectrum(small_checkpoint.spec, small_checkpoint.whitening)
+    module = Fingerprint(small_checkpoint.spec, small_checkpoint.whitening)
     expected, strengths = module(torch.from_numpy(tiles), torch.from_numpy(weights))
     np.testing.assert_allclose(found["fingerprint"], expected, atol=2e-6)
     np.testing.assert_allclose(found["strength"], strengths, rtol=1e-5)
@@ -56,14 +56,14 @@ def test_the_manifest_says_what_the_runtime_needs(
     assert bundle.preprocess("tile_size_px") == 32
     assert bundle.preprocess("max_tiles") == 4
     assert manifest.fingerprint is not None
-    assert manifest.fingerprint.dimension == small_spec.dimension
+    assert manifest.fingerprint.dimension == small_spec.fingerprint_dimension
     assert manifest.fingerprint.details == spectrum_to_dict(small_spec)
     assert graph.inputs == (
         TensorSpec("tiles", "uint8", ("tiles", 32, 32, 3)),
         TensorSpec("tile_weights", "float32", ("images", "tiles")),
     )
     assert graph.outputs == (
-        TensorSpec("fingerprint", "float32", ("images", small_spec.dimension)),
+        TensorSpec("fingerprint", "float32", ("images", small_spec.fingerprint_dimension)),
         TensorSpec("strength", "float32", ("images",)),
     )
     assert 0 < graph.parity.value <= graph.parity.tolerance == 1e-4
@@ -149,4 +149,4 @@ def test_the_graph_of_the_default_settings_is_lean(
     assert parity.value < 2e-5
     assert len(default_graph.onnx) < 40_000
     # Axes once, and the matrices of the transform: nothing was folded into copies.
-    assert sum(map(len, default_graph.weights.values())) < 4 * (4608 * 130 + 4 * 258 * 256)
+    assert sum(map(len, default_graph.weights.values())) < 4 * (5016 * 130 + 4 * 258 * 256)

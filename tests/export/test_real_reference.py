@@ -12,9 +12,9 @@ from lineup.errors import ParityError
 from lineup_export.fingerprint import graph_from_checkpoint, parity_of_graph
 from lineup_export.fingerprint_reference import probe_tiles, real_llrs_reference
 from lineup_models.fingerprint.checkpoint import Checkpoint
+from lineup_models.fingerprint.graph import Fingerprint
 from lineup_models.fingerprint.real_head import STATISTICS, RealWeights
 from lineup_models.fingerprint.spec import ChannelMean
-from lineup_models.fingerprint.spectrum import WhitenedSpectrum
 
 WEIGHTS = np.array([[1, 0, 0, 0, 0, 0, 0, 0], [0.25] * 4 + [0] * 4], np.float32)
 
@@ -22,9 +22,9 @@ WEIGHTS = np.array([[1, 0, 0, 0, 0, 0, 0, 0], [0.25] * 4 + [0] * 4], np.float32)
 def with_head(checkpoint: Checkpoint) -> tuple[Checkpoint, RealWeights]:
     random = np.random.default_rng(5)
     head = RealWeights(
-        mean=random.normal(0, 1, STATISTICS),
+        mean=random.uniform(0, 0.2, STATISTICS),
         deviation=random.uniform(0.5, 2, STATISTICS),
-        weights=random.normal(0, 0.05, STATISTICS),
+        weights=random.normal(0, 0.1, STATISTICS),
         bias=0.2,
     )
     spec = replace(checkpoint.spec, channel_mean=ChannelMean.RESIDUALS)
@@ -38,8 +38,8 @@ def test_torch_agrees_with_the_definition_and_leaves_the_fingerprint(
     tiles, spec = probe_tiles(checkpoint.spec.tile_size_px), checkpoint.spec
     feeds = torch.from_numpy(tiles), torch.from_numpy(WEIGHTS)
 
-    *signals, llrs = WhitenedSpectrum(spec, checkpoint.whitening, real=head)(*feeds)
-    alone = WhitenedSpectrum(spec, checkpoint.whitening)(*feeds)
+    *signals, llrs = Fingerprint(spec, checkpoint.whitening, real=head)(*feeds)
+    alone = Fingerprint(spec, checkpoint.whitening)(*feeds)
 
     assert all(torch.equal(*pair) for pair in zip(signals, alone, strict=True))
     expected = real_llrs_reference(tiles, WEIGHTS, spec, head)

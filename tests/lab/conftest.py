@@ -103,6 +103,8 @@ def make_source() -> Callable[..., LabelledSource]:
 class ColourExtractor:
     """Stands in for a model: the fingerprint is the direction of the mean colour."""
 
+    parts = ()
+
     def tiles(self, pixels):
         return pixels.mean(axis=(0, 1)).astype(np.uint8).reshape(1, 1, 1, 3)
 

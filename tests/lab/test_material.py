@@ -21,6 +21,8 @@ from lineup_lab.fit_classifier import (
 
 
 class ColourExtractor:
+    parts = ()
+
     def tiles(self, pixels):
         return pixels.mean(axis=(0, 1)).astype(np.uint8).reshape(1, 1, 1, 3)
 

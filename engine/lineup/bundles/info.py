@@ -71,13 +71,23 @@ class FingerprintInfo:
 
     Attributes:
         dimension: Length of a fingerprint.
-        method: Name of the method, e.g. "whitened-residual-spectrum".
+        method: Name of the method, e.g. "whitened-spectrum-and-texture".
+        parts: Lengths of what a fingerprint is made of, each compared by itself; they add up to
+            `dimension`. Empty: it is one.
         details: Constants of the method that a reader may want to know.
+
+    Raises:
+        ValueError: The parts add up to another length.
     """
 
     dimension: Positive
     method: Text
+    parts: tuple[Positive, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.parts and sum(self.parts) != self.dimension:
+            raise ValueError(f"parts {self.parts} of a fingerprint of {self.dimension} numbers")
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,6 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
     source's provenance names; `lineup gallery show NAME` has all of it.
     """
     from lineup.gallery.opening import known_gallery, source_entries
-    from lineup.gallery.scoring import SourceScorer
 
     entries = source_entries(gallery)
     if as_json:
@@ -53,7 +52,7 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
             opened = None
             say(problem.message, err=True)
         _print_table(entries, {} if opened is None else opened.sources)
-        for family in () if opened is None else SourceScorer(opened).families:
+        for family in () if opened is None else _families(opened):
             say_paragraph(f"One family by fingerprint: {', '.join(family)}.")
         if opened is not None and opened.others:
             others = ", ".join(sorted({one.name for one in opened.others}))
@@ -61,6 +60,18 @@ def list_sources(gallery: Path | None, as_json: bool) -> None:
         say_paragraph(AGEING)
     else:
         say("no sources yet; add one with lineup enroll NAME PATHS...", err=True)
+
+
+def _families(opened: Gallery) -> tuple[tuple[str, ...], ...]:
+    """Return the sources that fingerprints do not tell apart."""
+    from lineup.fingerprint import DEFAULT_BUNDLE
+    from lineup.gallery.scoring import SourceScorer
+    from lineup.runtime import Runtime
+
+    bundle = Runtime().store.open(DEFAULT_BUNDLE)
+    info, digest = bundle.manifest.fingerprint, opened.fingerprint_digest
+    parts = info.parts if info is not None and bundle.digest == digest else ()
+    return SourceScorer(opened, parts=parts).families
 
 
 @gallery.command(short_help="Describe one source.")

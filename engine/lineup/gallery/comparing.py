@@ -1,10 +1,13 @@
 """How well images fit each generator's support, channel by channel, as z-scores.
 
     fingerprint   mean cosine with the support's fingerprints, times the square root of the query's
-                  strength: a cosine alone is worth more of an image that deviates more
+                  strength: a cosine alone is worth more of an image that deviates more. Of each
+                  part of the fingerprint (spectrum, texture); beside embeddings the spectrum alone,
+                  to which texture adds nothing there (docs/evidence.md)
     nearest       mean cosine with the three nearest of the support's embeddings, all whitened by
                   photographs: the few directions in which these differ most are what is pictured
-    discriminant  how far its embedding lies on the source's side (`lineup.gallery.discriminant`)
+    discriminant  how far its embedding, or else its fingerprint, lies on the source's side
+                  (`lineup.gallery.discriminant`)
 
 All are compared with images of the same channel that the source did not make: photographs where
 the gallery has some, else the other generators' images. What is left is the number of standard
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +39,9 @@ PRIOR_DEVIATION = 0.03
 
 PRIOR_IMAGES = 5.0
 """How many images the prior deviation counts for."""
+
+SHORTEST = 1e-12
+"""A part of a fingerprint that is shorter has no direction."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +81,7 @@ class Comparison:
         gallery: The known sources.
         embeddings: Key of the embeddings to compare (`ReferenceEncoder.key`); None compares
             fingerprints alone.
+        parts: Lengths of what a fingerprint is made of; empty: it is one.
 
     Attributes:
         candidates: All of the gallery's, or those with embeddings.
@@ -90,9 +98,14 @@ class Comparison:
         GalleryError: The gallery holds numbers that are not finite.
     """
 
-    def __init__(self, gallery: Gallery, embeddings: str | None = None) -> None:
+    def __init__(
+        self, gallery: Gallery, embeddings: str | None = None, parts: Sequence[int] = ()
+    ) -> None:
         self._embeddings = embeddings
-        self.kinds = 1 if embeddings is None else 3
+        ends = np.cumsum([0, *parts]).tolist()
+        slices = [slice(*ends_of) for ends_of in pairwise(ends)] or [slice(None)]
+        self._parts = tuple(slices if embeddings is None else slices[:1])
+        self.kinds = len(self._parts) + (1 if embeddings is None else 2)
         self.candidates, others, self.strangers = (
             tuple(one for one in supports if embeddings is None or one.has_embeddings(embeddings))
             for supports in (gallery.candidates, gallery.others, gallery.reals)
@@ -122,7 +135,7 @@ class Comparison:
                 for number, one in enumerate(everybody)
                 if channel in one.channels
             }
-            compared = ChannelComparison(known, clean, len(self.known), typical)
+            compared = ChannelComparison(known, clean, len(self.known), typical, self._parts)
             for number, images in enumerate(asking):
                 z[number].append(compared.z(images or clean[number], own=number))
             compared.release()
@@ -170,6 +183,7 @@ class ChannelComparison:
         clean: The same as they are, of every source.
         generators: How many sources are no photographs: the first ones.
         typical: Strength of a typical image.
+        parts: Those of a fingerprint that are compared, each by itself.
 
     Raises:
         GalleryError: The gallery holds numbers that are not finite.
@@ -181,17 +195,22 @@ class ChannelComparison:
         clean: Sequence[Images],
         generators: int,
         typical: float,
+        parts: Sequence[slice],
     ) -> None:
-        self._generators, self._typical = generators, typical
+        self._generators = generators
         self._columns = [number for number in known if number < generators]
-        self._supports = [known[number].fingerprints for number in self._columns]
-        self._means = np.array([rows.mean(axis=0) for rows in self._supports])
+        self._parts = [
+            _PartComparison([known[at] for at in self._columns], part, typical) for part in parts
+        ]
         members = {at: one.embeddings for at, one in known.items() if one.embeddings is not None}
-        self._discriminant = Discriminant(members, self._columns) if members else None
+        self._has_embeddings = bool(members)
         if members:
             embedded = [members[number] for number in self._columns]
             self._starts = np.cumsum([len(one) for one in embedded])[:-1]
             self._embedded = np.concatenate(embedded)
+        else:
+            members = {at: one.fingerprints for at, one in known.items()}
+        self._discriminant = Discriminant(members, self._columns)
         everybody = range(len(clean))
         judges = [at for at in everybody if at >= generators] or list(everybody)
         # Who went through no such channel judges as it is: far better than nobody.
@@ -210,9 +229,9 @@ class ChannelComparison:
 
     def release(self) -> None:
         """Drop what leaving images out takes: what is left compares queries."""
-        self._supports.clear()
-        if self._discriminant is not None:
-            self._discriminant.release()
+        for part in self._parts:
+            part.release()
+        self._discriminant.release()
 
     def z(self, images: Images, own: int | None = None) -> Float64Array:
         """Return z-scores, (n, generators, kinds); minus infinity where one is not known.
@@ -232,28 +251,61 @@ class ChannelComparison:
             own: The source whose images these are, in its order: none is compared with itself.
         """
         column = self._columns.index(own) if own in self._columns else None
-        scores = [self._fingerprint_scores(images, column)]
-        if self._discriminant is not None:
+        scores = [part.scores(images, column) for part in self._parts]
+        rows = images.fingerprints
+        if self._has_embeddings:
             assert images.embeddings is not None
-            scores.append(self._nearest_scores(images.embeddings, column))
-            scores.append(self._discriminant.scores(images.embeddings, own).astype(np.float64))
+            rows = images.embeddings
+            scores.append(self._nearest_scores(rows, column))
+        scores.append(self._discriminant.scores(rows, own).astype(np.float64))
         return np.stack(scores, axis=2)
-
-    def _fingerprint_scores(self, images: Images, column: int | None) -> Float64Array:
-        """Return weighted mean cosines with supports, (n, known)."""
-        values = products(images.fingerprints, self._means).astype(np.float64)
-        if column is not None:
-            count = len(images.strengths)
-            itself = np.einsum("nd,nd->n", images.fingerprints, self._supports[column])
-            values[:, column] = (count * values[:, column] - itself) / max(1, count - 1)
-        weights: Float64Array = np.sqrt(images.strengths.astype(np.float64) / self._typical)
-        return values * weights[:, None]
 
     def _nearest_scores(self, embeddings: Float32Array, column: int | None) -> Float64Array:
         """Return each image's mean cosine with the nearest of every support, (n, known)."""
         cosines = np.split(products(embeddings, self._embedded), self._starts, axis=1)
         scores = [_mean_of_nearest(one, is_own=at == column) for at, one in enumerate(cosines)]
         return np.stack(scores, axis=1)
+
+
+class _PartComparison:
+    """Compares one part of fingerprints with the supports of some generators.
+
+    Args:
+        supports: Images of each generator.
+        part: Which of a fingerprint's numbers.
+        typical: Strength of a typical image.
+    """
+
+    def __init__(self, supports: Sequence[Images], part: slice, typical: float) -> None:
+        self._part, self._typical = part, typical
+        self._supports = [self._rows(one)[0] for one in supports]
+        self._means = np.array([rows.mean(axis=0) for rows in self._supports])
+
+    def release(self) -> None:
+        """Drop what leaving images out takes."""
+        self._supports.clear()
+
+    def scores(self, images: Images, column: int | None) -> Float64Array:
+        """Return weighted mean cosines with supports, (n, known).
+
+        Args:
+            images: Some.
+            column: The generator whose images these are: none is compared with itself.
+        """
+        rows, lengths = self._rows(images)
+        values = products(rows, self._means).astype(np.float64)
+        if column is not None:
+            count = len(rows)
+            itself = np.einsum("nd,nd->n", rows, self._supports[column])
+            values[:, column] = (count * values[:, column] - itself) / max(1, count - 1)
+        strengths = images.strengths.astype(np.float64) * lengths
+        return np.asarray(values * np.sqrt(strengths / self._typical)[:, None])
+
+    def _rows(self, images: Images) -> tuple[Float32Array, Float32Array]:
+        """Return the part of each fingerprint with length 1, and its length."""
+        rows = images.fingerprints[:, self._part]
+        lengths = np.linalg.norm(rows, axis=1)
+        return rows / np.maximum(lengths, SHORTEST)[:, None], lengths
 
 
 def _bank_channels(supports: Sequence[SupportSet]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ any image. Within a family nothing tells who made an image: it is the family tha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, islice
@@ -67,6 +68,7 @@ class SourceScorer:
         gallery: The known sources.
         embeddings: Key of embeddings to compare beside the fingerprints; sources without them are
             left out.
+        parts: Lengths of what a fingerprint is made of; empty: it is one.
 
     Attributes:
         names: The candidates, in the order of every array returned here.
@@ -76,8 +78,10 @@ class SourceScorer:
             beyond about n to 1.
     """
 
-    def __init__(self, gallery: Gallery, embeddings: str | None = None) -> None:
-        self._comparison = Comparison(gallery, embeddings)
+    def __init__(
+        self, gallery: Gallery, embeddings: str | None = None, *, parts: Sequence[int] = ()
+    ) -> None:
+        self._comparison = Comparison(gallery, embeddings, parts)
         known = self._comparison.known
         self.names = tuple(one.name for one in self._comparison.candidates)
         self._supports = np.log([float(len(one)) for one in known])

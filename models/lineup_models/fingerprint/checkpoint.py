@@ -22,7 +22,7 @@ WEIGHTS_NAME = "whitening.safetensors"
 RECORD_NAME = "training.json"
 REAL_WEIGHTS_NAME = "real.safetensors"
 REAL_RECORD_NAME = "real.json"
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Checkpoint:
 
     Attributes:
         spec: Constants it was fitted with.
-        whitening: Mean and principal axes of the pooled log-spectra of photographs.
+        whitening: Mean and principal axes of the features of photographs.
         record: How: data, counts, seed, tool versions, seconds (plain JSON values).
         real: The head that tells photographs from generated images; None where none was fitted.
         real_record: How it was fitted.
@@ -134,7 +134,8 @@ def _real_head(folder: Path) -> tuple[RealWeights | None, Mapping[str, Any]]:
 
 def _check_shapes(folder: Path, spec: SpectrumSpec, whitening: FoundAxes) -> None:
     count = len(whitening.variances)
-    expected = ((spec.dimension,), (count, spec.dimension), (count,))
+    dimension = spec.fingerprint_dimension
+    expected = ((dimension,), (count, dimension), (count,))
     found = (whitening.mean.shape, whitening.axes.shape, whitening.variances.shape)
     if found != expected:
         raise BundleFormatError(

@@ -32,7 +32,7 @@ class FoundAxes:
     def damped_axes(self) -> Float64Array:
         """Return the axes times the roots of their gains, 1 - sqrt(f / (e + f)).
 
-        e are the variances and f is the floor; see `spectrum.WhitenedSpectrum`.
+        e are the variances and f is the floor; see `graph.Fingerprint`.
         """
         gains = 1.0 - np.sqrt(self.floor / (self.variances + self.floor))
         return np.asarray(self.axes.astype(np.float64) * np.sqrt(gains)[:, None])

@@ -10,14 +10,10 @@ import torch
 from torch import Tensor
 
 from lineup.channels import CLEAN, DRAWN, through_channel
-from lineup.errors import UsageError
-from lineup.finding import find_images
 from lineup.imaging.tiles import TileSpec, tiles_from_image
-from lineup.types import AnyArray, Float32Array
-from lineup_models.fingerprint.dft import LatticeContrast
-from lineup_models.fingerprint.real_head import TileStatistics
+from lineup.types import AnyArray, Float32Array, RgbTiles
+from lineup_models.fingerprint.graph import TileFeatures
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.fingerprint.spectrum import PooledSpectrum
 from lineup_models.photographs import pixels_from_path, ranked
 
 CHANNELS = (CLEAN, DRAWN, "jpeg:70", "resize:0.5")
@@ -41,21 +37,6 @@ class SeenImage:
     statistics: Mapping[str, AnyArray]
 
 
-def generated_paths(folder: Path) -> list[Path]:
-    """Return the images of a folder with a folder per generator.
-
-    Raises:
-        UsageError: There are fewer than two generators: none could be left out.
-    """
-    paths = sorted(path for path in find_images([folder]) if path.parent.parent == folder)
-    if len({path.parent for path in paths}) < 2:
-        raise UsageError(
-            f"{folder} holds no images of two generators.",
-            hint="Give each generator a folder of its own: DIR/<generator>/*.png",
-        )
-    return paths
-
-
 def at_most_per_folder(paths: Sequence[Path], count: int) -> list[Path]:
     """Return the `count` paths of each folder whose names have the lowest SHA-256, sorted."""
     folders: dict[Path, list[Path]] = {}
@@ -73,30 +54,17 @@ def seen_images(
         ImageError: A file cannot be decoded.
     """
     tiling = TileSpec(spec.tile_size_px, tiles_per_image)
-    reader = _Reader(spec)
+    features = TileFeatures(spec).eval()
+
+    @torch.inference_mode()
+    def statistics_of(tiles: RgbTiles) -> Float32Array:
+        found: Tensor = features(torch.from_numpy(tiles))[1]
+        return found.numpy()
+
     for path in paths:
         pixels, name = pixels_from_path(path), f"{path.parent.name}/{path.name}"
         statistics = {
-            channel: reader(tiles_from_image(through_channel(pixels, channel, name), tiling))
+            channel: statistics_of(tiles_from_image(through_channel(pixels, channel, name), tiling))
             for channel in CHANNELS
         }
         yield SeenImage(path.parent.name, is_generated, statistics)
-
-
-class _Reader:
-    """Computes what the head reads of tiles."""
-
-    def __init__(self, spec: SpectrumSpec) -> None:
-        self.spectrum = PooledSpectrum(spec).eval()
-        self.lattice = LatticeContrast(spec.tile_size_px).eval()
-        self.statistics = TileStatistics()
-
-    @torch.inference_mode()
-    def __call__(self, tiles: AnyArray) -> Float32Array:
-        """Return float32 (tiles, statistics) of uint8 (tiles, size, size, 3)."""
-        pixels = torch.from_numpy(tiles).to(torch.float32)
-        residuals = self.spectrum.residuals(pixels)
-        contrasts = self.lattice(self.spectrum.levels_from_residuals(residuals))
-        planes = pixels.permute(0, 3, 1, 2)
-        rows: Tensor = torch.cat([contrasts, self.statistics(planes, residuals)], 1)
-        return rows.numpy()

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import logsigmoid
 
 from lineup.channels import DRAWN
+from lineup.finding import find_images
+from lineup.text import first_letters
 from lineup.types import AnyArray, Float64Array
 from lineup_models.fingerprint.real_head import (
     DEVIATIONS_MAX,
     RATIO_MAX,
     RealWeights,
-    check_spec,
     claims_from_ratios,
 )
 from lineup_models.fingerprint.real_images import (
@@ -29,11 +31,15 @@ from lineup_models.fingerprint.real_images import (
     LEARNT,
     SeenImage,
     at_most_per_folder,
-    generated_paths,
     seen_images,
 )
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.photographs import HOLD_OUT, HOLD_OUT_RULE, split_photographs
+from lineup_models.photographs import (
+    HOLD_OUT,
+    HOLD_OUT_RULE,
+    generator_folders,
+    split_photographs,
+)
 from lineup_models.training import Watch, computing, plainly
 
 SHARES = tuple(percent / 100 for percent in range(1, 61))
@@ -49,7 +55,8 @@ class RealOptions:
     """How the head is fitted.
 
     How far it can be trusted, `RealWeights.odd` and `RealWeights.traceless`, is measured: each
-    generator in turn is left out of the fit, together with a part of the photographs, and the two
+    generator in turn, with those whose names begin with the same letters (versions of one), is
+    left out of the fit, together with a part of the photographs, and the two
     shares are those under which what the head claims of the left-out images in drawn channels is
     likeliest (the lowest log loss; every generator counts the same, and every folder of
     photographs). A claim of log ratio l then has odds of about exp(l) there.
@@ -65,12 +72,12 @@ class RealOptions:
     hold_out: int = HOLD_OUT
     photos_per_folder: int = 200
     tiles_per_image: int = 4
-    ridge: float = 0.01
+    ridge: float = 0.1
 
 
 def fit_real_head(
     photos: Sequence[Path],
-    generated: Path,
+    generated: Sequence[Path],
     spec: SpectrumSpec,
     options: RealOptions,
     *,
@@ -83,7 +90,8 @@ def fit_real_head(
 
     Args:
         photos: Folders of photographs, searched recursively.
-        generated: Holds a folder of images per generator.
+        generated: Hold a folder of images per generator; those that are given as photographs are
+            none.
         spec: Constants of the spectrum.
         options: How.
         watch: Wraps the images.
@@ -94,13 +102,11 @@ def fit_real_head(
         beyond the threshold that `FALSE_ALARMS` of those reach, in percent.
 
     Raises:
-        UsageError: The spectrum gives no residual per channel, or there are too few photographs or
-            generators.
+        UsageError: There are too few photographs or generators.
         ImageError: An image cannot be decoded.
     """
     started = time.perf_counter()
-    check_spec(spec)
-    made = generated_paths(generated)
+    made = sorted(find_images(generator_folders(generated, photos)))
     split = split_photographs(photos, options.hold_out)
 
     def seen(name: str, paths: Sequence[Path], *, is_generated: bool = False) -> list[SeenImage]:
@@ -183,7 +189,7 @@ class Trial:
 
     Attributes:
         weights: The head.
-        left_out: Every image of one generator, and a part of the photographs.
+        left_out: Every image of one generator and its kin, and a part of the photographs.
     """
 
     weights: RealWeights
@@ -191,13 +197,13 @@ class Trial:
 
 
 def trials_from_images(images: Sequence[SeenImage], options: RealOptions) -> Iterator[Trial]:
-    """Leave each generator out in turn, and as many parts of the photographs."""
-    generators = sorted({image.group for image in images if image.is_generated})
+    """Leave each generator out in turn with its kin, and as many parts of the photographs."""
+    kin = sorted({first_letters(image.group) for image in images if image.is_generated})
     parts = [
-        image.group if image.is_generated else generators[place % len(generators)]
+        first_letters(image.group) if image.is_generated else kin[place % len(kin)]
         for place, image in enumerate(images)
     ]
-    for name in generators:
+    for name in kin:
         rest = [image for image, part in zip(images, parts, strict=True) if part != name]
         left_out = tuple(image for image, part in zip(images, parts, strict=True) if part == name)
         yield Trial(real_weights_from_images(rest, options), left_out)
@@ -231,13 +237,16 @@ def figures_from_trials(
     """Return AUC and share beyond the threshold, in percent, per channel and left-out generator."""
     figures: dict[str, dict[str, Mapping[str, float]]] = {channel: {} for channel in CHANNELS}
     for trial in trials:
-        generated = [image for image in trial.left_out if image.is_generated]
-        for channel in CHANNELS:
+        generated: dict[str, list[SeenImage]] = {}
+        for image in trial.left_out:
+            if image.is_generated:
+                generated.setdefault(image.group, []).append(image)
+        for channel, (name, images) in product(CHANNELS, generated.items()):
             real = ratios_from_images(trial.weights, held_out, channel)
-            found = ratios_from_images(trial.weights, generated, channel)
+            found = ratios_from_images(trial.weights, images, channel)
             labels = np.repeat([True, False], [len(real), len(found)])
             beyond = (found < np.quantile(real, FALSE_ALARMS)).mean()
-            figures[channel][generated[0].group] = {
+            figures[channel][name] = {
                 "auc": round(100 * float(roc_auc_score(labels, np.concatenate([real, found]))), 1),
                 "beyond": round(100 * float(beyond), 1),
             }

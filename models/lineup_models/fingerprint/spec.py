@@ -1,4 +1,4 @@
-"""The constants of the whitened residual spectrum, recorded wherever the fit or the graph goes."""
+"""The constants of the fingerprint, recorded wherever the fit or the graph goes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from lineup.errors import BundleFormatError, UsageError
 
 LATTICE_DIMENSION = 81
 """Contrasts at 9 x 9 multiples of 1/16 of the sampling frequency."""
+
+TEXTURE_DIMENSION = 408
+"""Shares of patterns of neighbouring pixels; see `texture.Texture`."""
 
 
 class ResidualFilter(str, Enum):
@@ -40,7 +43,7 @@ class ChannelMean(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class SpectrumSpec:
-    """Constants of the whitened residual spectrum.
+    """Constants of the spectrum, and of the whitening of spectrum and texture.
 
     Attributes:
         tile_size_px: Side of the square tiles; a multiple of 16.
@@ -90,8 +93,13 @@ class SpectrumSpec:
 
     @property
     def dimension(self) -> int:
-        """Length of the pooled spectrum, and of the fingerprint."""
+        """Length of the pooled spectrum."""
         return self.pool_height * self.pool_width
+
+    @property
+    def fingerprint_dimension(self) -> int:
+        """Length of the fingerprint: spectrum, then texture."""
+        return self.dimension + TEXTURE_DIMENSION
 
 
 def spectrum_to_dict(spec: SpectrumSpec) -> dict[str, Any]:

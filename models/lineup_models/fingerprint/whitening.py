@@ -1,4 +1,4 @@
-"""Fitting the whitening: photographs in, mean and principal axes of their spectra out."""
+"""Fitting the whitening: photographs in, mean and principal axes of their features out."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import RgbImage
 from lineup_models.fingerprint.checkpoint import Checkpoint
 from lineup_models.fingerprint.covariance import PrincipalAxes
+from lineup_models.fingerprint.graph import TileFeatures
 from lineup_models.fingerprint.spec import SpectrumSpec
-from lineup_models.fingerprint.spectrum import PooledSpectrum
 from lineup_models.photographs import (
     HOLD_OUT,
     HOLD_OUT_RULE,
@@ -36,8 +36,8 @@ class FitOptions:
 
     Attributes:
         hold_out: Photographs that are never used, for evaluation.
-        tiles_per_photo: Most tiles of a photograph, spread over it, whose log-spectra are averaged
-            to one sample.
+        tiles_per_photo: Most tiles of a photograph, spread over it, whose features are averaged to
+            one sample.
     """
 
     hold_out: int = HOLD_OUT
@@ -66,7 +66,7 @@ def fit_whitening(
 
     Args:
         folders: Searched recursively for images.
-        spec: Constants of the spectrum.
+        spec: Constants of the features.
         options: How photographs become samples.
         watch: Wraps the photographs.
 
@@ -75,7 +75,7 @@ def fit_whitening(
     """
     started = time.perf_counter()
     split = split_photographs(folders, options.hold_out)
-    principal = PrincipalAxes(spec.dimension)
+    principal = PrincipalAxes(spec.fingerprint_dimension)
     # One thread: sums come in the same order on every machine. It is faster as well where other
     # work keeps the cores busy: threads that wait for each other after each of many small
     # operations wait for the scheduler.
@@ -107,7 +107,7 @@ def _gather(
     photographs: Iterable[Path], spec: SpectrumSpec, options: FitOptions, principal: PrincipalAxes
 ) -> dict[Path, str]:
     """Add the samples of all photographs; return those that cannot be decoded."""
-    spectrum = PooledSpectrum(spec).eval()
+    features = TileFeatures(spec).eval()
     tiling = TileSpec(size_px=spec.tile_size_px, max_tiles=options.tiles_per_photo)
     skipped: dict[Path, str] = {}
     for path in photographs:
@@ -119,7 +119,7 @@ def _gather(
         for channel in BANK:
             tiles = torch.from_numpy(tiles_from_image(through_channel(pixels, channel), tiling))
             with torch.inference_mode():
-                principal.add(spectrum(tiles).mean(0).numpy())
+                principal.add(features(tiles)[0].mean(0).numpy())
     return skipped
 
 

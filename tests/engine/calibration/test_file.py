@@ -125,8 +125,10 @@ def test_a_folder_that_cannot_be_written_is_named(calibration, tmp_path):
         CALIBRATION.write(tmp_path / "file" / "calibration.json", calibration)
 
 
-def test_the_shipped_calibration_is_read_as_version_0_1_wrote_it():
+def test_the_shipped_calibration_is_read_as_it_was_written():
     path = shipped_dir() / "lineups" / "pocket" / "calibration.json"
     known = CALIBRATION.read(path)
-    assert CALIBRATION.to_raw(known) == json.loads(path.read_text())
+    raw = json.loads(path.read_text())
+    del raw["sha256"]
+    assert CALIBRATION.to_raw(known) == raw
     assert all(set(one.weights) <= set(v.evidence) for v in known.variants for one in v.sets)

@@ -24,6 +24,7 @@ SUPPORT = 24
 class FakeExtractor:
     """Tiles of 16 px that cover the image; mean colours as fingerprints."""
 
+    parts = ()
     name = digest = "colour"
     dimension = 3
     tells_real = False

@@ -20,6 +20,8 @@ from lineup.stream import StreamOptions, rows_from_paths
 class ColourExtractor:
     """Stands in for a model: the fingerprint is the direction of the mean colour."""
 
+    parts = ()
+
     def __init__(self) -> None:
         self.batch_sizes: list[int] = []
         self.tile_threads: set[int] = set()

@@ -22,8 +22,8 @@ SPEC = SpectrumSpec(tile_size_px=16, pool_height=4, pool_width=3)
 
 def checkpoint(axes: int = 2) -> Checkpoint:
     fit = FoundAxes(
-        mean=np.arange(12.0),
-        axes=np.eye(12, dtype=np.float32)[:axes],
+        mean=np.arange(420.0),
+        axes=np.eye(420, dtype=np.float32)[:axes],
         variances=np.arange(axes, 0, -1.0),
         floor=0.25,
     )
@@ -37,8 +37,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
     assert found.spec == SPEC
     assert found.record == {"photographs": 9}
-    np.testing.assert_array_equal(found.whitening.mean, np.arange(12.0))
-    np.testing.assert_array_equal(found.whitening.axes, np.eye(12)[:2])
+    np.testing.assert_array_equal(found.whitening.mean, np.arange(420.0))
+    np.testing.assert_array_equal(found.whitening.axes, np.eye(420)[:2])
     np.testing.assert_array_equal(found.whitening.variances, [2.0, 1.0])
     assert found.whitening.floor == 0.25
 

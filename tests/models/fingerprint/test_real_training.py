@@ -19,7 +19,6 @@ from lineup_models.fingerprint.real_images import (
     CHANNELS,
     SeenImage,
     at_most_per_folder,
-    generated_paths,
     seen_images,
 )
 from lineup_models.fingerprint.real_training import (
@@ -32,7 +31,8 @@ from lineup_models.fingerprint.real_training import (
     real_weights_from_images,
     trials_from_images,
 )
-from lineup_models.fingerprint.spec import ChannelMean, SpectrumSpec
+from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.photographs import generator_folders
 
 SPEC = SpectrumSpec(tile_size_px=32, pool_height=8, pool_width=4, axes=2)
 
@@ -54,7 +54,7 @@ def photos(tmp_path):
 def generated(tmp_path):
     for name, count, sigma_px in (("a", 4, 0.5), ("b", 3, 0.6)):
         fill(tmp_path / "generated" / name, count, sigma_px)
-    return tmp_path / "generated"
+    return [tmp_path / "generated"]
 
 
 def image(group, is_generated, value):
@@ -119,6 +119,17 @@ def test_each_trial_leaves_a_generator_and_other_photographs_out():
     ]
 
 
+def test_versions_of_a_generator_are_left_out_together():
+    images = [image(name, True, 4.0) for name in ("sd15", "sd20", "mj6")]
+
+    trials = trials_from_images([*images, *[image("web", False, 0.0)] * 4], RealOptions())
+
+    assert [{one.group for one in trial.left_out} - {"web"} for trial in trials] == [
+        {"mj6"},
+        {"sd15", "sd20"},
+    ]
+
+
 def test_the_more_left_out_images_look_like_photographs_the_more_is_doubted():
     weights = RealWeights(np.zeros(STATISTICS), np.ones(STATISTICS), np.eye(STATISTICS)[3], 0.0)
     plain = [image("web", False, -4.0)] * 20
@@ -155,23 +166,17 @@ def test_of_each_folder_some_photographs_are_taken(photos):
 
 def test_a_single_generator_is_refused(tmp_path):
     fill(tmp_path / "generated" / "a", 2, 1.0)
+    camera = fill(tmp_path / "generated" / "camera", 2, 1.0)
 
     with pytest.raises(UsageError, match="no images of two generators"):
-        generated_paths(tmp_path / "generated")
-
-
-def test_a_grey_spectrum_is_refused_at_once(photos, generated):
-    grey = SpectrumSpec(channel_mean=ChannelMean.PIXELS)
-
-    with pytest.raises(UsageError, match="residual per channel"):
-        fit_real_head(photos, generated, grey, RealOptions())
+        generator_folders([tmp_path / "generated"], [camera])
 
 
 @pytest.fixture
 def checkpoint(tmp_path):
     fit = FoundAxes(
-        mean=np.zeros(SPEC.dimension),
-        axes=np.eye(2, SPEC.dimension, dtype=np.float32),
+        mean=np.zeros(SPEC.fingerprint_dimension),
+        axes=np.eye(2, SPEC.fingerprint_dimension, dtype=np.float32),
         variances=np.ones(2),
         floor=0.1,
     )
