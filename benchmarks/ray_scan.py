@@ -145,6 +145,9 @@ def disturbed(cluster: TwoNodes, child: subprocess.Popen[bytes], output: Path) -
     wait_for_rows(output, row_count(output) + 1, child)
     while not (pids := cluster.actors(of_head=True)) and child.poll() is None:
         time.sleep(0.02)  # the first rows may be the other node's
+    if not pids:
+        finished(child)  # says why, if it failed
+        raise RuntimeError("The scan ended before the head had an actor: give it more images.")
     os.kill(pids[0], 9)
     killed["actor_killed_at_rows"] = count = row_count(output)
     wait_for_rows(output, count + 1, child)

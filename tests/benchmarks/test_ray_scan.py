@@ -44,7 +44,7 @@ def cluster():
 def test_a_cluster_gives_the_rows_of_a_scan_once_whatever_dies(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     folder, store, output = tmp_path / "in", tmp_path / "store", tmp_path / "rows.jsonl"
-    for path, count in ((folder, 130), (store, 4)):
+    for path, count in ((folder, 260), (store, 4)):
         path.mkdir()
         ray_scan.write_images(path, count, 128)
     with lineup.open() as engine:
