@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -31,20 +29,7 @@ class PooledSpectrum(nn.Module):
 
     def levels(self, tiles: Tensor) -> Tensor:
         """Return each tile's full log-spectrum, ordered as by `HalfPlaneMagnitude`."""
-        return self.levels_from_residuals(self.residuals(tiles))
-
-    def residuals(self, tiles: Tensor) -> list[Tensor]:
-        """Return each channel's residual, (tiles, 1, size, size); of the grey image, just one."""
-        pixels = tiles.to(torch.float32)  # (tiles, size, size, 3)
-        if self.spec.channel_mean is ChannelMean.PIXELS:
-            return [self.residual(pixels.mean(3).unsqueeze(1))]
-        planes = pixels.permute(0, 3, 1, 2)  # (tiles, 3, size, size)
-        # One channel at a time: temporaries of a third of the size stay in the processor's cache.
-        return [self.residual(planes[:, channel : channel + 1]) for channel in range(3)]
-
-    def levels_from_residuals(self, residuals: Sequence[Tensor]) -> Tensor:
-        """Return each tile's full log-spectrum, from what `residuals` gave."""
-        size = self.spec.tile_size_px
+        residuals, size = self._residuals(tiles), self.spec.tile_size_px
         if self.spec.channel_mean is ChannelMean.RESIDUALS:
             noise = (residuals[0] + residuals[1] + residuals[2]) * (1.0 / 3.0)
         else:
@@ -55,6 +40,15 @@ class PooledSpectrum(nn.Module):
         if channels > 1:
             level = level.reshape(-1, channels, size + 2, size // 2 + 1).mean(1)
         return level
+
+    def _residuals(self, tiles: Tensor) -> list[Tensor]:
+        """Return each channel's residual, (tiles, 1, size, size); of the grey image, just one."""
+        pixels = tiles.to(torch.float32)  # (tiles, size, size, 3)
+        if self.spec.channel_mean is ChannelMean.PIXELS:
+            return [self.residual(pixels.mean(3).unsqueeze(1))]
+        planes = pixels.permute(0, 3, 1, 2)  # (tiles, 3, size, size)
+        # One channel at a time: temporaries of a third of the size stay in the processor's cache.
+        return [self.residual(planes[:, channel : channel + 1]) for channel in range(3)]
 
     def pooled(self, level: Tensor) -> Tensor:
         """Return full log-spectra pooled, (tiles, dimension)."""

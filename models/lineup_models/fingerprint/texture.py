@@ -67,8 +67,8 @@ class Texture(nn.Module):
                 steps = [_counted(row[at + 1] - row[at], run)[:, 0] for at in range(3)]
                 runs.append(self._shares(steps))
         patterns = torch.cat([shares[:, :NUMBERS] for shares in colours], 1)
-        gone = torch.matmul(torch.stack(runs, 1), self.both_ways).flatten(1)
-        return torch.sqrt(torch.cat([patterns, gone], 1))
+        either_way = torch.matmul(torch.stack(runs, 1), self.both_ways).flatten(1)
+        return torch.sqrt(torch.cat([patterns, either_way], 1))
 
     def _shares(self, values: Sequence[Tensor]) -> Tensor:
         """Return the share of each number, (tiles, 64), as a product of indicators of its digits.

@@ -322,14 +322,14 @@ def test_a_sibling_in_the_gallery_takes_no_image_from_its_family(centres):
         support("b", unit_rows(rng, 30, centres[1])),
         support("photos", unit_rows(rng, 40), SourceRole.REAL),
     )
-    queries = unit_rows(rng, 20, centres[0])
+    queries = unit_rows(rng, 20, 1.2 * centres[0])
 
     alone = llrs(SourceScorer(gallery_from(own, *others)), queries)[:, 0]
     scorer = SourceScorer(gallery_from(own, sibling, *others))
     both = llrs(scorer, queries)
 
     assert (scorer.names, scorer.families) == (("a", "b", "c"), (("a", "c"),))
-    np.testing.assert_allclose(both[:, [0, 2]], np.stack([alone, alone], axis=1), atol=1.6)
+    np.testing.assert_allclose(both[:, [0, 2]], np.stack([alone, alone], axis=1), atol=1.5)
     assert both[:, [0, 2]].min() > 1 > both[:, 1].max()
 
 
