@@ -16,7 +16,7 @@ from lineup.classifier import OpenSetClassifier, Training, check_classes
 from lineup.errors import ClassifierError, UsageError
 from lineup.finding import find_images
 from lineup.fusion import verdict_from_evidence
-from lineup.gallery.comparing import Images
+from lineup.gallery.channel_comparing import Images
 from lineup.gallery.gallery import (
     REAL_NAME,
     Gallery,

@@ -19,6 +19,7 @@ from lineup.errors import UsageError
 from lineup.fingerprint import FingerprintExtractor
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.gallery import Gallery
+from lineup.gallery.kept_fits import KeptFits
 from lineup.gallery.opening import gallery_state
 from lineup.gallery_evidence import GalleryEvidence
 from lineup.lineups.store import Lineup
@@ -66,6 +67,7 @@ class Answering(GalleryEvidence):
         calibration: How scores become ratios; None leaves that to the gallery.
         stored: Resyntheses made elsewhere; None is the user's own.
         gallery_path: Where enrolments go; None is the user's own gallery.
+        kept: Where fits of galleries are kept; None keeps none.
 
     Attributes:
         extractor: As given.
@@ -84,8 +86,9 @@ class Answering(GalleryEvidence):
         calibration: Calibration | None = None,
         stored: StoredResyntheses | None = None,
         gallery_path: Path | None = None,
+        kept: KeptFits | None = None,
     ) -> None:
-        super().__init__(extractor, read_gallery, open_encoder)
+        super().__init__(extractor, read_gallery, open_encoder, kept)
         self.lineup = lineup
         self.calibration = calibration
         self._stored = stored or open_stored()

@@ -23,6 +23,7 @@ from lineup.errors import SourceNotFoundError
 from lineup.finding import find_images
 from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, source_not_found
+from lineup.gallery.kept_fits import kept_fits
 from lineup.gallery.opening import gallery_state, known_gallery, shipped_gallery, user_store
 from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
@@ -288,7 +289,7 @@ def open_engine(
         fingerprint: Bundle name or folder; None takes the lineup's, or the shipped one.
         gallery: Gallery folder; None takes the shipped gallery and the user's own, and the lineup's
             with them.
-        cache: Whether resyntheses and their features are kept on disk.
+        cache: Whether resyntheses, their features and fits of galleries are kept on disk.
         calibrated: Whether the lineup's calibration is read; its file need not exist otherwise.
         keep_models: Whether what resynthesises queries stays loaded; otherwise each model is loaded
             for all queries of a group and released before the next one is, which takes least
@@ -335,6 +336,7 @@ def open_engine(
         calibration=calibration,
         stored=stored,
         gallery_path=gallery,
+        kept=kept_fits() if cache else None,
     )
 
 

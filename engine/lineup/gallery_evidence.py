@@ -13,8 +13,9 @@ import numpy as np
 from lineup.closing import ClosesOnExit
 from lineup.errors import BackendError
 from lineup.fingerprint import FingerprintExtractor, is_unjudged
-from lineup.gallery.comparing import Images
+from lineup.gallery.channel_comparing import Images
 from lineup.gallery.gallery import Gallery
+from lineup.gallery.kept_fits import KeptFits
 from lineup.gallery.scoring import Judgement, SourceScorer
 from lineup.query import Query
 from lineup.results import (
@@ -37,6 +38,7 @@ class GalleryEvidence(ClosesOnExit):
         extractor: Computes fingerprints; closed with this.
         read_gallery: Returns the known sources.
         open_encoder: Opens what embeds images; None where nothing does.
+        kept: Where fits of galleries are kept; None keeps none.
 
     Attributes:
         extractor: As given.
@@ -47,10 +49,12 @@ class GalleryEvidence(ClosesOnExit):
         extractor: FingerprintExtractor,
         read_gallery: Callable[[], Gallery],
         open_encoder: Callable[[], ReferenceEncoder] | None = None,
+        kept: KeptFits | None = None,
     ) -> None:
         self.extractor = extractor
         self._read_gallery = read_gallery
         self._open_encoder = open_encoder
+        self._kept = kept
 
     @cached_property
     def gallery(self) -> Gallery:
@@ -64,7 +68,7 @@ class GalleryEvidence(ClosesOnExit):
     @cached_property
     def scorer(self) -> SourceScorer:
         """Compares fingerprints with the candidates of the gallery."""
-        return SourceScorer(self.gallery, parts=self.extractor.parts)
+        return SourceScorer(self.gallery, parts=self.extractor.parts, kept=self._kept)
 
     @cached_property
     def encoder(self) -> ReferenceEncoder:
@@ -75,7 +79,8 @@ class GalleryEvidence(ClosesOnExit):
     @cached_property
     def reference_scorer(self) -> SourceScorer:
         """Compares fingerprints and embeddings with the candidates that have both."""
-        return SourceScorer(self.gallery, self.encoder.key, parts=self.extractor.parts)
+        parts, kept = self.extractor.parts, self._kept
+        return SourceScorer(self.gallery, self.encoder.key, parts=parts, kept=kept)
 
     @property
     def has_reference(self) -> bool:

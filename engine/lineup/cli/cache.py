@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KEPT = {
     "graphs": ("graphs", "graphs compiled for this machine"),
     "resyntheses": ("cache/resyntheses", "resyntheses and their embeddings"),
+    "fits": ("fits", "what fitting galleries found"),
     "measured": ("measured", "what bundles cost on this machine"),
     "verified": ("verified.json", "which files of bundles were verified"),
     "old-engines": ("engines", "of lineup 0.1, not used any more"),

@@ -17,7 +17,7 @@ I the influence of the left-out rows on the prediction and r their residuals,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,16 +43,31 @@ class _Member:
     residuals: Float32Array
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class Discriminant:
     """Scores images by how far they lie on each source's side.
 
-    Args:
-        members: Embeddings by the number of their source, each (n, E), rows of length 1.
-        sources: Numbers of the sources to tell, S of them; all other members are photographs.
+    Attributes:
+        sources: Numbers of the sources that it tells, S of them.
+        slopes: Shape (S, E).
+        bias: Shape (S,).
+        members: What leaving images out takes, by the number of their source; empty where only
+            queries are scored.
     """
 
-    def __init__(self, members: Mapping[int, Float32Array], sources: Sequence[int]) -> None:
-        self._columns = {number: column for column, number in enumerate(sources)}
+    sources: tuple[int, ...]
+    slopes: Float32Array
+    bias: Float32Array
+    members: Mapping[int, _Member] = field(default_factory=dict)
+
+    @classmethod
+    def fitted(cls, members: Mapping[int, Float32Array], sources: Sequence[int]) -> Discriminant:
+        """Fit.
+
+        Args:
+            members: Embeddings by the number of their source, each (n, E), rows of length 1.
+            sources: Numbers of the sources to tell; all other members are photographs.
+        """
         rows = np.concatenate(list(members.values()))
         owners = np.repeat(list(members), [len(one) for one in members.values()])
         classes = np.where(np.isin(owners, sources), owners, -1)
@@ -61,19 +76,18 @@ class Discriminant:
         targets = (owners[:, None] == np.array(sources)).astype(np.float32)
         if len(counts) == 1:  # who is alone differs from nobody
             targets[:] = 0.0
-        self._bias = targets.mean(axis=0)
+        bias = targets.mean(axis=0)
         pull = _pull(rows, weights)
-        self._slopes = (targets - self._bias).T @ pull  # (S, E)
-        residuals = targets - self._predictions(rows)
-        self._members = {
-            number: _Member(rows[own], pull[own], residuals[own])
-            for number in members
-            for own in [owners == number]
-        }
-
-    def release(self) -> None:
-        """Drop what leaving images out takes: what is left scores queries."""
-        self._members.clear()
+        slopes = np.asarray((targets - bias).T @ pull)
+        residuals = targets - (products(rows, slopes) + bias)
+        ends = np.cumsum([len(one) for one in members.values()])[:-1]
+        shares = (np.split(one, ends) for one in (rows, pull, residuals))
+        return cls(
+            tuple(sources),
+            slopes,
+            bias,
+            {number: _Member(*own) for number, *own in zip(members, *shares, strict=True)},
+        )
 
     def scores(self, rows: Float32Array, own: int | None = None) -> Float32Array:
         """Return about 1 for a source's images and 0 for others, (n, S).
@@ -84,23 +98,20 @@ class Discriminant:
                 of its own source, and without all of the source's images of the others, as of an
                 unknown generator's image; of a photograph, without it alone.
         """
-        found = self._predictions(rows)
-        if own not in self._members:
+        found: Float32Array = np.asarray(products(rows, self.slopes) + self.bias)
+        if own is None or own not in self.members:
             return found
-        member = self._members[own]
+        member = self.members[own]
         influence, hat = rows @ member.pull.T, member.rows @ member.pull.T
         share = np.diag(influence) / (1 - np.diag(hat))
         without_it: Float32Array = found - share[:, None] * member.residuals
-        column = self._columns.get(own)
-        if column is None:
+        if own not in self.sources:
             return without_it
         left = np.eye(len(hat), dtype=np.float32) - hat
         without_all: Float32Array = found - influence @ np.linalg.solve(left, member.residuals)
+        column = self.sources.index(own)
         without_all[:, column] = without_it[:, column]
         return without_all
-
-    def _predictions(self, rows: Float32Array) -> Float32Array:
-        return np.asarray(products(rows, self._slopes) + self._bias)
 
 
 def _pull(rows: Float32Array, weights: Float32Array) -> Float32Array:

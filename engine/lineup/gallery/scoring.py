@@ -25,8 +25,10 @@ from itertools import combinations, islice
 import numpy as np
 import numpy.typing as npt
 
-from lineup.gallery.comparing import Comparison, Fits, Images
+from lineup.gallery.channel_comparing import Images
+from lineup.gallery.comparing import Comparison, Fits
 from lineup.gallery.gallery import Gallery, SupportSet
+from lineup.gallery.kept_fits import KeptFits
 from lineup.types import AnyArray, Float64Array
 
 PRIOR_FIT, PRIOR_REST = 0.3, (0.4, 0.8, -3.2)
@@ -69,6 +71,7 @@ class SourceScorer:
         embeddings: Key of embeddings to compare beside the fingerprints; sources without them are
             left out.
         parts: Lengths of what a fingerprint is made of; empty: it is one.
+        kept: Where fits are kept; None fits anew.
 
     Attributes:
         names: The candidates, in the order of every array returned here.
@@ -79,9 +82,14 @@ class SourceScorer:
     """
 
     def __init__(
-        self, gallery: Gallery, embeddings: str | None = None, *, parts: Sequence[int] = ()
+        self,
+        gallery: Gallery,
+        embeddings: str | None = None,
+        *,
+        parts: Sequence[int] = (),
+        kept: KeptFits | None = None,
     ) -> None:
-        self._comparison = Comparison(gallery, embeddings, parts)
+        self._comparison = Comparison(gallery, embeddings, parts, kept)
         known = self._comparison.known
         self.names = tuple(one.name for one in self._comparison.candidates)
         self._supports = np.log([float(len(one)) for one in known])

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lineup.gallery.comparing import Comparison, Images
+from lineup.gallery.channel_comparing import Images
+from lineup.gallery.comparing import Comparison
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 
 DIMENSION = 64

@@ -50,7 +50,7 @@ def test_it_is_a_ridge_regression_in_which_all_sources_weigh_alike(members):
     rows, _, targets, weights, bias = flat(members)
     query = unit(np.random.default_rng(1).normal(size=(7, DIMENSION)))
     expected = ridge(rows, targets, weights, bias, query)
-    found = Discriminant(members, [0, 1]).scores(query)
+    found = Discriminant.fitted(members, [0, 1]).scores(query)
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -67,20 +67,19 @@ def test_its_own_images_are_judged_by_a_fit_without_them(members, own):
             kept = owners != own if is_missing else without_it
             found = ridge(rows[kept], targets[kept], weights[kept], bias, asking[row : row + 1])
             expected[row, column] = found[0, column]
-    fit = Discriminant(members, [0, 1])
+    fit = Discriminant.fitted(members, [0, 1])
     np.testing.assert_allclose(fit.scores(asking, own), expected, atol=1e-5)
 
 
-def test_what_is_left_after_release_scores_queries(members):
-    fit = Discriminant(members, [0, 1])
-    before = fit.scores(members[0])
-    fit.release()
-    np.testing.assert_array_equal(fit.scores(members[0]), before)
-    np.testing.assert_array_equal(fit.scores(members[0], own=0), before)
+def test_what_is_kept_without_its_members_scores_queries(members):
+    fit = Discriminant.fitted(members, [0, 1])
+    kept = Discriminant(fit.sources, fit.slopes, fit.bias)
+    np.testing.assert_array_equal(kept.scores(members[0]), fit.scores(members[0]))
+    np.testing.assert_array_equal(kept.scores(members[0], own=0), fit.scores(members[0]))
 
 
 def test_what_made_an_image_outweighs_what_it_shows():
-    fit = Discriminant(drawn_members(30), [0, 1])
+    fit = Discriminant.fitted(drawn_members(30), [0, 1])
     fresh = {number: rows[-1:] for number, rows in drawn_members(31).items()}
     assert fit.scores(fresh[0]).argmax() == 0
     assert fit.scores(fresh[1]).argmax() == 1
@@ -89,10 +88,10 @@ def test_what_made_an_image_outweighs_what_it_shows():
 def test_photographs_are_one_class_however_many_sets_they_come_in():
     members = drawn_members(6)
     halves = {**members, PHOTOGRAPHS: members[PHOTOGRAPHS][:3], 3: members[PHOTOGRAPHS][3:]}
-    whole, parted = Discriminant(members, [0, 1]), Discriminant(halves, [0, 1])
+    whole, parted = Discriminant.fitted(members, [0, 1]), Discriminant.fitted(halves, [0, 1])
     np.testing.assert_allclose(whole.scores(members[0]), parted.scores(members[0]), atol=1e-6)
 
 
 def test_a_source_alone_differs_from_nobody():
     rows = drawn_members(6)[0]
-    np.testing.assert_array_equal(Discriminant({0: rows}, [0]).scores(rows, own=0), 0)
+    np.testing.assert_array_equal(Discriminant.fitted({0: rows}, [0]).scores(rows, own=0), 0)

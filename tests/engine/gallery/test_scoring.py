@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lineup.gallery.comparing import PRIOR_DEVIATION, PRIOR_IMAGES, Comparison, Images
+from lineup.gallery.channel_comparing import PRIOR_DEVIATION, PRIOR_IMAGES, Images
+from lineup.gallery.comparing import Comparison
 from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
 from lineup.gallery.scoring import PRIOR_FIT, PRIOR_REST, SourceScorer, _auc, highest_rate
 
