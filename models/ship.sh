@@ -24,14 +24,15 @@ if [ ! -d "$checkpoint/reject" ]; then # half an hour on one core
     simulator bank --weights "$work/simulator/simulator.safetensors" --models 400 --output "$work/bank"
     python -m lineup_models.simulator pictures --bank "$work/bank" --output "$checkpoint/reject"
 fi
-if [ ! -f "$data/photograph.safetensors" ]; then # 20 minutes on one core; needs clip-vit-b-16
+mkdir -p "$data/bundles"
+lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
+if [ ! -f "$checkpoint/photograph.safetensors" ]; then # 20 minutes on one core; needs clip-vit-b-16
     native=("$shared"/photos_native/{camera,web,bsds})
     lineup train photograph "${native[@]/#/--photos=}" --photos "$shared/photos" \
         --photos "$shared/recompressed/photographs" --generated "$shared/generated" \
-        --generated "$shared/recompressed" --output "$data/photograph.safetensors"
+        --generated "$shared/recompressed" --output "$checkpoint/photograph.safetensors"
 fi
-mkdir -p "$data/bundles"
-lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
+cp "$checkpoint/photograph.safetensors" "$data/"
 
 # A gallery ships as one file: enrolled into a folder, then exported.
 rm -rf "$data/samples"
@@ -90,7 +91,7 @@ for folder in "$shared"/recompressed/*/; do
 done
 lineup gallery export "$data/others.safetensors" --gallery "$work/others"
 
-enroll simulated "$checkpoint/reject" \
+LINEUP_HOME="$work/home" enroll simulated "$checkpoint/reject" \
     "Photographs through simulated generators, one of each of 100: none of anybody's sources" \
     --channels clean --gallery "$work/reject"
 lineup gallery export "$data/reject.safetensors" --gallery "$work/reject"

@@ -42,10 +42,10 @@ class Limits:
     photograph: float
 
 
-BY_FINGERPRINT = Limits(naming=0.87, photograph=0.03)
+BY_FINGERPRINT = Limits(naming=0.86, photograph=0.025)
 """Where the evidence `reference` is silent (docs/evidence.md)."""
 
-BY_REFERENCE = Limits(naming=0.93, photograph=0.10)
+BY_REFERENCE = Limits(naming=0.92, photograph=0.10)
 """Where it speaks: it lifts the enrolled sources' own images far above the other limit, and other
 images above it too, and knows photographs better."""
 

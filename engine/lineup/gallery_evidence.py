@@ -28,7 +28,7 @@ from lineup.results import (
 from lineup.types import Float32Array, Float64Array
 
 if TYPE_CHECKING:
-    from lineup.reference import ReferenceEncoder
+    from lineup.reference import PhotographHead, ReferenceEncoder
 
 
 class GalleryEvidence(ClosesOnExit):
@@ -77,6 +77,11 @@ class GalleryEvidence(ClosesOnExit):
         return self._open_encoder()
 
     @cached_property
+    def head(self) -> PhotographHead | None:
+        """What tells photographs by this fingerprint and this encoder, if anything does."""
+        return self.encoder.head(self.extractor.digest)
+
+    @cached_property
     def reference_scorer(self) -> SourceScorer:
         """Compares fingerprints and embeddings with the candidates that have both."""
         parts, kept = self.extractor.parts, self._kept
@@ -115,7 +120,7 @@ class GalleryEvidence(ClosesOnExit):
             if query.real_llr is not None and not is_unjudged(query.tile_notes):
                 # From the same runs of the models as the others, whose costs include it.
                 llr = {PHOTOGRAPH: query.real_llr}
-                head = self.encoder.head if REFERENCE in query.wanted else None
+                head = self.head if REFERENCE in query.wanted else None
                 words = None if head is None else head.in_words(query.real_llr)
                 query.evidence.append(Evidence(PHOTOGRAPH, {}, llr, cost_ms=0.0, in_words=words))
 
@@ -153,13 +158,16 @@ class GalleryEvidence(ClosesOnExit):
         start = time.perf_counter()
         pixels = [query.pixels for query in wanting if query.pixels is not None]
         assert len(pixels) == len(wanting)
-        looked = self.encoder.look(pixels)
+        looked = self.encoder.look(pixels, self.head)
         image_ms = (time.perf_counter() - start) * 1e3 / len(wanting)
         for row, query in enumerate(wanting):
             query.embedding = looked.embeddings[row]
-            if looked.photograph_llrs is not None:
-                query.real_llr = float(looked.photograph_llrs[row])
             query.ms = query.ms.plus(inference=image_ms)
+        if self.head is not None:
+            fingerprints = [query.fingerprint for query in wanting if query.fingerprint is not None]
+            llrs = self.head.llrs(looked.tokens, np.stack(fingerprints))
+            for query, llr in zip(wanting, llrs.tolist(), strict=True):
+                query.real_llr = llr
         return image_ms
 
     def _reference_evidence(self, query: Query, alone: Judgement, embedding_ms: float) -> Evidence:

@@ -3,8 +3,8 @@
 The tokens of blocks in the middle of the tower tell generators apart far better than the last one,
 which is mostly about what is in the picture (RefPrint, arXiv 2607.12052); a query is compared with
 a source's images after the same channel (`lineup.gallery.comparing`). A logistic regression over
-the tokens of several blocks and the final embedding tells photographs from generated images, of
-generators that nobody trained on too.
+the tokens of several blocks, the final embedding and the fingerprint's texture tells photographs
+from generated images, of generators that nobody trained on too.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from lineup.closing import ClosesOnExit
 from lineup.documents import DocumentFormat
 from lineup.errors import BundleError, BundleFormatError
 from lineup.files import sha256_from_file
+from lineup.gallery.channel_comparing import part_of_fingerprints
 from lineup.gallery.gallery import EMBEDDINGS
 from lineup.gallery.scoring import highest_rate
 from lineup.models.encoder import ImageEncoder, Layer
@@ -45,6 +46,7 @@ class PhotographRecord:
 
     Attributes:
         source: `ImageEncoder.source` of the tower that it reads.
+        fingerprint: Digest of the fingerprint bundle whose last part it reads.
         blocks: Whose tokens it reads, counted from 1, before the final embedding.
         bias: Of the log ratio.
         limit: Ratios stay within +- this: what so many trials can show.
@@ -54,6 +56,7 @@ class PhotographRecord:
     """
 
     source: str
+    fingerprint: str
     blocks: tuple[int, ...]
     bias: float
     limit: float
@@ -77,11 +80,11 @@ def photograph_path() -> Path:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotographHead:
-    """Tells photographs from generated images by one tower's tokens.
+    """Tells photographs from generated images by one tower's tokens and one fingerprint.
 
     Attributes:
         record: How it was fitted.
-        weights: Float32 (features,): of the blocks' tokens, then of the final embedding.
+        weights: Float32 (features,): those of `features_from_tokens`.
         photographs: Ratios of photographs in several channels, each by a fit that saw nothing of
             its collection, float32 (looks,).
         generated: The same of generated images.
@@ -94,12 +97,19 @@ class PhotographHead:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """What it reads, in the order of its weights."""
+        """Whose tokens it reads, in the order of its weights."""
         return (*self.record.blocks, "final")
 
-    def llrs(self, tokens: Sequence[Float32Array]) -> Float32Array:
-        """Return natural-log likelihood ratios, photograph against generated, (images,)."""
-        values = np.concatenate(tokens, axis=1) @ self.weights + self.record.bias
+    def llrs(self, tokens: Sequence[Float32Array], fingerprints: Float32Array) -> Float32Array:
+        """Return natural-log likelihood ratios, photograph against generated, (images,).
+
+        Args:
+            tokens: Those of `layers`, each (images, dimension).
+            fingerprints: Of the same images, (images, dimension).
+        """
+        texture = len(self.weights) - sum(one.shape[1] for one in tokens)
+        features = features_from_tokens(tokens, fingerprints, texture)
+        values = features @ self.weights + self.record.bias
         limit = self.record.limit
         return np.asarray(np.clip(values, -limit, limit), np.float32)
 
@@ -120,6 +130,20 @@ class PhotographHead:
         )
 
 
+def features_from_tokens(
+    tokens: Sequence[Float32Array], fingerprints: Float32Array, texture: int
+) -> Float32Array:
+    """Return what a head reads: tokens, then the end of the fingerprint, brought to length 1.
+
+    Args:
+        tokens: Of each layer, (images, dimension).
+        fingerprints: Shape (images, dimension).
+        texture: How many of a fingerprint's numbers its last part has.
+    """
+    rows, _ = part_of_fingerprints(fingerprints, slice(fingerprints.shape[1] - texture, None))
+    return np.concatenate([*tokens, rows], axis=1)
+
+
 def _rate_in_words(share: float, images: int) -> str:
     """Return a share of images, 0..1, claiming no more than so many of them can show."""
     least = highest_rate(0, images)
@@ -136,12 +160,12 @@ class Look:
 
     Attributes:
         embeddings: Joined tokens, (images, dimension), rows of length 1.
-        photograph_llrs: Natural-log likelihood ratio, photograph against generated, (images,);
-            None where no head was fitted to this tower.
+        tokens: What the photograph head reads of them, (images, dimension) per layer; empty where
+            there is none.
     """
 
     embeddings: Float32Array
-    photograph_llrs: Float32Array | None
+    tokens: tuple[Float32Array, ...]
 
 
 def open_reference_encoder(runtime: Runtime) -> ReferenceEncoder | None:
@@ -197,15 +221,15 @@ class ReferenceEncoder(ClosesOnExit):
         record, tensors = PHOTOGRAPH_FILE.read(self._head_path)
         return PhotographHead(record, **{k: v.astype(np.float32) for k, v in tensors.items()})
 
-    @property
-    def head(self) -> PhotographHead | None:
-        """The head that ships for this tower, if any.
+    def head(self, fingerprint_digest: str) -> PhotographHead | None:
+        """Return the head that ships for this tower and a fingerprint bundle, if any.
 
         Raises:
             BundleFormatError: Its file is damaged.
         """
-        head = self._shipped
-        return head if head is not None and head.record.source == self._encoder.source else None
+        head, read = self._shipped, (self._encoder.source, fingerprint_digest)
+        is_for_them = head is not None and (head.record.source, head.record.fingerprint) == read
+        return head if is_for_them else None
 
     @property
     def is_outdated(self) -> bool:
@@ -218,23 +242,23 @@ class ReferenceEncoder(ClosesOnExit):
         return head is not None and head.record.source.startswith(f"{self._encoder.source}/")
 
     def embeddings(self, images: Sequence[RgbImage]) -> Float32Array:
-        """Return the tokens of `blocks`, joined, of each image: (images, dimension), of length 1.
+        """Return the embeddings of `look` alone."""
+        return self.look(images).embeddings
+
+    def look(self, images: Sequence[RgbImage], head: PhotographHead | None = None) -> Look:
+        """Return embeddings, and what a head reads, by one run of the tower an image.
 
         Args:
             images: Shape (height, width, 3), uint8 RGB; sizes may differ.
+            head: Who reads.
 
         Raises:
             BackendError: The model failed.
         """
-        return _joined(self._encoder.features_of_layers(images, self.blocks))
-
-    def look(self, images: Sequence[RgbImage]) -> Look:
-        """Return all that is known of images, by one run of the tower each; see `embeddings`."""
-        if self.head is None:
-            return Look(self.embeddings(images), None)
+        layers = () if head is None else head.layers
         count = len(self.blocks)
-        found = self._encoder.features_of_layers(images, [*self.blocks, *self.head.layers])
-        return Look(_joined(found[:count]), self.head.llrs(found[count:]))
+        found = self._encoder.features_of_layers(images, [*self.blocks, *layers])
+        return Look(_joined(found[:count]), found[count:])
 
     def close(self) -> None:
         """Release the encoder."""

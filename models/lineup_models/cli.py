@@ -179,11 +179,13 @@ def real(
 @generated_option
 @click.option("--output", required=True, type=click.Path(dir_okay=False, path_type=Path))
 def photograph(*, photos: tuple[Path, ...], generated: tuple[Path, ...], output: Path) -> None:
-    """Fit what tells photographs from generated images by CLIP's tokens.
+    """Fit what tells photographs from generated images by CLIP's tokens and texture.
 
-    The encoder of the reference evidence has to be there: `lineup models pull clip-vit-b-16`.
+    The encoder of the reference evidence has to be there: `lineup models pull clip-vit-b-16`. The
+    head goes with the fingerprint of the package, and is fitted anew after that.
     Generators whose names begin with the same letters are left out together, as versions of one.
     """
+    from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
     from lineup.models.encoder import ImageEncoder
     from lineup.runtime import REFERENCE_BUNDLE, Runtime
     from lineup_models.photograph_head import (
@@ -197,8 +199,12 @@ def photograph(*, photos: tuple[Path, ...], generated: tuple[Path, ...], output:
     check_output(output, [*photos, *generated])
     sources = generator_folders(generated, photos)
     watch = Progress(messages_console())
-    with Runtime("cpu").open(ImageEncoder, REFERENCE_BUNDLE) as encoder:
-        samples = samples_from_folders(photos, sources, encoder, watch)
-        head, worth = head_from_samples(samples, encoder.source)
+    runtime = Runtime("cpu")
+    with (
+        runtime.open(ImageEncoder, REFERENCE_BUNDLE) as encoder,
+        runtime.open(FingerprintExtractor, DEFAULT_BUNDLE) as extractor,
+    ):
+        samples = samples_from_folders(photos, sources, encoder, extractor, watch)
+        head, worth = head_from_samples(samples, encoder.source, extractor.digest)
     write_head(output, head)
     say(f"{output}: {len(samples.rows)} looks; left out: {summary(worth)}")

@@ -1,7 +1,8 @@
-"""Fitting the head that tells photographs from generated images by a CLIP tower's tokens.
+"""Fitting the head that tells photographs from generated images by a CLIP tower and texture.
 
-A logistic regression over the tokens of three blocks and the final embedding. Every image is seen
-in several views; a view in which the runtime finds nothing to judge (a black frame, a plain sky) is
+A logistic regression over the tokens of three blocks and the final embedding, and over the
+fingerprint's texture, which weighs as much as all tokens together. Every image is seen in several
+views; a view in which the runtime finds nothing to judge (a black frame, a plain sky) is
 neither fitted nor measured. Sources weigh the same among generated images, collections among
 photographs: the trap is to learn a collection. What the log odds are worth is fitted on generators
 and collections that a fit has not seen: each is left out in turn, generators with all others whose
@@ -23,9 +24,14 @@ from sklearn.linear_model import LogisticRegression
 from lineup.channels import CLEAN, DRAWN, through_channel
 from lineup.errors import UsageError
 from lineup.finding import find_images
-from lineup.fingerprint import unjudged_reason
+from lineup.fingerprint import FingerprintExtractor, unjudged_reason
 from lineup.models.encoder import ImageEncoder
-from lineup.reference import PHOTOGRAPH_FILE, PhotographHead, PhotographRecord
+from lineup.reference import (
+    PHOTOGRAPH_FILE,
+    PhotographHead,
+    PhotographRecord,
+    features_from_tokens,
+)
 from lineup.text import first_letters
 from lineup.types import Float32Array, Float64Array
 from lineup_models.photographs import pixels_from_path, ranked
@@ -52,7 +58,8 @@ class Samples:
     """Tokens of images, one row per image and view.
 
     Attributes:
-        rows: Float32 (n, features).
+        rows: Float32 (n, features), of several parts side by side.
+        parts: Their lengths.
         image: Number of the image of each row.
         group: Number of the folder of each row.
         view: Number of the view of each row.
@@ -61,6 +68,7 @@ class Samples:
     """
 
     rows: Float32Array
+    parts: tuple[int, ...]
     image: Float64Array
     group: Float64Array
     view: Float64Array
@@ -88,6 +96,7 @@ def samples_from_folders(
     photographs: Sequence[Path],
     generated: Sequence[Path],
     encoder: ImageEncoder,
+    extractor: FingerprintExtractor,
     watch: Watch = plainly,
     *,
     held_out: float = HELD_OUT,
@@ -98,6 +107,7 @@ def samples_from_folders(
         photographs: One folder per collection.
         generated: One folder per generator.
         encoder: The tower.
+        extractor: Whose fingerprints' last part is read.
         watch: Wraps the images.
         held_out: Share of the photographs of each folder that is not looked at.
     """
@@ -108,7 +118,7 @@ def samples_from_folders(
         )
         for path in fitted_paths(folder, held_out if is_photograph else 0.0)
     ]
-    rows, marks = [], []
+    rows, marks, texture = [], [], extractor.parts[-1]
     for image, (number, path, is_photograph) in enumerate(watch("images", jobs)):
         pixels = pixels_from_path(path)
         seen = [through_channel(pixels, view, path.name) for view in VIEWS]
@@ -116,19 +126,25 @@ def samples_from_folders(
         views = [seen[at] for at in judged]
         if not views:
             continue
-        rows.append(np.concatenate(encoder.features_of_layers(views, [*BLOCKS, "final"]), axis=1))
+        tokens = encoder.features_of_layers(views, [*BLOCKS, "final"])
+        rows.append(features_from_tokens(tokens, extractor.fingerprints(views), texture))
         marks += [(image, number, view, is_photograph) for view in judged]
     names = tuple(folder.name for folder in (*photographs, *generated))
+    found = np.concatenate(rows)
+    parts = (found.shape[1] - texture, texture)
     image_of, group, view_of, camera = np.array(marks, np.float64).T
-    return Samples(np.concatenate(rows), image_of, group, view_of, camera, names)
+    return Samples(found, parts, image_of, group, view_of, camera, names)
 
 
-def head_from_samples(samples: Samples, source: str) -> tuple[PhotographHead, dict[str, float]]:
+def head_from_samples(
+    samples: Samples, source: str, fingerprint: str
+) -> tuple[PhotographHead, dict[str, float]]:
     """Fit the head; return it and what it is worth on what was left out.
 
     Args:
         samples: At least two folders of each class.
         source: `ImageEncoder.source`.
+        fingerprint: Digest of the extractor's bundle.
 
     Returns:
         The head; and, measured on left-out generators against left-out collections, AUC per view
@@ -157,6 +173,7 @@ def head_from_samples(samples: Samples, source: str) -> tuple[PhotographHead, di
     worth = _worth(samples, left_out)
     record = PhotographRecord(
         source=source,
+        fingerprint=fingerprint,
         blocks=BLOCKS,
         bias=slope * bias + intercept,
         limit=limit,
@@ -214,9 +231,14 @@ def _weights(samples: Samples, chosen: np.typing.NDArray[np.bool_]) -> Float64Ar
 
 
 def _fit(samples: Samples, chosen: np.typing.NDArray[np.bool_]) -> tuple[Float64Array, float]:
-    """Return weights and bias of the log odds of a photograph over raw features."""
+    """Return weights and bias of the log odds of a photograph over raw features.
+
+    The ridge is on features of variance 1, scaled so that all parts vary alike as wholes.
+    """
     rows = samples.rows[chosen].astype(np.float64)
     mean, deviation = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-9)
+    parts = np.array(samples.parts)
+    deviation *= np.repeat(np.sqrt(len(parts) * parts / parts.sum()), parts)
     fit = LogisticRegression(C=REGULARISATION, max_iter=2000)
     fit.fit(
         (rows - mean) / deviation,

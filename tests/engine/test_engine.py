@@ -112,7 +112,7 @@ def test_a_gallery_of_another_fingerprint_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["results.jsonl", "report.html", "picture.png", "nearest-0-jpeg-70.png"]
+    "name", ["results.jsonl", "report.html", "picture.png", "nearest-1-jpeg-70.png"]
 )
 def test_the_demo_replaces_nothing_unasked(tmp_path, name):
     (tmp_path / name).write_text("mine")
@@ -134,16 +134,16 @@ def test_the_demo_scans_the_samples_and_writes_a_report(tmp_path):
         "drawing-0.png": "undetermined",
         "drawing-1.png": "generated",
         "nearest-0.png": "sketch-nearest",
-        "nearest-0-jpeg-70.png": "sketch-nearest",
+        "nearest-1-jpeg-70.png": "sketch-nearest",
         "nearest-1.png": "sketch-nearest",
-        "nearest-1-resize-0.75.png": "sketch-nearest",
+        "nearest-0-resize-0.75.png": "sketch-nearest",
         "shuffle-0.png": "sketch-shuffle",
         "shuffle-0-resize-1.5.png": "sketch-shuffle",
         "shuffle-1.png": "sketch-shuffle",
     }
     found = {Path(row["path"]).name: row["evidence"]["fingerprint"]["channel"] for row in rows}
-    assert found["nearest-0-jpeg-70.png"] == "jpeg:70"
-    assert found["nearest-1-resize-0.75.png"] == "resize:0.75"
+    assert found["nearest-1-jpeg-70.png"] == "jpeg:70"
+    assert found["nearest-0-resize-0.75.png"] == "resize:0.75"
     assert found["shuffle-0-resize-1.5.png"] == "resize:1.5"
     chunks = re.findall(r'class="rows">([^<]*)<', (tmp_path / "out" / "report.html").read_text())
     drawn = [gzip.decompress(base64.b64decode(one)).decode() for one in chunks]

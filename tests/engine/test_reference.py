@@ -19,6 +19,8 @@ from lineup.reference import (
 )
 from lineup.runtime import Runtime
 
+TEXTURE = 3
+
 
 @pytest.fixture(scope="module")
 def encoder():
@@ -32,9 +34,9 @@ def image():
 
 
 def head_for(encoder, path, **changes):
-    size = encoder.dimension(1) + encoder.dimension("final")
+    size = encoder.dimension(1) + encoder.dimension("final") + TEXTURE
     record = PhotographRecord(
-        encoder.source, (1,), 0.5, 2.0, photographs=2, generated=2, details={}
+        encoder.source, "print", (1,), 0.5, 2.0, photographs=2, generated=2, details={}
     )
     weights = np.linspace(-1, 1, size).astype(np.float32)
     arrays = {"weights": weights, "photographs": np.ones(4), "generated": -np.ones(4)}
@@ -53,7 +55,7 @@ def test_embeddings_join_the_default_block_and_those_around_it(encoder, image, t
     np.testing.assert_allclose(look.embeddings, [tokens / np.sqrt(3)], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(look.embeddings), 1, atol=1e-6)
     np.testing.assert_array_equal(look.embeddings, reference.embeddings([image]))
-    assert look.photograph_llrs is None
+    assert look.tokens == ()
     assert reference.key.startswith("embeddings-")
 
 
@@ -77,15 +79,18 @@ def test_another_head_is_another_identity(encoder, tmp_path):
     assert len(set(digests)) == 3
 
 
-def test_the_head_reads_blocks_and_the_final_embedding(encoder, image, tmp_path):
+def test_the_head_reads_blocks_and_the_final_embedding_and_texture(encoder, image, tmp_path):
     weights = head_for(encoder, tmp_path / "head")
     reference = ReferenceEncoder(encoder, head_path=tmp_path / "head")
+    head = reference.head("print")
+    fingerprint = np.array([[0.5, 0.5, 0.1, -0.2, 0.2]], np.float32)
 
-    look = reference.look([image])
+    look = reference.look([image], head)
 
     tokens = np.concatenate([encoder.features([image], layer)[0] for layer in (1, "final")])
-    expected = np.clip(tokens @ weights + 0.5, -2, 2)
-    np.testing.assert_allclose(look.photograph_llrs, [expected], atol=1e-5)
+    features = np.concatenate([tokens, [1 / 3, -2 / 3, 2 / 3]])
+    expected = np.clip(features @ weights + 0.5, -2, 2)
+    np.testing.assert_allclose(head.llrs(look.tokens, fingerprint), [expected], atol=1e-5)
     np.testing.assert_allclose(look.embeddings, reference.embeddings([image]), atol=1e-5)
 
 
@@ -100,19 +105,19 @@ def test_an_encoder_that_an_earlier_version_pulled_is_refused(encoder, tmp_path,
     assert "lineup models pull pocket-clip --overwrite" in caught.value.hint
 
 
-def test_a_head_of_another_tower_is_left_alone(encoder, image, tmp_path):
+def test_a_head_of_another_tower_or_fingerprint_is_left_alone(encoder, tmp_path):
+    head_for(encoder, tmp_path / "head")
+    assert ReferenceEncoder(encoder, head_path=tmp_path / "head").head("another") is None
+
     head_for(encoder, tmp_path / "head", source="another")
-
-    look = ReferenceEncoder(encoder, head_path=tmp_path / "head").look([image])
-
-    assert look.photograph_llrs is None
+    assert ReferenceEncoder(encoder, head_path=tmp_path / "head").head("print") is None
 
 
-def test_a_damaged_head_is_told(encoder, image, tmp_path):
+def test_a_damaged_head_is_told(encoder, tmp_path):
     (tmp_path / "head").write_bytes(b"nothing")
 
     with pytest.raises(BundleFormatError, match="not a valid safetensors file"):
-        ReferenceEncoder(encoder, head_path=tmp_path / "head").look([image])
+        ReferenceEncoder(encoder, head_path=tmp_path / "head").head("print")
 
 
 @pytest.mark.parametrize(
@@ -141,7 +146,9 @@ def test_a_ratio_in_words_claims_no_more_than_its_trials_show(llr, words):
     # 40 images each, two looks of each.
     photographs = np.array([-3.0, *np.full(1, -2.0), *np.full(38, 2.0), *np.full(40, 3.0)])
     generated = np.array([*np.full(20, -3.0), *np.full(60, -1.0)])
-    record = PhotographRecord("tower", (1,), 0.0, 3.0, photographs=40, generated=40, details={})
+    record = PhotographRecord(
+        "tower", "print", (1,), 0.0, 3.0, photographs=40, generated=40, details={}
+    )
     head = PhotographHead(record, np.ones(1), photographs, generated)
 
     assert words in head.in_words(llr)

@@ -34,17 +34,22 @@ def drawn_samples(*, collections=COLLECTIONS, generators=GENERATORS, apart=3.0, 
     table = np.array(marks, np.float64)
     names = tuple(f"folder-{group}" for group in range(collections + generators))
     stacked = np.concatenate(rows).astype(np.float32)
-    return Samples(stacked, *table.T, names=names)
+    return Samples(stacked, (FEATURES,), *table.T, names=names)
+
+
+def ratios_of(head, samples):
+    """What a head says that reads no fingerprint."""
+    return head.llrs([samples.rows[:, :12], samples.rows[:, 12:]], np.ones((len(samples.rows), 1)))
 
 
 def test_a_head_tells_what_no_fit_has_seen():
     samples = drawn_samples()
 
-    head, worth = head_from_samples(samples, "tower")
+    head, worth = head_from_samples(samples, "tower", "fingerprint")
 
     assert worth["auc clean"] > 95
     assert worth["caught drawn"] > 50
-    ratios = head.llrs([samples.rows[:, :12], samples.rows[:, 12:]])
+    ratios = ratios_of(head, samples)
     assert (
         ratios[samples.is_photograph > 0].mean() > 1 > -1 > ratios[samples.is_photograph < 1].mean()
     )
@@ -63,6 +68,12 @@ def test_what_the_runtime_does_not_judge_is_not_looked_at(tmp_path):
         def features_of_layers(self, images, layers):
             return (np.ones((len(images), 2), np.float32),)
 
+    class Extractor:
+        parts = (3, 4)
+
+        def fingerprints(self, images):
+            return np.full((len(images), 7), 7**-0.5, np.float32)
+
     textured = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
     textured = cv2.resize(textured, (64, 64))
     for name, pixels in (("seen", textured), ("black", np.zeros_like(textured))):
@@ -71,17 +82,19 @@ def test_what_the_runtime_does_not_judge_is_not_looked_at(tmp_path):
             cv2.imwrite(str(tmp_path / folder / f"{name}.png"), pixels)
 
     folders = [tmp_path / "camera"], [tmp_path / "maker"]
-    samples = samples_from_folders(*folders, Encoder(), held_out=0)
+    samples = samples_from_folders(*folders, Encoder(), Extractor(), held_out=0)
 
+    assert samples.parts == (2, 4)
+    np.testing.assert_array_equal(samples.rows[0], [1, 1, 0.5, 0.5, 0.5, 0.5])
     assert len(np.unique(samples.image)) == 2
     assert sorted(np.unique(samples.group)) == [0, 1]
 
 
 def test_where_nothing_tells_nothing_is_claimed_of_other_folders():
-    head, worth = head_from_samples(drawn_samples(apart=0.0), "tower")
+    head, worth = head_from_samples(drawn_samples(apart=0.0), "tower", "fingerprint")
 
     assert abs(worth["auc clean"] - 50) < 25
-    assert np.abs(head.llrs([drawn_samples(apart=0.0, seed=1).rows])).mean() < 0.7
+    assert np.abs(ratios_of(head, drawn_samples(apart=0.0, seed=1))).mean() < 0.7
 
 
 def test_versions_of_a_generator_are_left_out_together(monkeypatch):
@@ -94,7 +107,7 @@ def test_versions_of_a_generator_are_left_out_together(monkeypatch):
         return fit(samples, chosen)
 
     monkeypatch.setattr(photograph_head, "_fit", seen)
-    head_from_samples(samples, "tower")
+    head_from_samples(samples, "tower", "fingerprint")
 
     *left_out, whole = fitted
     assert whole == set(names)
@@ -103,6 +116,19 @@ def test_versions_of_a_generator_are_left_out_together(monkeypatch):
     assert all(("sdxl" in one) == ("sdxl_turbo" in one) for one in left_out)
 
 
+def test_a_short_part_weighs_as_much_as_a_long_one():
+    samples = drawn_samples(apart=0.3)
+    samples.rows[:, -1] = samples.rows[:, 0]
+
+    together, apart = (
+        np.abs(head_from_samples(one, "tower", "fingerprint")[0].weights)
+        for one in (samples, dataclasses.replace(samples, parts=(FEATURES - 2, 2)))
+    )
+
+    assert together[-1] == pytest.approx(together[0], rel=0.01)
+    assert apart[-1] == pytest.approx((FEATURES - 2) / 2 * apart[0], rel=0.01)
+
+
 def test_one_folder_cannot_be_left_out():
     with pytest.raises(UsageError, match="fewer than two folders of photographs"):
-        head_from_samples(drawn_samples(collections=1), "tower")
+        head_from_samples(drawn_samples(collections=1), "tower", "fingerprint")

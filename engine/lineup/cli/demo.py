@@ -17,7 +17,7 @@ PICTURED = "cedar"
 
 ROWS, REPORT, PICTURE = "results.jsonl", "report.html", "picture.png"
 
-HANDLED = (("nearest-0", "jpeg:70"), ("nearest-1", "resize:0.75"), ("shuffle-0", "resize:1.5"))
+HANDLED = (("nearest-0", "resize:0.75"), ("nearest-1", "jpeg:70"), ("shuffle-0", "resize:1.5"))
 """Samples that are scanned again as compression and resizing leave them."""
 
 

@@ -20,7 +20,8 @@ Count = Annotated[int, Meta(ge=1)]
 
 METHODS = {
     FINGERPRINT: "fingerprint: what a generator's decoder leaves in the spectrum of the residual "
-    "noise, compared with images of every source in the gallery, and with photographs.",
+    "noise and in the texture of neighbouring pixels, compared with images of every source in the "
+    "gallery, and with photographs.",
     REFERENCE: "reference: what middle layers of CLIP say of it, compared with the same images.",
     RESYNTHESIS: "resynthesis: candidates made images of the query's caption, whose embeddings "
     "were compared with the query's.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ class FoundAxes:
 
     Attributes:
         mean: float64 (dimension,).
-        axes: float32 (axes, dimension), orthonormal rows, largest variance first.
+        axes: float32 (axes, dimension), orthonormal rows, of each part largest variance first.
         variances: float64 (axes,), variance along each axis.
         floor: The floor that was asked for, in units of the variances.
     """
@@ -36,6 +37,19 @@ class FoundAxes:
         """
         gains = 1.0 - np.sqrt(self.floor / (self.variances + self.floor))
         return np.asarray(self.axes.astype(np.float64) * np.sqrt(gains)[:, None])
+
+
+def side_by_side(parts: Sequence[FoundAxes]) -> FoundAxes:
+    """Return mean and axes of vectors of several parts that are taken not to vary together.
+
+    The floor is that of the first part.
+    """
+    return FoundAxes(
+        mean=np.concatenate([part.mean for part in parts]),
+        axes=_block_diagonal([part.axes for part in parts]),
+        variances=np.concatenate([part.variances for part in parts]),
+        floor=parts[0].floor,
+    )
 
 
 class PrincipalAxes:
@@ -112,6 +126,15 @@ class PrincipalAxes:
         product = _product(rows.T, rows)
         self._outer = product if self._outer is None else self._outer + product
         self._rows.clear()
+
+
+def _block_diagonal(blocks: Sequence[Float32Array]) -> Float32Array:
+    shapes = np.array([block.shape for block in blocks])
+    whole = np.zeros(shapes.sum(axis=0), np.float32)
+    starts = np.cumsum(shapes, axis=0) - shapes
+    for block, (top, left) in zip(blocks, starts.tolist(), strict=True):
+        whole[top : top + block.shape[0], left : left + block.shape[1]] = block
+    return whole
 
 
 def _with_signs(rows: Float64Array) -> Float32Array:

@@ -15,9 +15,9 @@ from lineup.errors import ImageError, UsageError
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.types import RgbImage
 from lineup_models.fingerprint.checkpoint import Checkpoint
-from lineup_models.fingerprint.covariance import PrincipalAxes
+from lineup_models.fingerprint.covariance import PrincipalAxes, side_by_side
 from lineup_models.fingerprint.graph import TileFeatures
-from lineup_models.fingerprint.spec import SpectrumSpec
+from lineup_models.fingerprint.spec import TEXTURE_DIMENSION, SpectrumSpec
 from lineup_models.photographs import (
     HOLD_OUT,
     HOLD_OUT_RULE,
@@ -61,6 +61,9 @@ def fit_whitening(
 ) -> Fit:
     """Fit mean and principal axes on photographs that went through each channel of the bank.
 
+    Spectrum and texture are whitened each by itself: what is compared alone is not to depend on the
+    other.
+
     Each photograph, or the middle of it (`CROP_PX` a side; it is never resized for this), gives
     one sample per channel. The same files, settings and library versions give the same numbers.
 
@@ -75,12 +78,12 @@ def fit_whitening(
     """
     started = time.perf_counter()
     split = split_photographs(folders, options.hold_out)
-    principal = PrincipalAxes(spec.fingerprint_dimension)
+    parts = [PrincipalAxes(spec.dimension), PrincipalAxes(TEXTURE_DIMENSION)]
     # One thread: sums come in the same order on every machine. It is faster as well where other
     # work keeps the cores busy: threads that wait for each other after each of many small
     # operations wait for the scheduler.
     with computing(threads=1):
-        skipped = _gather(watch("photographs", split.fit), spec, options, principal)
+        skipped = _gather(watch("photographs", split.fit), spec, options, parts)
         used = len(split.fit) - len(skipped)
         if used < 2:
             raise UsageError(
@@ -88,14 +91,14 @@ def fit_whitening(
                 "the fit needs at least two.",
                 hint=": ".join(map(str, next(iter(skipped.items())))) if skipped else None,
             )
-        found = principal.found(axes=spec.axes, floor=spec.floor)
+        found = side_by_side([one.found(axes=spec.axes, floor=spec.floor) for one in parts])
     record = {
         "photographs": used,
         "photographs_skipped": len(skipped),
         "photographs_held_out": len(split.held_out),
         "hold_out_rule": HOLD_OUT_RULE,
         "channels": list(BANK),
-        "samples": principal.count,
+        "samples": parts[0].count,
         "options": asdict(options),
         "tools": tool_versions(),
         "seconds": round(time.perf_counter() - started, 1),
@@ -104,7 +107,10 @@ def fit_whitening(
 
 
 def _gather(
-    photographs: Iterable[Path], spec: SpectrumSpec, options: FitOptions, principal: PrincipalAxes
+    photographs: Iterable[Path],
+    spec: SpectrumSpec,
+    options: FitOptions,
+    parts: Sequence[PrincipalAxes],
 ) -> dict[Path, str]:
     """Add the samples of all photographs; return those that cannot be decoded."""
     features = TileFeatures(spec).eval()
@@ -119,7 +125,9 @@ def _gather(
         for channel in BANK:
             tiles = torch.from_numpy(tiles_from_image(through_channel(pixels, channel), tiling))
             with torch.inference_mode():
-                principal.add(features(tiles)[0].mean(0).numpy())
+                sample = features(tiles)[0].mean(0).numpy()
+            for part, values in zip(parts, np.split(sample, [spec.dimension]), strict=True):
+                part.add(values)
     return skipped
 
 

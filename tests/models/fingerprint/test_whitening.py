@@ -33,7 +33,17 @@ def test_a_broken_photograph_is_reported_and_left_out(photographs: Path) -> None
 
     assert [path.name for path in fit.skipped] == ["broken.jpg"]
     assert fit.checkpoint.record["photographs"] == 12
-    assert fit.checkpoint.whitening.axes.shape == (59, 432), "12 in 5 channels, less their mean"
+    # Of the spectrum's 24 numbers, and of 60 textures, 12 in 5 channels, less their mean.
+    assert fit.checkpoint.whitening.axes.shape == (24 + 59, 24 + 408)
+
+
+def test_spectrum_and_texture_are_whitened_each_by_itself(photographs: Path) -> None:
+    axes = fit_whitening([photographs], SPEC, FitOptions(hold_out=0)).checkpoint.whitening.axes
+
+    spectrum, texture = axes[:24], axes[24:]
+    assert not spectrum[:, SPEC.dimension :].any()
+    assert not texture[:, : SPEC.dimension].any()
+    np.testing.assert_allclose(axes @ axes.T, np.eye(83), atol=1e-5)
 
 
 def test_the_same_photographs_give_the_same_numbers(photographs: Path) -> None:
