@@ -40,7 +40,7 @@ train.add_command(pocket)
     "--axes",
     type=click.IntRange(min=0),
     default=DEFAULTS.axes,
-    help="Principal axes to keep; 0 keeps all.",
+    help="Principal axes to keep, of spectrum and of texture each; 0 keeps all.",
 )
 @click.option(
     "--floor",

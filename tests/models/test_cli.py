@@ -24,10 +24,10 @@ def test_a_folder_of_photographs_becomes_a_checkpoint(photographs: Path, tmp_pat
     )
 
     assert result.exit_code == 0, result.output
-    assert "3 axes from" in result.stdout
+    assert "6 axes from" in result.stdout
     assert "broken.jpg" in result.stderr
     found = read_checkpoint(output)
-    assert found.whitening.axes.shape[0] == 3
+    assert found.whitening.axes.shape[0] == 2 * 3, "of spectrum and texture"
     assert found.spec.residual == "bilateral"
     record = json.loads((output / "training.json").read_text())
     assert record["options"]["hold_out"] == 2

@@ -1,13 +1,14 @@
 """What fitting galleries found, kept under the home folder: the next process need not fit again.
 
-A fit takes as long as all the rest of a first verdict. It is kept by what it depends on, so that it
-is never used for another gallery; the oldest go. Nothing but time is lost with it.
+A fit takes longer than judging an image. It is kept by what it depends on, so that it is never used
+for another gallery; what was not used for longest goes. Nothing but time is lost with it.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ VERSION = 1
 """Of what is fitted: raised whenever the same gallery would be fitted otherwise."""
 
 MOST_KEPT = 8
-"""Of 4 MB each: a fit by fingerprint and one by CLIP, of the galleries that were used last."""
+"""Of 3 to 4 MB each: a fit by fingerprint and one by CLIP, of the galleries that were used last."""
 
 KEY_DIGITS = 20
 
@@ -67,10 +68,14 @@ class KeptFits:
         except (OSError, GalleryError) as error:
             logger.warning("%s is not used: %s", path, error)
             return None
-        return arrays if found == record else None
+        if found != record:
+            return None
+        with suppress(OSError):  # a home that is only read
+            path.touch()
+        return arrays
 
     def keep(self, asked: str, arrays: Mapping[str, AnyArray]) -> None:
-        """Keep arrays, in the place of the oldest."""
+        """Keep arrays, in the place of those that were not used for longest."""
         record = FitRecord(asked, __version__, VERSION)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

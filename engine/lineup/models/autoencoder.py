@@ -131,9 +131,11 @@ def images_from_decoded(decoded: Float32Array) -> list[RgbImage]:
 
     Args:
         decoded: Shape (images, 3, height, width), float32, nominally -1..1; the rest is cut off.
+            Its values are lost: another array would come on top of the decoder's own memory, when
+            that is at its highest.
     """
-    # In one array: it is made while the decoder's memory is at its highest.
-    levels = decoded * np.float32(0.5)
+    levels = decoded
+    levels *= np.float32(0.5)
     levels += np.float32(0.5)
     np.clip(levels, 0, 1, out=levels)
     levels *= np.float32(255)

@@ -54,7 +54,8 @@ class SpectrumSpec:
         sigma_space_px: Standard deviation of the spatial weights (bilateral filter only).
         pool_height: Rows of the pooled log-spectrum.
         pool_width: Columns of the pooled log-spectrum (of the half plane).
-        axes: How many principal axes are whitened one by one; 0 keeps all the fit yields.
+        axes: How many principal axes of spectrum and of texture each are whitened one by one; 0
+            keeps all the fit yields.
         floor: Variance added to each axis, in multiples of the median variance.
     """
 
