@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from lineup.types import RgbImage
 _BEGAN = time.perf_counter()
 _MESSAGES = os.fdopen(os.dup(1), "w", encoding="utf-8")
 os.dup2(2, 1)
+_PACKAGES: list[str] = []
 
 
 def request() -> dict[str, Any]:
@@ -39,8 +39,18 @@ def seconds_since_start() -> float:
     return time.perf_counter() - _BEGAN
 
 
+def about(*packages: str) -> None:
+    """Let `measure_images` tell the versions of packages, once it has measured.
+
+    Reading them takes 2 MiB, which is no part of what a program takes.
+    """
+    _PACKAGES.extend(packages)
+
+
 def versions(*packages: str) -> dict[str, str]:
     """Return the versions of the packages that are installed."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - see `about`
+
     found = {}
     for package in packages:
         try:
@@ -75,4 +85,5 @@ def measure_images(asked: dict[str, Any], draw: Callable[[], RgbImage]) -> None:
         seconds.append(one_s)
         cpu_seconds.append(time.process_time() - started)
     np.save(asked["image"], image)
-    say("measured", runs_s=seconds, runs_cpu_s=cpu_seconds)
+    told = {"runs_s": seconds, "runs_cpu_s": cpu_seconds}
+    say("measured", **told, versions=versions(*_PACKAGES))

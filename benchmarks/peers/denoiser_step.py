@@ -83,7 +83,8 @@ def main() -> None:
     }
     load = openers[asked["runtime"]](asked)
     run, load_s = _child.timed(load)
-    _child.say("loaded", load_s=load_s, versions=_child.versions("onnxruntime-gpu", "openvino"))
+    _child.about("onnxruntime-gpu", "openvino")
+    _child.say("loaded", load_s=load_s)
     feeds = dict(np.load(asked["feeds"]))
 
     def step() -> RgbImage:

@@ -30,8 +30,8 @@ def engine(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
     )
     encoder = runtime.open(ImageEncoder, asked["encoder"]) if asked.get("encoder") else None
     options = SynthesisOptions(width_px=asked["size_px"], height_px=asked["size_px"])
-    about = _child.versions("onnxruntime-gpu", "openvino")
-    _child.say("loaded", import_s=imported_s, open_s=open_s, versions=about)
+    _child.about("onnxruntime-gpu", "openvino")
+    _child.say("loaded", import_s=imported_s, open_s=open_s)
 
     def draw() -> RgbImage:
         image = generator.images(asked["prompt"], [asked["seed"]], options)[0]
@@ -68,8 +68,8 @@ def diffusers(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]
         pipeline.unet = torch.compile(pipeline.unet, **how)
         pipeline.vae.decode = torch.compile(pipeline.vae.decode, **how)
     latents = torch.from_numpy(np.load(asked["latents"])).to(pipeline.device, dtype)
-    about = _child.versions("torch", "diffusers", "transformers", "accelerate")
-    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+    _child.about("torch", "diffusers", "transformers", "accelerate")
+    _child.say("loaded", import_s=imported_s, load_s=load_s)
 
     def device() -> dict[str, Any]:
         return {"peak_device_mib": torch.cuda.max_memory_reserved() / 2**20} if on_gpu else {}
@@ -90,8 +90,8 @@ def optimum(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
         )
     )
     latents = torch.from_numpy(np.load(asked["latents"]))
-    about = _child.versions("optimum", "optimum-onnx", "onnxruntime-gpu", "diffusers", "torch")
-    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+    _child.about("optimum", "optimum-onnx", "onnxruntime-gpu", "diffusers", "torch")
+    _child.say("loaded", import_s=imported_s, load_s=load_s)
     return drawn_by(pipeline, latents, asked), dict
 
 
@@ -108,8 +108,8 @@ def openvino(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]
         )
     )
     latents = torch.from_numpy(np.load(asked["latents"]))
-    about = _child.versions("openvino", "optimum", "optimum-intel", "diffusers", "torch")
-    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+    _child.about("openvino", "optimum", "optimum-intel", "diffusers", "torch")
+    _child.say("loaded", import_s=imported_s, load_s=load_s)
     return drawn_by(pipeline, latents, asked), dict
 
 
@@ -129,8 +129,8 @@ def stable_diffusion_cpp(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict
             verbose=False,
         )
     )
-    about = _child.versions("stable-diffusion-cpp-python")
-    _child.say("loaded", import_s=imported_s, load_s=load_s, versions=about)
+    _child.about("stable-diffusion-cpp-python")
+    _child.say("loaded", import_s=imported_s, load_s=load_s)
 
     def draw() -> RgbImage:
         made = model.generate_image(
