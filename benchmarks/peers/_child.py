@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -40,15 +40,19 @@ def seconds_since_start() -> float:
 
 
 def about(*packages: str) -> None:
-    """Let `measure_images` tell the versions of packages, once it has measured.
+    """Let `measured` tell the versions of packages.
 
     Reading them takes 2 MiB, which is no part of what a program takes.
     """
     _PACKAGES.extend(packages)
 
 
-def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of the packages that are installed."""
+def measured(**figures: Any) -> None:
+    """Tell what was measured, and the versions of packages that are installed."""
+    say("measured", **figures, versions=_versions(_PACKAGES))
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - see `about`
 
     found = {}
@@ -85,5 +89,4 @@ def measure_images(asked: dict[str, Any], draw: Callable[[], RgbImage]) -> None:
         seconds.append(one_s)
         cpu_seconds.append(time.process_time() - started)
     np.save(asked["image"], image)
-    told = {"runs_s": seconds, "runs_cpu_s": cpu_seconds}
-    say("measured", **told, versions=versions(*_PACKAGES))
+    measured(runs_s=seconds, runs_cpu_s=cpu_seconds)

@@ -101,8 +101,8 @@ def scan_by_script(asked: dict[str, Any]) -> float:
         torch.set_num_threads(asked["threads"])
     dtype = getattr(torch, asked["dtype"])
     script, load_s = _child.timed(lambda: Script(asked, dtype))
-    about = _child.versions("torch", "diffusers", "transformers", "accelerate")
-    _child.say("loaded", load_s=load_s, versions=about)
+    _child.about("torch", "diffusers", "transformers", "accelerate")
+    _child.say("loaded", load_s=load_s)
     latents = torch.from_numpy(np.load(asked["latents"])).to(asked["device"], dtype)
     with torch.inference_mode():
         rows, scan_s = _child.timed(
@@ -117,8 +117,8 @@ def scan_by_lineup(asked: dict[str, Any]) -> float:
     from lineup.cli.main import cli  # noqa: PLC0415 - its time is told
 
     imported_s = _child.seconds_since_start()
-    about = _child.versions("onnxruntime-gpu", "openvino")
-    _child.say("loaded", import_s=imported_s, versions=about)
+    _child.about("onnxruntime-gpu", "openvino")
+    _child.say("loaded", import_s=imported_s)
     scan = ["scan", *asked["images"], "--lineup", asked["lineup"], "--output", asked["rows"]]
     scan += ["--overwrite", "--threads", str(asked["threads"]), "--device", asked["device"]]
     exit_code, scan_s = _child.timed(
@@ -133,7 +133,7 @@ def main() -> None:
     """Answer one request."""
     asked = _child.request()
     scan = {"lineup": scan_by_lineup, "script": scan_by_script}[asked["program"]]
-    _child.say("measured", scan_s=scan(asked))
+    _child.measured(scan_s=scan(asked))
 
 
 if __name__ == "__main__":

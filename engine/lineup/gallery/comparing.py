@@ -92,12 +92,10 @@ class Comparison:
         self.known = (*self.candidates, *others) if self.candidates else ()
         self._everybody = (*self.known, *self.strangers)
         self.channels = _bank_channels(self.known)
-        asked = "" if kept is None else f"{gallery.digest} {embeddings} {tuple(parts)}"
-        fit = None if kept is None else kept.find(asked)
-        if fit is None:
+        if kept is None:
             fit = self._fit()
-            if kept is not None:
-                kept.keep(asked, fit)
+        else:
+            fit = kept.fit(f"{gallery.digest} {embeddings} {tuple(parts)}", self._fit)
         self._whiten = _whitening_from_fit(fit)
         self._compared = [self._channel_from_fit(fit, channel) for channel in self.channels]
         self.own_fits = [

@@ -7,7 +7,7 @@ for another gallery; what was not used for longest goes. Nothing but time is los
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,36 +59,46 @@ class KeptFits:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def find(self, asked: str) -> dict[str, AnyArray] | None:
-        """Return the arrays that were kept; None where there are none."""
+    def fit(self, asked: str, make: Callable[[], dict[str, AnyArray]]) -> dict[str, AnyArray]:
+        """Return the arrays that were kept, else those that are made, and keep them.
+
+        Args:
+            asked: What they depend on: the gallery's digest, and how it is fitted.
+            make: Makes them.
+        """
         record = FitRecord(asked, __version__, VERSION)
-        path = self._path(record)
-        try:
-            found, arrays = FIT_FILE.read(path) if path.exists() else (None, {})
-        except (OSError, GalleryError) as error:
-            logger.warning("%s is not used: %s", path, error)
-            return None
-        if found != record:
-            return None
-        with suppress(OSError):  # a home that is only read
-            path.touch()
+        key = f"{record.asked} {record.release} {record.version}"
+        path = self._folder / f"{sha256_from_bytes(key.encode())[:KEY_DIGITS]}.safetensors"
+        arrays = _read(path, record)
+        if arrays is None:
+            arrays = make()
+            self._keep(path, record, arrays)
         return arrays
 
-    def keep(self, asked: str, arrays: Mapping[str, AnyArray]) -> None:
+    def _keep(self, path: Path, record: FitRecord, arrays: Mapping[str, AnyArray]) -> None:
         """Keep arrays, in the place of those that were not used for longest."""
-        record = FitRecord(asked, __version__, VERSION)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            FIT_FILE.write(self._path(record), record, arrays)
-            files = [path for path in home_entries(self._folder) if path.suffix == ".safetensors"]
-            for path in sorted(files, key=lambda path: -path.stat().st_mtime)[MOST_KEPT:]:
-                path.unlink(missing_ok=True)
+            FIT_FILE.write(path, record, arrays)
+            files = [one for one in home_entries(self._folder) if one.suffix == ".safetensors"]
+            for old in sorted(files, key=lambda one: -one.stat().st_mtime)[MOST_KEPT:]:
+                old.unlink(missing_ok=True)
         except (OSError, GalleryError) as error:
             logger.info("%s: the fit of a gallery cannot be kept: %s", self._folder, error)
 
-    def _path(self, record: FitRecord) -> Path:
-        key = f"{record.asked} {record.release} {record.version}"
-        return self._folder / f"{sha256_from_bytes(key.encode())[:KEY_DIGITS]}.safetensors"
+
+def _read(path: Path, record: FitRecord) -> dict[str, AnyArray] | None:
+    """Return the arrays that a file holds; None where it holds none for this record."""
+    try:
+        found, arrays = FIT_FILE.read(path) if path.exists() else (None, {})
+    except (OSError, GalleryError) as error:
+        logger.warning("%s is not used: %s", path, error)
+        return None
+    if found != record:
+        return None
+    with suppress(OSError):  # a home that is only read
+        path.touch()
+    return arrays
 
 
 def kept_fits() -> KeptFits:

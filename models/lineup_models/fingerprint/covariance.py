@@ -44,9 +44,10 @@ def side_by_side(parts: Sequence[FoundAxes]) -> FoundAxes:
 
     The floor is that of the first part.
     """
+    blocks = (torch.from_numpy(part.axes) for part in parts)
     return FoundAxes(
         mean=np.concatenate([part.mean for part in parts]),
-        axes=_block_diagonal([part.axes for part in parts]),
+        axes=torch.block_diag(*blocks).numpy(),  # type: ignore[no-untyped-call]
         variances=np.concatenate([part.variances for part in parts]),
         floor=parts[0].floor,
     )
@@ -126,15 +127,6 @@ class PrincipalAxes:
         product = _product(rows.T, rows)
         self._outer = product if self._outer is None else self._outer + product
         self._rows.clear()
-
-
-def _block_diagonal(blocks: Sequence[Float32Array]) -> Float32Array:
-    shapes = np.array([block.shape for block in blocks])
-    whole = np.zeros(shapes.sum(axis=0), np.float32)
-    starts = np.cumsum(shapes, axis=0) - shapes
-    for block, (top, left) in zip(blocks, starts.tolist(), strict=True):
-        whole[top : top + block.shape[0], left : left + block.shape[1]] = block
-    return whole
 
 
 def _with_signs(rows: Float64Array) -> Float32Array:

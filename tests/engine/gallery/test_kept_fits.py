@@ -105,15 +105,16 @@ def test_a_damaged_fit_is_made_again(gallery, kept, tmp_path, caplog):
 
 def test_what_was_not_used_for_longest_goes(kept, tmp_path):
     for number in range(MOST_KEPT + 2):
-        kept.keep(str(number), {"x": np.full(1, number)})
+        kept.fit(str(number), lambda number=number: {"x": np.full(1, number)})
         for path in (tmp_path / "fits").iterdir():
             os.utime(path, ns=(path.stat().st_mtime_ns - 10**9,) * 2)
-        assert kept.find("0") is not None
+        assert kept.fit("0", never) is not None
 
-    found = [kept.find(str(number)) for number in range(MOST_KEPT + 2)]
-
-    assert found[1:3] == [None, None]
-    assert [int(one["x"][0]) for one in found if one] == [0, *range(3, MOST_KEPT + 2)]
+    for gone in ("1", "2"):
+        with pytest.raises(AssertionError, match="fitted again"):
+            kept.fit(gone, never)
+    there = [0, *range(3, MOST_KEPT + 2)]
+    assert [int(kept.fit(str(number), never)["x"][0]) for number in there] == there
 
 
 def test_where_nothing_can_be_kept_galleries_are_fitted_each_time(gallery, tmp_path):
