@@ -17,8 +17,7 @@ Draw = Callable[[], RgbImage]
 
 def engine(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
     """Ours: a candidate's image, and with an encoder its features, as for a verdict."""
-    from lineup.models.encoder import ImageEncoder  # noqa: PLC0415 - its time is told
-    from lineup.models.generator import ImageGenerator, SynthesisOptions  # noqa: PLC0415
+    from lineup.models.generator import ImageGenerator, SynthesisOptions  # noqa: PLC0415 - its time
     from lineup.runtime import Runtime  # noqa: PLC0415
 
     imported_s = _child.seconds_since_start()
@@ -28,7 +27,11 @@ def engine(asked: dict[str, Any]) -> tuple[Draw, Callable[[], dict[str, Any]]]:
     generator, open_s = _child.timed(
         lambda: ImageGenerator(runtime.bundle(asked["model"]), device, settings)
     )
-    encoder = runtime.open(ImageEncoder, asked["encoder"]) if asked.get("encoder") else None
+    encoder = None
+    if asked.get("encoder"):
+        from lineup.models.encoder import ImageEncoder  # noqa: PLC0415 - Pillow, for nothing else
+
+        encoder = runtime.open(ImageEncoder, asked["encoder"])
     options = SynthesisOptions(width_px=asked["size_px"], height_px=asked["size_px"])
     _child.about("onnxruntime-gpu", "openvino")
     _child.say("loaded", import_s=imported_s, open_s=open_s)
