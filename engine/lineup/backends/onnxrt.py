@@ -180,6 +180,10 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
         # run, and from the second run of a shape on ONNX Runtime asks for it in one block.
         settings.enable_cpu_mem_arena = False
         settings.enable_mem_pattern = True
+        # Ahead of the runs, ONNX Runtime looks for a value whose memory another can have: for every
+        # node through all that are free, which is most of the time that a large graph takes to
+        # open. Few are found, as few shapes are known then, and those are held for too long.
+        settings.enable_mem_reuse = False
         # Prepacking copies every weight into private memory; unpacked, external data stays
         # mapped from its file: shared between processes, and evictable.
         is_packed = options.weights is WeightPolicy.PACKED

@@ -142,6 +142,7 @@ def test_cpu_sessions_map_weights_and_keep_no_arena():
 
     assert settings.intra_op_num_threads == 3
     assert settings.enable_cpu_mem_arena is False
+    assert settings.enable_mem_reuse is False
     assert settings.get_session_config_entry("session.disable_prepacking") == "1"
 
 
