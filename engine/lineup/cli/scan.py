@@ -134,7 +134,7 @@ def scan(
     from lineup.finding import NamedImages
     from lineup.imaging.header import DecodeLimits
     from lineup.scan.encoding import RowFormat
-    from lineup.scan.meter import ScanMeter
+    from lineup.scan.meter import ScanMeter, line_from_summary
     from lineup.scan.output import OutputMode, open_output
     from lineup.stream import StreamOptions
 
@@ -168,10 +168,14 @@ def scan(
         hint = "" if output == STDOUT else "; run again with --resume"
         say(f"interrupted after {meter.images} rows{hint}", err=True)
         sys.exit(INTERRUPTED)
-    _show_summary(meter, is_verbose=verbose, has_stages=ray_address is None)
+    some_failed = meter.failed or failed_before
+    if verbose and ray_address is None:  # a cluster's stages are in its rows
+        _show_stages(meter)
+    if verbose or some_failed or sys.stderr.isatty():
+        say(line_from_summary(meter.summary()), err=True)
     if meter.images + meter.skipped == 0:
         raise no_images(paths or (str(from_file),))
-    if meter.failed or failed_before:
+    if some_failed:
         sys.exit(SOME_FAILED)
 
 
@@ -252,12 +256,8 @@ def _progress(
     return scan_progress(meter, inputs.images() if inputs.can_list_twice else None)
 
 
-def _show_summary(meter: ScanMeter, *, is_verbose: bool, has_stages: bool) -> None:
-    from lineup.scan.meter import line_from_summary, table_from_summary
+def _show_stages(meter: ScanMeter) -> None:
+    from lineup.scan.meter import table_from_summary
 
-    summary = meter.summary()
-    if is_verbose and has_stages:  # a cluster's are in its rows
-        for line in table_from_summary(summary).splitlines():
-            say(line, err=True)
-    if is_verbose or sys.stderr.isatty():
-        say(line_from_summary(summary), err=True)
+    for line in table_from_summary(meter.summary()).splitlines():
+        say(line, err=True)
