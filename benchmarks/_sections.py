@@ -300,6 +300,13 @@ SECTIONS = (
         "--name synthesis_bf16 --record", synthesis,
     ),
     Section(
+        "One image of a candidate at SD-Turbo's size, CPU with AMX", "synthesis_amx",
+        "python benchmarks/synthesis.py --peers lineup 'lineup openvino' 'diffusers fp32' "
+        "'diffusers bf16' 'diffusers bf16 compiled' openvino 'stable-diffusion.cpp q8_0' "
+        "'stable-diffusion.cpp f16' 'stable-diffusion.cpp f32' --rounds 2 --repeat 1 "
+        "--name synthesis_amx --record", synthesis,
+    ),
+    Section(
         "One image of a candidate at SD-Turbo's size, GPU", "synthesis_gpu",
         "python benchmarks/synthesis.py --device cuda --record", synthesis,
     ),

@@ -164,6 +164,7 @@ def memory_flat(document: Document) -> Any:
 PLOTS: dict[str, Callable[[Document], Any]] = {
     "synthesis": synthesis,
     "synthesis_bf16": synthesis,
+    "synthesis_amx": synthesis,
     "synthesis_gpu": synthesis,
     "attribution": attribution,
     "attribution_openvino": attribution,
