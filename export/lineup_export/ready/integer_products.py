@@ -131,7 +131,8 @@ def with_products_of_digits(model: onnx_ir.Model) -> onnx_ir.Model:
         activations, weights, zeros, scales = _row_products(node)
         tape = Tape()
         if activations not in written:
-            written[activations] = _digits(tape, activations, copy.opset_imports[""])
+            depth = len(weights)
+            written[activations] = _digits(tape, activations, depth, copy.opset_imports[""])
         high, low, scale = written[activations]
         constants = {
             "weights": weights,
@@ -159,17 +160,20 @@ def with_products_of_digits(model: onnx_ir.Model) -> onnx_ir.Model:
     return copy
 
 
-def _digits(tape: Tape, activations: onnx_ir.Value, version: int) -> list[onnx_ir.Value]:
-    """Return the high and the low digits of rows, uint8 (..., K), and their scales (..., 1)."""
+def _digits(
+    tape: Tape, activations: onnx_ir.Value, depth: int, version: int
+) -> list[onnx_ir.Value]:
+    """Return the high and the low digits of rows, uint8 (..., depth), and their scales (..., 1)."""
     constants = {
         "share": np.float32(1 / LARGEST_DIGIT),
         "least": np.float32(SMALLEST_SCALE),
-        "half_up": np.float32(ORIGIN + 0.5),  # casting cuts off what is behind the point
-        "steps": np.float32(STEPS),
-        "low_half_up": np.float32(ORIGIN + 0.5 - LARGEST_DIGIT),
+        "low_share": np.float32(1 / STEPS),
+        "origin": np.array([ORIGIN], np.uint8),
+        "rows": np.array([-1, depth]),
+        "list": np.array([-1]),
     }
     owner = f"{activations.name}_digits"
-    share, least, half_up, steps, low_half_up = _constants(tape, owner, constants)
+    share, least, low_share, origin, rows, one_list = _constants(tape, owner, constants)
     sizes = tape.op("Abs", [activations])
     if version < _AXES_ARE_INPUTS:
         largest = tape.op("ReduceMax", [sizes], {"axes": [-1], "keepdims": 1})
@@ -177,11 +181,16 @@ def _digits(tape: Tape, activations: onnx_ir.Value, version: int) -> list[onnx_i
         (axis,) = _constants(tape, owner, {"axis": np.array([-1])})
         largest = tape.op("ReduceMax", [sizes, axis], {"keepdims": 1})
     scale = tape.op("Max", [tape.op("Mul", [largest, share]), least])
-    raised = tape.op("Add", [tape.op("Div", [activations, scale]), half_up])
-    high = tape.op("Cast", [raised], {"to": onnx_ir.DataType.UINT8})
-    rest = tape.op("Sub", [raised, tape.op("Cast", [high], {"to": onnx_ir.DataType.FLOAT})])
-    raised = tape.op("Add", [tape.op("Mul", [rest, steps]), low_half_up])
-    return [high, tape.op("Cast", [raised], {"to": onnx_ir.DataType.UINT8}), scale]
+    values = tape.op("Reshape", [activations, rows])
+    steps = tape.op("Reshape", [scale, one_list])  # of high digits, for each row
+    origins = tape.op("Expand", [origin, tape.op("Shape", [steps])])
+    by_row = {"axis": 0}
+    high = tape.op("QuantizeLinear", [values, steps, origins], by_row)
+    rest = tape.op("Sub", [values, tape.op("DequantizeLinear", [high, steps, origins], by_row)])
+    low_steps = tape.op("Mul", [steps, low_share])
+    low = tape.op("QuantizeLinear", [rest, low_steps, origins], by_row)
+    shape = tape.op("Shape", [activations])
+    return [*(tape.op("Reshape", [digit, shape]) for digit in (high, low)), scale]
 
 
 def _constants(tape: Tape, owner: str, arrays: Mapping[str, AnyArray]) -> list[onnx_ir.Value]:
