@@ -121,8 +121,11 @@ class Answering(GalleryEvidence):
     def evidence(self) -> tuple[str, ...]:
         """What there is of `EVIDENCE_NAMES`, and is computed when nothing is asked for by name."""
         reference = (REFERENCE,) if self.has_reference else ()
-        resyntheses = RESYNTHESIS_EVIDENCE if self.lineup.spec.resynthesising else ()
-        return (FINGERPRINT, *reference, *resyntheses)
+        return (FINGERPRINT, *reference, *self._resyntheses)
+
+    @property
+    def _resyntheses(self) -> tuple[str, ...]:
+        return RESYNTHESIS_EVIDENCE if self.lineup.spec.resynthesising else ()
 
     @cached_property
     def models(self) -> ResynthesisModels:
@@ -246,7 +249,10 @@ class Answering(GalleryEvidence):
 
     def _wanted(self, options: AttributionOptions, settings: ResynthesisOptions) -> tuple[str, ...]:
         """Return the evidence to compute for a query: what was asked for, or all there is."""
-        there = set(self.evidence)
+        there = {FINGERPRINT, *self._resyntheses}
+        # That there is a reference is known by opening its bundle: not where nobody asks for it.
+        if not options.evidence or REFERENCE in options.evidence:
+            there |= set(self.evidence)
         if settings.mode is not Mode.DEFAULT:
             there &= {RESYNTHESIS}
         asked = _with_fingerprint(options.evidence or there)

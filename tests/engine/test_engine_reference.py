@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 import lineup
+from lineup.errors import BundleError
 from lineup.options import AttributionOptions
 from lineup.paths import shipped_dir
 from lineup_models.samples import SOURCES, draw_image
@@ -65,6 +66,18 @@ def test_every_answer_has_it(drawn, enrolled):
         asked = engine.attribute(image, options=AttributionOptions(evidence=("reference",)))
         assert asked.verdict.posterior == pytest.approx(row.verdict.posterior)
         assert asked.run == row.run != alone.run
+
+
+def test_fingerprints_alone_open_no_encoder(drawn, enrolled, monkeypatch):
+    def outdated(runtime):
+        raise BundleError("pulled by an earlier version")
+
+    monkeypatch.setattr("lineup.reference.open_reference_encoder", outdated)
+    with lineup.open(gallery=enrolled) as engine:
+        alone = AttributionOptions(evidence=("fingerprint",))
+        assert engine.attribute(drawn / FIRST / "6.png", options=alone).verdict is not None
+        with pytest.raises(BundleError, match="earlier version"):
+            engine.attribute(drawn / FIRST / "6.png")
 
 
 def test_sources_without_embeddings_are_judged_by_fingerprints(drawn, enrolled, monkeypatch):
