@@ -68,7 +68,8 @@ class RowCount:
 def follow_scan(folder: Path, rows: Path, arguments: argparse.Namespace) -> list[dict[str, float]]:
     """Scan in a child; return samples of rows written, seconds, and memory in MiB."""
     command = [sys.executable, "-m", "lineup", "scan", str(folder), "--output", str(rows)]
-    command += ["--threads", str(arguments.threads), "--overwrite"]
+    # As documented, also where the home has a CLIP.
+    command += ["--evidence", "fingerprint", "--threads", str(arguments.threads), "--overwrite"]
     count, samples, started = RowCount(rows), [], time.perf_counter()
     process = subprocess.Popen(command)
     with ProcessWatch(process.pid) as watch:
