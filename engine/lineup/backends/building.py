@@ -20,7 +20,12 @@ from lineup.backends.graph_cache import (
     Profile,
     graph_digest,
 )
-from lineup.backends.onnxrt import FATAL_ONLY, WeightPolicy, policy_from_size
+from lineup.backends.onnxrt import (
+    RuntimeOptions,
+    WeightPolicy,
+    policy_from_size,
+    session_options_from,
+)
 from lineup.backends.openvino import Shapes, openvino_key, write_blob
 from lineup.backends.tensorrt.api import Api
 from lineup.backends.tensorrt.builder import (
@@ -347,13 +352,11 @@ def _write_blob(bundle: Bundle, role: str, device: Device, shapes: Shapes, folde
 def _write_optimised(bundle: Bundle, role: str, folder: Path) -> Path:
     _require_room(bundle, role, folder)
     source, target = bundle.graph_path(role), folder / GRAPH_NAME
-    options = ort.SessionOptions()
-    options.log_severity_level = FATAL_ONLY
+    # Never packed: that is not part of what is written, and would copy the weights once more.
+    as_run = RuntimeOptions(weights=WeightPolicy.OPTIMISED)
+    options = session_options_from(as_run, Device(DeviceKind.CPU))
     options.optimized_model_filepath = str(target)
-    options.enable_cpu_mem_arena = False
     for name, value in {
-        # Prepacking is not part of what is written and would only copy the weights once more.
-        "session.disable_prepacking": "1",
         "session.optimized_model_external_initializers_file_name": WEIGHTS_NAME,
         "session.optimized_model_external_initializers_min_size_in_bytes": _INLINE_BYTES,
     }.items():
