@@ -285,7 +285,11 @@ def _openvino() -> Any:
     if is_ours:
         sys.modules[telemetry] = None  # type: ignore[assignment]
     try:
-        return importlib.import_module("openvino")
+        openvino = importlib.import_module("openvino")
+        # Fills a table that its C++ fills at first use, letting go of the GIL on the way: two
+        # threads that ran the first graph at once would wait for each other for ever.
+        openvino.Type.f32.to_dtype()
+        return openvino
     except ImportError as error:
         raise MissingExtraError(
             f"openvino cannot be imported ({error}); pip install 'lineup-forensics[openvino]' "

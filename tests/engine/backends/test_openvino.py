@@ -393,6 +393,31 @@ def test_without_the_package_there_is_one_clear_line(monkeypatch, capsys):
 
 
 @needs_openvino
+def test_threads_may_run_the_first_graph_of_a_process_at_once(tmp_path):
+    """OpenVINO's own first use of a table would hold them for ever, nearly every time."""
+    program = (
+        "import io, sys, threading\n"
+        "import numpy as np\n"
+        "from lineup.backends import openvino as backend\n"
+        "from lineup.backends.device import device_from_text\n"
+        "from lineup.backends.onnxrt import IDENTITY_GRAPH, RuntimeOptions\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "device = backend.with_precision(device_from_text('openvino'))\n"
+        "graph = backend._compiled(io.BytesIO(IDENTITY_GRAPH), device, RuntimeOptions())\n"
+        "together = threading.Barrier(8)\n"
+        "def run():\n"
+        "    request, values = graph.create_infer_request(), np.zeros(1, np.float32)\n"
+        "    together.wait()\n"
+        "    request.infer({'x': values}, share_inputs=True)\n"
+        "threads = [threading.Thread(target=run) for _ in range(8)]\n"
+        "[one.start() for one in threads]\n"
+        "[one.join() for one in threads]\n"
+    )
+    variables = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=variables, check=True, timeout=60)
+
+
+@needs_openvino
 def test_nobody_is_told_that_openvino_was_loaded(tmp_path):
     program = (
         "import sys\n"
