@@ -104,6 +104,17 @@ def processor_features() -> str:
     return platform.processor()
 
 
+def sums_bytes_exactly() -> bool:
+    """Return whether uint8 times int8 is summed without loss.
+
+    Processors of the x86 family without VNNI sum pairs of such products in 16 bits, and what does
+    not fit stays at the end of the range.
+    """
+    features = processor_features().split()
+    is_x86 = platform.machine().lower() in {"x86_64", "amd64"}
+    return not is_x86 or any("vnni" in one or one == "amx_int8" for one in features)
+
+
 def machine_digest(*more: object) -> str:
     """Return 20 hex digits that change with what the processor can do, and with `more`."""
     features = " ".join(map(str, (platform.machine(), processor_features(), *more)))

@@ -43,7 +43,10 @@ def costs_of_towers_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three blocks of (n, tokens, dimension) and an embedding of the last one's first token."""
+    """Three blocks of (n, tokens, dimension) and an embedding of the last one's first token.
+
+    Between two blocks each token sees the mean of all.
+    """
     draw = np.random.default_rng(3)
 
     def constant(name: str, *shape: int) -> onnx.TensorProto:
@@ -53,9 +56,13 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         helper.make_node("Reshape", ["pixels", "flat"], ["patches"]),
         helper.make_node("MatMul", ["patches", "w0"], ["block1"]),
         helper.make_node("Tanh", ["block1"], ["t1"]),
-        helper.make_node("MatMul", ["t1", "w1"], ["block2"]),
+        helper.make_node("ReduceMean", ["t1"], ["m1"], axes=[1]),
+        helper.make_node("Add", ["t1", "m1"], ["s1"]),
+        helper.make_node("MatMul", ["s1", "w1"], ["block2"]),
         helper.make_node("Tanh", ["block2"], ["t2"]),
-        helper.make_node("MatMul", ["t2", "w2"], ["block3"]),
+        helper.make_node("ReduceMean", ["t2"], ["m2"], axes=[1]),
+        helper.make_node("Add", ["t2", "m2"], ["s2"]),
+        helper.make_node("MatMul", ["s2", "w2"], ["block3"]),
         helper.make_node("Gather", ["block3", "zero"], ["first"], axis=1),
         helper.make_node("MatMul", ["first", "w3"], ["image_embeds"]),
     ]
@@ -348,7 +355,8 @@ def _reference(file: Path, image: np.ndarray) -> dict[int | str, np.ndarray]:
     states = pixels.astype(np.float32).transpose(2, 0, 1).reshape(TOKENS, -1) @ weights["w0"]
     found: dict[int | str, np.ndarray] = {1: states[0]}
     for block in (2, 3):
-        states = np.tanh(states) @ weights[f"w{block - 1}"]
+        states = np.tanh(states)
+        states = (states + states.mean(axis=0)) @ weights[f"w{block - 1}"]
         found[block] = states[0]
     found["final"] = states[0] @ weights["w3"]
     return found

@@ -18,7 +18,7 @@ from lineup.backends.base import Runner
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt_runners import BoundRunner, DeviceMemory, OnnxRuntimeRunner
 from lineup.errors import BackendError, DeviceUnavailableError, UsageError
-from lineup.machine import SOME, keep_freed_memory, threads_within_quota
+from lineup.machine import SOME, keep_freed_memory, sums_bytes_exactly, threads_within_quota
 
 logger = logging.getLogger(__name__)
 
@@ -176,6 +176,9 @@ def session_options_from(options: RuntimeOptions, device: Device) -> ort.Session
     # Spinning threads would take the cores from the threads that decode the next images.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if device.kind is DeviceKind.CPU:
+        if not sums_bytes_exactly():
+            # Instructions that do, at twice the time: not for processors that need it not.
+            settings.add_session_config_entry("session.x64quantprecision", "1")
         # An arena of its own would keep its high-water mark; without one, memory returns after a
         # run, and from the second run of a shape on ONNX Runtime asks for it in one block.
         settings.enable_cpu_mem_arena = False

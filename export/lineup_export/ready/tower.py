@@ -36,10 +36,12 @@ from lineup.types import AnyArray, Float32Array
 from lineup_export.external import WeightFiles
 from lineup_export.parity import checked_parity, latency_ms_of_file, outputs_from_file
 from lineup_export.ready.description import ReadyModel, TowerLayer
+from lineup_export.ready.first_token import compute_first_token_alone
 from lineup_export.ready.integer_products import (
+    activations_of_products,
     in_single_precision,
     with_precise_products,
-    with_products_of_digits,
+    with_products_of_bytes,
 )
 from lineup_export.versions import tool_versions
 
@@ -85,8 +87,7 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
         whole = exact = onnx_ir.to_proto(graph)
         if in_int8:
             exact = onnx_ir.to_proto(in_single_precision(graph))
-            digits = onnx_ir.to_proto(with_products_of_digits(graph))
-            whole = _faster(whole, digits, model, feeds)
+            whole = _faster(whole, _in_bytes(graph, exact, model, feeds), model, feeds)
         references = _references(exact, model, feeds)
     except LineupError:
         raise
@@ -127,6 +128,22 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
             _add_graph(out, role, part, files, feeds, expected, in_int8=in_int8)
         bundle = out.finish()
     return bundle_with_costs(bundle) if MemoryWatch.available() else bundle
+
+
+def _in_bytes(
+    graph: onnx_ir.Model,
+    exact: onnx.ModelProto,
+    model: ReadyModel,
+    feeds: Sequence[Mapping[str, AnyArray]],
+) -> onnx.ModelProto:
+    """Return the form of a graph whose products are of bytes, by what its samples give."""
+    names = activations_of_products(graph)
+    runs = _tensors(exact, names, model, feeds)
+    samples = {
+        name: np.concatenate([run[name].reshape(-1, run[name].shape[-1]) for run in runs])
+        for name in names
+    }
+    return onnx_ir.to_proto(with_products_of_bytes(graph, samples))
 
 
 def _faster(
@@ -213,14 +230,24 @@ def _references(
             f"The graph has no tensor {wrong!r}, which the description of {model.name} names.",
             hint="A viewer such as Netron shows the names of a graph's tensors.",
         )
+    return _tensors(whole, named, model, feeds)
+
+
+def _tensors(
+    graph: onnx.ModelProto,
+    names: Sequence[str],
+    model: ReadyModel,
+    feeds: Sequence[Mapping[str, AnyArray]],
+) -> list[dict[str, AnyArray]]:
+    """Run a tower for some of the tensors in it."""
     probe = onnx.ModelProto()
-    probe.CopyFrom(whole)
+    probe.CopyFrom(graph)
     del probe.graph.output[:]
-    probe.graph.output.extend(_value(name) for name in named)
+    probe.graph.output.extend(_value(name) for name in names)
     with TemporaryDirectory(prefix="lineup-tower-") as folder:
         path = Path(folder) / "whole.onnx"
         path.write_bytes(probe.SerializeToString())
-        return outputs_from_file(path, [{tower.input: feed[INPUT]} for feed in feeds])
+        return outputs_from_file(path, [{model.tower.input: feed[INPUT]} for feed in feeds])
 
 
 def _expected(
@@ -299,6 +326,8 @@ def _add_graph(
     intermediate = onnx_ir.from_proto(graph)
     intermediate.graph.sort()
     RemoveUnusedNodesPass()(intermediate)
+    spared = compute_first_token_alone(intermediate)
+    logger.info("%s: %d operators see one token", role, spared)
     weights = files.stream(intermediate)
     model = onnx_ir.to_proto(intermediate)
     content = model.SerializeToString(deterministic=True)

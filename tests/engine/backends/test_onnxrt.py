@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from lineup import machine
 from lineup.backends import onnxrt
 from lineup.backends.device import Device, DeviceKind
 from lineup.backends.onnxrt import (
@@ -144,6 +145,29 @@ def test_cpu_sessions_map_weights_and_keep_no_arena():
     assert settings.enable_cpu_mem_arena is False
     assert settings.enable_mem_reuse is False
     assert settings.get_session_config_entry("session.disable_prepacking") == "1"
+
+
+@pytest.mark.parametrize(
+    ("processor", "features", "exact"),
+    [
+        ("x86_64", "avx2 avx512f avx512_vnni", True),
+        ("AMD64", "avx2 avx_vnni", True),
+        ("x86_64", "avx2 avx512f", False),
+        ("AMD64", "Intel64 Family 6 Model 94", False),
+        ("aarch64", "asimd", True),
+    ],
+)
+def test_products_of_bytes_saturate_on_no_processor(monkeypatch, processor, features, exact):
+    monkeypatch.setattr(machine, "processor_features", lambda: features)
+    monkeypatch.setattr(machine.platform, "machine", lambda: processor)
+
+    settings = session_options_from(RuntimeOptions(), CPU)
+
+    if exact:
+        with pytest.raises(RuntimeError, match="x64quantprecision"):
+            settings.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert settings.get_session_config_entry("session.x64quantprecision") == "1"
 
 
 @pytest.mark.gpu
