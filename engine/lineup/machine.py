@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,7 @@ def _quota_of_group(folder: Path) -> float | None:
     return quota / period if quota > 0 and period > 0 else None
 
 
+@cache
 def processor_features() -> str:
     """Return what tells processors with different instruction sets apart.
 

@@ -34,6 +34,7 @@ from torch.overrides import TorchFunctionMode
 
 from lineup.backends.building import RUNTIME_DOMAIN
 from lineup.types import AnyArray
+from lineup_export.constants import constant_from_value
 
 ATTENTION, SILU = "MultiHeadAttention", "QuickGelu"
 
@@ -136,7 +137,7 @@ def split_upsampling(model: onnx_ir.Model) -> None:
 def _doubles_by_nearest(node: onnx_ir.Node) -> bool:
     if node.op_type != "Resize" or len(node.inputs) < 3:
         return False
-    scales = _constant(node.inputs[2])
+    scales = constant_from_value(node.inputs[2])
     return (
         scales is not None
         and scales.tolist() == [1, 1, 2, 2]
@@ -149,7 +150,7 @@ def _doubles_by_nearest(node: onnx_ir.Node) -> bool:
 def _is_plain_3x3(node: onnx_ir.Node) -> bool:
     if node.op_type != "Conv":
         return False
-    weight, *bias = [_constant(one) for one in node.inputs[1:]]
+    weight, *bias = [constant_from_value(one) for one in node.inputs[1:]]
     if weight is None or any(one is None for one in bias):
         return False
     attributes = node.attributes
@@ -167,7 +168,7 @@ def _rewrite(graph: onnx_ir.Graph, resize: onnx_ir.Node, convolution: onnx_ir.No
     old = convolution.outputs[0]
     inputs = [resize.inputs[0]]
     for constant, split in zip(convolution.inputs[1:], (_split_weight, _repeated), strict=False):
-        array = _constant(constant)
+        array = constant_from_value(constant)
         assert constant is not None
         assert array is not None
         inputs.append(_initializer(graph, f"{constant.name}.split", split(array)))
@@ -221,11 +222,6 @@ def _initializer(graph: onnx_ir.Graph, name: str, array: AnyArray) -> onnx_ir.Va
         tensor = onnx_ir.tensor(array, name=name)
         graph.register_initializer(onnx_ir.Value(name=name, const_value=tensor))
     return graph.initializers[name]
-
-
-def _constant(value: onnx_ir.Value | None) -> AnyArray | None:
-    tensor = None if value is None else onnx_ir.convenience.get_const_tensor(value)
-    return None if tensor is None else np.asarray(tensor.numpy())
 
 
 def _text(node: onnx_ir.Node, name: str, default: str) -> str:

@@ -151,7 +151,7 @@ def test_bytes_begin_where_the_values_do(product, tokens, tmp_path):
 
 
 def biased(product: Path, folder: Path) -> onnx_ir.Model:
-    """Return a product that two others, of the same activations, are added to, and a bias."""
+    """Return a product, and beside it another of the same activations with a bias."""
     published = folder / "published.onnx"
     quantize_dynamic(product, published)
     model = onnx_ir.from_proto(onnx.load(published))

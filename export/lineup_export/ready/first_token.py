@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir
-from onnx_ir.convenience import get_const_tensor
 from onnx_ir.tape import Tape
 
 from lineup.backends.building import BLOCKWISE_PRODUCT, INTEGER_PRODUCT
+from lineup_export.constants import constant_from_value
 
 TOKENS_AXIS = 1
 """Of activations, (images, tokens, dimension)."""
@@ -24,8 +24,8 @@ _ELEMENTWISE = frozenset(
 _PRODUCTS = frozenset({"MatMul", BLOCKWISE_PRODUCT, INTEGER_PRODUCT})
 """Of rows with a constant."""
 
-_ALONG_ROWS = frozenset({"Concat", "Gather", "LayerNormalization", "Softmax"})
-"""Where their axis is the last one."""
+_ALONG_ROWS = {"Concat": 0, "Gather": 0, "LayerNormalization": -1, "Softmax": -1}
+"""Where their axis is the last one; and which it is where none is named."""
 
 _REDUCTIONS = frozenset({"ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"})
 
@@ -46,7 +46,7 @@ def compute_first_token_alone(model: onnx_ir.Model) -> int:
     taken: dict[onnx_ir.Value, onnx_ir.Value] = {}
     for node in [one for one in model.graph if one in tail]:
         for at, value in enumerate(node.inputs):
-            if value is None or get_const_tensor(value) is not None or value.producer() in tail:
+            if value is None or _is_constant(value) or value.producer() in tail:
                 continue
             if value not in taken:
                 taken[value] = _first_of(model, value, node)
@@ -74,42 +74,31 @@ def _needs_first(value: onnx_ir.Value, tail: set[onnx_ir.Node]) -> bool:
 
 
 def _takes_first(node: onnx_ir.Node, value: onnx_ir.Value) -> bool:
-    if node.op_type != "Gather" or node.inputs[0] is not value or _axis(node, 0) != TOKENS_AXIS:
+    if node.op_type != "Gather" or node.inputs[0] is not value:
         return False
-    index = get_const_tensor(node.inputs[1]) if node.inputs[1] is not None else None
-    return index is not None and not np.any(index.numpy())
+    index = constant_from_value(node.inputs[1])
+    return (
+        node.attributes.get_int("axis", 0) == TOKENS_AXIS and index is not None and not index.any()
+    )
 
 
 def _is_by_row(node: onnx_ir.Node) -> bool:
     """Return whether each token of what a node puts out follows from the same token alone."""
     others = node.inputs[1:]
     if node.op_type in _PRODUCTS:
-        return all(one is None or get_const_tensor(one) is not None for one in others)
+        return all(one is None or _is_constant(one) for one in others)
+    arrays = [constant_from_value(one) for one in node.inputs]
     if node.op_type == "QuantizeLinear":
-        return all(one is None or _is_scalar(one) for one in others)
-    if not all(_spares_tokens(one) for one in node.inputs):
-        return False
+        return all(array is not None and array.size == 1 for array in arrays[1:])
+    if any(array is not None and array.ndim > 1 and array.shape[-2] > 1 for array in arrays):
+        return False  # a number per token
     if node.op_type in _ALONG_ROWS:
-        return _axis(node, -1 if node.op_type in {"LayerNormalization", "Softmax"} else 0) == -1
+        return node.attributes.get_int("axis", _ALONG_ROWS[node.op_type]) == -1
     if node.op_type in _REDUCTIONS:
-        axes = node.attributes.get("axes")
-        listed = None if len(others) == 0 or others[0] is None else get_const_tensor(others[0])
-        found = axes.as_ints() if axes else [] if listed is None else listed.numpy().tolist()
-        return list(found) == [-1]
+        listed = [] if len(arrays) < 2 or arrays[1] is None else arrays[1].tolist()
+        return list(node.attributes.get_ints("axes", listed)) == [-1]
     return node.op_type in _ELEMENTWISE
 
 
-def _spares_tokens(value: onnx_ir.Value | None) -> bool:
-    """Return whether a value is no constant with a number per token."""
-    tensor = None if value is None else get_const_tensor(value)
-    return tensor is None or len(tensor.shape) < 2 or tensor.shape[-2] == 1
-
-
-def _is_scalar(value: onnx_ir.Value) -> bool:
-    tensor = get_const_tensor(value)
-    return tensor is not None and tensor.size == 1
-
-
-def _axis(node: onnx_ir.Node, default: int) -> int:
-    attribute = node.attributes.get("axis")
-    return default if attribute is None else attribute.as_int()
+def _is_constant(value: onnx_ir.Value) -> bool:
+    return constant_from_value(value) is not None

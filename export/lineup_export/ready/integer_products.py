@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 import onnx_ir
-from onnx_ir.convenience import get_const_tensor, replace_all_uses_with
+from onnx_ir.convenience import replace_all_uses_with
 from onnx_ir.tape import Tape
 
 from lineup.backends.building import BLOCKWISE_PRODUCT, INTEGER_PRODUCT, RUNTIME_DOMAIN
 from lineup.errors import BundleFormatError
 from lineup.types import AnyArray
+from lineup_export.constants import constant_from_value
 
 BLOCK = 64
 """Elements of a row that share a scale."""
@@ -174,7 +175,7 @@ def _with_bias(product: onnx_ir.Node) -> tuple[onnx_ir.Node, AnyArray]:
     """Return the node that adds a bias to a product, and the bias; zeros if none does."""
     count = product.attributes["N"].as_int()
     added = None if product.outputs[0].is_graph_output() else _only_user(product, "Add")
-    bias = None if added is None else _constant(_other(added, product.outputs[0]))
+    bias = None if added is None else constant_from_value(_other(added, product.outputs[0]))
     if added is None or bias is None or bias.shape != (count,):
         return product, np.zeros(count, np.float32)
     return added, bias
@@ -255,7 +256,7 @@ def _row_products(node: onnx_ir.Node) -> tuple[onnx_ir.Value, AnyArray, AnyArray
     As `with_precise_products` writes it: all blocks of a row of weights have one scale.
     """
     activations, *constants = node.inputs
-    packed, scales, zeros = (_constant(one) for one in constants)
+    packed, scales, zeros = (constant_from_value(one) for one in constants)
     assert activations is not None
     assert packed is not None
     assert scales is not None
@@ -295,7 +296,7 @@ def _integer_product(node: onnx_ir.Node) -> _IntegerProduct | None:
     quantiser = None if quantised is None else quantised.producer()
     widened = _only_user(node, "Cast")
     scaled = None if widened is None else _only_user(widened, "Mul")
-    kernel = _constant(weights)
+    kernel = constant_from_value(weights)
     if quantiser is None or quantiser.op_type != "DynamicQuantizeLinear" or scaled is None:
         return None
     assert widened is not None
@@ -304,7 +305,7 @@ def _integer_product(node: onnx_ir.Node) -> _IntegerProduct | None:
     if kernel is None or kernel.ndim != 2 or scales is None or activations is None:
         return None
     count = kernel.shape[1]
-    origin = np.zeros(1, kernel.dtype) if zeros is None else _constant(zeros)
+    origin = np.zeros(1, kernel.dtype) if zeros is None else constant_from_value(zeros)
     if origin is None:
         return None
     return _IntegerProduct(
@@ -324,7 +325,7 @@ def _weight_scales(
     producer = None if both is None else both.producer()
     if producer is None or producer.op_type != "Mul":
         return None
-    return _constant(_other(producer, activation_scale))
+    return constant_from_value(_other(producer, activation_scale))
 
 
 def _other(product: onnx_ir.Node, factor: onnx_ir.Value) -> onnx_ir.Value | None:
@@ -335,8 +336,3 @@ def _other(product: onnx_ir.Node, factor: onnx_ir.Value) -> onnx_ir.Value | None
 def _only_user(node: onnx_ir.Node, op_type: str) -> onnx_ir.Node | None:
     users = [use.node for use in node.outputs[0].uses()]
     return users[0] if len(users) == 1 and users[0].op_type == op_type else None
-
-
-def _constant(value: onnx_ir.Value | None) -> AnyArray | None:
-    tensor = None if value is None else get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()

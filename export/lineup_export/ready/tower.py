@@ -84,10 +84,11 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
         graph = onnx_ir.from_proto(onnx.load(path))
         in_int8 = with_precise_products(graph) > 0
         model = _out_of_the_way(graph, model)
-        whole = exact = onnx_ir.to_proto(graph)
         if in_int8:
             exact = onnx_ir.to_proto(in_single_precision(graph))
-            whole = _faster(whole, _in_bytes(graph, exact, model, feeds), model, feeds)
+            whole = _fastest(graph, exact, model, feeds)
+        else:
+            whole = exact = onnx_ir.to_proto(graph)
         references = _references(exact, model, feeds)
     except LineupError:
         raise
@@ -130,32 +131,28 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
     return bundle_with_costs(bundle) if MemoryWatch.available() else bundle
 
 
-def _in_bytes(
+def _fastest(
     graph: onnx_ir.Model,
     exact: onnx.ModelProto,
     model: ReadyModel,
     feeds: Sequence[Mapping[str, AnyArray]],
 ) -> onnx.ModelProto:
-    """Return the form of a graph whose products are of bytes, by what its samples give."""
-    names = activations_of_products(graph)
-    runs = _tensors(exact, names, model, feeds)
-    samples = {
-        name: np.concatenate([run[name].reshape(-1, run[name].shape[-1]) for run in runs])
-        for name in names
-    }
-    return onnx_ir.to_proto(with_products_of_bytes(graph, samples))
+    """Return a graph by bytes where this processor, and no GPU, is clearly faster so; else as is.
 
-
-def _faster(
-    lean: onnx.ModelProto,
-    other: onnx.ModelProto,
-    model: ReadyModel,
-    feeds: Sequence[Mapping[str, AnyArray]],
-) -> onnx.ModelProto:
-    """Return the other form where this processor, and no GPU, is clearly faster by it."""
+    Args:
+        graph: With blockwise products.
+        exact: The same in single precision.
+        model: How it is read.
+        feeds: Samples of its input.
+    """
+    lean = onnx_ir.to_proto(graph)
     device, _ = options_for_device("auto", 0)
     if not device.on_cpu:
         return lean
+    names = activations_of_products(graph)
+    runs = _tensors(exact, names, model, feeds)
+    samples = {name: np.concatenate([run[name] for run in runs]) for name in names}
+    other = onnx_ir.to_proto(with_products_of_bytes(graph, samples))
     named = [{model.tower.input: feed[INPUT]} for feed in feeds]
     with TemporaryDirectory(prefix="lineup-tower-") as folder:
         path, latencies_ms = Path(folder) / "form.onnx", []
