@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
 # Makes everything that the package ships as data, from photographs and generated images:
-#   bash models/ship.sh SHARED [CHECKPOINT]
+#   bash models/ship.sh SHARED [CHECKPOINT [OUTSIDE]]
 # SHARED holds photos/, photos_native/<folder>/, generated/<source>/ and recompressed/<source>/, photographs among
-# them; CHECKPOINT, a fit made before, saves the fit. The encoder of the reference evidence has to be there:
-# lineup models pull clip-vit-b-16.
+# them; CHECKPOINT, a fit made before, saves the fit; OUTSIDE is what lineup_models.outside made, else it is fetched
+# from the package index. The encoder of the reference evidence has to be there: lineup models pull clip-vit-b-16.
 set -euo pipefail
 
-shared=${1:?usage: models/ship.sh SHARED [CHECKPOINT]}
+shared=${1:?usage: models/ship.sh SHARED [CHECKPOINT [OUTSIDE]]}
 data=$(cd "$(dirname "$0")/../engine/lineup/data" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 checkpoint=${2:-$work/checkpoint}
+outside=${3:-$work/outside}
+[ -d "$outside" ] || python -m lineup_models.outside --output "$outside"
 photos=(--photos "$shared/photos" --photos "$shared/photos_native")
 if [ ! -d "$checkpoint" ]; then # ten minutes on one core
     lineup train whitening "${photos[@]}" --output "$checkpoint"
@@ -28,8 +30,9 @@ mkdir -p "$data/bundles"
 lineup export fingerprint "$checkpoint" --output "$data/bundles/whitened-spectrum" --overwrite
 if [ ! -f "$checkpoint/photograph.safetensors" ]; then # 20 minutes on one core; needs clip-vit-b-16
     native=("$shared"/photos_native/{camera,web,bsds})
+    parts=("$outside"/outside-*)
     lineup train photograph "${native[@]/#/--photos=}" --photos "$shared/photos" \
-        --photos "$shared/recompressed/photographs" --generated "$shared/generated" \
+        --photos "$shared/recompressed/photographs" "${parts[@]/#/--photos=}" --generated "$shared/generated" \
         --generated "$shared/recompressed" --output "$checkpoint/photograph.safetensors"
 fi
 cp "$checkpoint/photograph.safetensors" "$data/"
@@ -88,6 +91,13 @@ for folder in "$shared"/recompressed/*/; do
     name=$(basename "$folder")
     [ "$name" = photographs ] || enroll "$name" "$folder" \
         "$name, re-encoded as JPEG, from the public repository k8xu/ImageAttribution" --gallery "$work/others"
+done
+# And what people made, with cameras and without, of which the photographs above hold next to nothing.
+for kind in photographs graphics; do
+    find "$(realpath "$outside")"/*/$kind -type f | sort | spread 40 "$work/outside-spread/$kind"
+    enroll "outside-$kind" "$work/outside-spread/$kind" \
+        "What people made, $kind, from packages of the package index: models/lineup_models/outside.toml" \
+        --gallery "$work/others"
 done
 lineup gallery export "$data/others.safetensors" --gallery "$work/others"
 

@@ -126,7 +126,7 @@ class PhotographHead:
         )
         return (
             f"As {'little' if llr < 0 else 'much'} like a photograph are {photographs} photographs "
-            f"of the calibration, and {generated} generated images."
+            f"and drawings of the calibration, and {generated} generated images."
         )
 
 

@@ -10,7 +10,7 @@ from lineup.results import GENERATED, PHOTOGRAPH, UNDETERMINED, Verdict
 LIKELIEST = 3
 NO_PROOF = "Nothing found is no proof of a photograph."
 NO_NAME = "A generator that is not in the gallery may be given a name that is."
-NO_CERTAINTY = "A photograph may be called generated."
+NO_CERTAINTY = "A photograph or a drawing may be called generated."
 
 
 def sentence_from_verdict(verdict: Verdict) -> str:

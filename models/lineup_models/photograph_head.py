@@ -42,7 +42,7 @@ BLOCKS = (7, 9, 11)
 
 VIEWS = (CLEAN, "jpeg:70", "resize:0.5", DRAWN)
 
-PER_FOLDER = 200
+PER_FOLDER = 1000
 """Most images of a folder, drawn by the hash of their names."""
 
 HELD_OUT = 1 / 3

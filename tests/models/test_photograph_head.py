@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from lineup.errors import UsageError
+from lineup.gallery.opening import shipped_others
+from lineup.reference import PHOTOGRAPH_FILE, photograph_path
 from lineup_models import photograph_head
+from lineup_models.outside import PARTS
 from lineup_models.photograph_head import (
     VIEWS,
     Samples,
@@ -132,3 +135,11 @@ def test_a_short_part_weighs_as_much_as_a_long_one():
 def test_one_folder_cannot_be_left_out():
     with pytest.raises(UsageError, match="fewer than two folders of photographs"):
         head_from_samples(drawn_samples(collections=1), "tower", "fingerprint")
+
+
+def test_the_shipped_data_knows_what_people_made():
+    """Without it portraits and drawings are taken for generated (docs/evidence.md)."""
+    record, _ = PHOTOGRAPH_FILE.read(photograph_path())
+    assert f"outside-{PARTS - 1}" in str(record.details["folders"])
+    others = {one.name: len(one) for one in shipped_others().candidates}
+    assert others["outside-photographs"] == others["outside-graphics"] == 40

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,9 +74,11 @@ def _scan(output: Path) -> None:
     _print_rows(f"scanned: {sources} sources, by {' and '.join(evidence)}", rows)
     say(f"rows:    {output / ROWS}")
     say(f"report:  {output / REPORT}")
+    more = ["lineup enroll NAME IMAGES... makes a generator known"]
     if "reference" not in evidence:
-        say("more:    lineup models pull clip-vit-b-16 gives twice the names (90 MB)")
-    say("         lineup enroll NAME IMAGES... makes a generator known")
+        more.insert(0, "lineup models pull clip-vit-b-16 gives twice the names (90 MB)")
+    for line, head in zip_longest(more, ["more:"], fillvalue=""):
+        say(f"{head:<9}{line}")
 
 
 def _handled_name(stem: str, channel: str) -> str:
