@@ -50,7 +50,7 @@ class PhotographRecord:
         blocks: Whose tokens it reads, counted from 1, before the final embedding.
         bias: Of the log ratio.
         limit: Ratios stay within +- this: what so many trials can show.
-        photographs: How many images the calibration rests on.
+        photographs: How many images the calibration rests on, graphics that people made among them.
         generated: The same.
         details: Data, counts, seed.
     """
@@ -81,6 +81,8 @@ def photograph_path() -> Path:
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotographHead:
     """Tells photographs from generated images by one tower's tokens and one fingerprint.
+
+    Graphics that people made count as photographs do.
 
     Attributes:
         record: How it was fitted.
