@@ -94,7 +94,7 @@ for folder in "$shared"/recompressed/*/; do
 done
 # And what people made, with cameras and without, of which the photographs above hold next to nothing.
 for kind in photographs graphics; do
-    find "$(realpath "$outside")"/*/$kind -type f | sort | spread 16 "$work/outside-spread/$kind"
+    find "$(realpath "$outside")"/*/$kind -type f | sort | spread 15 "$work/outside-spread/$kind"
     enroll "outside-$kind" "$work/outside-spread/$kind" \
         "What people made, $kind, from packages of the package index: models/lineup_models/outside.toml" \
         --gallery "$work/others"
