@@ -125,20 +125,24 @@ def test_a_damaged_head_is_told(encoder, tmp_path):
     [
         (
             -2.0,
-            "little like a photograph are 1 in 40 photographs and drawings of",
+            "little like a photograph are 1 in 40 photographs and drawings of the calibration, "
+            "and 25 of 100",
         ),
         (
             -3.0,
-            "little like a photograph are fewer than 1 in 11 photographs and drawings",
+            "little like a photograph are fewer than 1 in 11 photographs and drawings of the "
+            "calibration, and",
         ),
         (-1.0, "of the calibration, and more than 91 of 100 generated images."),
         (
             1.0,
-            "much like a photograph are 98 of 100 photographs and drawings",
+            "much like a photograph are 98 of 100 photographs and drawings of the calibration, "
+            "and fewer than",
         ),
         (
             3.0,
-            "much like a photograph are 50 of 100 photographs and drawings",
+            "much like a photograph are 50 of 100 photographs and drawings of the calibration, "
+            "and fewer than",
         ),
     ],
 )
