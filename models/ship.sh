@@ -94,12 +94,13 @@ for folder in "$shared"/recompressed/*/; do
 done
 # And what people made, with cameras and without, of which the photographs above hold next to nothing.
 for kind in photographs graphics; do
-    find "$(realpath "$outside")"/*/$kind -type f | sort | spread 15 "$work/outside-spread/$kind"
+    find "$(realpath "$outside")"/*/$kind -type f | sort | spread 40 "$work/outside-spread/$kind"
     enroll "outside-$kind" "$work/outside-spread/$kind" \
         "What people made, $kind, from packages of the package index: models/lineup_models/outside.toml" \
         --gallery "$work/others"
 done
 lineup gallery export "$data/others.safetensors" --gallery "$work/others"
+python -m lineup_models.rounding "$data/gallery.safetensors" "$data/others.safetensors"
 
 LINEUP_HOME="$work/home" enroll simulated "$checkpoint/reject" \
     "Photographs through simulated generators, one of each of 100: none of anybody's sources" \

@@ -42,10 +42,10 @@ class Limits:
     photograph: float
 
 
-BY_FINGERPRINT = Limits(naming=0.82, photograph=0.025)
+BY_FINGERPRINT = Limits(naming=0.80, photograph=0.025)
 """Where the evidence `reference` is silent (docs/evidence.md)."""
 
-BY_REFERENCE = Limits(naming=0.90, photograph=0.05)
+BY_REFERENCE = Limits(naming=0.88, photograph=0.05)
 """Where it speaks: it lifts the enrolled sources' own images far above the other limit, and other
 images above it too, and knows photographs better."""
 

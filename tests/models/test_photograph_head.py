@@ -142,4 +142,4 @@ def test_the_shipped_data_knows_what_people_made():
     record, _ = PHOTOGRAPH_FILE.read(photograph_path())
     assert f"outside-{PARTS - 1}" in str(record.details["folders"])
     others = {one.name: len(one) for one in shipped_others().candidates}
-    assert others["outside-photographs"] == others["outside-graphics"] == 15
+    assert others["outside-photographs"] == others["outside-graphics"] == 40

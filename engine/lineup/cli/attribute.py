@@ -63,7 +63,7 @@ def attribute(
     on standard input. The gallery's fingerprints answer; with --lineup, or with resynthesis as
     evidence, so do the resyntheses of a lineup's candidates. The posterior starts from one half for
     "a known source", a quarter each for "generated" by another and "photograph"; a name is given at
-    60 % and more, at 80 % with CLIP. An answer is a source, "generated, source unknown" or
+    80 % and more, at 88 % with CLIP. An answer is a source, "generated, source unknown" or
     "undetermined".
 
     Exit code: 0 every image has a verdict, 1 some failed, 2 wrong usage.

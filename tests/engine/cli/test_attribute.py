@@ -9,12 +9,20 @@ from click.testing import CliRunner
 
 from lineup.cli.attribute import attribute
 from lineup.errors import UsageError
+from lineup.fusion import BY_FINGERPRINT, BY_REFERENCE
 
 pytestmark = pytest.mark.usefixtures("colour_engine")
 
 
 def run(*arguments):
     return CliRunner().invoke(attribute, [str(one) for one in arguments])
+
+
+def test_the_help_tells_the_limits_that_names_take():
+    told = " ".join(run("--help").stdout.split())
+
+    least, with_clip = (100 * one.naming for one in (BY_FINGERPRINT, BY_REFERENCE))
+    assert f"a name is given at {least:.0f} % and more, at {with_clip:.0f} % with CLIP" in told
 
 
 def test_the_answer_is_a_sentence_the_likeliest_sources_and_a_caveat(red_image):
