@@ -22,6 +22,8 @@ PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(r"(?:^ *|`)lineup ([a-z][\w-]*)", re.MULTILINE)
 NAMED = re.compile(r"`([\w/]+/[\w.]+\.(?:py|md|json|toml))`")
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
+DOCUMENT = re.compile(r"\bdocs/[\w-]+\.md\b")
+CODE = ("engine", "export", "models", "benchmarks")
 SAID = {
     "01_attribute": "5 forms, one answer: {'undetermined'}",
     "02_enroll_and_scan": "toy-nearest -> toy-nearest",
@@ -73,6 +75,15 @@ def test_links_lead_to_files(document):
     links = LINK.findall(document.read_text("utf-8"))
 
     assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_code_names_documents_that_are_there():
+    """In help texts and errors, which no link checks."""
+    files = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
+    named = {name for path in files for name in DOCUMENT.findall(path.read_text("utf-8"))}
+
+    assert "docs/evidence.md" in named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_the_map_names_files_that_are_there():

@@ -22,7 +22,7 @@ from lineup.errors import BundleError, BundleFormatError, UsageError
 from lineup.files import sha256_from_file
 from lineup.models.encoder import CUT_TOWER, WHOLE_TOWER, ImageEncoder
 from lineup.runtime import Runtime
-from lineup_export.ready import tower
+from lineup_export.ready import install, tower
 from lineup_export.ready.description import (
     DESCRIPTION,
     FileSource,
@@ -30,7 +30,11 @@ from lineup_export.ready.description import (
     open_description,
     ready_names,
 )
-from lineup_export.ready.install import fetched_file, installed_by_description
+from lineup_export.ready.install import (
+    fetched_file,
+    installed_by_description,
+    installed_by_name,
+)
 from lineup_models import package_index
 
 SIZE, TOKENS, DIMENSION = 10, 3, 6
@@ -291,6 +295,26 @@ def test_an_unknown_name_is_told_the_closest():
     with pytest.raises(UsageError, match="no model 'clip-vit-b-61'") as error:
         open_description("clip-vit-b-61")
     assert "clip-vit-b-16" in (error.value.hint or "")
+
+
+def test_what_is_installed_is_not_fetched_again(onnx_file, tmp_path, lineup_home, monkeypatch):
+    model = DESCRIPTION.read(described(onnx_file, tmp_path))
+    monkeypatch.setattr(install, "open_description", lambda name: model)
+    asked = []
+    monkeypatch.setattr(install, "fetched_file", lambda *_: asked.append("fetched") or onnx_file)
+    store = BundleStore(lineup_home)
+
+    first = installed_by_name(store, "toy-tower", None)
+    made = first.path.stat().st_mtime_ns
+    assert installed_by_name(store, "toy-tower", None).path == first.path
+    assert (asked, first.path.stat().st_mtime_ns) == (["fetched"], made)
+
+    installed_by_name(store, "toy-tower", None, overwrite=True)
+    assert len(asked) == 2
+
+    (first.path / "manifest.json").write_text("{}")  # broken: fetching is the repair
+    installed_by_name(store, "toy-tower", None)
+    assert len(asked) == 3
 
 
 def test_another_name_of_a_file_is_refused_before_anything_is_installed(

