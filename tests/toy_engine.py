@@ -7,7 +7,8 @@ import pytest
 from lineup import engine as engine_module
 from lineup.closing import ClosesOnExit
 from lineup.fingerprint import Signals
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.support import SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.lineups import models as models_module
 from lineup.lineups.models import ResynthesisModels

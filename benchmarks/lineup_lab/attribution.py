@@ -23,7 +23,7 @@ from lineup.calibration.calibration import Calibration, Options
 from lineup.calibration.verdict import verdict_from_scores
 from lineup.errors import UsageError
 from lineup.fusion import prior_from_candidates
-from lineup.gallery.gallery import REAL_NAME
+from lineup.gallery.support import REAL_NAME
 from lineup.options import Aggregate, Mode, ResynthesisOptions
 from lineup.results import (
     GENERATED,

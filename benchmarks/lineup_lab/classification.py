@@ -24,7 +24,7 @@ from statistics import fmean
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.gallery.gallery import REAL_NAME
+from lineup.gallery.support import REAL_NAME
 from lineup.types import Float32Array, Float64Array
 from lineup_lab.dataset import (
     LabelledSource,

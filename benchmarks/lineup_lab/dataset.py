@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lineup.errors import ImageError, UsageError
 from lineup.finding import find_images
-from lineup.gallery.gallery import unusable_rows
+from lineup.gallery.support import unusable_rows
 from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, TileCutter, rows_from_paths
 from lineup.types import Float32Array, RgbTiles
 

@@ -17,17 +17,11 @@ from lineup.errors import ClassifierError, UsageError
 from lineup.finding import find_images
 from lineup.fusion import verdict_from_evidence
 from lineup.gallery.channel_comparing import Images
-from lineup.gallery.gallery import (
-    REAL_NAME,
-    Gallery,
-    SourceRole,
-    SupportSet,
-    check_fingerprints,
-    fingerprint_mismatch,
-)
+from lineup.gallery.gallery import Gallery, fingerprint_mismatch
 from lineup.gallery.opening import gallery_from_path
 from lineup.gallery.scoring import SourceScorer
 from lineup.gallery.store import MANIFEST
+from lineup.gallery.support import REAL_NAME, SourceRole, SupportSet, check_fingerprints
 from lineup.paths import shipped_reject_path
 from lineup.results import Evidence
 from lineup.stream import DEFAULT_STREAM, StreamedImage

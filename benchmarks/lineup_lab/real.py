@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lineup.errors import UsageError
-from lineup.gallery.gallery import REAL_NAME
+from lineup.gallery.support import REAL_NAME
 from lineup.stream import DEFAULT_STREAM, StreamedImage, StreamOptions, TileCutter, rows_from_paths
 from lineup.types import Float32Array, Float64Array, RgbTiles
 from lineup_lab.dataset import ProtocolOptions, SourceFolder, check_names

@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from lineup._version import __version__
-from lineup.gallery.gallery import REAL_NAME
+from lineup.gallery.support import REAL_NAME
 from lineup_lab.classification import ClassificationResult
 from lineup_lab.dataset import LabelledSource, ProtocolOptions, Split
 from lineup_lab.metrics import Figures

@@ -12,7 +12,8 @@ from rich.table import Table
 from lineup._version import __version__
 from lineup.results import GENERATED, UNDETERMINED
 from lineup_lab.report import cell, figure_table, interval_text
-from lineup_lab.wild import OUTCOMES, Outcome, Rates, WildOptions, WildResult
+from lineup_lab.wild import OUTCOMES, WildOptions
+from lineup_lab.wild_rates import Outcome, Rates, WildResult
 
 NAMED = ("right", "family", "wrong")
 """The outcomes that give a name."""

@@ -22,9 +22,10 @@ from lineup.calibration.calibration import CALIBRATION
 from lineup.errors import SourceNotFoundError
 from lineup.finding import find_images
 from lineup.fingerprint import DEFAULT_BUNDLE, FingerprintExtractor
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, source_not_found
+from lineup.gallery.gallery import Gallery, source_not_found
 from lineup.gallery.kept_fits import kept_fits
 from lineup.gallery.opening import gallery_state, known_gallery, shipped_gallery, user_store
+from lineup.gallery.support import SourceRole, SupportSet
 from lineup.lineups.store import Lineup, open_lineup
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.query import Query

@@ -23,8 +23,8 @@ from lineup.documents import DocumentFormat
 from lineup.errors import BundleError, BundleFormatError
 from lineup.files import sha256_from_file
 from lineup.gallery.channel_comparing import part_of_fingerprints
-from lineup.gallery.gallery import EMBEDDINGS
 from lineup.gallery.scoring import highest_rate
+from lineup.gallery.support import EMBEDDINGS
 from lineup.models.encoder import ImageEncoder, Layer
 from lineup.paths import shipped_dir
 from lineup.runtime import REFERENCE_BUNDLE, Runtime

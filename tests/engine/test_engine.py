@@ -13,8 +13,9 @@ from click.testing import CliRunner
 import lineup
 from lineup.cli.demo import demo
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
-from lineup.gallery.gallery import Gallery, SourceRole
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.opening import open_gallery
+from lineup.gallery.support import SourceRole
 from lineup.gallery.tensors import write_gallery
 from lineup.paths import shipped_dir
 

@@ -5,7 +5,8 @@ import pytest
 
 from lineup.engine import Engine
 from lineup.fingerprint import Signals
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.support import SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec

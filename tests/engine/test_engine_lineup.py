@@ -13,7 +13,8 @@ import lineup
 from lineup.engine import Engine, open_engine
 from lineup.errors import BundleNotFoundError, ResynthesisError, UsageError
 from lineup.fingerprint import Signals
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.support import SourceRole, SupportSet
 from lineup.imaging.tiles import TileSpec, tiles_from_image
 from lineup.lineups.models import ResynthesisModels
 from lineup.lineups.spec import CandidateSpec, LineupSpec

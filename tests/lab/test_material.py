@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from lineup.errors import ClassifierError, GalleryError, UsageError
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.opening import shipped_gallery
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.support import SourceRole, SupportSet
 from lineup.gallery.tensors import write_gallery
 from lineup_lab.fit_classifier import (
     classes_from_gallery,

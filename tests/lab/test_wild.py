@@ -21,10 +21,9 @@ from lineup_lab.wild import (
     answer_from_verdict,
     answers_about_image,
     others_than,
-    rates_from_answers,
-    result_from_answers,
     split_from_folders,
 )
+from lineup_lab.wild_rates import rates_from_answers, result_from_answers
 from lineup_models.samples import SOURCES, draw_image
 
 

@@ -97,10 +97,10 @@ def wild(directory: Path, recompressed: Path | None, picture: Path | None, **set
         WildOptions,
         answers_about_image,
         others_than,
-        result_from_answers,
         split_from_folders,
         without_source,
     )
+    from lineup_lab.wild_rates import result_from_answers
     from lineup_lab.wild_report import document_from_result, tables_from_result, write_picture
 
     for channel in set(settings["channels"]) - {CLEAN}:

@@ -71,7 +71,7 @@ def enroll(
     """
     from lineup.engine import open_engine
     from lineup.gallery.enroll import EnrollOptions
-    from lineup.gallery.gallery import SourceRole, check_source_name
+    from lineup.gallery.support import SourceRole, check_source_name
     from lineup.gallery.views import ENROLLED_CHANNELS
 
     options = EnrollOptions(

@@ -16,8 +16,9 @@ from lineup.text import short_digest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from lineup.gallery.gallery import Gallery, SupportSet
+    from lineup.gallery.gallery import Gallery
     from lineup.gallery.opening import SourceEntry
+    from lineup.gallery.support import SupportSet
 
 AGEING = (
     "A gallery ages: what a generator makes after the years named may not be recognised until "

@@ -53,7 +53,7 @@ def add(name: str, folder: Path, captions: Path) -> None:
 
     Exit code: 0 everything was taken in, 1 something was not, 2 wrong usage.
     """
-    from lineup.gallery.gallery import SourceRole, check_source_name
+    from lineup.gallery.support import SourceRole, check_source_name
     from lineup.stored.captions import PictureFolder, rows_from_file
     from lineup.stored.store import open_stored
 

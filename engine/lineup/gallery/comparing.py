@@ -24,8 +24,9 @@ from lineup.gallery.channel_comparing import (
     fitted_channel,
 )
 from lineup.gallery.discriminant import Discriminant
-from lineup.gallery.gallery import STRENGTHS, Gallery, SupportSet, view_key
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.kept_fits import KeptFits
+from lineup.gallery.support import STRENGTHS, SupportSet, view_key
 from lineup.gallery.whitening import Whitening, products, whitening_from_photographs
 from lineup.types import AnyArray, Float32Array, Float64Array
 

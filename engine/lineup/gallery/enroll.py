@@ -9,13 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lineup.errors import ImageError, UsageError
-from lineup.gallery.gallery import (
-    Gallery,
-    SourceRole,
-    fingerprint_mismatch,
-    role_mismatch,
-)
+from lineup.gallery.gallery import Gallery, fingerprint_mismatch
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.support import SourceRole, role_mismatch
 from lineup.gallery.views import (
     ENROLLED_CHANNELS,
     ImageViews,

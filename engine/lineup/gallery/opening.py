@@ -13,8 +13,9 @@ from pathlib import Path
 
 from lineup.errors import GalleryError
 from lineup.files import state_from_file
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet, fingerprint_mismatch
+from lineup.gallery.gallery import Gallery, fingerprint_mismatch
 from lineup.gallery.store import MANIFEST, GalleryStore
+from lineup.gallery.support import SourceRole, SupportSet
 from lineup.gallery.tensors import GALLERY_FILE, GalleryManifest, gallery_from_file
 from lineup.paths import home_dir, home_entries, shipped_dir
 from lineup.text import short_digest

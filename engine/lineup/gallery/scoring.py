@@ -27,8 +27,9 @@ import numpy.typing as npt
 
 from lineup.gallery.channel_comparing import Images
 from lineup.gallery.comparing import Comparison, Fits
-from lineup.gallery.gallery import Gallery, SupportSet
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.kept_fits import KeptFits
+from lineup.gallery.support import SupportSet
 from lineup.types import AnyArray, Float64Array
 
 PRIOR_FIT, PRIOR_REST = 0.3, (0.4, 0.8, -3.2)

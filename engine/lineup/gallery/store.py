@@ -20,15 +20,13 @@ from filelock import FileLock, Timeout
 
 from lineup import files
 from lineup.errors import GalleryError
-from lineup.gallery.gallery import (
+from lineup.gallery.gallery import Gallery, fingerprint_mismatch, source_not_found
+from lineup.gallery.support import (
     REAL_NAME,
-    Gallery,
     SourceRole,
     SupportSet,
     check_source_name,
-    fingerprint_mismatch,
     role_mismatch,
-    source_not_found,
 )
 from lineup.gallery.tensors import (
     GALLERY_MANIFEST,

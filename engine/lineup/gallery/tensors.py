@@ -30,14 +30,8 @@ from safetensors.numpy import save as bytes_from_tensors
 from lineup import files
 from lineup.documents import DocumentFormat
 from lineup.errors import GalleryError
-from lineup.gallery.gallery import (
-    DIGEST_PATTERN,
-    FINGERPRINTS,
-    Gallery,
-    SourceRole,
-    SupportSet,
-    check_source_name,
-)
+from lineup.gallery.gallery import DIGEST_PATTERN, Gallery
+from lineup.gallery.support import FINGERPRINTS, SourceRole, SupportSet, check_source_name
 from lineup.tensor_files import TENSOR_ERRORS, TensorFileFormat
 from lineup.text import shown
 from lineup.types import AnyArray, Float32Array, HalfArray

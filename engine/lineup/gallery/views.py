@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lineup.channels import BANK, CLEAN, DRAWN, through_channel
-from lineup.gallery.gallery import NORM_TOLERANCE, STRENGTHS, view_key
+from lineup.gallery.support import NORM_TOLERANCE, STRENGTHS, view_key
 from lineup.types import Float32Array, HalfArray, RgbImage
 
 if TYPE_CHECKING:

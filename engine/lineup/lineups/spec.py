@@ -14,7 +14,7 @@ from msgspec import Meta
 from lineup.bundles.manifest import NAME_PATTERN
 from lineup.documents import DocumentFormat
 from lineup.errors import LineupFileError
-from lineup.gallery.gallery import REAL_NAME
+from lineup.gallery.support import REAL_NAME
 from lineup.options import Mode, ResynthesisOptions
 from lineup.results import RESERVED_NAMES
 

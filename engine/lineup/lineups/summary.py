@@ -7,8 +7,8 @@ from typing import Any
 from lineup.bundles.manifest import BundleKind, Manifest
 from lineup.errors import BundleError, UsageError
 from lineup.fingerprint import DEFAULT_BUNDLE
-from lineup.gallery.gallery import SourceRole
 from lineup.gallery.opening import source_entries
+from lineup.gallery.support import SourceRole
 from lineup.lineups.spec import CandidateSpec, LineupSpec, settings_from_spec
 from lineup.lineups.store import Lineup
 from lineup.runtime import Runtime

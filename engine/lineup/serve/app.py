@@ -32,7 +32,8 @@ from lineup.errors import (
     UsageError,
 )
 from lineup.gallery.enroll import EnrollOptions, EnrollReport
-from lineup.gallery.gallery import Gallery, SourceRole
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.support import SourceRole
 from lineup.imaging.header import DecodeLimits
 from lineup.options import DEFAULT_OPTIONS, AttributionOptions
 from lineup.reading import read_image

@@ -13,9 +13,10 @@ from lineup.cli.gallery import gallery
 from lineup.errors import GalleryError, SourceNotFoundError, UsageError
 from lineup.fingerprint import Signals
 from lineup.gallery import opening as models_module
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.opening import user_store
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.support import SourceRole, SupportSet
 
 
 class MeanColour:

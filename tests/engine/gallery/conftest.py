@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.support import SourceRole, SupportSet
 
 DIGEST = "a" * 64
 DIMENSION = 48

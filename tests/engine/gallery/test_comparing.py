@@ -5,7 +5,8 @@ import pytest
 
 from lineup.gallery.channel_comparing import Images
 from lineup.gallery.comparing import Comparison
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.support import SourceRole, SupportSet
 
 DIMENSION = 64
 

@@ -13,7 +13,7 @@ from lineup.errors import BackendError, GalleryError, UsageError
 from lineup.files import sha256_from_file
 from lineup.fingerprint import Signals
 from lineup.gallery.enroll import EnrollOptions, enroll_images
-from lineup.gallery.gallery import STRENGTHS, SourceRole, view_key
+from lineup.gallery.support import STRENGTHS, SourceRole, view_key
 from lineup.gallery.views import ENROLLED_CHANNELS
 from lineup.imaging.header import DecodeLimits
 from lineup.stream import FileInMemory

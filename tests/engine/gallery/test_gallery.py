@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 
 from lineup.errors import GalleryError, SourceNotFoundError
-from lineup.gallery.gallery import (
-    Gallery,
-    SourceRole,
-    SupportSet,
-    check_source_name,
-    source_not_found,
-)
+from lineup.gallery.gallery import Gallery, source_not_found
+from lineup.gallery.support import SourceRole, SupportSet, check_source_name
 
 
 @pytest.mark.parametrize("name", ["dalle3", "SD-1.5", "a", "x" * 64, "7_b"])

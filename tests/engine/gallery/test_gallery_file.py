@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from lineup import files
 from lineup.errors import GalleryError, SourceNotFoundError
-from lineup.gallery.gallery import SourceRole
+from lineup.gallery.support import SourceRole
 from lineup.gallery.tensors import GALLERY_FILE, gallery_from_file, write_gallery
 
 HEADER_KEY = GALLERY_FILE.header_key

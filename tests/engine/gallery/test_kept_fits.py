@@ -13,8 +13,9 @@ import lineup
 from lineup.gallery import comparing, kept_fits
 from lineup.gallery.channel_comparing import Images
 from lineup.gallery.comparing import Comparison
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.kept_fits import MOST_KEPT, KeptFits
+from lineup.gallery.support import SourceRole, SupportSet
 
 DIMENSION = 48
 KEY = "embeddings-x"

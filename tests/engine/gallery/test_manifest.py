@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lineup.errors import GalleryError
-from lineup.gallery.gallery import SourceRole
+from lineup.gallery.support import SourceRole
 from lineup.gallery.tensors import (
     GALLERY_MANIFEST,
     FingerprintRecord,

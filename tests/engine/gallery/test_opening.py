@@ -10,7 +10,6 @@ import pytest
 from lineup.bundles.store import BundleStore
 from lineup.errors import GalleryError
 from lineup.gallery import opening as opening_module
-from lineup.gallery.gallery import SourceRole
 from lineup.gallery.opening import (
     Origin,
     gallery_from_path,
@@ -22,6 +21,7 @@ from lineup.gallery.opening import (
     user_store,
 )
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.support import SourceRole
 from lineup.gallery.tensors import write_gallery
 from lineup.paths import home_dir
 

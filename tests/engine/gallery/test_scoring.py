@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from lineup.gallery.channel_comparing import PRIOR_DEVIATION, PRIOR_IMAGES, Images
 from lineup.gallery.comparing import Comparison
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
 from lineup.gallery.scoring import PRIOR_FIT, PRIOR_REST, SourceScorer, _auc, highest_rate
+from lineup.gallery.support import SourceRole, SupportSet
 
 DIMENSION = 64
 

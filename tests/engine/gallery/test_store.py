@@ -9,8 +9,8 @@ import pytest
 from lineup import files
 from lineup.errors import GalleryError, SourceNotFoundError
 from lineup.gallery import store as store_module
-from lineup.gallery.gallery import SourceRole
 from lineup.gallery.store import GalleryStore
+from lineup.gallery.support import SourceRole
 
 
 def source_files(store: GalleryStore) -> list[str]:

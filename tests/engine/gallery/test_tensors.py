@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lineup.errors import GalleryError
-from lineup.gallery.gallery import SourceRole
+from lineup.gallery.support import SourceRole
 from lineup.gallery.tensors import (
     SourceRecord,
     fingerprints_from_half,

@@ -13,7 +13,8 @@ import numpy as np
 from lineup import engine as engine_module
 from lineup.engine import Engine
 from lineup.fingerprint import Signals
-from lineup.gallery.gallery import Gallery, SourceRole, SupportSet
+from lineup.gallery.gallery import Gallery
+from lineup.gallery.support import SourceRole, SupportSet
 from lineup.lineups.store import open_lineup
 
 SIZE = 16

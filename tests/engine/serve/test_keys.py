@@ -7,7 +7,7 @@ from toy_server import serving, until
 from lineup.engine import Engine
 from lineup.errors import UsageError
 from lineup.gallery.enroll import EnrollReport, FailedImage
-from lineup.gallery.gallery import SourceRole
+from lineup.gallery.support import SourceRole
 from lineup.serve.keys import KEYS, KeyFile, make_key
 
 
