@@ -29,7 +29,13 @@ from lineup_export.component import (
 )
 from lineup_export.divergence import Divergence, explained, graph_divergence, half_divergence
 from lineup_export.external import WeightFiles
-from lineup_export.graph import GRAPH_NAME, OnnxGraph, graph_from_module, program_from_module
+from lineup_export.graph import (
+    CPU_GRAPH_NAME,
+    GRAPH_NAME,
+    OnnxGraph,
+    graph_from_module,
+    program_from_module,
+)
 from lineup_export.parity import checked_parity, lowest_cosine, outputs_from_file, worst_error
 from lineup_export.precision import HalfPrecision, Islands, products_as_on_a_gpu, widened_parameters
 
@@ -54,8 +60,11 @@ def add_component(
     gc.collect()
     return_freed_memory()
     with MemoryWatch(SAMPLE_INTERVAL_S) as memory:
-        found = outputs_of_component(component, graph.write(files.folder))
+        path = graph.write(files.folder)
+        forms = [path] if graph.on_cpu is None else [path, path.with_name(CPU_GRAPH_NAME)]
+        found = [one for form in forms for one in outputs_of_component(component, form)]
     return_freed_memory()
+    references *= len(forms)
     try:
         parity = checked_parity(
             component.role,

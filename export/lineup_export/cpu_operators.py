@@ -130,7 +130,7 @@ def split_upsampling(model: onnx_ir.Model) -> None:
         uses = list(node.outputs[0].uses())
         if len(uses) == 1 and not node.outputs[0].is_graph_output() and _doubles_by_nearest(node):
             user, position = uses[0]
-            if position == 0 and _is_plain_3x3(user):
+            if position == 0 and is_plain_3x3(user):
                 _rewrite(model.graph, node, user)
 
 
@@ -147,7 +147,8 @@ def _doubles_by_nearest(node: onnx_ir.Node) -> bool:
     )
 
 
-def _is_plain_3x3(node: onnx_ir.Node) -> bool:
+def is_plain_3x3(node: onnx_ir.Node) -> bool:
+    """Tell whether a node is a convolution of 3 x 3 pixels that keeps the size, nothing special."""
     if node.op_type != "Conv":
         return False
     weight, *bias = [constant_from_value(one) for one in node.inputs[1:]]
@@ -171,12 +172,12 @@ def _rewrite(graph: onnx_ir.Graph, resize: onnx_ir.Node, convolution: onnx_ir.No
         array = constant_from_value(constant)
         assert constant is not None
         assert array is not None
-        inputs.append(_initializer(graph, f"{constant.name}.split", split(array)))
+        inputs.append(add_initializer(graph, f"{constant.name}.split", split(array)))
     blocks = onnx_ir.node("Conv", inputs, {"kernel_shape": [2, 2], "pads": [1] * 4})
     enlarged = onnx_ir.node("DepthToSpace", blocks.outputs, {"blocksize": 2, "mode": "DCR"})
     # The windows start a pixel before the image and end a pixel behind it.
     bounds = [
-        _initializer(graph, f"{old.name}.{name}", np.array(values, np.int64))
+        add_initializer(graph, f"{old.name}.{name}", np.array(values, np.int64))
         for name, values in (("first", [1, 1]), ("behind", [-1, -1]), ("axes", [2, 3]))
     ]
     cropped = onnx_ir.node("Slice", [*enlarged.outputs, *bounds])
@@ -217,7 +218,8 @@ def _repeated(bias: AnyArray) -> AnyArray:
     return np.tile(bias, len(_POSITIONS) ** 2)
 
 
-def _initializer(graph: onnx_ir.Graph, name: str, array: AnyArray) -> onnx_ir.Value:
+def add_initializer(graph: onnx_ir.Graph, name: str, array: AnyArray) -> onnx_ir.Value:
+    """Return the constant of a name, made where there is none yet."""
     if name not in graph.initializers:  # shared by convolutions with the same weights
         tensor = onnx_ir.tensor(array, name=name)
         graph.register_initializer(onnx_ir.Value(name=name, const_value=tensor))

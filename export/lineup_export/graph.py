@@ -31,11 +31,12 @@ from lineup_export.compression import compress_weights
 from lineup_export.cpu_operators import FusedAttention, fuse_silu, split_upsampling
 from lineup_export.external import WeightFiles
 from lineup_export.rules import check_rules
+from lineup_export.winograd import rewrite_in_winograd_form
 
 OPSETS = range(18, 21)
 """TensorRT 10.3 takes up to 20; torch's exporter is written for 18 and later."""
 
-GRAPH_NAME = "graph.onnx"
+GRAPH_NAME, CPU_GRAPH_NAME = "graph.onnx", "graph.cpu.onnx"
 
 PRODUCER = "lineup"
 
@@ -72,6 +73,8 @@ class OnnxGraph:
         opset: Version of the operator set.
         inputs: In the order of the graph.
         outputs: In the order of the graph.
+        on_cpu: The file in another form, for ONNX Runtime on a CPU, with the same weights; None
+            where there is none that gains. See `lineup_export.winograd`.
     """
 
     onnx: bytes
@@ -79,17 +82,25 @@ class OnnxGraph:
     opset: int
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    on_cpu: bytes | None = None
 
     @property
     def size_bytes(self) -> int:
         """Size of the graph and of the files that it refers to."""
-        return len(self.onnx) + sum(
-            len(one) if isinstance(one, bytes) else one.stat().st_size
-            for one in self.weights.values()
+        return (
+            len(self.onnx)
+            + len(self.on_cpu or b"")
+            + sum(
+                len(one) if isinstance(one, bytes) else one.stat().st_size
+                for one in self.weights.values()
+            )
         )
 
     def write(self, folder: Path) -> Path:
-        """Write graph and weights into an existing folder; return the path of the graph."""
+        """Write graph and weights into an existing folder; return the path of the graph.
+
+        The form for a CPU, where there is one, is `CPU_GRAPH_NAME` beside it.
+        """
         for location, content in self.weights.items():
             path = folder / location
             path.parent.mkdir(exist_ok=True)
@@ -99,6 +110,8 @@ class OnnxGraph:
                 shutil.copyfile(content, path)
         path = folder / GRAPH_NAME
         path.write_bytes(self.onnx)
+        if self.on_cpu is not None:
+            path.with_name(CPU_GRAPH_NAME).write_bytes(self.on_cpu)
         return path
 
     def add_to(self, writer: BundleWriter, role: str, parity: Parity) -> None:
@@ -111,6 +124,7 @@ class OnnxGraph:
             opset=self.opset,
             parity=parity,
             weights=self.weights,
+            on_cpu=self.on_cpu,
         )
 
 
@@ -194,22 +208,29 @@ def graph_from_model(
     if compress:
         compress_weights(intermediate)
     weights = files.stream(intermediate)
-    model = onnx_ir.to_proto(intermediate)
-    _strip(model)
-    _name_free_axes(model, inputs)
-    content = model.SerializeToString(deterministic=True)
+    model, content = _written(intermediate, inputs)
     path = files.folder / GRAPH_NAME
     path.write_bytes(content)
     check_rules(
         model, opset, mixed_precision=mixed_precision, runtime_only=fuse_attention, path=path
     )
+    has_cpu_form = fuse_attention and rewrite_in_winograd_form(intermediate)
     return OnnxGraph(
         onnx=content,
+        on_cpu=_written(intermediate, inputs)[1] if has_cpu_form else None,
         weights=weights,
         opset=opset,
         inputs=tuple(_tensor_spec(value) for value in model.graph.input),
         outputs=tuple(_tensor_spec(value) for value in model.graph.output),
     )
+
+
+def _written(intermediate: onnx_ir.Model, inputs: Sequence[InputSpec]) -> tuple[ModelProto, bytes]:
+    """Return a model as it is stored, and its bytes."""
+    model = onnx_ir.to_proto(intermediate)
+    _strip(model)
+    _name_free_axes(model, inputs)
+    return model, model.SerializeToString(deterministic=True)
 
 
 def program_from_module(

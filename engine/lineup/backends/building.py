@@ -351,7 +351,7 @@ def _write_blob(bundle: Bundle, role: str, device: Device, shapes: Shapes, folde
 
 def _write_optimised(bundle: Bundle, role: str, folder: Path) -> Path:
     _require_room(bundle, role, folder)
-    source, target = bundle.graph_path(role), folder / GRAPH_NAME
+    source, target = bundle.graph_path_on_cpu(role), folder / GRAPH_NAME
     # Never packed: that is not part of what is written, and would copy the weights once more.
     as_run = RuntimeOptions(weights=WeightPolicy.OPTIMISED)
     options = session_options_from(as_run, Device(DeviceKind.CPU))

@@ -208,7 +208,7 @@ def _compiled(folder: Path, record: _Record) -> CompiledGraph:
 
 def graph_digest(graph: Graph) -> str:
     """Return a hex SHA-256 of an exported graph and its weights."""
-    hashes = [graph.file.sha256, *(weight.sha256 for weight in graph.weights)]
+    hashes = [one.sha256 for one in (*graph.forms, *graph.weights)]
     return sha256_from_bytes("\n".join(hashes).encode("ascii"))
 
 

@@ -117,8 +117,10 @@ def runner_from_bundle(
             options = replace(options, weights=policy_from_graph(bundle, role))
         if device != asked_for:  # no other graph would compute in what it touched of the arena
             options = replace(options, uses_arena=False)
-        if device.kind is DeviceKind.CPU and options.weights is WeightPolicy.MAPPED:
-            compiled = graph_cache().find(cpu_key(graph))
+        if device.kind is DeviceKind.CPU:
+            path = bundle.graph_path_on_cpu(role)
+            is_mapped = options.weights is WeightPolicy.MAPPED
+            compiled = graph_cache().find(cpu_key(graph)) if is_mapped else None
             path = path if compiled is None else compiled.path
         return runner_from_onnx(path, device, options)
     api = api_from_flavour(flavour)

@@ -95,6 +95,16 @@ class Bundle:
             )
         return self.path / graph.file.path
 
+    def graph_path_on_cpu(self, role: str) -> Path:
+        """Return the path of the form of a graph that ONNX Runtime takes on a CPU.
+
+        Raises:
+            BundleFormatError: The bundle has no graph of that role.
+        """
+        path = self.graph_path(role)
+        on_cpu = self.manifest.graphs[role].on_cpu
+        return path if on_cpu is None else self.path / on_cpu.path
+
     def preprocess(self, key: str) -> Any:
         """Return a field of the manifest's `preprocess`.
 
@@ -196,8 +206,8 @@ def file_checks(
             location = weight_location(record.sha256)
             problem = problem or f"weights have to lie at the address of their content, {location}"
         for graph in manifest.graphs.values():
-            if graph.file == record:
-                problem = problem or _reference_problem(root, graph)
+            if record in graph.forms:
+                problem = problem or _reference_problem(root, record, graph)
         yield FileCheck(record.path, problem)
 
 
@@ -216,7 +226,10 @@ def content_digest(manifest: Manifest) -> str:
     content = {
         "kind": manifest.kind,
         "graphs": {
-            role: [graph.file.sha256, *sorted(weight.sha256 for weight in graph.weights)]
+            role: [
+                *(form.sha256 for form in graph.forms),
+                *sorted(weight.sha256 for weight in graph.weights),
+            ]
             for role, graph in manifest.graphs.items()
         },
         "files": sorted(hashes.values()),
@@ -268,13 +281,13 @@ def _path_problem(root: Path, text: str) -> str | None:
     return None
 
 
-def _reference_problem(root: Path, graph: Graph) -> str | None:
+def _reference_problem(root: Path, form: FileRecord, graph: Graph) -> str | None:
     """Return why the external data that a graph asks for is not what was verified."""
-    if "/" in graph.file.path:
+    if "/" in form.path:
         # External data is looked up next to the graph.
         return "a graph has to lie at the top of the bundle"
     try:
-        wanted = external_locations(root / graph.file.path)
+        wanted = external_locations(root / form.path)
     except BundleError as error:
         return error.message
     except OSError as error:  # gone since its hash was taken

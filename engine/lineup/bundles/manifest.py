@@ -152,6 +152,8 @@ class Graph:
         outputs: In the order of the graph.
         parity: The comparison that the export ended with.
         cost: What a run costs; None when it was not measured.
+        on_cpu: The same graph, with the same tensors and weights, in a form for ONNX Runtime on a
+            CPU; None where `file` is as good there.
     """
 
     file: FileRecord
@@ -161,6 +163,12 @@ class Graph:
     outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
     parity: Parity
     cost: GraphCost | None = None
+    on_cpu: FileRecord | None = None
+
+    @property
+    def forms(self) -> tuple[FileRecord, ...]:
+        """The ONNX files, each of which computes the same."""
+        return (self.file,) if self.on_cpu is None else (self.file, self.on_cpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +249,7 @@ class Manifest:
     def all_records(self) -> Iterator[FileRecord]:
         """Yield every file record; graphs that share weights repeat them."""
         for graph in self.graphs.values():
-            yield graph.file
+            yield from graph.forms
             yield from graph.weights
         yield from self.files
 

@@ -90,6 +90,7 @@ class BundleWriter:
         opset: int,
         parity: Parity,
         weights: Mapping[str, bytes | Path] | None = None,
+        on_cpu: bytes | None = None,
     ) -> None:
         """Add a graph and its external data.
 
@@ -102,6 +103,7 @@ class BundleWriter:
             parity: The comparison with the reference.
             weights: Content, or a file that nobody will change in place, per location that the
                 graph refers to.
+            on_cpu: The same graph in a form for ONNX Runtime on a CPU, with the same weights.
 
         Raises:
             ParityError: The graph did not reproduce its reference.
@@ -122,6 +124,7 @@ class BundleWriter:
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             parity=parity,
+            on_cpu=None if on_cpu is None else self._store(f"{role}.cpu.onnx", on_cpu),
         )
 
     def add_file(self, path: str, content: bytes | Path) -> None:

@@ -326,7 +326,7 @@ def _facts_from_manifest(root: Path, manifest: Manifest, digest: str) -> list[tu
 
 def _cells_from_graph(graph: Graph) -> tuple[str, str, str, str]:
     """Return inputs, outputs, size and parity of a graph."""
-    size_bytes = graph.file.size_bytes + sum(weight.size_bytes for weight in graph.weights)
+    size_bytes = sum(one.size_bytes for one in (*graph.forms, *graph.weights))
     parity = graph.parity
     return (
         "\n".join(_tensor_text(spec) for spec in graph.inputs),

@@ -69,6 +69,7 @@ def add_toy_graph(
     weights: Sequence[bytes] = (),
     role: str = "fingerprint",
     parity: Parity = PARITY,
+    on_cpu: bytes | None = None,
 ) -> None:
     contents = {weight_location(sha256(weight)): weight for weight in weights}
     writer.add_graph(
@@ -79,6 +80,7 @@ def add_toy_graph(
         opset=17,
         parity=parity,
         weights=contents,
+        on_cpu=on_cpu,
     )
 
 

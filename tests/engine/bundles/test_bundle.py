@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lineup.bundles.bundle import Bundle, content_digest, open_bundle
+from lineup.bundles.bundle import Bundle, content_digest, open_bundle, weight_location
 from lineup.bundles.info import Preprocess
 from lineup.bundles.manifest import MANIFEST, MANIFEST_NAME
+from lineup.bundles.writer import BundleWriter
 from lineup.errors import (
     BundleError,
     BundleFormatError,
@@ -19,6 +20,8 @@ from lineup.errors import (
     BundleNotFoundError,
     BundleVersionError,
 )
+
+WEIGHTS = b"some weights"
 
 
 def refusal(path: Path) -> str:
@@ -154,6 +157,38 @@ def test_a_graph_that_asks_for_other_data_is_refused(
     record = {"path": "fingerprint.onnx", "sha256": build.sha256(graph), "size_bytes": len(graph)}
     edit_manifest(toy.path, lambda raw: raw["graphs"]["fingerprint"].update(file=record))
     assert f"fingerprint.onnx: the graph refers to '{location}'" in refusal(toy.path)
+
+
+def with_form(folder: Path, build: Any, *read: bytes) -> Bundle:
+    """Write a bundle whose graph has a form for a CPU, which reads some weights."""
+    form = build.graph_bytes([weight_location(build.sha256(one)) for one in read])
+    with BundleWriter(folder, build.describe()) as writer:
+        build.add_toy_graph(writer, [WEIGHTS], on_cpu=form)
+        return writer.finish()
+
+
+def test_the_form_for_a_cpu_is_a_file_like_any_other(tmp_path: Path, build: Any) -> None:
+    bundle = with_form(tmp_path / "one", build, WEIGHTS)
+    form = bundle.graph_path_on_cpu("fingerprint")
+
+    assert form.name == "fingerprint.cpu.onnx"
+    assert bundle.graph_path("fingerprint").name == "fingerprint.onnx"
+    assert build.sha256(form.read_bytes()) in {one.sha256 for one in bundle.manifest.records()}
+    form.write_bytes(form.read_bytes()[:-1])
+    assert "fingerprint.cpu.onnx: truncated" in refusal(bundle.path)
+
+
+def test_the_form_for_a_cpu_belongs_to_the_identity(tmp_path: Path, build: Any) -> None:
+    bare = build.write_toy(tmp_path / "toy", weights=[WEIGHTS])
+    assert bare.graph_path_on_cpu("fingerprint") == bare.graph_path("fingerprint")
+
+    formed = [with_form(tmp_path / str(len(one)), build, *one) for one in ([], [WEIGHTS])]
+    assert len({one.digest for one in (bare, *formed)}) == 3
+
+
+def test_the_form_for_a_cpu_reads_the_weights_of_its_graph(tmp_path: Path, build: Any) -> None:
+    with pytest.raises(BundleIntegrityError, match="which is not among its weights"):
+        with_form(tmp_path / "stranger", build, b"others")
 
 
 def test_a_graph_that_goes_after_it_was_hashed_is_named(
