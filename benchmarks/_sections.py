@@ -307,6 +307,11 @@ SECTIONS = (
         "--name synthesis_amx --record", synthesis,
     ),
     Section(
+        "The same, decoders with fewer products", "synthesis_winograd",
+        "python benchmarks/synthesis.py --peers lineup 'lineup openvino' 'diffusers fp32' "
+        "'diffusers bf16' --rounds 2 --repeat 1 --name synthesis_winograd --record", synthesis,
+    ),
+    Section(
         "One image of a candidate at SD-Turbo's size, GPU", "synthesis_gpu",
         "python benchmarks/synthesis.py --device cuda --record", synthesis,
     ),

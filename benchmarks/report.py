@@ -165,6 +165,7 @@ PLOTS: dict[str, Callable[[Document], Any]] = {
     "synthesis": synthesis,
     "synthesis_bf16": synthesis,
     "synthesis_amx": synthesis,
+    "synthesis_winograd": synthesis,
     "synthesis_gpu": synthesis,
     "attribution": attribution,
     "attribution_openvino": attribution,
