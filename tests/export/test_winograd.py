@@ -19,11 +19,10 @@ from lineup.backends.onnxrt import RuntimeOptions, WeightPolicy
 from lineup.backends.opening import runner_from_bundle
 from lineup.bundles.bundle import Bundle
 from lineup.bundles.info import FingerprintInfo, Preprocess
-from lineup.bundles.manifest import BundleKind, Manifest, Origin, Precision, Source
-from lineup.bundles.writer import BundleWriter
+from lineup.bundles.manifest import BundleKind, Origin, Source
 from lineup.errors import ParityError
+from lineup_export.assembly import write_bundle
 from lineup_export.component import Component, ExportOptions
-from lineup_export.component_export import add_component
 from lineup_export.external import WeightFiles
 from lineup_export.graph import CPU_GRAPH_NAME, InputSpec, OnnxGraph, graph_from_module
 
@@ -31,6 +30,15 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 ROLE = "vae_decoder"
 WIDE, NARROW = 256, 8
+FIELDS = {
+    "kind": BundleKind.FINGERPRINT,
+    "name": "toy",
+    "licence": "MIT",
+    "source": Source(Origin.RANDOM, "random:0", "0"),
+    "tools": {},
+    "preprocess": Preprocess(),
+    "fingerprint": FingerprintInfo(8, "toy"),
+}
 
 
 class Stages(nn.Module):
@@ -49,40 +57,23 @@ def wide(**options: object) -> nn.Conv2d:
     return nn.Conv2d(WIDE, WIDE, **{"kernel_size": 3, "padding": 1, **options})  # type: ignore[arg-type]
 
 
-def exported(module: nn.Module, folder: Path, *, fuse: bool = True) -> OnnxGraph:
-    folder.mkdir(exist_ok=True)
+def input_spec() -> InputSpec:
     axes = {0: "images", 2: "rows", 3: "columns"}
-    features = InputSpec("features", torch.randn(2, NARROW, 6, 5), axes)
+    return InputSpec("features", torch.randn(2, NARROW, 6, 5), axes)
+
+
+def exported(module: nn.Module, folder: Path, *, fuse: bool = True) -> OnnxGraph:
+    files = WeightFiles(folder)
     return graph_from_module(
-        module.eval(), [features], ["found"], opset=18, fuse_attention=fuse,
-        files=WeightFiles(folder),
-    )  # fmt: skip
+        module.eval(), [input_spec()], ["found"], opset=18, fuse_attention=fuse, files=files
+    )
 
 
 def written(module: nn.Module, target: Path) -> Bundle:
     """Export a module as the only component of a bundle."""
-    features = InputSpec(
-        "features", torch.randn(2, NARROW, 6, 5), {0: "images", 2: "rows", 3: "columns"}
-    )
     samples = tuple({"features": torch.randn(n, NARROW, 7, 9)} for n in (1, 2))
-    component = Component(ROLE, lambda _: module, (features,), ("found",), samples)
-    about = Manifest(
-        kind=BundleKind.FINGERPRINT,
-        name="toy",
-        licence="MIT",
-        source=Source(Origin.RANDOM, "random:0", "0"),
-        tools={},
-        precision=Precision.FP32,
-        graphs={},
-        preprocess=Preprocess(),
-        created="2026-01-31",
-        fingerprint=FingerprintInfo(8, "toy"),
-    )
-    scratch = target.with_name("scratch")
-    scratch.mkdir()
-    with BundleWriter(target, about) as writer:
-        add_component(writer, component, ExportOptions(), WeightFiles(scratch))
-        return writer.finish()
+    component = Component(ROLE, lambda _: module, (input_spec(),), ("found",), samples)
+    return write_bundle(target, FIELDS, [component], {}, ExportOptions()).bundle
 
 
 def operators(content: bytes) -> list[str]:
